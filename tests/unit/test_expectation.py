@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import pytest
+
+from harness.expectation import KernelFacts, expect
+from harness.outcome import Outcome, Skip
+from harness.scenario import core_suite, parse_scenario
+
+DEFAULT = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_VIRTIO", "I2C_CHARDEV"})
+
+
+def kernel(*more, without=()):
+    return KernelFacts("x86_64", (6, 12), DEFAULT.union(more).difference(without))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "facts", "outcome", "classes", "straight"),
+    [
+        ("stack/master_send_dmasafe/dmasafe:bounce/8", kernel(), "CAUGHT", ("map-vmalloc-rejected",), None),
+        ("stack/master_send_dmasafe/dmasafe:bounce/8", kernel(without=["VMAP_STACK"]), "CAUGHT", ("map-stack",), True),
+        ("stack/master_send/dmasafe:bounce/8", kernel(), "SAFE", (), False),
+        ("heap/master_send_dmasafe/dmasafe:bounce/8", kernel(), "SAFE", (), True),
+        ("heap/master_send_dmasafe/dmasafe:bounce/8+threshold=32", kernel(), "SAFE", (), False),
+        ("module-rodata/master_send_dmasafe/dmasafe:bounce/8", kernel(), "CAUGHT", ("map-invalid-area",), None),
+        ("module-rodata/master_send_dmasafe/dmasafe:bounce/8", kernel(without=["DMA_API_DEBUG"]), "SILENT", (), None),
+        ("stack/master_send_dmasafe/virtio/8", kernel(), "SILENT", (), None),
+        ("stack/master_send_dmasafe/virtio/8", kernel("DEBUG_SG"), "CAUGHT", ("sg-virt-invalid",), None),
+        ("stack/master_send/virtio/8", kernel("DEBUG_SG"), "SAFE", (), False),
+        ("rodata/master_recv_dmasafe/dmasafe:bounce/8", kernel(), "SILENT", (), True),
+        ("rodata/master_recv/dmasafe:bounce/8", kernel(), "CAUGHT", ("other",), False),
+        ("user/i2cdev_rdwr/dmasafe:bounce/8+messages=w8", kernel(), "SAFE", (), True),
+        ("user/i2cdev_write/dmasafe:bounce/8", kernel(), "SAFE", (), False),
+        ("user/i2cdev_read/dmasafe:bounce/8", kernel(), "SAFE", (), False),
+        ("user/i2cdev_write/dmasafe:bounce/8@77", kernel(), "REFUSED", (), None),
+    ],
+)
+def test_the_rules_of_the_talk(scenario, facts, outcome, classes, straight):
+    found = expect(parse_scenario(scenario), facts)
+    assert not isinstance(found, Skip)
+    assert (found.outcome, found.classes, found.direct) == (Outcome(outcome), classes, straight)
+
+
+def test_kmap_cannot_exist_without_highmem():
+    found = expect(parse_scenario("kmap/master_send/virtio/8"), kernel())
+    assert isinstance(found, Skip) and "CONFIG_HIGHMEM" in found.why
+
+
+def test_without_dma_debug_only_the_kernels_own_checks_catch_anything():
+    classes = {
+        c
+        for s in core_suite()
+        if not isinstance(found := expect(s, kernel(without=["DMA_API_DEBUG"])), Skip)
+        for c in found.classes
+    }
+    assert classes == {"map-vmalloc-rejected", "other"}
+
+
+def test_each_outcome_occurs_in_core():
+    found = [expect(s, kernel()) for s in core_suite()]
+    assert {e.outcome for e in found if not isinstance(e, Skip)} == set(Outcome)
