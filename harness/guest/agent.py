@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The host's side of the agent's protocol (docs/agent-protocol.md): JSON lines over a socket.
+
+Nothing a guest sends is trusted: lines are bounded, anything that is no JSON object is a named violation, and
+numbers are checked where they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import deque
+from typing import Any
+
+from harness.guest.errors import ChannelClosed
+
+# The agent's own bound is 64 KiB; escapes can make a line of log text longer on the way.
+MAX_LINE_BYTES = 1 << 20
+_RECEIVE_BYTES = 1 << 18
+
+Message = dict[str, Any]
+
+
+class AgentChannel:
+    """JSON lines in both directions over a connected, stream-like socket; never blocks.
+
+    ``violations`` collects what the guest sent that the protocol does not know, at most 100 of them.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._socket.setblocking(False)
+        self._incoming = bytearray()
+        self._outgoing: deque[bytes] = deque()
+        self._skipping = False
+        self.violations: list[str] = []
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits for the socket to become writable."""
+        return bool(self._outgoing)
+
+    def send(self, message: Message) -> None:
+        """Queue one request and send what the socket takes. Raises ChannelClosed."""
+        self._outgoing.append(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes. Raises ChannelClosed."""
+        while self._outgoing:
+            try:
+                sent = self._socket.send(self._outgoing[0])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise ChannelClosed(f"the agent's channel broke: {error.strerror}") from error
+            if sent < len(self._outgoing[0]):
+                self._outgoing[0] = self._outgoing[0][sent:]
+            else:
+                self._outgoing.popleft()
+
+    def receive(self) -> list[Message]:
+        """The objects that have arrived completely. Raises ChannelClosed at the end of the stream."""
+        try:
+            chunk = self._socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise ChannelClosed(f"the agent's channel broke: {error.strerror}") from error
+        if not chunk:
+            raise ChannelClosed("the agent's channel was closed")
+        self._incoming += chunk
+        *lines, rest = self._incoming.split(b"\n")
+        self._incoming = bytearray(rest)
+        messages = []
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+                continue
+            message = self._parse(bytes(line))
+            if message is not None:
+                messages.append(message)
+        if len(self._incoming) > MAX_LINE_BYTES:
+            self._violation(f"a line of more than {MAX_LINE_BYTES} bytes")
+            self._incoming.clear()
+            self._skipping = True
+        return messages
+
+    def _parse(self, line: bytes) -> Message | None:
+        if len(line) > MAX_LINE_BYTES:
+            self._violation(f"a line of {len(line)} bytes")
+            return None
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            self._violation(f"no JSON: {line[:80]!r}")
+            return None
+        if not isinstance(message, dict):
+            self._violation(f"no JSON object: {line[:80]!r}")
+            return None
+        return message
+
+    def _violation(self, what: str) -> None:
+        if len(self.violations) < 100:
+            self.violations.append(what)
+
+
+def integer(message: Message, key: str, default: int | None = None) -> int | None:
+    """An integer of a guest's message, written as a number or as 0x text; ``default`` for anything else."""
+    value = message.get(key)
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and len(value) <= 20:
+        try:
+            return int(value, 0)
+        except ValueError:
+            return default
+    return default
+
+
+def octets(message: Message, key: str) -> bytes:
+    """The bytes of a hexadecimal string in a guest's message; empty for anything else."""
+    value = message.get(key)
+    if not isinstance(value, str):
+        return b""
+    try:
+        return bytes.fromhex(value)
+    except ValueError:
+        return b""

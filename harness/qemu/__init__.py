@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU: accelerators chosen by proof, machines per architecture, and the process with its QMP."""

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One QEMU process: its command line, its private channels, its QMP, its end.
+
+The console, the agent's port and QMP are socket pairs inherited by QEMU, so nothing listens anywhere; only the
+vhost-user sockets, on which the emulated devices listen, are files, in a private directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.qemu.errors import QemuError
+from harness.qemu.machines import AGENT_SLOT, COMMON_CMDLINE, FIRST_I2C_SLOT, Machine, pci_function
+from harness.qemu.versions import options_for, qemu_version
+
+QMP_TIMEOUT_S = 5.0
+QUIT_TIMEOUT_S = 2.0
+MEMORY_MIB = 256
+# Seccomp: refuse obsolete and resource-control calls, new privileges and new processes.
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    """In the child: a harness that is killed outright must not leave a machine running."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """What to boot. ``i2c_sockets`` maps controller names to vhost-user sockets, in the order of their PCI slots."""
+
+    machine: Machine
+    accelerator: str
+    kernel: Path
+    initrd: Path
+    i2c_sockets: Mapping[str, Path]
+    console_log: Path
+    stderr_log: Path
+    cmdline: Sequence[str] = ()
+    memory_mib: int = MEMORY_MIB
+    cpus: int = 1
+    sandbox: bool = True
+
+    def i2c_functions(self) -> dict[str, str]:
+        """Controller name -> the PCI function it sits on, as sysfs names it."""
+        return {
+            name: pci_function(self.machine, FIRST_I2C_SLOT + number) for number, name in enumerate(self.i2c_sockets)
+        }
+
+
+def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: int) -> list[str]:
+    """QEMU's arguments for this machine; the three numbers are inherited socket descriptors."""
+    machine = config.machine
+    version = qemu_version(machine.binary, machine.debian_package)
+    append = " ".join((*COMMON_CMDLINE, *machine.cmdline, *config.cmdline))
+    command = [
+        machine.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-accel", config.accelerator,
+        "-machine", f"{machine.machine},memory-backend=ram",
+        "-cpu", machine.cpu if config.accelerator == "tcg" else "host",
+        "-smp", str(config.cpus), "-m", f"{config.memory_mib}M",
+        # vhost-user devices reach guest memory by mapping this file.
+        "-object", f"memory-backend-memfd,id=ram,size={config.memory_mib}M,share=on",
+        "-kernel", str(config.kernel), "-initrd", str(config.initrd), "-append", append,
+        "-chardev", f"socket,id=console,fd={console_fd},logfile={_escape(config.console_log)}",
+        "-serial", "chardev:console",
+        "-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control",
+        "-device", f"virtio-serial-pci,addr={AGENT_SLOT:#x},disable-legacy=on,max_ports=2",
+        "-chardev", f"socket,id=agent,fd={agent_fd}",
+        "-device", "virtserialport,chardev=agent,name=dmasafe.agent",
+        *machine.options, *options_for(version),
+    ]  # fmt: skip
+    if machine.firmware:
+        command += ["-bios", machine.firmware]
+    if config.sandbox:
+        command += ["-sandbox", SANDBOX]
+    for number, (name, path) in enumerate(config.i2c_sockets.items()):
+        # Without iommu_platform the guest's virtio core bypasses the DMA API, and dma-debug sees nothing.
+        command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
+        device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on,disable-legacy=on"
+        command += ["-device", f"{device},addr={FIRST_I2C_SLOT + number:#x}"]
+    return command
+
+
+def _escape(path: Path) -> str:
+    """QEMU's option syntax doubles commas."""
+    return str(path).replace(",", ",,")
+
+
+class QemuProcess:
+    """A running QEMU; a context manager that leaves no process behind.
+
+    ``console`` and ``agent`` are the harness's ends of the guest's serial console and virtio-serial port.
+    Raises QemuError from ``__enter__`` when QEMU does not come up.
+    """
+
+    def __init__(self, config: MachineConfig) -> None:
+        self.config = config
+        self._sockets: list[socket.socket] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._qmp: Any = None
+
+    def __enter__(self) -> QemuProcess:
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        pairs = [socket.socketpair() for _ in range(3)]
+        self.console, self.agent, self._qmp_socket = (ours for ours, _ in pairs)
+        self._sockets = [ours for ours, _ in pairs]
+        theirs = [their for _, their in pairs]
+        command = command_line(self.config, *(their.fileno() for their in theirs))
+        try:
+            with self.config.stderr_log.open("wb") as stderr:
+                # Its own session: Ctrl-C at the terminal is the harness's to handle.
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stderr,
+                    stderr=stderr,
+                    pass_fds=[their.fileno() for their in theirs],
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,
+                )
+        except OSError as error:
+            raise QemuError(f"cannot start {command[0]}: {error}") from error
+        finally:
+            for their in theirs:
+                their.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """None while it runs; otherwise its exit status, negative for a signal."""
+        assert self._process is not None
+        return self._process.poll()
+
+    def last_words(self) -> str:
+        """The last lines that QEMU wrote to its standard error, for an error message."""
+        with contextlib.suppress(OSError):
+            lines = self.config.stderr_log.read_text(errors="replace").strip().splitlines()
+            return " | ".join(lines[-3:])
+        return ""
+
+    def qmp(self, command: str, **arguments: object) -> Any:
+        """One QMP command's return value. Raises QemuError if QEMU does not answer within QMP_TIMEOUT_S."""
+        # qemu.qmp starts an event loop and costs tens of ms to import: only a run that asks something pays.
+        from qemu.qmp import QMPError
+        from qemu.qmp.legacy import QEMUMonitorProtocol
+
+        try:
+            if self._qmp is None:
+                monitor = QEMUMonitorProtocol(self._qmp_socket)
+                monitor.settimeout(QMP_TIMEOUT_S)
+                monitor.connect()
+                self._qmp = monitor
+            return self._qmp.cmd(command, **arguments)
+        except (QMPError, OSError, TimeoutError) as error:
+            raise QemuError(f"QEMU did not answer '{command}' on QMP: {error or type(error).__name__}") from error
+
+    def run_state(self) -> str:
+        """QMP's query-status: ``running``, ``shutdown``, ``guest-panicked``, ..., or ``unknown``."""
+        with contextlib.suppress(QemuError):
+            return str(self.qmp("query-status").get("status", "unknown"))
+        return "unknown"
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit status, or None if it still runs after the bound."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def close(self) -> None:
+        """End the process and every channel; safe to call twice."""
+        if self._qmp is not None:
+            with contextlib.suppress(Exception):
+                self._qmp.close()
+            self._qmp = None
+        if self._process is not None and self._process.poll() is None:
+            # SIGKILL also ends a stopped process, which SIGTERM would not; there is nothing to save in it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = []
