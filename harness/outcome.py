@@ -125,8 +125,8 @@ class Observation:
     """All that came back from one scenario.
 
     ``ret`` is the API's return value, None if the call never returned. ``damage`` names what the guest found
-    changed that should not have been: ``guard-before``, ``guard-after``, ``read-only``, ``source``. ``bus`` is None where
-    no device side exists. ``lost`` is the reason why nothing of this can be trusted, or None.
+    changed that should not have been: ``guard-before``, ``guard-after``, ``read-only``, ``source``. ``bus`` is None
+    where no device side exists. ``lost`` is the reason why nothing of this can be trusted, or None.
     """
 
     ret: int | None

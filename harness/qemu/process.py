@@ -74,7 +74,7 @@ def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: 
         # vhost-user devices reach guest memory by mapping this file.
         "-object", f"memory-backend-memfd,id=ram,size={config.memory_mib}M,share=on",
         "-kernel", str(config.kernel), "-initrd", str(config.initrd), "-append", append,
-        "-chardev", f"socket,id=console,fd={console_fd},logfile={_escape(config.console_log)}",
+        "-chardev", f"socket,id=console,fd={console_fd},logfile={_escape(config.console_log)},logappend=on",
         "-serial", "chardev:console",
         "-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control",
         "-device", f"virtio-serial-pci,addr={AGENT_SLOT:#x},disable-legacy=on,max_ports=2",
@@ -132,7 +132,7 @@ class QemuProcess:
         theirs = [their for _, their in pairs]
         command = command_line(self.config, *(their.fileno() for their in theirs))
         try:
-            with self.config.stderr_log.open("wb") as stderr:
+            with self.config.stderr_log.open("ab") as stderr:
                 # Its own session: Ctrl-C at the terminal is the harness's to handle.
                 self._process = subprocess.Popen(
                     command,

@@ -25,6 +25,7 @@ GOOD = Observation(
     bus=(BusMessage(0x30, False, b"\x01\x02", True, (DmaSegment(BUFFER, 2),)),),
 )
 SPLAT = Splat("map-invalid-area", "0000:00:06.0", "dmasafe_controller", "device driver maps memory from invalid area")
+STRAY = (BusMessage(0x30, False, b"", False, (DmaSegment(1 << 40, 2, stray=True),)),)
 SAFE = Expectation(Outcome.SAFE, "it is heap memory")
 
 
@@ -44,7 +45,7 @@ def on_the_bus(**fields):
         (changed(splats=(SPLAT,), damage=("read-only",)), Outcome.CAUGHT, "map-invalid-area"),
         (changed(damage=("guard-after",)), Outcome.SILENT, "guard-after"),
         (on_the_bus(segments=(DmaSegment(1 << 40, 2, stray=True),)), Outcome.SILENT, "stray DMA to 0x10000000000"),
-        (changed(ret=-5, bus=(BusMessage(0x30, False, b"", False, (DmaSegment(1 << 40, 2, True),)),)), Outcome.SILENT, "stray"),
+        (changed(ret=-5, bus=STRAY), Outcome.SILENT, "stray"),
         (on_the_bus(data=b"\x01\x03"), Outcome.SILENT, "byte 1"),
         (on_the_bus(data=b"\x01"), Outcome.SILENT, "2 bytes at the caller, 1 on the bus"),
         (on_the_bus(read=True), Outcome.SILENT, "wrong way"),
