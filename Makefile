@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The commands of this checkout. `make help` lists them; every one makes what it needs first (Debian packages, .venv/).
+
+PYTHON ?= python3
+SUITE ?= core
+ARGS ?=
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL = /bin/sh
+# Packages come before the environment, which needs one of them; the checks of style need none and do not ask for any.
+.NOTPARALLEL:
+VENV = .venv
+BIN = $(VENV)/bin
+
+# KDIR reaches the recipe through the environment, so that no character of a path means anything to make or to the shell;
+# a ~ that the calling shell left alone (KDIR="~/linux", or sh instead of bash) is expanded here.
+EXPAND_KDIR = set --; if [ -n "$${KDIR-}" ]; then \
+	case $$KDIR in "~" | "~/"*) KDIR=$$HOME$${KDIR\#"~"} ;; esac; set -- --kernel "$$KDIR"; fi
+
+.PHONY: help
+help: ## List these targets
+	@echo "Usage: make TARGET [VARIABLE=value ...]"
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables:"
+	@echo "  KDIR=DIR           use the kernel tree DIR (it is not written into) instead of Debian's linux-source"
+	@echo "  SUITE=NAME         the suite that test-qemu runs (now: $(SUITE))"
+	@echo "  ARGS='...'         more arguments for the command behind the target"
+	@echo "  PYTHON=COMMAND     the Python, 3.11 or newer, that makes $(VENV)/ (now: $(PYTHON))"
+	@echo "  DMASAFE_CACHE=DIR  where kernel sources and builds are kept (default: the user's cache directory)"
+	@echo "  DMASAFE_INSTALL=no print the apt-get command instead of running it (skip: do not look at packages)"
+
+.PHONY: test-qemu
+test-qemu: packages $(VENV)/.stamp-run ## Build a kernel, boot it in QEMU, run the suite, print the verdicts
+	@$(EXPAND_KDIR); exec $(BIN)/dmasafe run --suite $(SUITE) --target qemu "$$@" $(ARGS)
+
+.PHONY: test
+test: packages lint types ## All the project's own tests, those that boot a kernel included
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.stamp-dev ## Style, import floors, licence headers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/reuse lint --lines
+
+.PHONY: types
+types: $(VENV)/.stamp-dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: packages $(VENV)/.stamp-dev ## Time boots and suites beside a bare boot of the same kernel
+	@$(EXPAND_KDIR); exec $(BIN)/python -m benchmarks "$$@" $(ARGS)
+
+.PHONY: shell
+shell: packages $(VENV)/.stamp-run ## An interactive guest with the bus plugged in
+	@$(EXPAND_KDIR); exec $(BIN)/dmasafe shell "$$@" $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what these targets made in the checkout (the kernel cache outside stays)
+	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .tox *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: packages
+packages:
+	@scripts/install-packages
+
+# One environment; the second stamp says that the tools of the project's own tests are in it too.
+$(VENV)/.stamp-run $(VENV)/.stamp-dev: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $(PYTHON) is missing or older than 3.11: name a newer one with PYTHON=COMMAND" >&2; exit 1; }
+	@echo "Making $(VENV)/ ($(if $(filter %-dev,$@),with,without) the tools of the project's own tests) ..."
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(if $(filter %-dev,$@),[dev])' || { \
+		echo "make: pip could not install the Python packages of pyproject.toml (see above): check the network" >&2; exit 1; }
+	@touch $(VENV)/.stamp-run $@
