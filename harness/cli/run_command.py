@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe run``: scenarios to verdicts. Prepares the target, runs, judges, reports."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from harness.cli.prepare import kernel_options, prepare
+from harness.expectation import expect
+from harness.outcome import Expectation, Skip, judge
+from harness.report import directory, json_report, terminal
+from harness.report.progress import Progress
+from harness.report.results import Kernel, Results, Row, exit_status
+from harness.scenario import Scenario, ScenarioError, select, suite
+from harness.targets.base import Target, TargetRun
+from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
+from harness.targets.qemu import make_target
+
+OUT = Path("out")
+DEFAULT_SUITE = "core"
+TARGETS = ("qemu",)
+
+
+@click.command(
+    name="run",
+    epilog="Examples: dmasafe run --suite smoke | dmasafe run 'stack/*/dmasafe:bounce/8' --config debug-sg",
+)
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--target", type=click.Choice(TARGETS), default="qemu", show_default=True, help="Where to run.")
+@click.option("--suite", "suite_name", metavar="NAME", help="Run a named suite (see 'dmasafe list').")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write results.json to this file.")
+@click.option("--out", "out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Where results go.")
+@kernel_options
+def command(
+    scenarios: tuple[str, ...],
+    target: str,
+    suite_name: str | None,
+    json_file: Path | None,
+    out: Path,
+    kernel_source: str,
+    configuration: str,
+    arch: str,
+    accel: str | None,
+) -> int:
+    """Run scenarios (ids or shell patterns) or a suite, print the verdicts, leave results below OUT/latest.
+
+    Exit status: 0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR.
+    """
+    started = time.monotonic()
+    wanted = _wanted(scenarios, suite_name)
+    directory.prepare(out)
+    name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
+        logs = Path(temporary)
+        with Progress() as progress:
+            prepared = prepare(kernel_source, configuration, arch, accel, progress)
+            place = make_target(prepared.image, prepared.kernel, prepared.facts, logs)
+            results = run_and_judge(place, wanted, name, progress, started)
+        published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
+    if json_file is not None:
+        json_report.write(results, json_file)
+    terminal.print_report(results, published)
+    return exit_status(results)
+
+
+def _wanted(scenarios: Sequence[str], suite_name: str | None) -> list[Scenario]:
+    if scenarios and suite_name:
+        raise ScenarioError("name scenarios or a suite, not both")
+    return select(scenarios) if scenarios else suite(suite_name or DEFAULT_SUITE)
+
+
+def run_and_judge(
+    target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
+) -> Results:
+    """Run the scenarios that can exist on this target and hold every one against its expectation."""
+    facts = target.facts()
+    expectations = {scenario.id: expect(scenario, facts) for scenario in scenarios}
+    possible = [scenario for scenario in scenarios if not isinstance(expectations[scenario.id], Skip)]
+    destructive = frozenset(
+        id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
+    )
+    run = target.run(possible, destructive, progress)
+    return _results(target.name, run, scenarios, expectations, suite_name, progress, started)
+
+
+def _results(
+    target_name: str,
+    run: TargetRun,
+    scenarios: Sequence[Scenario],
+    expectations: Mapping[str, Expectation | Skip],
+    suite_name: str,
+    progress: Progress,
+    started: float,
+) -> Results:
+    rows = tuple(
+        Row.of(s, judge(expectations[s.id], run.observations.get(s.id), run.untrusted.get(s.id))) for s in scenarios
+    )
+    kernel = Kernel(run.kernel.release, run.kernel.arch, run.kernel.config, run.kernel.source)
+    reasons = set(run.untrusted.values())
+    everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
+    return Results(
+        suite=suite_name,
+        target=target_name,
+        kernel=kernel,
+        accel=run.accel,
+        canary_splatted=run.canary_splatted,
+        rows=rows,
+        boot_s=run.boot_s,
+        scenarios_s=run.scenarios_s,
+        total_s=time.monotonic() - started,
+        stages=progress.stages(),
+        reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
+        notes=run.notes,
+    )

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One boot: device process, QEMU, agent and console joined; from power-on to a guest that takes scenarios.
+
+Everything that can end a boot early is noticed here, named, and raised as BootLost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from harness.devices.client import DeviceProcess
+from harness.devices.errors import DevicesError
+from harness.devices.trace import parse as parse_trace
+from harness.dmesg.kmsg import parse_record
+from harness.guest.agent import AgentChannel, Message, integer
+from harness.guest.console import Console
+from harness.guest.errors import ChannelClosed
+from harness.outcome import BusMessage
+from harness.qemu.machines import Machine
+from harness.qemu.process import MEMORY_MIB, MachineConfig, QemuProcess
+from harness.targets.errors import BootLost
+
+CONSOLE_LOG = "console.log"
+KMSG_LOG = "kmsg.log"
+QEMU_LOG = "qemu.log"
+BOOT_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 15.0
+# The agent gives up on a scenario after 5 s and then rebinds the adapter, which it bounds to 3 s.
+SILENCE_LIMIT_S = 20.0
+SYNC_TIMEOUT_S = 5.0
+# A panic ends QEMU (-no-reboot), which closes the agent's channel first: wait this long for the reason.
+LAST_WORDS_S = 1.0
+MAX_TRACE_PER_SCENARIO = 256
+MAX_RECORDS_PER_SCENARIO = 20_000
+MODULES = ("dmasafe_client", "dmasafe_controller")
+CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
+# vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
+_BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
+_ARGV_INIT_BYTES = {8: 272, 4: 136}
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    """What is booted: a kernel image and an initramfs with the modules and the agent."""
+
+    machine: Machine
+    kernel: Path
+    initrd: Path
+    accelerator: str
+    cmdline: tuple[str, ...] = ()
+    memory_mib: int = MEMORY_MIB
+
+
+@dataclass
+class Gathered:
+    """What has come in so far, by scenario number; -1 is everything outside scenarios."""
+
+    records: dict[int, list[str]] = field(default_factory=dict)
+    trace: dict[int, list[BusMessage]] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    lost_log: str | None = None
+
+
+class Boot:
+    """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
+
+    def __init__(self, image: GuestImage, log_directory: Path, kmsg_log: BinaryIO) -> None:
+        self.image = image
+        self.gathered = Gathered()
+        self.adapters: dict[str, int] = {}
+        self.release = ""
+        self._log_directory = log_directory
+        self._kmsg_log = kmsg_log
+        self._stack = contextlib.ExitStack()
+        self._replies: deque[Message] = deque()
+        self._last_sequence: int | None = None
+        self._heard_at = 0.0
+        self.boot_s = 0.0
+
+    def __enter__(self) -> Boot:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
+        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS)))
+        # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
+        self.device.wait_ready(REQUEST_TIMEOUT_S)
+        config = MachineConfig(
+            machine=self.image.machine,
+            accelerator=self.image.accelerator,
+            kernel=self.image.kernel,
+            initrd=self.image.initrd,
+            i2c_sockets={name: self.device.socket(name) for name in CONTROLLER_DRIVERS},
+            console_log=self._log_directory / CONSOLE_LOG,
+            stderr_log=self._log_directory / QEMU_LOG,
+            cmdline=self.image.cmdline,
+            memory_mib=self.image.memory_mib,
+        )
+        started = time.monotonic()
+        self.qemu = self._stack.enter_context(QemuProcess(config))
+        self._functions = config.i2c_functions()
+        self.agent = AgentChannel(self.qemu.agent)
+        self.console = Console(self.qemu.console)
+        self._selector = self._stack.enter_context(contextlib.closing(selectors.DefaultSelector()))
+        self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
+        self._selector.register(self.device.fileno(), selectors.EVENT_READ)
+        self._selector.register(self.console.fileno(), selectors.EVENT_READ)
+        hello = self._await(lambda message: message.get("re") == "hello", BOOT_TIMEOUT_S, "the agent's first word")
+        self.boot_s = time.monotonic() - started
+        self.release = str(hello.get("release", ""))
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.image.memory_mib << 20
+
+    def prepare(self) -> None:
+        """Load the modules, bind the adapters, tell the device where the mailbox is. Raises BootLost."""
+        symbols = self.request("symbols", names=",".join(_BORROWED))
+        self._write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
+        parameters = self._borrowed_objects(symbols)
+        for module in MODULES:
+            words = parameters if module == "dmasafe_client" else ""
+            reply = self.request("load", path=f"/modules/{module}.ko", params=words)
+            if reply.get("errno") != 0:
+                raise BootLost(f"the guest refused {module}.ko: {_errno_text(reply)}")
+        for name, driver in CONTROLLER_DRIVERS.items():
+            reply = self.request("adapter", name=name, device=self._functions[name], driver=driver)
+            number = integer(reply, "nr")
+            if reply.get("errno") == 0 and number is not None:
+                self.adapters[name] = number
+        mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
+        if mailbox is not None:
+            with contextlib.suppress(ValueError):
+                self.device.set_mailbox(int(mailbox, 0))
+
+    def _borrowed_objects(self, symbols: Message) -> str:
+        """Parameters that tell the client module which vmlinux objects it may borrow."""
+        words = []
+        rodata, end = integer(symbols, "kernel_config_data"), integer(symbols, "kernel_config_data_end")
+        if rodata and end and end > rodata:
+            words.append(f"rodata_address={rodata:#x} rodata_size={end - rodata}")
+        data = integer(symbols, "argv_init")
+        if data:
+            pointer_bytes = 8 if data > 0xFFFFFFFF else 4
+            words.append(f"data_address={data:#x} data_size={_ARGV_INIT_BYTES[pointer_bytes]}")
+        return " ".join(words)
+
+    def request(self, op: str, **arguments: object) -> Message:
+        """One request's reply. Raises BootLost if none comes within REQUEST_TIMEOUT_S."""
+        self.send({"op": op, **arguments})
+        return self._await(lambda message: message.get("re") == op, REQUEST_TIMEOUT_S, f"the reply to '{op}'")
+
+    def read(self, path: str) -> str | None:
+        """A file of the guest's, stripped, or None if it cannot be read."""
+        reply = self.request("read", path=path)
+        return str(reply.get("data", "")).strip() if reply.get("errno") == 0 else None
+
+    def _write(self, path: str, data: str, required: bool = True) -> None:
+        reply = self.request("write", path=path, data=data)
+        if required and reply.get("errno") != 0:
+            raise BootLost(f"the guest could not write {path}: {_errno_text(reply)}")
+
+    def send(self, message: Message) -> None:
+        """Queue a request. Raises BootLost if the guest is gone."""
+        try:
+            self.agent.send(message)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+
+    def replies(self, timeout_s: float) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after ``timeout_s`` of silence."""
+        deadline = time.monotonic() + timeout_s
+        while not self._replies:
+            self._pump(deadline, "an answer")
+        while self._replies:
+            yield self._replies.popleft()
+
+    def _await(self, wanted: Callable[[Message], bool], timeout_s: float, what: str) -> Message:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            while self._replies:
+                message = self._replies.popleft()
+                if wanted(message):
+                    return message
+            self._pump(deadline, what)
+
+    def _pump(self, deadline: float, what: str) -> None:
+        """Wait for anything to arrive and sort it. Raises BootLost at the deadline or when somebody died."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self._lost(f"the guest hung: {what} did not come in time")
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.agent.unsent else 0)
+        self._selector.modify(self.agent.fileno(), events)
+        # Bounded, so that a QEMU that dies without closing its channels is noticed too.
+        ready = {key.fd for key, _ in self._selector.select(min(left, 0.5))}
+        if self.console.fileno() in ready and self.console.open:
+            last_words = self.console.last_words()
+            if not self.console.open:
+                self._selector.unregister(self.console.fileno())
+            if last_words is not None:
+                raise BootLost(f"the guest died: {last_words}")
+        if self.device.fileno() in ready:
+            self._take_trace()
+        if not self.device.alive:
+            raise BootLost("the emulated device's process died")
+        try:
+            self.agent.flush()
+            for message in self.agent.receive():
+                self._sort(message)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+        if self.qemu.exit_status() is not None:
+            raise self._lost("QEMU ended")
+
+    def _sort(self, message: Message) -> None:
+        event = message.get("ev")
+        if event == "kmsg":
+            self._take_record(message)
+        elif event == "kmsg-lost":
+            self.gathered.lost_log = "the kernel overwrote log records before they were read"
+        else:
+            self._replies.append(message)
+
+    def _take_record(self, message: Message) -> None:
+        text = str(message.get("record", ""))
+        number = integer(message, "seq", -1)
+        self._kmsg_log.write(text.encode("latin-1", "replace") + b"\n")
+        record = parse_record(text)
+        if record is None:
+            self.gathered.violations.append(f"no kernel log record: {text[:80]!r}")
+            return
+        if self._last_sequence is not None and record.sequence != self._last_sequence + 1:
+            self.gathered.lost_log = f"log records {self._last_sequence + 1} to {record.sequence - 1} are missing"
+        self._last_sequence = record.sequence
+        records = self.gathered.records.setdefault(-1 if number is None else number, [])
+        if len(records) < MAX_RECORDS_PER_SCENARIO:
+            records.append(text)
+        else:
+            self.gathered.lost_log = f"more than {MAX_RECORDS_PER_SCENARIO} log records in one scenario"
+
+    def _take_trace(self) -> None:
+        for event in self.device.receive():
+            kind = event.get("ev")
+            if kind == "message":
+                number, _, message = parse_trace(event)
+                trace = self.gathered.trace.setdefault(-1 if number is None else number, [])
+                if len(trace) < MAX_TRACE_PER_SCENARIO:
+                    trace.append(message)
+            elif kind in ("violation", "dropped"):
+                self.gathered.violations.append(f"device: {event.get('why', kind)}")
+
+    def sync_device(self) -> None:
+        """Make sure that the trace of everything done so far is here. Raises BootLost."""
+        try:
+            self.device.sync(SYNC_TIMEOUT_S)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
+        self._take_trace()
+
+    def _lost(self, symptom: str) -> BootLost:
+        """The best reason for a lost guest: the console's last words, QEMU's end, or the symptom itself."""
+        deadline = time.monotonic() + LAST_WORDS_S
+        while time.monotonic() < deadline:
+            last_words = self.console.last_words()
+            if last_words is not None:
+                return BootLost(f"the guest died: {last_words}")
+            if not self.console.open:
+                break
+            with contextlib.suppress(OSError), selectors.DefaultSelector() as selector:
+                selector.register(self.console.fileno(), selectors.EVENT_READ)
+                selector.select(0.1)
+        status = self.qemu.wait(LAST_WORDS_S) if not self.console.open else self.qemu.exit_status()
+        if status is None:
+            return BootLost(f"{symptom} (QEMU: {self.qemu.run_state()})")
+        if status < 0:
+            return BootLost(f"QEMU was killed by signal {-status}")
+        words = self.qemu.last_words()
+        if words:
+            return BootLost(f"QEMU ended with status {status}: {words}")
+        return BootLost("the guest rebooted or powered off by itself")
+
+
+def _errno_text(reply: Mapping[str, object]) -> str:
+    number = reply.get("errno")
+    return os.strerror(number) if isinstance(number, int) else str(reply.get("why", "no reason given"))

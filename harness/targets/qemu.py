@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Target ``qemu``: scenarios on a real kernel in QEMU, with the emulated controller and slaves.
+
+One boot takes all scenarios if nothing breaks. A boot that is lost costs the scenario under way; the rest goes on
+in a new one, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.expectation import KernelFacts
+from harness.guest.agent import Message, integer
+from harness.outcome import BusMessage, Observation, outcome_of
+from harness.scenario import Scenario, parse_scenario
+from harness.targets.base import KernelInfo, Progress, TargetRun
+from harness.targets.boot import KMSG_LOG, SILENCE_LIMIT_S, Boot, GuestImage
+from harness.targets.errors import BootLost, TargetError
+from harness.targets.wire import line, observation, settings
+
+# Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
+WINDOW = 32
+# A guest that cannot hold a boot is not worth more attempts than this in a row without a scenario done.
+MAX_FRUITLESS_BOOTS = 3
+MAX_BOOTS = 40
+
+# Known to splat on every kernel: the first through dma-debug, the second through dma_map_single()'s own check, which
+# proves the way from the kernel's log to here without dma-debug.
+CANARY_DMA_DEBUG = parse_scenario("module-rodata/master_send_dmasafe/dmasafe:trusting/8")
+CANARY_LOG = parse_scenario("vmalloc/master_send_dmasafe/dmasafe:trusting/8")
+_CANARY_CLASS = {CANARY_DMA_DEBUG.id: "map-invalid-area", CANARY_LOG.id: "map-vmalloc-rejected"}
+_DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
+
+
+@dataclass
+class _State:
+    """One run's growing results."""
+
+    observations: dict[str, Observation] = field(default_factory=dict)
+    untrusted: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    canary_splatted: bool | None = None
+    boot_s: float | None = None
+    boots: int = 0
+    done: int = 0
+    interrupted: bool = False
+
+
+class QemuTarget:
+    """Runs scenarios in guests booted from one image; logs go to ``log_directory``."""
+
+    name = "qemu"
+
+    def __init__(self, image: GuestImage, kernel: KernelInfo, facts: KernelFacts, log_directory: Path) -> None:
+        self._image = image
+        self._kernel = kernel
+        self._facts = facts
+        self._log_directory = log_directory
+
+    def facts(self) -> KernelFacts:
+        return self._facts
+
+    def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
+        """See :class:`harness.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
+        # The agent changes the controller's policy as rarely as this order lets it.
+        places = {(s.controller, s.policy): n for n, s in enumerate(scenarios)}
+        todo = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
+        state = _State()
+        total = len(todo)
+        started = time.monotonic()
+        fruitless = 0
+        try:
+            with (self._log_directory / KMSG_LOG).open("wb") as kmsg_log:
+                while todo and fruitless < MAX_FRUITLESS_BOOTS and state.boots < MAX_BOOTS:
+                    before = len(todo)
+                    todo = self._boot_and_run(todo, total, state, kmsg_log, progress)
+                    fruitless = fruitless + 1 if len(todo) >= before - 1 else 0
+                    if state.interrupted:
+                        break
+        except KeyboardInterrupt:
+            state.interrupted = True
+        if state.interrupted:
+            state.notes.append("interrupted by the user")
+        for scenario in todo:
+            reason = state.notes[-1] if state.notes else "not reached"
+            state.untrusted.setdefault(scenario.id, f"not reached: {reason}")
+        boot_s = state.boot_s or 0.0
+        return TargetRun(
+            kernel=self._kernel,
+            accel=self._image.accelerator,
+            canary_splatted=bool(state.canary_splatted),
+            observations=state.observations,
+            untrusted=state.untrusted,
+            boot_s=boot_s,
+            scenarios_s=max(0.0, time.monotonic() - started - boot_s),
+            boots=state.boots,
+            notes=tuple(state.notes),
+        )
+
+    def _boot_and_run(
+        self, todo: list[Scenario], total: int, state: _State, kmsg_log: BinaryIO, progress: Progress
+    ) -> list[Scenario]:
+        """One boot; returns what is still to do. A lost boot costs the scenario that was under way."""
+        state.boots += 1
+        progress.stage("boot" if state.boots == 1 else f"boot {state.boots}")
+        batch = _Batch(todo)
+        try:
+            with Boot(self._image, self._log_directory, kmsg_log) as boot:
+                state.boot_s = boot.boot_s if state.boot_s is None else state.boot_s
+                reason = self._check_release(boot)
+                boot.prepare()
+                reason = reason or self._canary(boot, batch)
+                progress.stage("scenarios")
+                try:
+                    self._perform(boot, batch, total, state, progress)
+                    reason = reason or self._trailing_checks(boot, batch)
+                except BootLost as error:
+                    batch.lost(str(error))
+                    state.notes.append(f"boot {state.boots}: {error}")
+                except KeyboardInterrupt:
+                    batch.lost("interrupted by the user")
+                    state.interrupted = True
+                self._collect(boot, batch, reason, state)
+        except BootLost as error:
+            state.notes.append(f"boot {state.boots}: {error}")
+            if batch.performed == 0 and state.boots == 1 and not batch.replies:
+                state.canary_splatted = False
+        return batch.todo
+
+    def _check_release(self, boot: Boot) -> str | None:
+        if boot.release != self._kernel.release:
+            return f"the guest runs {boot.release}, not the kernel that was built, {self._kernel.release}"
+        return None
+
+    def _canaries(self) -> list[Scenario]:
+        return [CANARY_DMA_DEBUG, CANARY_LOG] if self._facts.has("DMA_API_DEBUG") else [CANARY_LOG]
+
+    def _canary(self, boot: Boot, batch: _Batch) -> str | None:
+        """Provoke the known splats; the reason why this boot cannot be trusted if one does not come."""
+        if "dmasafe" not in boot.adapters:
+            return "the canary needs the dmasafe controller, whose adapter did not appear"
+        for canary in self._canaries():
+            number = batch.next_number()
+            boot.send(_run_message(number, canary))
+            reply = next(iter(boot.replies(SILENCE_LIMIT_S)))
+            records = boot.gathered.records.pop(number, [])
+            seen = observation(canary, reply, records, (), boot.memory_bytes)
+            wanted = _CANARY_CLASS[canary.id]
+            if wanted not in {splat.splat_class for splat in seen.splats}:
+                outcome = outcome_of(seen)[0] if seen.lost is None else seen.lost
+                batch.canary_splatted = False
+                return f"the canary {canary.id} did not splat {wanted} ({outcome})"
+        batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
+        return None
+
+    def _perform(self, boot: Boot, batch: _Batch, total: int, state: _State, progress: Progress) -> None:
+        """Send scenarios in a sliding window and keep each answer. Raises BootLost."""
+        while batch.todo:
+            while len(batch.under_way) < WINDOW and batch.unsent < len(batch.todo):
+                scenario = batch.todo[batch.unsent]
+                number = batch.next_number()
+                batch.under_way[number] = scenario
+                batch.unsent += 1
+                boot.send(_run_message(number, scenario))
+            for reply in boot.replies(SILENCE_LIMIT_S):
+                number_or_none = integer(reply, "seq")
+                if reply.get("re") != "run" or number_or_none not in batch.under_way:
+                    boot.gathered.violations.append(f"an answer to nothing asked: {str(reply)[:80]}")
+                    continue
+                assert number_or_none is not None
+                answered = batch.under_way.pop(number_or_none)
+                batch.todo.pop(0)
+                batch.unsent -= 1
+                batch.performed += 1
+                state.done += 1
+                batch.replies.append((number_or_none, answered, reply))
+                if boot.gathered.lost_log and number_or_none not in batch.lost_log:
+                    batch.lost_log[number_or_none] = boot.gathered.lost_log
+                    boot.gathered.lost_log = None
+                progress.advance(state.done, total, answered.id)
+
+    def _trailing_checks(self, boot: Boot, batch: _Batch) -> str | None:
+        """After the last scenario: the canary again, then dma-debug's own account. Raises BootLost."""
+        reason = self._canary(boot, batch)
+        boot.sync_device()
+        boot.request("kmsg")
+        return reason or (self._dma_debug_state(boot) if self._facts.has("DMA_API_DEBUG") else None)
+
+    def _dma_debug_state(self, boot: Boot) -> str | None:
+        """Why dma-debug's word cannot be taken, or None."""
+        base = "/sys/kernel/debug/dma-api"
+        values = {name: boot.read(f"{base}/{name}") for name in _DMA_DEBUG_FILES}
+        if values["disabled"] is None:
+            return f"dma-debug's files are missing below {base}"
+        if values["disabled"] != "N":
+            return "dma-debug is disabled (switched off, or out of entries)"
+        if values["driver_filter"]:
+            return f"dma-debug's driver filter hides all drivers but {values['driver_filter']}"
+        if values["all_errors"] in (None, "0"):
+            return "dma-debug's all_errors is not set: it prints the first error only"
+        return None
+
+    def _collect(self, boot: Boot, batch: _Batch, reason: str | None, state: _State) -> None:
+        """Join answers, records and trace into observations, and say which cannot be trusted."""
+        gathered = boot.gathered
+        notes = [*gathered.violations[:3], *(f"agent: {text}" for text in boot.agent.violations[:3])]
+        state.notes.extend(f"boot {state.boots}: {text}" for text in notes)
+        if reason is None and boot.agent.violations:
+            reason = f"the agent's lines were damaged: {boot.agent.violations[0]}"
+        for number, scenario, reply in batch.replies:
+            trace: Sequence[BusMessage] = gathered.trace.get(number, ())
+            records = gathered.records.get(number, ())
+            seen = observation(scenario, reply, records, trace, boot.memory_bytes)
+            state.observations[scenario.id] = seen
+            why = reason or batch.lost_log.get(number)
+            if why is not None:
+                state.untrusted[scenario.id] = why
+        for number, scenario in batch.broken:
+            state.untrusted[scenario.id] = batch.broken_why
+            records = gathered.records.get(number, ())
+            if records:
+                state.observations[scenario.id] = observation(scenario, {}, records, (), boot.memory_bytes)
+        if batch.canary_splatted is not None:
+            previous = True if state.canary_splatted is None else state.canary_splatted
+            state.canary_splatted = previous and batch.canary_splatted
+
+
+class _Batch:
+    """The bookkeeping of one boot: what was sent, answered, broken."""
+
+    def __init__(self, todo: list[Scenario]) -> None:
+        self.todo = list(todo)
+        self.unsent = 0
+        self.under_way: dict[int, Scenario] = {}
+        self.replies: list[tuple[int, Scenario, Message]] = []
+        self.broken: list[tuple[int, Scenario]] = []
+        self.broken_why = ""
+        self.lost_log: dict[int, str] = {}
+        self.performed = 0
+        self.canary_splatted: bool | None = None
+        self._number = 0
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def lost(self, why: str) -> None:
+        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back."""
+        if self.under_way:
+            number = min(self.under_way)
+            scenario = self.under_way[number]
+            self.broken.append((number, scenario))
+            self.broken_why = why
+            self.todo.remove(scenario)
+        self.under_way.clear()
+        self.unsent = 0
+
+
+def _run_message(number: int, scenario: Scenario) -> Message:
+    return {
+        "op": "run",
+        "seq": number,
+        "adapter": scenario.controller,
+        "set": settings(scenario),
+        "line": line(scenario),
+    }
+
+
+def make_target(image: GuestImage, kernel: KernelInfo, facts: KernelFacts, log_directory: Path) -> QemuTarget:
+    """A target for this image. Raises TargetError if the image's files are not there."""
+    for file in (image.kernel, image.initrd):
+        if not file.is_file():
+            raise TargetError(f"{file} is missing: build it again with 'dmasafe kernel build'")
+    return QemuTarget(image, kernel, facts, log_directory)

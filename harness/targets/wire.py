@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Scenarios to the agent's lines, the agent's answers and the device's trace to Observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.dmesg import parse_records
+from harness.guest.agent import Message, integer, octets
+from harness.outcome import BusMessage, CallerMessage, DmaSegment, Observation
+from harness.scenario import OPERATIONS, Scenario
+
+_I2CDEV = "i2cdev_"
+
+
+def settings(scenario: Scenario) -> str:
+    """The adapter's attributes for this scenario, as the agent's ``set`` wants them."""
+    if scenario.policy is None:
+        return ""
+    return f"policy={scenario.policy} threshold={scenario.option('threshold', '1')}"
+
+
+def line(scenario: Scenario) -> str:
+    """The agent's line for this scenario."""
+    front = OPERATIONS[scenario.operation].front
+    words = [f"addr={scenario.address:#04x}", f"len={scenario.length}"]
+    words += [f"{name}={value}" for name, value in scenario.options if name != "threshold"]
+    if front == "i2cdev":
+        return " ".join(["front=i2cdev", f"op={scenario.operation.removeprefix(_I2CDEV)}", *words])
+    return " ".join([f"op={scenario.operation}", f"buffer={scenario.buffer}", *words])
+
+
+def observation(
+    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory_bytes: int
+) -> Observation:
+    """All that is known of one scenario.
+
+    ``reply`` is the agent's to ``run``, ``records`` the kernel log of the scenario, ``trace`` what the device saw,
+    ``memory_bytes`` the size of guest memory (which starts at 0).
+    """
+    splats = tuple(parse_records(records))
+    answer = reply.get("answer")
+    if not isinstance(answer, dict):
+        return Observation(None, bus=tuple(trace), splats=splats, lost=_lost(reply, bool(splats)))
+    if "unsupported" in answer:
+        return Observation(None, splats=splats, lost=f"the guest cannot do this: {answer['unsupported']}")
+    ret = integer(answer, "ret")
+    ns = integer(answer, "ns")
+    messages = [message for message in answer.get("msgs", ()) if isinstance(message, dict)]
+    damage = tuple(str(item) for item in answer.get("damage", ()))
+    caller = tuple(_caller_message(message) for message in messages)
+    bus = tuple(trace)
+    if scenario.operation == "get_put":
+        bus = tuple(_mapped_message(message, memory_bytes) for message in messages)
+    return Observation(
+        ret=ret,
+        caller=caller,
+        bus=bus,
+        splats=splats,
+        damage=damage,
+        transferred=bool(answer.get("transferred", ret is not None and ret >= 0)),
+        us=None if ns is None else ns / 1000,
+    )
+
+
+def _lost(reply: Message, reported: bool) -> str | None:
+    """Why there is no answer; None if the kernel itself said why the caller died."""
+    signal = integer(reply, "died")
+    if signal is not None:
+        return None if reported else f"the calling task died of signal {signal} and the kernel reported nothing"
+    hung = integer(reply, "hung")
+    if hung is not None:
+        return f"the call did not return within {hung} ms"
+    return f"the agent: {str(reply.get('error', 'an answer without an answer'))[:200]}"
+
+
+def _caller_message(message: Message) -> CallerMessage:
+    flagged = integer(message, "dma_safe")
+    # get_put says what the buffer should have held beside what it did hold.
+    data = octets(message, "want") if "want" in message else octets(message, "data")
+    return CallerMessage(
+        read=bool(integer(message, "rd", 0)),
+        data=data,
+        physical=integer(message, "pa"),
+        flagged=None if flagged is None else bool(flagged),
+    )
+
+
+def _mapped_message(message: Message, memory_bytes: int) -> BusMessage:
+    """get_put stops before the bus: what was mapped stands in for what the device would have seen."""
+    data = octets(message, "data")
+    address = integer(message, "dma")
+    segments: tuple[DmaSegment, ...] = ()
+    if address is not None:
+        stray = not 0 <= address <= memory_bytes - len(data)
+        segments = (DmaSegment(address, len(data), stray),)
+    return BusMessage(0, bool(integer(message, "rd", 0)), data, True, segments)
