@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernels to boot: where their sources come from, how they are configured and built, and where they are kept.
+
+``fetch(parse_source(text), cache)`` gives a SourceTree, ``build_kernel`` a Kernel; ``build_modules``, ``build_agent``
+and ``build_initramfs`` add what runs in the guest. All of it lies in the cache and is made once.
+"""
+
+from harness.kernel.build import build_kernel, build_modules, configure
+from harness.kernel.cache import Cache, Kernel, Pruned, list_kernels, open_cache, prune
+from harness.kernel.config import Absence, Architecture, Matrix, load_matrix, project_root
+from harness.kernel.errors import (
+    BuildError,
+    CacheError,
+    CacheFullError,
+    CacheUnwritableError,
+    ConfigError,
+    HashMismatchError,
+    KernelError,
+    MissingToolError,
+    SourceError,
+)
+from harness.kernel.guest import build_agent, build_initramfs, find_busybox
+from harness.kernel.progress import SILENT, Progress, SilentProgress
+from harness.kernel.source import (
+    DEFAULT_SOURCE,
+    AptSource,
+    GitSource,
+    LocalSource,
+    Source,
+    SourceTree,
+    TarballSource,
+    fetch,
+    parse_source,
+)
+from harness.kernel.tools import Kind, Step, Tool, missing_packages, required_tools
+
+__all__ = [
+    "DEFAULT_SOURCE",
+    "SILENT",
+    "Absence",
+    "AptSource",
+    "Architecture",
+    "BuildError",
+    "Cache",
+    "CacheError",
+    "CacheFullError",
+    "CacheUnwritableError",
+    "ConfigError",
+    "GitSource",
+    "HashMismatchError",
+    "Kernel",
+    "KernelError",
+    "Kind",
+    "LocalSource",
+    "Matrix",
+    "MissingToolError",
+    "Progress",
+    "Pruned",
+    "SilentProgress",
+    "Source",
+    "SourceError",
+    "SourceTree",
+    "Step",
+    "TarballSource",
+    "Tool",
+    "build_agent",
+    "build_initramfs",
+    "build_kernel",
+    "build_modules",
+    "configure",
+    "fetch",
+    "find_busybox",
+    "list_kernels",
+    "load_matrix",
+    "missing_packages",
+    "open_cache",
+    "parse_source",
+    "project_root",
+    "prune",
+    "required_tools",
+]

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What to build: matrix.toml's configurations and architectures, fragments, and the merged .config checked.
+
+The kernel's own tools merge (tinyconfig, merge_config.sh, olddefconfig); then every wanted line is looked up in the
+result, because Kconfig drops in silence what it cannot give. Only an [[absence]] row excuses a line.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.kernel.errors import ConfigError
+from harness.kernel.kconfig import read_kconfig, why_not
+
+_SYMBOL_LINE = re.compile(r"^CONFIG_(\w+)=(.*)$")
+_UNSET_LINE = re.compile(r"^# CONFIG_(\w+) is not set$")
+_VERSION_TEST = re.compile(r"\s*(<=|>=|<|>|==|=|!=)\s*(\d+)(?:\.(\d+))?\s*$")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A row of matrix.toml: how the kernel is built for it, and what boots (``image``, below the object directory)."""
+
+    name: str
+    fragments: tuple[str, ...]
+    make_arch: str
+    machine: str
+    cross_compile: str
+    targets: tuple[str, ...]
+    image: str
+    agent_cflags: tuple[str, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A symbol that some versions are allowed to lack, and why that is right."""
+
+    symbol: str
+    versions: str
+    why: str
+
+    def allows(self, version: str) -> bool:
+        return version_matches(version, self.versions)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """matrix.toml, read and checked. Configurations map a name to names of fragments in ``directory``."""
+
+    directory: Path
+    configurations: Mapping[str, tuple[str, ...]]
+    architectures: Mapping[str, Architecture]
+    absences: tuple[Absence, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A fragment's line: ``value`` is "n" for "is not set", else what stands right of ``=``; ``place`` is FILE:LINE."""
+
+    symbol: str
+    value: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"# CONFIG_{self.symbol} is not set" if self.value == "n" else f"CONFIG_{self.symbol}={self.value}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A configuration for an architecture, resolved: the fragments' joined text and what it asks for."""
+
+    name: str
+    architecture: Architecture
+    text: str
+    wanted: tuple[Wanted, ...]
+
+
+def project_root() -> Path:
+    """The directory that holds kernel-configs/ and images/: the checkout that this file is part of."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "kernel-configs" / "matrix.toml").is_file():
+        raise ConfigError(
+            f"there is no kernel-configs/matrix.toml in {root}: install dmasafe from its checkout (pip install -e .)"
+        )
+    return root
+
+
+def load_matrix(directory: Path | None = None) -> Matrix:
+    """Read ``directory``/matrix.toml (the project's own kernel-configs/ if None); ConfigError names what is wrong."""
+    directory = directory or project_root() / "kernel-configs"
+    path = directory / "matrix.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        architectures = {name: _architecture(name, row) for name, row in data["architecture"].items()}
+        configurations = {name: tuple(row["fragments"]) for name, row in data["configuration"].items()}
+        absences = tuple(Absence(**row) for row in data.get("absence", ()))
+        for absence in absences:
+            absence.allows("0.0")
+    except FileNotFoundError as cause:
+        raise ConfigError(f"{path} is missing") from cause
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as cause:
+        raise ConfigError(f"{path} cannot be read: {cause}") from cause
+    return Matrix(directory, configurations, architectures, absences)
+
+
+def _architecture(name: str, row: Mapping[str, Any]) -> Architecture:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Architecture(name=name, **values)
+
+
+def resolve(matrix: Matrix, configuration: str, architecture: str) -> Request:
+    """Find ``configuration`` (NAME, or NAME+FRAGMENT+...) and ``architecture``; ConfigError lists what there is.
+
+    A FRAGMENT is a name in kernel-configs/ or a path (it has a slash or ends in .config).
+    """
+    if architecture not in matrix.architectures:
+        known = ", ".join(sorted(matrix.architectures))
+        raise ConfigError(f"there is no architecture '{architecture}': matrix.toml has {known}")
+    row = matrix.architectures[architecture]
+    base, *extra = configuration.split("+")
+    if base not in matrix.configurations:
+        known = ", ".join(sorted(matrix.configurations))
+        raise ConfigError(f"there is no configuration '{base}': matrix.toml has {known}")
+    paths = [matrix.directory / f"{name}.config" for name in (*row.fragments, *matrix.configurations[base])]
+    for name in extra:
+        own = "/" in name or name.endswith(".config")
+        paths.append(Path(name).expanduser() if own else matrix.directory / f"{name}.config")
+    texts = []
+    wanted: dict[str, Wanted] = {}
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as cause:
+            known = ", ".join(sorted(found.stem for found in matrix.directory.glob("*.config")))
+            raise ConfigError(f"there is no fragment {path}: kernel-configs/ has {known}") from cause
+        texts.append(text if text.endswith("\n") else text + "\n")
+        for line in parse_fragment(text, path.name):
+            # The last line wins, here as in merge_config.sh.
+            wanted.pop(line.symbol, None)
+            wanted[line.symbol] = line
+    return Request(configuration, row, "".join(texts), tuple(wanted.values()))
+
+
+def parse_fragment(text: str, name: str) -> tuple[Wanted, ...]:
+    """The lines of a fragment; ConfigError for a line that is neither a symbol nor a comment."""
+    found = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if match := _SYMBOL_LINE.match(line):
+            found.append(Wanted(match[1], match[2], f"{name}:{number}"))
+        elif match := _UNSET_LINE.match(line):
+            found.append(Wanted(match[1], "n", f"{name}:{number}"))
+        elif line and not line.startswith("#"):
+            raise ConfigError(
+                f"{name}:{number} is neither CONFIG_X=value, '# CONFIG_X is not set' nor a comment: {line}"
+            )
+    return tuple(found)
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """A .config's symbols (without CONFIG_) and values as written; those that are not set are left out."""
+    return {match[1]: match[2] for line in text.splitlines() if (match := _SYMBOL_LINE.match(line))}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a request: ``absences`` did not take and are allowed to be missing, ``missed`` are errors."""
+
+    absences: tuple[str, ...]
+    missed: tuple[Wanted, ...]
+
+
+def check(wanted: Iterable[Wanted], config: Mapping[str, str], version: str, absences: Sequence[Absence]) -> Checked:
+    """Hold what fragments want against the merged .config of a kernel ``version``."""
+    absent, missed = [], []
+    for line in wanted:
+        if config.get(line.symbol, "n") == line.value:
+            continue
+        if any(row.symbol == line.symbol and row.allows(version) for row in absences):
+            absent.append(line.symbol)
+        else:
+            missed.append(line)
+    return Checked(tuple(absent), tuple(missed))
+
+
+def explain_missed(
+    missed: Sequence[Wanted], config: Mapping[str, str], version: str, tree: Path, srcarch: str
+) -> ConfigError:
+    """The error for wanted lines that did not take: each with its place and the unmet dependency."""
+    kconfig = read_kconfig(tree, srcarch)
+    clauses = []
+    for line in missed:
+        got = config.get(line.symbol, "n")
+        now = "" if got == "n" else f" (it is {got})"
+        clauses.append(f"{line} of {line.place}{now}: {why_not(kconfig, line.symbol, line.value, config)}")
+    return ConfigError(
+        f"Linux {version} did not take {'; '.join(clauses)}. Correct the fragment, or, if the version may lack it, "
+        "add an [[absence]] row to kernel-configs/matrix.toml"
+    )
+
+
+def version_matches(version: str, tests: str) -> bool:
+    """Whether a version ("6.12.117", "7.0.0-rc1") passes all of the comma-separated ``tests`` (">=5.15,<7.0").
+
+    Only the first two numbers count. ConfigError if a test cannot be read.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers is None:
+        raise ConfigError(f"'{version}' is not a kernel version")
+    this = (int(numbers[1]), int(numbers[2]))
+    for test in tests.split(","):
+        match = _VERSION_TEST.match(test)
+        if match is None:
+            raise ConfigError(f"'{test}' is not a version test: write '>=5.15' or '<7.0'")
+        that = (int(match[2]), int(match[3] or 0))
+        results = {
+            "<": this < that, ">": this > that, "<=": this <= that, ">=": this >= that,
+            "==": this == that, "=": this == that, "!=": this != that,
+        }  # fmt: skip
+        if not results[match[1]]:
+            return False
+    return True

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Building, on a tree that is a small Makefile: what is built again, what is not, and what a failure leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.kernel import build as build_module
+from harness.kernel.build import build_kernel, build_modules, configure
+from harness.kernel.cache import Cache, Kernel, list_kernels, open_cache
+from harness.kernel.config import load_matrix
+from harness.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
+from harness.kernel.progress import SILENT, Progress
+from harness.kernel.source import LocalSource, fetch
+
+ARCH = "x86_64"
+
+BUILDER = """
+import sys
+from pathlib import Path
+from harness.kernel import build
+from harness.kernel.cache import Cache
+from harness.kernel.config import load_matrix
+from harness.kernel.source import LocalSource, fetch
+
+class Told:
+    def stage(self, text):
+        print(text, flush=True)
+    def advance(self, done, total, text):
+        pass
+
+build.require = lambda *_: None
+cache = Cache(Path(sys.argv[1]))
+tree = fetch(LocalSource(Path(sys.argv[2])), cache)
+kernel = build.build_kernel(tree, "default", "x86_64", cache, Told(), matrix=load_matrix(Path(sys.argv[3])))
+print(kernel.key, flush=True)
+"""
+
+
+class Told:
+    """A Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.steps: list[tuple[int, int | None, str]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def advance(self, done: int, total: int | None, text: str) -> None:
+        self.steps.append((done, total, text))
+
+
+@pytest.fixture(autouse=True)
+def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree of these tests needs neither flex nor libelf."""
+    monkeypatch.setattr(build_module, "require", lambda *_: None)
+
+
+@pytest.fixture
+def build(cache: Cache, kernel_tree: Path, matrix_dir: Path) -> Builder:
+    return Builder(cache, kernel_tree, matrix_dir)
+
+
+class Builder:
+    """Builds the tree as it is now, and counts the calls of make vmlinux."""
+
+    def __init__(self, cache: Cache, tree: Path, matrix_dir: Path) -> None:
+        self.cache, self.tree, self.matrix_dir = cache, tree, matrix_dir
+
+    def __call__(self, configuration: str = "default", progress: Progress = SILENT) -> Kernel:
+        tree = fetch(LocalSource(self.tree), self.cache)
+        return build_kernel(tree, configuration, ARCH, self.cache, progress, 1, matrix=load_matrix(self.matrix_dir))
+
+    def calls(self, kernel: Kernel) -> int:
+        return len((kernel.build_dir / "calls").read_text().splitlines())
+
+
+def test_a_kernel_is_built_once(build: Builder) -> None:
+    told = Told()
+    kernel = build(progress=told)
+    assert kernel.release == "6.12.7"
+    assert kernel.vmlinux.read_text() == "int main;\n"
+    assert kernel.image == kernel.vmlinux
+    assert "CONFIG_WANTED=y" in kernel.config.read_text()
+    assert kernel.absences == ("NEWER",)
+    assert told.stages == ["configuring 6.12.7 default", "building 6.12.7 default for x86_64"]
+    assert told.steps == [(1, 3, "init/main.o")]
+    again = Told()
+    assert build(progress=again) == kernel
+    assert again.stages == []
+    assert build.calls(kernel) == 1
+    assert list_kernels(build.cache) == (kernel,)
+
+
+def test_nothing_is_written_in_the_source_tree(build: Builder) -> None:
+    before = sorted(build.tree.rglob("*"))
+    kernel = build()
+    assert sorted(build.tree.rglob("*")) == before
+    assert build.cache.root in kernel.build_dir.parents
+
+
+def test_the_recipe_reaches_make_and_the_callers_make_does_not(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKELEVEL", "7")
+    kernel = build()
+    assert (kernel.build_dir / "calls").read_text() == "dmasafe 0\n"
+
+
+def test_configurations_have_kernels_and_objects_of_their_own(build: Builder) -> None:
+    first, other = build(), build("other")
+    assert first.key != other.key
+    assert first.build_dir != other.build_dir
+    assert "-default-" in first.key
+    assert "-other-" in other.key
+
+
+def test_an_edit_of_a_local_tree_updates_its_objects_and_makes_another_kernel(build: Builder) -> None:
+    first = build()
+    (build.tree / "main.c").write_text("int edited;\n")
+    second = build()
+    assert second.key != first.key
+    assert second.build_dir == first.build_dir
+    assert first.vmlinux.read_text() == "int main;\n"
+    assert second.vmlinux.read_text() == "int edited;\n"
+
+
+def test_objects_of_another_state_are_not_built_against(build: Builder, tmp_path: Path) -> None:
+    first = build()
+    (build.tree / "main.c").write_text("int edited;\n")
+    build()
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "Kbuild").write_text("obj-m := a.o\n")
+    (modules / "a.c").write_text("int a;\n")
+    with pytest.raises(BuildError, match="build that kernel again first"):
+        build_modules(first, modules, build.cache)
+    (build.tree / "main.c").write_text("int main;\n")
+    again = build()
+    assert build_modules(again, modules, build.cache)
+
+
+def test_a_broken_build_shows_the_line_and_is_resumed(build: Builder) -> None:
+    (build.tree / "main.c").write_text("BROKEN\n")
+    with pytest.raises(BuildError, match=r"building 6.12.7 default for x86_64 failed") as caught:
+        build()
+    assert "main.c:1:1: error: BROKEN" in str(caught.value)
+    assert list_kernels(build.cache) == ()
+    (build.tree / "main.c").write_text("int mended;\n")
+    assert build().vmlinux.read_text() == "int mended;\n"
+
+
+def test_an_interrupted_build_leaves_no_kernel(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(Told):
+        def advance(self, done: int, total: int | None, text: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(progress=Interrupting())
+    assert list_kernels(build.cache) == ()
+    assert build().vmlinux.exists()
+
+
+def test_two_runs_at_once_build_once(build: Builder) -> None:
+    arguments = [str(build.cache.root), str(build.tree), str(build.matrix_dir)]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", BUILDER, *arguments], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=60)[0].splitlines() for process in runs]
+    assert [process.returncode for process in runs] == [0, 0]
+    assert outputs[0][-1] == outputs[1][-1]
+    (kernel,) = list_kernels(build.cache)
+    assert build.calls(kernel) == 1
+
+
+def test_a_symbol_that_did_not_take_is_an_error_with_its_reason(build: Builder) -> None:
+    base = build.matrix_dir / "base.config"
+    base.write_text(base.read_text() + "CONFIG_WANTEDD=y\n")
+    with pytest.raises(ConfigError) as caught:
+        build()
+    assert str(caught.value).startswith(
+        "Linux 6.12.7 did not take CONFIG_WANTEDD=y of base.config:3: "
+        "this tree's Kconfig does not have it (did you mean WANTED?)"
+    )
+    assert "[[absence]]" in str(caught.value)
+
+
+def test_configure_gives_the_config_without_building(build: Builder) -> None:
+    tree = fetch(LocalSource(build.tree), build.cache)
+    config = configure(tree, "default", ARCH, build.cache, matrix=load_matrix(build.matrix_dir))
+    assert "CONFIG_WANTED=y" in config.read_text()
+    assert list_kernels(build.cache) == ()
+
+
+def test_a_changed_fragment_or_compiler_makes_another_kernel(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {build().key}
+    (build.matrix_dir / "base.config").write_text("CONFIG_WANTED=y\nCONFIG_STACKS=y\n")
+    keys.add(build().key)
+    monkeypatch.setattr(build_module, "toolchain_version", lambda _: "gcc 99")
+    keys.add(build().key)
+    assert len(keys) == 3
+
+
+def test_a_disk_without_room_is_noticed_before_building(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "BUILD_SPACE_BYTES", 2**60)
+    with pytest.raises(CacheFullError, match=r"building 6.12.7 default for x86_64 needs"):
+        build()
+
+
+def test_missing_tools_are_named_before_anything_is_done(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise MissingToolError("flex is missing: apt-get install flex")
+
+    monkeypatch.setattr(build_module, "require", missing)
+    with pytest.raises(MissingToolError, match="apt-get install flex"):
+        build()
+
+
+def test_modules_are_built_from_a_copy_and_once(build: Builder, tmp_path: Path) -> None:
+    kernel = build()
+    source = tmp_path / "modules"
+    source.mkdir()
+    (source / "Kbuild").write_text("obj-m := a.o\n")
+    (source / "a.c").write_text("int a;\n")
+    (source / "a.o").write_text("somebody's own build")
+    before = sorted(source.iterdir())
+    (module,) = build_modules(kernel, source, build.cache)
+    assert module.name == "a.ko"
+    assert build.cache.root in module.parents
+    assert sorted(source.iterdir()) == before
+    told = Told()
+    assert build_modules(kernel, source, build.cache, told) == (module,)
+    assert told.stages == []
+    (source / "a.c").write_text("int b;\n")
+    (changed,) = build_modules(kernel, source, build.cache)
+    assert changed != module
+
+
+def test_a_broken_module_is_shown_under_its_own_path(build: Builder, tmp_path: Path) -> None:
+    kernel = build()
+    source = tmp_path / "modules"
+    source.mkdir()
+    with pytest.raises(BuildError, match="has no Kbuild file"):
+        build_modules(kernel, source, build.cache)
+    (source / "Kbuild").write_text("obj-m := a.o\n")
+    (source / "a.c").write_text("BROKEN\n")
+    with pytest.raises(BuildError, match=r"building the modules of .* failed") as caught:
+        build_modules(kernel, source, build.cache)
+    assert "    BROKEN\n" in str(caught.value)
+    assert f"{source}/a.c" in str(caught.value) or "BROKEN" in str(caught.value)
+
+
+def test_ccache_is_used_by_the_compilers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Cache) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ccache").write_text("#!/bin/sh\n")
+    (programs / "ccache").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.delenv("CCACHE_DIR", raising=False)
+    row = load_matrix().architectures[ARCH]
+    native = replace(row, cross_compile="cross-")
+    environment = build_module.compiler_environment(open_cache(cache.root), native, tmp_path)
+    masks = Path(environment["PATH"].split(":")[0])
+    assert (masks / "gcc").readlink() == programs / "ccache"
+    assert environment["CCACHE_DIR"] == str(cache.path("ccache"))
+    (programs / "ccache").unlink()
+    assert "CCACHE_DIR" not in build_module.compiler_environment(cache, native, tmp_path)

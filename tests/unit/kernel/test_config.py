@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Configurations: what the matrix may say, and that no wanted symbol is lost in silence.
+
+fixtures/config-* are the merged configurations of real trees; their second line says how they were recorded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.kernel.config import (
+    Absence,
+    check,
+    load_matrix,
+    parse_config,
+    parse_fragment,
+    project_root,
+    resolve,
+    version_matches,
+)
+from harness.kernel.errors import ConfigError
+
+FIXTURES = Path(__file__).parent / "fixtures"
+VERSIONS = {"5.10": "5.10.223", "6.1": "6.1.176", "6.12": "6.12.117", "7.2": "7.2.13"}
+
+
+def recorded(name: str) -> dict[str, str]:
+    return parse_config((FIXTURES / f"config-{name}").read_text())
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_the_default_configuration_took_in_every_version(name: str) -> None:
+    matrix = load_matrix()
+    request = resolve(matrix, "default", "x86_64")
+    checked = check(request.wanted, recorded(name), VERSIONS[name], matrix.absences)
+    assert checked.missed == ()
+    assert checked.absences == {"5.10": ("I2C_VIRTIO",), "7.2": ("DMA_API_DEBUG_SG",)}.get(name, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "ok"),
+    [
+        ("CONFIG_I2C=y", True),
+        ("CONFIG_I2C=m", False),
+        ('CONFIG_LOCALVERSION=""', True),
+        ('CONFIG_LOCALVERSION="-mine"', False),
+        ("CONFIG_LOG_BUF_SHIFT=20", True),
+        ("# CONFIG_VT is not set", True),
+        ("# CONFIG_I2C is not set", False),
+        ("CONFIG_NO_SUCH_THING=y", False),
+        ("# CONFIG_NO_SUCH_THING is not set", True),
+    ],
+)
+def test_a_line_that_did_not_take_is_missed(line: str, ok: bool) -> None:
+    checked = check(parse_fragment(line, "f.config"), recorded("6.12"), "6.12.117", ())
+    assert [str(wanted) for wanted in checked.missed] == ([] if ok else [line])
+
+
+def test_an_absence_excuses_only_its_versions() -> None:
+    wanted = parse_fragment("CONFIG_DMA_API_DEBUG_SG=y", "f.config")
+    rows = (Absence("DMA_API_DEBUG_SG", ">=7.0", "removed"),)
+    assert check(wanted, {}, "7.2.13", rows).absences == ("DMA_API_DEBUG_SG",)
+    assert [line.place for line in check(wanted, {}, "6.12.117", rows).missed] == ["f.config:1"]
+
+
+@pytest.mark.parametrize(
+    ("version", "tests", "result"),
+    [
+        ("6.12.117", ">=6.12", True),
+        ("6.12.117", "<6.12", False),
+        ("6.9.1", "<6.12", True),
+        ("7.0.0-rc1", ">=7.0", True),
+        ("5.15.0", ">=5.10,<5.15", False),
+        ("5.14.21", ">=5.10,<5.15", True),
+        ("6.12", "==6.12", True),
+        ("6.12", "!=6.12", False),
+        ("6.1", ">6", True),
+    ],
+)
+def test_versions_compare_as_numbers(version: str, tests: str, result: bool) -> None:
+    assert version_matches(version, tests) is result
+
+
+def test_what_is_no_version_or_test_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="is not a version test"):
+        version_matches("6.12", "newer")
+    with pytest.raises(ConfigError, match="is not a kernel version"):
+        version_matches("next", ">=6.12")
+
+
+def test_every_row_of_the_matrix_resolves_for_every_architecture() -> None:
+    matrix = load_matrix()
+    assert project_root() / "kernel-configs" == matrix.directory
+    for architecture in matrix.architectures:
+        for configuration in matrix.configurations:
+            assert resolve(matrix, configuration, architecture).wanted
+    assert {"default", "no-vmap-stack", "no-dma-debug", "debug-sg"} <= set(matrix.configurations)
+
+
+def test_every_fragment_is_used_or_documented_as_an_addition() -> None:
+    matrix = load_matrix()
+    used = {name for names in matrix.configurations.values() for name in names}
+    used |= {name for row in matrix.architectures.values() for name in row.fragments}
+    assert {path.stem for path in matrix.directory.glob("*.config")} - used == {"debug-info"}
+
+
+def test_configurations_differ_where_their_names_say() -> None:
+    matrix = load_matrix()
+
+    def value(configuration: str, symbol: str) -> str | None:
+        wanted = resolve(matrix, configuration, "x86_64").wanted
+        return next((line.value for line in wanted if line.symbol == symbol), None)
+
+    assert value("default", "VMAP_STACK") == "y"
+    assert value("no-vmap-stack", "VMAP_STACK") == "n"
+    assert value("default", "DMA_API_DEBUG") == "y"
+    assert value("no-dma-debug", "DMA_API_DEBUG") == "n"
+    assert value("no-dma-debug", "DMA_API_DEBUG_SG") is None
+    assert value("debug-sg", "DEBUG_SG") == "y"
+    assert value("default+debug-info", "DEBUG_INFO") == "y"
+
+
+def test_later_fragments_win_and_can_be_anybodys_file(matrix_dir: Path, tmp_path: Path) -> None:
+    matrix = load_matrix(matrix_dir)
+    mine = tmp_path / "mine.config"
+    mine.write_text("# CONFIG_WANTED is not set")
+    request = resolve(matrix, f"other+{mine}", "x86_64")
+    values = {line.symbol: (line.value, line.place) for line in request.wanted}
+    assert values["WANTED"] == ("n", "mine.config:1")
+    assert values["STACKS"] == ("n", "other.config:1")
+    assert request.text.endswith("# CONFIG_WANTED is not set\n")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "architecture", "says"),
+    [
+        ("defualt", "x86_64", r"no configuration 'defualt': matrix.toml has default, other"),
+        ("default", "vax", r"no architecture 'vax': matrix.toml has x86_64"),
+        ("default+none", "x86_64", r"no fragment .*none.config: kernel-configs/ has base, other"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones(
+    matrix_dir: Path, configuration: str, architecture: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        resolve(load_matrix(matrix_dir), configuration, architecture)
+
+
+def test_a_damaged_matrix_or_fragment_names_the_file(matrix_dir: Path) -> None:
+    with pytest.raises(ConfigError, match=r"f.config:2 is neither"):
+        parse_fragment("CONFIG_X=y\nCONFIG_Y y\n", "f.config")
+    path = matrix_dir / "matrix.toml"
+    path.write_text(path.read_text().replace('"<7.0"', '"before 7"'))
+    with pytest.raises(ConfigError, match="is not a version test"):
+        load_matrix(matrix_dir)
+    path.write_text("[configuration.default]\n")
+    with pytest.raises(ConfigError, match=r"matrix.toml cannot be read"):
+        load_matrix(matrix_dir)
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"matrix.toml is missing"):
+        load_matrix(matrix_dir)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Kconfig reader: enough of the language to say why a symbol did not take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.kernel.kconfig import Kconfig, evaluate, read_kconfig, why_not
+
+FILES = {
+    "Kconfig": """\
+# a comment
+mainmenu "Linux"
+flavour := i2c
+
+source "drivers/$(flavour)/Kconfig"
+source "arch/$(SRCARCH)/Kconfig"
+source "missing/Kconfig"
+""",
+    "drivers/i2c/Kconfig": """\
+menuconfig I2C
+\ttristate "I2C support"
+\tselect RT_MUTEXES
+\thelp
+\t  depends on NOTHING, for this is help.
+
+\t  config HELP
+
+if I2C
+
+config I2C_VIRTIO
+\ttristate "Virtio I2C Adapter"
+\tdepends on VIRTIO && !UML && \\
+\t\t(PCI || OF)
+\tselect REGMAP_I2C if PCI
+
+menu "deeper"
+\tdepends on HAS_IOPORT = y
+config I2C_PORT
+\tbool "port" if EXPERT
+\tdepends on $(cc-option,-mfoo)
+endmenu
+
+endif
+
+config REGMAP_I2C
+\ttristate
+\tdepends on I2C
+""",
+    "arch/x86/Kconfig": """\
+config X86
+\tdef_bool y
+\tselect SWIOTLB
+
+config SWIOTLB
+\tbool
+
+choice
+\tprompt "unwinder"
+config ORC
+\tbool "orc"
+config FRAMES
+\tbool "frames"
+endchoice
+""",
+}
+
+
+@pytest.fixture
+def kconfig(tmp_path: Path) -> Kconfig:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return read_kconfig(tmp_path, "x86")
+
+
+def test_help_texts_define_nothing(kconfig: Kconfig) -> None:
+    assert set(kconfig.definitions) == {
+        *("I2C", "I2C_VIRTIO", "I2C_PORT", "REGMAP_I2C", "X86", "SWIOTLB", "ORC", "FRAMES"),
+    }
+
+
+def test_an_unmet_dependency_is_named_with_its_value(kconfig: Kconfig) -> None:
+    text = why_not(kconfig, "I2C_VIRTIO", "y", {"I2C": "y", "PCI": "y"})
+    assert text == "it depends on VIRTIO (drivers/i2c/Kconfig:11), and VIRTIO is n"
+    text = why_not(kconfig, "I2C_VIRTIO", "y", {"VIRTIO": "y"})
+    assert text == "it depends on I2C && (PCI || OF) (drivers/i2c/Kconfig:11), and I2C is n, OF is n, PCI is n"
+
+
+def test_the_blocks_around_a_symbol_count(kconfig: Kconfig) -> None:
+    text = why_not(kconfig, "I2C_PORT", "y", {"I2C": "m"})
+    assert "it depends on HAS_IOPORT = y" in text
+    assert "HAS_IOPORT is n" in text
+    text = why_not(kconfig, "I2C_PORT", "y", {"I2C": "m", "HAS_IOPORT": "y"})
+    assert text == "its prompt needs EXPERT (drivers/i2c/Kconfig:19)"
+
+
+def test_a_symbol_without_a_prompt_says_what_selects_it(kconfig: Kconfig) -> None:
+    text = why_not(kconfig, "REGMAP_I2C", "y", {"I2C": "y"})
+    assert text == "it has no prompt (drivers/i2c/Kconfig:26): enable what selects it (I2C_VIRTIO)"
+
+
+def test_a_symbol_that_is_forced_on_says_by_whom(kconfig: Kconfig) -> None:
+    assert why_not(kconfig, "SWIOTLB", "n", {"X86": "y", "SWIOTLB": "y"}) == "it is selected by X86"
+    assert "another choice or a default won" in why_not(kconfig, "FRAMES", "y", {"ORC": "y"})
+
+
+def test_a_symbol_that_is_not_there_suggests_others(kconfig: Kconfig) -> None:
+    text = why_not(kconfig, "I2C_VIRTO", "y", {})
+    assert text.startswith("this tree's Kconfig does not have it (did you mean I2C_VIRTIO")
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("A", 2),
+        ("M", 1),
+        ("N", 0),
+        ("!N", 2),
+        ("!M", 1),
+        ("A && M", 1),
+        ("N || M && A", 1),
+        ("(N || A) && !N", 2),
+        ("A = y", 2),
+        ("A != y", 0),
+        ("N = n", 2),
+        ("M<y", 0),
+        ("SHIFT >= 12", 2),
+        ("SHIFT < 0x0c", 0),
+        ('NAME = "text"', 2),
+        ("$(success,test -e (x))", 2),
+        ("y", 2),
+        ("", 2),
+    ],
+)
+def test_expressions_have_kconfigs_values(text: str, level: int) -> None:
+    values = {"A": "y", "M": "m", "SHIFT": "12", "NAME": '"text"'}
+    assert evaluate(text, values) == level

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Missing tools are named by their Debian packages, all at once."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.kernel import tools
+from harness.kernel.config import load_matrix, project_root
+from harness.kernel.errors import MissingToolError
+from harness.kernel.tools import Kind, Step, missing_packages, require, required_tools
+
+ROW = load_matrix().architectures["x86_64"]
+NATIVE = replace(ROW, machine=platform.machine())
+
+
+def test_an_empty_machine_misses_everything_for_the_asked_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(tools, "HEADER_DIRECTORIES", (tmp_path,))
+    missing = missing_packages(NATIVE, [Step.AGENT])
+    assert missing == {
+        "gcc": ("gcc",),
+        "binutils": ("ld",),
+        "libc6-dev": ("stdio.h", "libc.a"),
+        "libjsmn-dev": ("jsmn.h",),
+    }
+    with pytest.raises(MissingToolError, match=r"busybox is missing: apt-get install busybox-static"):
+        require(NATIVE, Step.INITRAMFS)
+    assert "ccache" not in missing_packages(NATIVE)
+    assert missing_packages(NATIVE, optional=True) == {"git": ("git",), "ccache": ("ccache",)}
+
+
+def test_headers_are_found_in_multiarch_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "HEADER_DIRECTORIES", (tmp_path,))
+    assert "libelf-dev" in missing_packages(NATIVE, [Step.KERNEL])
+    (tmp_path / "riscv64-linux-gnu").mkdir()
+    (tmp_path / "riscv64-linux-gnu" / "gelf.h").touch()
+    assert "libelf-dev" not in missing_packages(NATIVE, [Step.KERNEL])
+
+
+def test_a_foreign_architecture_needs_its_cross_compiler() -> None:
+    foreign = replace(ROW, machine="pdp11", cross_compile="x86_64-linux-gnu-")
+    names = {tool.name: tool.package for tool in required_tools(foreign) if tool.kind is Kind.PROGRAM}
+    assert names["x86_64-linux-gnu-gcc"] == "gcc-x86-64-linux-gnu"
+    assert names["x86_64-linux-gnu-ld"] == "binutils-x86-64-linux-gnu"
+
+
+def test_the_bootstrap_list_installs_what_the_table_names() -> None:
+    path = project_root() / "images" / "packages-debian.txt"
+    if not path.exists():
+        pytest.skip("this checkout has no images/packages-debian.txt yet")
+    listed = {line.split()[0] for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")}
+    # These come with every Debian, or as a dependency of gcc.
+    implied = {"tar", "dpkg", "bash", "perl-base", "binutils"}
+    assert {tool.package for tool in required_tools(NATIVE)} - implied <= listed
