@@ -23,6 +23,10 @@ from harness.scenario import (
 )
 
 I2C_SMBUS_BLOCK_MAX = 32
+# __i2c_smbus_xfer() checks the size of a block write in 7.2 and, backported, in Debian's 6.12.117; not in 5.10 and 6.1.
+EMPTY_BLOCK_REFUSED = (6, 12)
+# drivers/i2c/busses/i2c-virtio.c queues a whole transfer at once; QEMU's vhost-user-i2c has a ring of 4 entries.
+VIRTIO_QUEUE_ENTRIES = 4
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,8 @@ def _i2cdev_row(scenario: Scenario, kernel: KernelFacts) -> _Row:
             return _Row(Outcome.REFUSED, "I2C_RDWR takes I2C_RDWR_IOCTL_MAX_MSGS messages at the most", direct=None)
         if scenario.length > I2CDEV_MAX_BYTES:
             return _Row(Outcome.REFUSED, "I2C_RDWR refuses messages of more than 8192 bytes", direct=None)
+        if scenario.controller == "virtio" and len(messages) > VIRTIO_QUEUE_ENTRIES:
+            return _Row(Outcome.REFUSED, "i2c-virtio sends as many messages as its queue has room for", direct=None)
     if scenario.address in (ABSENT_ADDRESS, NAK_DATA_ADDRESS):
         return _Row(Outcome.REFUSED, "the slave does not acknowledge", direct=None)
     if scenario.operation == "i2cdev_smbus":
@@ -203,6 +209,8 @@ def _smbus_row(scenario: Scenario, kernel: KernelFacts, through: bool) -> _Row:
         return _Row(Outcome.SAFE, "no byte, no buffer", direct=None)
     if protocol in ("block_data", "i2c_block_data") and not reads and scenario.length > I2C_SMBUS_BLOCK_MAX:
         return _Row(Outcome.REFUSED, "a block has 32 bytes at the most", direct=None)
+    if protocol == "block_data" and not reads and scenario.length == 0 and kernel.version >= EMPTY_BLOCK_REFUSED:
+        return _Row(Outcome.REFUSED, "__i2c_smbus_xfer() refuses an empty block", direct=None)
     if scenario.controller == "virtio" and reads and protocol in ("block_data", "block_proc_call"):
         # I2C_M_RECV_LEN is not looked at: one byte is transferred, the rest is what kzalloc() left. I2C_FUNC_* does
         # not offer these protocols, but i2c-dev does not ask.

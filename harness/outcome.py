@@ -112,12 +112,14 @@ class CallerMessage:
 
     ``data`` is what the buffer held: before the call for a write, after it for a read. ``physical`` is the
     buffer's guest-physical address where the guest could tell (None in user space without tracepoints).
+    ``prefix`` is True where the slave decides the length (I2C_M_RECV_LEN): the bus may carry more than the caller gets.
     """
 
     read: bool
     data: bytes
     physical: int | None = None
     flagged: bool | None = None
+    prefix: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,9 @@ def _wrong_data(observation: Observation) -> str | None:
     for number, (sent, seen) in enumerate(zip(observation.caller, observation.bus, strict=True)):
         if sent.read != seen.read:
             return f"message {number} went the wrong way"
-        if len(sent.data) != len(seen.data):
+        if len(sent.data) != len(seen.data) and not (sent.prefix and len(sent.data) < len(seen.data)):
             return f"message {number}: {len(sent.data)} bytes at the caller, {len(seen.data)} on the bus"
-        for offset, (mine, theirs) in enumerate(zip(sent.data, seen.data, strict=True)):
+        for offset, (mine, theirs) in enumerate(zip(sent.data, seen.data, strict=False)):
             if mine != theirs:
                 side = "the caller got" if sent.read else "the caller sent"
                 return f"message {number}, byte {offset}: {side} {mine:#04x}, the bus carried {theirs:#04x}"
@@ -216,7 +218,9 @@ def outcome_of(observation: Observation) -> tuple[Outcome, str]:
     if observation.ret is None:
         return Outcome.SILENT, "the call never returned and nothing was reported"
     if not observation.transferred or observation.ret < 0:
-        return Outcome.REFUSED, f"returned {observation.ret}, nothing was transferred"
+        done = sum(message.ok for message in observation.bus or ())
+        what = f"{done} of {len(observation.caller)} messages were transferred" if done else "nothing was transferred"
+        return Outcome.REFUSED, f"returned {observation.ret}, {what}"
     wrong = _wrong_data(observation)
     if wrong is not None:
         return Outcome.SILENT, f"wrong data without a report: {wrong}"

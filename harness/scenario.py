@@ -317,7 +317,7 @@ _I2CDEV_ROWS: tuple[tuple[str, int, int, dict[str, str]], ...] = (
 
 
 def core_suite() -> list[Scenario]:
-    """Buffer kinds x operations x controllers and policies x lengths, and every i2c-dev operation on each controller."""
+    """Buffer kinds x operations x controllers and policies x lengths; every i2c-dev operation on each of these."""
     scenarios = [
         Scenario(kind, operation, controller, policy, length, options=options)
         for controller, policy in places()

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import Any
 
 import pexpect
-from pexpect.socket_pexpect import SocketSpawn
+from pexpect.fdpexpect import fdspawn
 
 # What a kernel says on its console when it is beyond recovery. The console is quiet otherwise: only panic() and
 # oops_enter() raise its log level.
-_LAST_WORDS = re.compile(rb"(Kernel panic - not syncing: [^\r\n]*|watchdog: BUG: soft lockup[^\r\n]*)\r?\n")
+_PANIC = b"Kernel panic - not syncing: "
+_LOCKUP = b"watchdog: BUG: soft lockup"
 _KEEP_BYTES = 4096
+# The rest of a line that has begun to arrive.
+_REST_OF_LINE_S = 0.2
 
 
 class Console:
@@ -21,8 +23,10 @@ class Console:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._spawn: Any = SocketSpawn(sock, timeout=0, maxread=65536)
+        # Not SocketSpawn: with no time to wait it fails where fdspawn says TIMEOUT.
+        self._spawn: Any = fdspawn(sock.fileno(), timeout=0, maxread=65536, use_poll=True)
         self._open = True
+        self.symptom: str | None = None
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -33,18 +37,27 @@ class Console:
         return self._open
 
     def last_words(self) -> str | None:
-        """Read what is there; the panic or lockup line if one came by since the last call, else None."""
-        if not self._open:
-            return None
+        """Read what is there; the panic's line if one came by since the last call, else None.
+
+        A soft lockup is only remembered, in ``symptom``: on a slow host the guest may recover from it.
+        """
         found: str | None = None
-        while True:
-            index = self._spawn.expect([_LAST_WORDS, pexpect.EOF, pexpect.TIMEOUT], timeout=0)
-            if index == 0:
-                found = found or self._spawn.match[1].decode(errors="replace")
+        # Exact strings: a regular expression over every chunk of an oops would cost more than the rest of the run.
+        patterns = [_PANIC, _LOCKUP, pexpect.EOF, pexpect.TIMEOUT]
+        while self._open:
+            index = self._spawn.expect_exact(patterns, timeout=0)
+            if index < 2:
+                self._spawn.expect_exact([b"\n", pexpect.EOF, pexpect.TIMEOUT], timeout=_REST_OF_LINE_S)
+                line = patterns[index] + (self._spawn.before or b"").strip()
+                if index == 0:
+                    found = found or line.decode(errors="replace")
+                else:
+                    self.symptom = line.decode(errors="replace")
                 continue
-            if index == 1:
+            if index == 2:
                 self._open = False
             # pexpect keeps everything unmatched: a chatty console must not grow without bound.
             elif len(self._spawn.buffer) > _KEEP_BYTES:
-                self._spawn.buffer = self._spawn.buffer[-_KEEP_BYTES:]
+                self._spawn.buffer = self._spawn.buffer[-len(_PANIC) :]
             return found
+        return found

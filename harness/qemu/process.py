@@ -89,7 +89,7 @@ def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: 
     for number, (name, path) in enumerate(config.i2c_sockets.items()):
         # Without iommu_platform the guest's virtio core bypasses the DMA API, and dma-debug sees nothing.
         command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
-        device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on,disable-legacy=on"
+        device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
         command += ["-device", f"{device},addr={FIRST_I2C_SLOT + number:#x}"]
     return command
 

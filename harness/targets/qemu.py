@@ -77,7 +77,7 @@ class QemuTarget:
             with (self._log_directory / KMSG_LOG).open("wb") as kmsg_log:
                 while todo and fruitless < MAX_FRUITLESS_BOOTS and state.boots < MAX_BOOTS:
                     before = len(todo)
-                    todo = self._boot_and_run(todo, total, state, kmsg_log, progress)
+                    todo = self._boot_and_run(todo, destructive, total, state, kmsg_log, progress)
                     fruitless = fruitless + 1 if len(todo) >= before - 1 else 0
                     if state.interrupted:
                         break
@@ -102,7 +102,13 @@ class QemuTarget:
         )
 
     def _boot_and_run(
-        self, todo: list[Scenario], total: int, state: _State, kmsg_log: BinaryIO, progress: Progress
+        self,
+        todo: list[Scenario],
+        destructive: frozenset[str],
+        total: int,
+        state: _State,
+        kmsg_log: BinaryIO,
+        progress: Progress,
     ) -> list[Scenario]:
         """One boot; returns what is still to do. A lost boot costs the scenario that was under way."""
         state.boots += 1
@@ -116,7 +122,11 @@ class QemuTarget:
                 reason = reason or self._canary(boot, batch)
                 progress.stage("scenarios")
                 try:
-                    self._perform(boot, batch, total, state, progress)
+                    self._perform(boot, batch, sum(s.id not in destructive for s in batch.todo), total, state, progress)
+                    if batch.todo:
+                        boot.mute_console(True)
+                        self._perform(boot, batch, len(batch.todo), total, state, progress)
+                        boot.mute_console(False)
                     reason = reason or self._trailing_checks(boot, batch)
                 except BootLost as error:
                     batch.lost(str(error))
@@ -157,10 +167,11 @@ class QemuTarget:
         batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
         return None
 
-    def _perform(self, boot: Boot, batch: _Batch, total: int, state: _State, progress: Progress) -> None:
-        """Send scenarios in a sliding window and keep each answer. Raises BootLost."""
-        while batch.todo:
-            while len(batch.under_way) < WINDOW and batch.unsent < len(batch.todo):
+    def _perform(self, boot: Boot, batch: _Batch, count: int, total: int, state: _State, progress: Progress) -> None:
+        """Send the next ``count`` scenarios in a sliding window and keep each answer. Raises BootLost."""
+        last = batch.performed + count
+        while batch.performed < last:
+            while len(batch.under_way) < min(WINDOW, last - batch.performed):
                 scenario = batch.todo[batch.unsent]
                 number = batch.next_number()
                 batch.under_way[number] = scenario

@@ -83,6 +83,7 @@ def _caller_message(message: Message) -> CallerMessage:
         data=data,
         physical=integer(message, "pa"),
         flagged=None if flagged is None else bool(flagged),
+        prefix=bool(integer(message, "recv_len", 0)),
     )
 
 
