@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The device's process as the harness holds it: start, listen, ask, end.
+
+Used by harness/targets, which hands the sockets to QEMU and the trace to its observations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import harness
+from harness.devices.errors import DevicesError
+
+READY_TIMEOUT_S = 10.0
+SYNC_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
+LOG_NAME = "devices.log"
+
+_RECEIVE_BYTES = 1 << 18
+_LOG_LINES_SHOWN = 5
+
+
+class DeviceProcess:
+    """``python -m harness.devices`` with its sockets in ``directory`` (which should be private to the run).
+
+    A context manager; usable without ``with`` if ``close`` is called. Everything raises DevicesError if the process has
+    died or does not answer in time.
+    """
+
+    def __init__(self, directory: Path, controllers: Sequence[str] = ("virtio", "dmasafe")) -> None:
+        self._directory = directory
+        self._controllers = tuple(controllers)
+        self._log = directory / LOG_NAME
+        self._buffer = bytearray()
+        self._events: list[dict[str, Any]] = []
+        self._syncs = 0
+        self._answered = 0
+        self._ready = False
+        self._ended = False
+        self._socket, theirs = socket.socketpair()
+        # -S: the process needs nothing but the standard library and this package, and site takes half of its start-up.
+        arguments = [sys.executable, "-S", "-m", "harness.devices", "--directory", str(directory)]
+        for name in self._controllers:
+            arguments += ["--controller", name]
+        arguments += ["--control-fd", str(theirs.fileno())]
+        try:
+            with theirs, self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(theirs.fileno(),),
+                    env=_environment(),
+                )
+        except OSError as error:
+            self._socket.close()
+            raise DevicesError(f"the emulated devices cannot be started in {directory}: {error}") from error
+        self._socket.setblocking(False)
+
+    def __enter__(self) -> DeviceProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def socket(self, controller: str) -> Path:
+        """Where QEMU's chardev for ``controller`` connects to; it exists once ``wait_ready`` has returned."""
+        if controller not in self._controllers:
+            raise DevicesError(f"there is no controller {controller!r}: it is one of {', '.join(self._controllers)}")
+        return self._directory / f"{controller}.sock"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Where the process's standard error goes."""
+        return self._log
+
+    def fileno(self) -> int:
+        """For a selector: readable when ``receive`` has something, or the process has ended."""
+        return self._socket.fileno()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None and not self._ended
+
+    def wait_ready(self, timeout: float = READY_TIMEOUT_S) -> None:
+        """Returns when the sockets can be connected to; ``timeout`` in seconds."""
+        deadline = time.monotonic() + timeout
+        while not self._ready:
+            self._wait(deadline, f"were not ready within {timeout:g} s")
+
+    def receive(self) -> list[dict[str, Any]]:
+        """The events since the last call (message, violation, connected, disconnected, dropped, replies with why)."""
+        if not self._ended:
+            self._read()
+        events, self._events = self._events, []
+        return events
+
+    def set_mailbox(self, address: int | None) -> None:
+        """Where the guest notes the scenario under way (guest-physical); None for nowhere."""
+        self._ask(op="mailbox", address=address)
+
+    def sync(self, timeout: float = SYNC_TIMEOUT_S) -> None:
+        """Returns when every request that the guest has kicked so far is done and its events can be received."""
+        self._syncs += 1
+        number = self._syncs
+        deadline = time.monotonic() + timeout
+        self._ask(op="sync", n=number)
+        while self._answered != number:
+            self._wait(deadline, f"did not answer within {timeout:g} s")
+
+    def close(self) -> None:
+        """Ends the process: by the end of its control channel, by force if that is not enough."""
+        self._ended = True
+        self._socket.close()
+        try:
+            self._process.wait(CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _ask(self, **question: Any) -> None:
+        data = memoryview(json.dumps(question).encode() + b"\n")
+        deadline = time.monotonic() + SYNC_TIMEOUT_S
+        while data:
+            try:
+                data = data[self._socket.send(data) :]
+            except BlockingIOError:
+                # Both sides full: take what the process has to say, so that it listens again.
+                self._wait(deadline, "take no questions")
+            except OSError as error:
+                raise self._died() from error
+
+    def _wait(self, deadline: float, what: str) -> None:
+        """Reads once something has come. Raises DevicesError at the deadline or if the process is gone."""
+        if self._ended:
+            raise self._died()
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise DevicesError(f"the emulated devices {what}{self._last_lines()}")
+        self._read()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._ended = True
+                return
+            self._buffer += data
+            *lines, self._buffer = self._buffer.split(b"\n")
+            for line in lines:
+                self._take(bytes(line))
+            if len(data) < _RECEIVE_BYTES:
+                return
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            raise DevicesError(f"the emulated devices said nonsense: {line!r:.200}") from error
+        if event.get("re") == "sync":
+            self._answered = event.get("n")
+        elif event.get("ev") == "ready":
+            self._ready = True
+        else:
+            self._events.append(event)
+
+    def _died(self) -> DevicesError:
+        status: int | None = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(CLOSE_TIMEOUT_S)
+        return DevicesError(f"the emulated devices died (status {status}){self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        shown = " / ".join(lines[-_LOG_LINES_SHOWN:])
+        return f": {shown} (whole log: {self._log})" if shown else ""
+
+
+def _environment() -> dict[str, str]:
+    """The child must find this very package, wherever it was imported from."""
+    environment = dict(os.environ)
+    root = str(Path(harness.__file__).parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH", ""))))
+    return environment

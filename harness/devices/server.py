@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The device's process: one vhost-user back-end per controller, and the channel to whoever runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.devices import trace
+from harness.devices.bus import default_bus
+from harness.devices.errors import DevicesError
+from harness.devices.loop import Loop
+from harness.devices.output import Output
+from harness.devices.vhost_user import Backend
+from harness.devices.virtio_i2c import Mailbox, VirtioI2c
+from harness.devices.vring import Violation
+
+# Longer than any question; a line without end is a broken harness.
+MAX_QUESTION_BYTES = 65536
+# How often a busy device is looked at again while a "sync" waits.
+_SYNC_POLL_S = 0.001
+_LISTEN_AGAIN_S = 0.01
+
+
+class Server:
+    """Owns loop, sockets and controllers. ``control`` is the socket to the harness, None for a trace on stdout.
+
+    The channel carries one JSON object a line. Events: ``ready``, ``connected`` and ``disconnected`` (``controller``),
+    ``message`` (trace.py), ``violation`` (``controller``, ``seq``, ``what`` as in vring.What, ``why``), ``dropped``
+    (``count`` events that the reader was too slow for). Questions, by ``op``: ``sync`` (answered with
+    ``{"re":"sync","n":N}`` once every request now in a ring is done and its events are on the way), ``mailbox``
+    (``address`` or null; no answer), ``fault`` (reserved), ``quit``. Anything else is answered with
+    ``{"re":"error","why":...}``.
+    """
+
+    def __init__(
+        self, directory: Path, controllers: Sequence[str], control: socket.socket | None, quiet: bool = False
+    ) -> None:
+        self._loop = Loop()
+        self._control = control
+        self._quiet = quiet
+        self._mailbox = Mailbox()
+        self._question = bytearray()
+        self._wakeup = socket.socketpair()
+        self._backends: dict[str, Backend] = {}
+        self._output = Output(self._loop, 1 if control is None else control.fileno(), self._loop.quit)
+        try:
+            for name in controllers:
+                self._backends[name] = self._backend(directory, name)
+        except BaseException:
+            self.close()
+            raise
+
+    def _backend(self, directory: Path, name: str) -> Backend:
+        def complain(violation: Violation, seq: int | None = None) -> None:
+            self._event(ev="violation", controller=name, seq=seq, what=violation.what, why=violation.why)
+
+        def record(message: trace.Record) -> None:
+            if not self._quiet:
+                self._output.line(trace.line(message))
+
+        device = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
+        notify = partial(self._connection_event, name)
+        return Backend(self._loop, device, directory / f"{name}.sock", notify, complain)
+
+    def run(self) -> None:
+        """Until "quit", the end of the control channel, SIGTERM, or SIGINT where there is no harness to decide."""
+        for end in self._wakeup:
+            end.setblocking(False)
+        previous = signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
+        # The handler itself has nothing to do: the signal's number arrives on the wake-up socket.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if self._control else lambda _number, _frame: None)
+        try:
+            self._loop.on_readable(self._wakeup[0].fileno(), self._loop.quit)
+            if self._control is not None:
+                self._listen()
+            self._event(ev="ready")
+            self._output.flush()
+            self._loop.run()
+        finally:
+            signal.set_wakeup_fd(previous)
+
+    def close(self) -> None:
+        """Removes the sockets, drops the front-ends, sends what can still be sent."""
+        for backend in self._backends.values():
+            backend.close()
+        self._output.close()
+        for end in self._wakeup:
+            end.close()
+        self._loop.close()
+
+    def _event(self, **fields: Any) -> None:
+        if not self._quiet:
+            self._output.line(json.dumps(fields, separators=(",", ":")) + "\n")
+
+    def _connection_event(self, controller: str, what: str) -> None:
+        # Never dropped: a verdict hangs on whether the device was there.
+        if not self._quiet:
+            self._reply(ev=what, controller=controller)
+
+    def _reply(self, **fields: Any) -> None:
+        self._output.reply(json.dumps(fields, separators=(",", ":")) + "\n")
+
+    # The control channel
+
+    def _listen(self) -> None:
+        assert self._control is not None
+        if self._output.full:
+            # Asked without end by somebody who does not read the answers.
+            self._loop.after(_LISTEN_AGAIN_S, self._listen)
+        else:
+            self._loop.on_readable(self._control.fileno(), self._asked)
+
+    def _asked(self) -> None:
+        assert self._control is not None
+        if self._output.full:
+            self._loop.forget(self._control.fileno())
+            self._listen()
+            return
+        try:
+            data = self._control.recv(MAX_QUESTION_BYTES, socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        self._question += data
+        if not data or len(self._question) > 2 * MAX_QUESTION_BYTES:
+            self._loop.quit()
+            return
+        *lines, self._question = self._question.split(b"\n")
+        for line in lines:
+            self._answer(bytes(line))
+
+    def _answer(self, line: bytes) -> None:
+        try:
+            question = json.loads(line)
+            op = question["op"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._reply(re="error", why=f"not a question: {error!r}")
+            return
+        handler = self._OPERATIONS.get(op) if isinstance(op, str) else None
+        if handler is None:
+            self._reply(re="error", why=f"unknown operation {op!r:.100}")
+            return
+        handler(self, question)
+
+    def _sync(self, question: dict[str, Any]) -> None:
+        for backend in self._backends.values():
+            backend.poll()
+        self._sync_when_settled(question)
+
+    def _sync_when_settled(self, question: dict[str, Any]) -> None:
+        if any(backend.busy for backend in self._backends.values()):
+            self._loop.after(_SYNC_POLL_S, partial(self._sync_when_settled, question))
+        else:
+            self._reply(re="sync", n=question.get("n"))
+
+    def _set_mailbox(self, question: dict[str, Any]) -> None:
+        address = question.get("address")
+        if address is not None and (type(address) is not int or not 0 <= address < 1 << 64):
+            self._reply(re="error", why=f"a mailbox is at an address, not at {address!r:.100}")
+            return
+        self._mailbox.address = address
+
+    def _fault(self, question: dict[str, Any]) -> None:
+        # Reserved: seeded faults of the hardware. None exists yet.
+        why = f"controller {question.get('controller')!r:.100} has no fault {question.get('name')!r:.100}"
+        self._reply(re="error", why=why)
+
+    def _quit(self, _question: dict[str, Any]) -> None:
+        self._loop.quit()
+
+    _OPERATIONS: ClassVar[dict[str, Callable[[Server, dict[str, Any]], None]]] = {
+        "sync": _sync,
+        "mailbox": _set_mailbox,
+        "fault": _fault,
+        "quit": _quit,
+    }
+
+
+def serve(directory: Path, controllers: Sequence[str], control_fd: int | None, quiet: bool) -> None:
+    """Runs until told to end. Raises DevicesError if it cannot start."""
+    control = None
+    if control_fd is not None:
+        try:
+            control = socket.socket(fileno=control_fd)
+        except OSError as error:
+            raise DevicesError(f"--control-fd {control_fd} is no socket: {error}") from error
+        os.set_inheritable(control_fd, False)
+    server = Server(directory, controllers, control, quiet)
+    try:
+        server.run()
+    finally:
+        server.close()
