@@ -221,6 +221,9 @@ def _smbus_row(scenario: Scenario, kernel: KernelFacts, through: bool) -> _Row:
     if scenario.policy == "trusting" and command_on_stack:
         stack = _mapped(memory_of("stack", kernel), Path.SINGLE, kernel, reads, False)
         return _Row(stack.outcome, f"byte and word buffers lie on the stack: {stack.why}", stack.classes, stack.direct)
+    if reads and protocol in ("block_data", "block_proc_call") and scenario.policy in ("bounce", "flag-only"):
+        # Like i2c-rcar: a bounce buffer of the helpers' has msg->len bytes, which is not the length yet.
+        return _Row(Outcome.SAFE, "no DMA for I2C_M_RECV_LEN: the slave gives the length", direct=False)
     what = "is kmalloc'ed and marked" if scenario.marked else "lies on the stack and is not marked"
     return _Row(Outcome.SAFE, f"the payload {what}", direct=through)
 

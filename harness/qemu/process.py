@@ -7,13 +7,15 @@ vhost-user sockets, on which the emulated devices listen, are files, in a privat
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +113,7 @@ class QemuProcess:
         self._sockets: list[socket.socket] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Any = None
+        self._qmp_loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> QemuProcess:
         try:
@@ -169,18 +172,24 @@ class QemuProcess:
     def qmp(self, command: str, **arguments: object) -> Any:
         """One QMP command's return value. Raises QemuError if QEMU does not answer within QMP_TIMEOUT_S."""
         # qemu.qmp starts an event loop and costs tens of ms to import: only a run that asks something pays.
-        from qemu.qmp import QMPError
-        from qemu.qmp.legacy import QEMUMonitorProtocol
+        from qemu.qmp import QMPClient, QMPError
 
+        # Not the package's synchronous wrapper: its connect() has no bound, and a stopped QEMU never greets.
+        if self._qmp_loop is None:
+            # It logs what it also raises.
+            logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+            self._qmp_loop = asyncio.new_event_loop()
         try:
             if self._qmp is None:
-                monitor = QEMUMonitorProtocol(self._qmp_socket)
-                monitor.settimeout(QMP_TIMEOUT_S)
-                monitor.connect()
-                self._qmp = monitor
-            return self._qmp.cmd(command, **arguments)
+                self._qmp = QMPClient("dmasafe")
+                self._within(self._qmp.connect(self._qmp_socket))
+            return self._within(self._qmp.execute(command, arguments or None))
         except (QMPError, OSError, TimeoutError) as error:
             raise QemuError(f"QEMU did not answer '{command}' on QMP: {error or type(error).__name__}") from error
+
+    def _within(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        assert self._qmp_loop is not None
+        return self._qmp_loop.run_until_complete(asyncio.wait_for(answer, QMP_TIMEOUT_S))
 
     def run_state(self) -> str:
         """QMP's query-status: ``running``, ``shutdown``, ``guest-panicked``, ..., or ``unknown``."""
@@ -198,15 +207,17 @@ class QemuProcess:
 
     def close(self) -> None:
         """End the process and every channel; safe to call twice."""
-        if self._qmp is not None:
-            with contextlib.suppress(Exception):
-                self._qmp.close()
-            self._qmp = None
         if self._process is not None and self._process.poll() is None:
             # SIGKILL also ends a stopped process, which SIGTERM would not; there is nothing to save in it.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        if self._qmp_loop is not None:
+            # QEMU is gone by now; disconnecting only collects the client's tasks.
+            with contextlib.suppress(Exception):
+                self._within(self._qmp.disconnect())
+            self._qmp_loop.close()
+            self._qmp, self._qmp_loop = None, None
         for sock in self._sockets:
             sock.close()
         self._sockets = []

@@ -284,7 +284,8 @@ class Boot:
             self.device.sync(SYNC_TIMEOUT_S)
         except DevicesError as error:
             raise BootLost(str(error)) from error
-        self._take_trace()
+        finally:
+            self._take_trace()
 
     def _lost(self, symptom: str) -> BootLost:
         """The best reason for a lost guest: the console's last words, QEMU's end, or the symptom itself."""

@@ -131,9 +131,11 @@ class QemuTarget:
                 except BootLost as error:
                     batch.lost(str(error))
                     state.notes.append(f"boot {state.boots}: {error}")
+                    batch.trace_ends_at = _rescue_trace(boot)
                 except KeyboardInterrupt:
                     batch.lost("interrupted by the user")
                     state.interrupted = True
+                    batch.trace_ends_at = _rescue_trace(boot)
                 self._collect(boot, batch, reason, state)
         except BootLost as error:
             state.notes.append(f"boot {state.boots}: {error}")
@@ -228,6 +230,8 @@ class QemuTarget:
             seen = observation(scenario, reply, records, trace, boot.memory_bytes)
             state.observations[scenario.id] = seen
             why = reason or batch.lost_log.get(number)
+            if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
+                why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
             if why is not None:
                 state.untrusted[scenario.id] = why
         for number, scenario in batch.broken:
@@ -253,6 +257,8 @@ class _Batch:
         self.lost_log: dict[int, str] = {}
         self.performed = 0
         self.canary_splatted: bool | None = None
+        # The scenario from which on the device's trace may be incomplete; None if it is whole.
+        self.trace_ends_at: int | None = None
         self._number = 0
 
     def next_number(self) -> int:
@@ -269,6 +275,19 @@ class _Batch:
             self.todo.remove(scenario)
         self.under_way.clear()
         self.unsent = 0
+
+
+def _rescue_trace(boot: Boot) -> int | None:
+    """After a lost boot: fetch what the device still has to tell; None if that is all of it.
+
+    A device that died took the end of its trace with it. Records come in order, so everything before the newest
+    scenario seen is complete.
+    """
+    try:
+        boot.sync_device()
+    except BootLost:
+        return max(boot.gathered.trace, default=0)
+    return None
 
 
 def _run_message(number: int, scenario: Scenario) -> Message:

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``make bench``: every benchmark, or those named on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("boot", "dmesg", "model")
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(NAMES)
+    for name in names:
+        if name not in NAMES:
+            sys.exit(f"there is no benchmark '{name}': it is one of {', '.join(NAMES)}")
+        print(f"== {name}", flush=True)
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

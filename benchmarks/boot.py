@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How long a guest takes to its first word, and the whole core suite from the shell, beside a bare boot.
+
+The bare boot is the same kernel in the same machine without devices and initramfs: it ends by its own panic.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
+from harness.kernel import DEFAULT_SOURCE, SILENT
+from harness.targets.boot import Boot
+
+RUNS = 5
+CORE_RUNS = 3
+
+
+def bare_boot_s(prepared: Prepared) -> float:
+    """Seconds from the start of QEMU to its end, kernel alone."""
+    machine = prepared.image.machine
+    command = [machine.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    command += ["-accel", prepared.image.accelerator, "-machine", machine.machine, "-cpu", machine.cpu, "-m", "256M"]
+    command += ["-kernel", str(prepared.image.kernel), "-append", " ".join(("quiet", "panic=-1", *machine.cmdline))]
+    command += ["-serial", "null"]
+    if machine.firmware:
+        command += ["-bios", machine.firmware]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    return time.perf_counter() - started
+
+
+def agent_boot_s(prepared: Prepared) -> float:
+    """Seconds from the start of QEMU to the agent's first word, devices plugged."""
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, (Path(logs) / "kmsg.log").open("wb") as kmsg_log:
+        with Boot(prepared.image, Path(logs), kmsg_log) as boot:
+            return boot.boot_s
+
+
+def core_suite_s(directory: Path) -> float:
+    """Seconds of the whole command, from the shell and back, results written."""
+    command = [sys.executable, "-m", "harness.cli", "run", "--suite", "core", "--out", str(directory)]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    prepared = prepare(DEFAULT_SOURCE, DEFAULT_CONFIGURATION, DEFAULT_ARCH, None, SILENT)
+    bare, agent, core = [], [], []
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as directory:
+        for number in range(RUNS):
+            bare.append(bare_boot_s(prepared))
+            agent.append(agent_boot_s(prepared))
+            if number < CORE_RUNS:
+                core.append(core_suite_s(Path(directory)))
+    baseline = statistics.median(bare)
+    print(
+        f"{prepared.kernel.release} {prepared.kernel.arch}, {prepared.image.accelerator}; medians, ratio to a bare boot"
+    )
+    for name, seconds in (
+        ("bare boot, to its panic", bare),
+        ("boot to the agent's first word", agent),
+        ("dmasafe run --suite core, warm", core),
+    ):
+        median = statistics.median(seconds)
+        print(f"{name:<34} {median:6.2f} s   {median / baseline:5.2f} x   ({min(seconds):.2f} to {max(seconds):.2f})")

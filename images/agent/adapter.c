@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * I2C adapters and the PCI devices they belong to.
+ *
+ * Binding and unbinding can block for ever when a task died with something in its hands (i2c_del_adapter() waits for
+ * the last reference), so a child process does it and the supervisor waits for it with a bound.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent.h"
+
+#define ADAPTERS 16
+#define SETTINGS 8
+#define NAME_BYTES 64
+#define PATH_BYTES 300
+#define PCI_DEVICES "/sys/bus/pci/devices"
+#define PCI_DRIVERS "/sys/bus/pci/drivers"
+#define APPEAR_POLL_MS 2
+
+struct adapter {
+	char name[NAME_BYTES];
+	char device[NAME_BYTES];
+	char driver[NAME_BYTES];
+	int nr;
+	struct {
+		char name[NAME_BYTES];
+		char value[NAME_BYTES];
+	} written[SETTINGS];
+};
+
+static struct adapter adapters[ADAPTERS];
+
+struct adapter *adapter_find(const char *name)
+{
+	int i;
+
+	for (i = 0; i < ADAPTERS; i++)
+		if (adapters[i].name[0] && !strcmp(adapters[i].name, name))
+			return &adapters[i];
+	return NULL;
+}
+
+int adapter_number(const struct adapter *adapter)
+{
+	return adapter->nr;
+}
+
+/* Looks for a directory i2c-N in path, or one level below (virtio's device stands between). Returns N or -1. */
+static int find_number(const char *path, int depth)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	int nr = -1;
+
+	while (directory && nr < 0 && (entry = readdir(directory))) {
+		char below[PATH_BYTES], *end;
+
+		if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
+			continue;
+		if (!strncmp(entry->d_name, "i2c-", 4)) {
+			nr = strtol(entry->d_name + 4, &end, 10);
+			if (*end)
+				nr = -1;
+		} else if (depth && snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) < PATH_BYTES) {
+			nr = find_number(below, depth - 1);
+		}
+	}
+	if (directory)
+		closedir(directory);
+	return nr;
+}
+
+static bool is_bound_to(const struct adapter *adapter)
+{
+	char path[PATH_BYTES], target[PATH_MAX];
+	ssize_t len;
+	char *name;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", adapter->device);
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len < 0)
+		return false;
+	target[len] = '\0';
+	name = strrchr(target, '/');
+	return name && !strcmp(name + 1, adapter->driver);
+}
+
+/* In the child: makes the driver the device's. Returns the adapter's number or a negative errno. */
+static int bind_driver(const struct adapter *adapter, bool again)
+{
+	const struct timespec pause = { .tv_nsec = APPEAR_POLL_MS * 1000000L };
+	size_t len = strlen(adapter->device);
+	char path[PATH_BYTES];
+	int error, nr;
+
+	if (again || !is_bound_to(adapter)) {
+		snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver_override", adapter->device);
+		error = file_write(path, adapter->driver, strlen(adapter->driver));
+		if (error)
+			return -error;
+		snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", adapter->device);
+		error = file_write(path, adapter->device, len);
+		if (error && error != ENOENT)
+			return -error;
+		snprintf(path, sizeof(path), PCI_DRIVERS "/%s/bind", adapter->driver);
+		error = file_write(path, adapter->device, len);
+		if (error)
+			return -error;
+	}
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s", adapter->device);
+	/* The parent gives up first. */
+	while ((nr = find_number(path, 1)) < 0)
+		nanosleep(&pause, NULL);
+	return nr;
+}
+
+/* Has bind_driver() done by a child. Returns its result, or -ETIMEDOUT; then the child is on its own. */
+static int bind_bounded(struct adapter *adapter, bool again)
+{
+	struct pollfd pollfd = { .events = POLLIN };
+	int result = -EIO;
+	int ends[2];
+	pid_t child;
+
+	if (pipe(ends))
+		return -errno;
+	child = fork();
+	if (child < 0) {
+		result = -errno;
+		close(ends[0]);
+		close(ends[1]);
+		return result;
+	}
+	if (!child) {
+		result = bind_driver(adapter, again);
+		_exit(write(ends[1], &result, sizeof(result)) < 0);
+	}
+	close(ends[1]);
+	pollfd.fd = ends[0];
+	if (poll(&pollfd, 1, BIND_TIMEOUT_MS) != 1) {
+		kill(child, SIGKILL);
+		result = -ETIMEDOUT;
+	} else {
+		/* Nothing to read: the child died, the result stays -EIO. */
+		if (read(ends[0], &result, sizeof(result)) != sizeof(result))
+			result = -EIO;
+		waitpid(child, NULL, 0);
+	}
+	close(ends[0]);
+	memset(adapter->written, 0, sizeof(adapter->written));
+	adapter->nr = result < 0 ? -1 : result;
+	return result;
+}
+
+static struct adapter *adapter_slot(const char *name)
+{
+	struct adapter *adapter = adapter_find(name);
+	int i;
+
+	for (i = 0; !adapter && i < ADAPTERS; i++)
+		if (!adapters[i].name[0])
+			adapter = &adapters[i];
+	if (adapter) {
+		memset(adapter, 0, sizeof(*adapter));
+		snprintf(adapter->name, sizeof(adapter->name), "%s", name);
+		adapter->nr = -1;
+	}
+	return adapter;
+}
+
+int adapter_add(const char *name, const char *device, const char *driver)
+{
+	struct adapter *adapter;
+
+	if (!*name || strlen(name) >= NAME_BYTES || strlen(device) >= NAME_BYTES || strlen(driver) >= NAME_BYTES ||
+	    strchr(device, '/') || strchr(driver, '/'))
+		return -EINVAL;
+	adapter = adapter_slot(name);
+	if (!adapter)
+		return -ENOSPC;
+	strcpy(adapter->device, device);
+	strcpy(adapter->driver, driver);
+	return bind_bounded(adapter, false);
+}
+
+int adapter_adopt(const char *name, int nr)
+{
+	struct adapter *adapter;
+	char path[PATH_BYTES];
+
+	if (!*name || strlen(name) >= NAME_BYTES || nr < 0)
+		return -EINVAL;
+	snprintf(path, sizeof(path), "/sys/bus/i2c/devices/i2c-%d", nr);
+	if (access(path, F_OK))
+		return -errno;
+	adapter = adapter_slot(name);
+	if (!adapter)
+		return -ENOSPC;
+	adapter->nr = nr;
+	return nr;
+}
+
+int adapter_rebind(struct adapter *adapter)
+{
+	return adapter->device[0] ? bind_bounded(adapter, true) : -ENODEV;
+}
+
+/* Writes one attribute, unless its value is known to be there. Returns 0 or a positive errno. */
+static int set_one(struct adapter *adapter, const char *name, const char *value)
+{
+	char path[PATH_BYTES];
+	int i, error;
+
+	if (strlen(name) >= NAME_BYTES || strlen(value) >= NAME_BYTES || strchr(name, '/'))
+		return EINVAL;
+	for (i = 0; i < SETTINGS - 1; i++)
+		if (!adapter->written[i].name[0] || !strcmp(adapter->written[i].name, name))
+			break;
+	if (!strcmp(adapter->written[i].name, name) && !strcmp(adapter->written[i].value, value))
+		return 0;
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", adapter->device, name);
+	error = file_write(path, value, strlen(value));
+	if (error)
+		return error;
+	strcpy(adapter->written[i].name, name);
+	strcpy(adapter->written[i].value, value);
+	return 0;
+}
+
+const char *adapter_set(struct adapter *adapter, const char *settings)
+{
+	static char why[PATH_BYTES];
+	char *copy = strdup(settings);
+	char *rest = copy, *word;
+
+	why[0] = '\0';
+	while (rest && !why[0] && (word = strsep(&rest, " "))) {
+		char *value = strchr(word, '=');
+		int error;
+
+		if (!*word)
+			continue;
+		if (!value) {
+			snprintf(why, sizeof(why), "set: '%.40s' is not name=value", word);
+			break;
+		}
+		*value++ = '\0';
+		error = set_one(adapter, word, value);
+		if (error)
+			snprintf(why, sizeof(why), "set: %.40s refused '%.40s': %s", word, value, strerror(error));
+	}
+	free(copy);
+	return why[0] ? why : NULL;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The supervisor: reads requests, answers them in order, and outlives whatever the calls under test do.
+ *
+ * usage: agent [-]      with - it talks over standard input and output
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+#include "agent.h"
+
+static struct text out;
+
+/* The beginning of a reply: what it answers, and the number that the host gave it. */
+static void begin_reply(const char *op, const struct request *request)
+{
+	const struct field *number = request_field(request, "n");
+
+	text_add(&out, "{\"re\":\"%s\"", op);
+	if (number)
+		text_add(&out, ",\"n\":%lld", request_number(request, "n", 0));
+}
+
+static void reply_error(const char *why)
+{
+	text_add(&out, "{\"re\":\"error\",\"why\":\"%s\"}\n", why);
+	channel_write(&out);
+}
+
+/* Lets once-only warnings come again. Needed after a report, harmless otherwise. */
+static void rearm_warnings(void)
+{
+	static const char *const files[] = {
+		"/sys/kernel/debug/clear_warn_once",
+		"/sys/module/dmasafe_controller/parameters/rearm",
+		"/sys/module/dmasafe_client/parameters/rearm",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		file_write(files[i], "1", 1);
+}
+
+static void add_error(const char *why)
+{
+	text_add(&out, ",\"error\":\"");
+	text_add_json(&out, why, strlen(why));
+	text_add(&out, "\"}\n");
+}
+
+/* The line as the worker gets it: what the host wrote, the scenario's number and the adapter's. */
+static void worker_line(struct text *line, const char *words, long long seq, const struct adapter *adapter)
+{
+	text_clear(line);
+	text_add_bytes(line, words, strlen(words));
+	text_add(line, " seq=%lld", seq);
+	if (adapter)
+		text_add(line, " nr=%d", adapter_number(adapter));
+}
+
+static void add_rebound(struct adapter *adapter)
+{
+	int nr = adapter ? adapter_rebind(adapter) : -ENODEV;
+
+	if (nr >= 0)
+		text_add(&out, ",\"rebound\":true,\"nr\":%d", nr);
+	text_add(&out, "}\n");
+}
+
+/* The reply's end: what became of the line. */
+static void perform(const struct request *request, const char *words, long long seq, struct adapter *adapter)
+{
+	static struct text line;
+	int timeout_ms = request_number(request, "timeout_ms", RUN_TIMEOUT_MS);
+	enum worker_end end;
+	size_t len = 0;
+	char *answer = NULL;
+	int signal = 0;
+	unsigned int strange;
+
+	worker_line(&line, words, seq, adapter);
+	kmsg_begin(seq);
+	end = worker_ask(line.data, line.len, timeout_ms, &answer, &len, &signal);
+	kmsg_end(seq);
+	strange = kmsg_forward(&out, seq);
+
+	begin_reply("run", request);
+	text_add(&out, ",\"seq\":%lld", seq);
+	switch (end) {
+	case WORKER_ANSWERED:
+		/* {"error":"..."} becomes a member of the reply. */
+		if (!strncmp(answer, "{\"error\":", strlen("{\"error\":"))) {
+			text_add(&out, ",");
+			text_add_bytes(&out, answer + 1, len - 1);
+		} else {
+			text_add(&out, ",\"answer\":");
+			text_add_bytes(&out, answer, len);
+			text_add(&out, "}");
+		}
+		text_add(&out, "\n");
+		break;
+	case WORKER_DIED:
+		text_add(&out, ",\"died\":%d", signal);
+		add_rebound(adapter);
+		break;
+	case WORKER_HUNG:
+		text_add(&out, ",\"hung\":%d", timeout_ms);
+		add_rebound(adapter);
+		break;
+	}
+	channel_write(&out);
+	if (strange || end != WORKER_ANSWERED)
+		rearm_warnings();
+	if (end != WORKER_ANSWERED)
+		kmsg_quiet();
+}
+
+static void run(const struct request *request)
+{
+	const char *name = request_text(request, "adapter");
+	const char *settings = request_text(request, "set");
+	const char *words = request_text(request, "line");
+	long long seq = request_number(request, "seq", 0);
+	struct adapter *adapter = name && *name ? adapter_find(name) : NULL;
+	const char *why = NULL;
+
+	if (!words)
+		why = "no line in the request";
+	else if (name && *name && !adapter)
+		why = "no adapter of that name: send 'adapter' first";
+	else if (adapter && adapter_number(adapter) < 0)
+		why = "the adapter is gone";
+	else if (adapter && settings)
+		why = adapter_set(adapter, settings);
+	if (!why) {
+		perform(request, words, seq, adapter);
+		return;
+	}
+	begin_reply("run", request);
+	text_add(&out, ",\"seq\":%lld", seq);
+	add_error(why);
+	channel_write(&out);
+}
+
+/* In a guest, where init waits for nothing but us, power off; as a plain program just end. */
+static void power_off(void)
+{
+	if (getppid() == 1) {
+		sync();
+		reboot(RB_POWER_OFF);
+	}
+	exit(0);
+}
+
+static void handle(char *line, size_t len)
+{
+	struct request request;
+	const char *why = request_parse(&request, line, len);
+	const char *op = why ? NULL : request_text(&request, "op");
+
+	if (!op) {
+		reply_error(why ? why : "no op in the request");
+		return;
+	}
+	if (!strcmp(op, "run")) {
+		run(&request);
+		return;
+	}
+	if (!strcmp(op, "poweroff"))
+		power_off();
+	if (!strcmp(op, "kmsg")) {
+		kmsg_forward(&out, -1);
+		begin_reply(op, &request);
+	} else {
+		begin_reply(op, &request);
+		if (!request_perform(op, &request, &out)) {
+			text_clear(&out);
+			reply_error("no such op");
+			return;
+		}
+	}
+	text_add(&out, "}\n");
+	channel_write(&out);
+}
+
+int main(int argc, char **argv)
+{
+	enum line_kind kind;
+	size_t len;
+	char *line;
+
+	signal(SIGPIPE, SIG_IGN);
+	kmsg_open();
+	worker_start();
+	channel_open(argc > 1 && !strcmp(argv[1], "-"));
+
+	text_add(&out, "{\"re\":\"hello\"");
+	request_hello(&out);
+	text_add(&out, "}\n");
+	channel_write(&out);
+	while ((kind = channel_line(&line, &len)) != LINE_END) {
+		if (kind == LINE_TOO_LONG)
+			reply_error("the line is longer than 65536 bytes");
+		else if (len)
+			handle(line, len);
+	}
+	power_off();
+}

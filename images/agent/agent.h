@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent: runs in the guest (or on a board), does what the host asks. docs/agent-protocol.md is its contract.
+ *
+ * agent.c (main, the scenario loop) takes lines from channel.c, has requests.c and adapter.c do what needs no
+ * worker, and hands scenarios to the worker process (worker.c; i2cdev.c makes the i2c-dev calls). kmsg.c forwards
+ * the kernel's log. text.c and json.c know strings.
+ */
+#ifndef DMASAFE_AGENT_H
+#define DMASAFE_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LINE_MAX_BYTES 65536
+/* What a line holds besides its answer or its file contents. */
+#define LINE_REST_BYTES 1024
+#define READ_MAX_BYTES 49152
+#define RUN_TIMEOUT_MS 5000
+#define BIND_TIMEOUT_MS 3000
+
+/* text.c: strings that grow. */
+
+/* Bytes under construction. Zeroed it is empty; memory is kept for reuse. */
+struct text {
+	char *data;
+	size_t len;
+	size_t room;
+};
+
+void text_clear(struct text *text);
+void text_reserve(struct text *text, size_t more);
+void text_add_bytes(struct text *text, const void *bytes, size_t len);
+__attribute__((format(printf, 2, 3))) void text_add(struct text *text, const char *format, ...);
+void text_add_hex(struct text *text, const uint8_t *bytes, size_t len);
+/* Adds bytes as the inside of a JSON string; one code point a byte. */
+void text_add_json(struct text *text, const char *bytes, size_t len);
+
+/* json.c: requests, flat objects of strings and numbers. */
+
+#define REQUEST_FIELDS 16
+
+/* One member. Strings are decoded to bytes, numbers left as they are written; both end in a NUL. */
+struct field {
+	const char *name;
+	const char *value;
+	size_t len;
+};
+
+struct request {
+	struct field fields[REQUEST_FIELDS];
+	int count;
+};
+
+/* Decodes a line in place; the request points into it. Returns NULL, or what is wrong with the line. */
+const char *request_parse(struct request *request, char *line, size_t len);
+const struct field *request_field(const struct request *request, const char *name);
+/* The field's value, or NULL if it is absent. */
+const char *request_text(const struct request *request, const char *name);
+long long request_number(const struct request *request, const char *name, long long otherwise);
+
+/* One message of the client module's answer to op=seen. */
+struct seen_message {
+	char pa[24];
+	int dma_safe;
+};
+
+/* Returns the number of messages found, at most max. */
+size_t seen_parse(const char *answer, size_t len, struct seen_message *seen, size_t max);
+
+/* channel.c: the way to the host. */
+
+enum line_kind { LINE_READ, LINE_TOO_LONG, LINE_END };
+
+/* Opens the virtio-serial port, or takes standard input and output. */
+void channel_open(bool standard);
+/* Waits for a line; it is valid until the next call. Its newline is replaced by a NUL. */
+enum line_kind channel_line(char **line, size_t *len);
+/* Writes everything and clears the text. What no host is there to read is dropped. */
+void channel_write(struct text *text);
+
+/* kmsg.c: the kernel's log. */
+
+void kmsg_open(void);
+/* Mark in the log where a scenario begins and ends. */
+void kmsg_begin(long long seq);
+void kmsg_end(long long seq);
+/* Undoes what an oops does to the console's log level: the rest of the boot would be printed there in full. */
+void kmsg_quiet(void);
+/*
+ * Adds an event for each waiting record, up to the scenario's end mark. What stands before its begin mark, or all of
+ * it if seq is -1, is nobody's. Returns the number of records that are not marks.
+ */
+unsigned int kmsg_forward(struct text *out, long long seq);
+
+/* file.c */
+
+/* One write(2) to a file. Returns 0 or a positive errno. */
+int file_write(const char *path, const char *data, size_t len);
+/* Reads up to room bytes from the start. Returns the number, or a negative errno. */
+long file_read(const char *path, long long offset, char *data, size_t room);
+
+/* adapter.c: PCI devices, their drivers and attributes. */
+
+struct adapter;
+
+/* Finds an adapter by the host's name for it, or returns NULL. */
+struct adapter *adapter_find(const char *name);
+/* The N of /dev/i2c-N, or -1 if it is gone. */
+int adapter_number(const struct adapter *adapter);
+/* Makes a driver the device's. Returns the adapter's number or a negative errno. */
+int adapter_add(const char *name, const char *device, const char *driver);
+/* Notes an adapter that needs no binding. Returns its number or a negative errno. */
+int adapter_adopt(const char *name, int nr);
+/* Unbinds and binds the driver. Returns the adapter's new number or a negative errno. */
+int adapter_rebind(struct adapter *adapter);
+/* Writes "name=value ..." to the device's attributes, as far as they differ from what was written last. */
+const char *adapter_set(struct adapter *adapter, const char *settings);
+
+/* requests.c: what the supervisor does itself. */
+
+void request_hello(struct text *out);
+/* Adds the reply. Returns false if the operation is not known here. */
+bool request_perform(const char *op, const struct request *request, struct text *out);
+
+/* worker.c: the process that makes the calls under test, and may die of them. */
+
+enum worker_end { WORKER_ANSWERED, WORKER_DIED, WORKER_HUNG };
+
+void worker_start(void);
+/* Has a line performed. *answer is valid until the next call; *signal is set if the worker died. */
+enum worker_end worker_ask(const char *line, size_t len, int timeout_ms, char **answer, size_t *answer_len,
+			   int *signal);
+/* Makes the worker close its device files, which would keep drivers and modules from going. */
+void worker_let_go(void);
+
+/* Words key=value of a scenario's line. */
+
+#define WORDS 24
+
+struct words {
+	struct {
+		char *key;
+		char *value;
+	} word[WORDS];
+	int count;
+};
+
+bool words_parse(struct words *words, char *line);
+const char *words_text(const struct words *words, const char *key);
+long words_number(const struct words *words, const char *key, long otherwise);
+
+/* The client module's answer to one line, without its newline. Returns its length, or a negative errno. */
+long client_ask(const char *line, size_t len, char *answer, size_t room);
+void client_let_go(void);
+
+/* i2cdev.c: i2c-dev calls, made by the worker. */
+
+void i2cdev_perform(const struct words *words, struct text *answer);
+void i2cdev_let_go(void);
+
+#endif

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Whole files, small ones: sysfs, debugfs and procfs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "agent.h"
+
+int file_write(const char *path, const char *data, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, data, len) < 0)
+		error = errno;
+	close(fd);
+	return error;
+}
+
+long file_read(const char *path, long long offset, char *data, size_t room)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	size_t done = 0;
+	ssize_t len = 0;
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (offset && lseek(fd, offset, SEEK_SET) < 0)
+		error = errno;
+	while (!error && done < room) {
+		len = read(fd, data + done, room - done);
+		if (len <= 0)
+			break;
+		done += len;
+	}
+	if (len < 0 && !done)
+		error = errno;
+	close(fd);
+	return error ? -error : (long)done;
+}

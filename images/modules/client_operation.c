@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The API calls under test: one row each at the end, and what goes on around every call. */
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+#include "client.h"
+
+/* What a read must overwrite: differs from any byte of client_fill() with the same seed. */
+#define POISON_DIFFERENCE 0x5a
+
+/**
+ * client_fill() - bytes that differ from their neighbours, from other lengths and from other scenarios
+ * @buf: where
+ * @len: how many
+ * @seed: of the scenario
+ */
+void client_fill(u8 *buf, size_t len, u32 seed)
+{
+	u32 state = seed * 2654435761u + 0x9e3779b9u;
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		state ^= state << 13;
+		state ^= state >> 17;
+		state ^= state << 5;
+		buf[i] = state;
+	}
+}
+
+/**
+ * client_add_message() - note a message that the call stands for
+ * @s: the scenario
+ * @rd: a read
+ * @buf: the bytes before the call for a write, after it for a read
+ * @len: how many
+ *
+ * Return: the message, to add what the operation knows besides.
+ */
+struct caller_message *client_add_message(struct scenario *s, bool rd, const u8 *buf, size_t len)
+{
+	struct caller_message *message = &s->messages[s->count++];
+
+	*message = (struct caller_message) {
+		.rd = rd, .data = buf, .len = len, .dma = DMASAFE_NO_DMA,
+		.dma_safe = -1,
+	};
+	return message;
+}
+
+/* A message in the scenario's own buffer. */
+static struct caller_message *add_own_message(struct scenario *s)
+{
+	const u8 *data = s->rd ? s->buf : s->before + s->front;
+	struct caller_message *message = client_add_message(s, s->rd, data, s->len);
+
+	message->buf = s->buf;
+	return message;
+}
+
+/* Makes one API call, timed, with its messages recorded. */
+#define CALL(s, expression)					\
+do {								\
+	u64 begin_;						\
+								\
+	record_start(&(s)->recorder, s);			\
+	begin_ = ktime_get_ns();				\
+	(s)->ret = expression;					\
+	(s)->ns = ktime_get_ns() - begin_;			\
+	record_stop(&(s)->recorder);				\
+} while (0)
+
+static void after_master_call(struct scenario *s, int dma_safe)
+{
+	s->transferred = s->ret >= 0 && s->ret == s->len;
+	add_own_message(s)->dma_safe = dma_safe;
+}
+
+static void master_send(struct scenario *s)
+{
+	CALL(s, i2c_master_send(&s->client, s->buf, s->len));
+	after_master_call(s, 0);
+}
+
+static void master_recv(struct scenario *s)
+{
+	CALL(s, i2c_master_recv(&s->client, s->buf, s->len));
+	after_master_call(s, 0);
+}
+
+static void master_send_dmasafe(struct scenario *s)
+{
+	CALL(s, i2c_master_send_dmasafe(&s->client, s->buf, s->len));
+	after_master_call(s, 1);
+}
+
+static void master_recv_dmasafe(struct scenario *s)
+{
+	CALL(s, i2c_master_recv_dmasafe(&s->client, s->buf, s->len));
+	after_master_call(s, 1);
+}
+
+static void transfer(struct scenario *s)
+{
+	u16 flags = s->dma_safe ? I2C_M_DMA_SAFE : 0;
+	u8 *first = kmalloc(L1_CACHE_BYTES, GFP_KERNEL);
+	struct i2c_msg msgs[] = {
+		{ .addr = s->addr, .flags = flags, .len = 1, .buf = first },
+		{ .addr = s->addr, .flags = flags | I2C_M_RD, .len = s->len, .buf = s->buf },
+	};
+	struct caller_message *message;
+
+	if (!first) {
+		s->ret = -ENOMEM;
+		return;
+	}
+	client_fill(first, 1, s->fill);
+	s->scratch[0] = first[0];
+	CALL(s, i2c_transfer(s->adap, msgs, ARRAY_SIZE(msgs)));
+	s->transferred = s->ret == ARRAY_SIZE(msgs);
+	message = client_add_message(s, false, s->scratch, 1);
+	message->dma_safe = s->dma_safe;
+	add_own_message(s)->dma_safe = s->dma_safe;
+	kfree(first);
+}
+
+/* Fills @buf as a device would after it was told to: page protection does not stop it. */
+static int play_device(struct scenario *s, u8 *buf, const u8 *data)
+{
+	if (buf == s->buf && s->kind->read_only)
+		return memory_write_read_only(s, buf, data, s->len);
+	memcpy(buf, data, s->len);
+	return 0;
+}
+
+static int get_map_unmap_put(struct scenario *s, struct i2c_msg *msg, u8 **buf, u64 *address)
+{
+	enum dma_data_direction dir = s->rd ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
+	dma_addr_t dma;
+	int ret = 0;
+
+	*buf = i2c_get_dma_safe_msg_buf(msg, s->threshold);
+	if (!*buf)
+		return 0;
+	dma = dma_map_single(s->dma_dev, *buf, s->len, dir);
+	if (dma_mapping_error(s->dma_dev, dma)) {
+		i2c_put_dma_safe_msg_buf(*buf, msg, false);
+		return -EIO;
+	}
+	*address = dma;
+	if (!s->rd)
+		memcpy(s->scratch, *buf, s->len);
+	dma_unmap_single(s->dma_dev, dma, s->len, dir);
+	if (s->rd)
+		ret = play_device(s, *buf, s->scratch);
+	i2c_put_dma_safe_msg_buf(*buf, msg, !ret);
+	return ret;
+}
+
+static void get_put(struct scenario *s)
+{
+	struct i2c_msg msg = {
+		.addr = s->addr,
+		.flags = (s->rd ? I2C_M_RD : 0) | (s->dma_safe ? I2C_M_DMA_SAFE : 0),
+		.len = s->len,
+		.buf = s->buf,
+	};
+	struct caller_message *message;
+	u64 dma = DMASAFE_NO_DMA;
+	u8 *buf;
+
+	if (s->rd)
+		client_fill(s->scratch, s->len, s->fill);
+	CALL(s, get_map_unmap_put(s, &msg, &buf, &dma));
+	answer_add(&s->answer, "{\"same\":%d", buf == s->buf);
+	if (!buf) {
+		answer_add(&s->answer, ",\"null\":1");
+		return;
+	}
+	s->transferred = !s->ret;
+	if (s->ret)
+		return;
+	if (s->rd) {
+		message = client_add_message(s, true, s->buf, s->len);
+		message->want = s->scratch;
+	} else {
+		message = client_add_message(s, false, s->scratch, s->len);
+		message->want = s->before + s->front;
+	}
+	message->buf = s->buf;
+	message->dma = dma;
+	message->dma_safe = s->dma_safe;
+}
+
+const struct operation client_operations[] = {
+	{ .name = "master_send", .call = master_send, .adapter = true, .buffer = true },
+	{ .name = "master_recv", .call = master_recv, .rd = true, .adapter = true, .buffer = true },
+	{ .name = "master_send_dmasafe", .call = master_send_dmasafe, .adapter = true, .buffer = true },
+	{ .name = "master_recv_dmasafe", .call = master_recv_dmasafe, .rd = true, .adapter = true, .buffer = true },
+	{ .name = "transfer", .call = transfer, .rd = true, .adapter = true, .buffer = true },
+	{ .name = "get_put", .call = get_put, .takes_rd = true, .buffer = true },
+	{ .name = "predicates", .buffer = true },
+	{ .name = "smbus", .call = client_smbus_call, .takes_rd = true, .adapter = true },
+	{}
+};
+
+static void add_damage(char *damage, size_t size, const char *what)
+{
+	size_t len = strlen(damage);
+
+	scnprintf(damage + len, size - len, "%s\"%s\"", len ? "," : "", what);
+}
+
+/* Compares the buffer and its guards with what they were, and completes the answer. */
+static void examine(struct scenario *s)
+{
+	const u8 *before = s->before + s->front;
+	char damage[80] = "";
+
+	if (memcmp(s->buf - s->front, s->before, s->front))
+		add_damage(damage, sizeof(damage), "guard-before");
+	if (memcmp(s->buf + s->len, before + s->len, CLIENT_GUARD))
+		add_damage(damage, sizeof(damage), "guard-after");
+	if (memcmp(s->buf, before, s->len)) {
+		if (!s->rd)
+			add_damage(damage, sizeof(damage), "source");
+		else if (s->kind->read_only)
+			add_damage(damage, sizeof(damage), "read-only");
+	}
+	answer_call(s, damage);
+}
+
+/* Puts back what belongs to somebody else. */
+static void give_back(struct scenario *s, const u8 *original, size_t size)
+{
+	u8 *start = s->buf - s->front;
+
+	if (!s->kind->borrowed || !memcmp(start, original, size))
+		return;
+	if (!s->kind->read_only)
+		memcpy(start, original, size);
+	else if (memory_write_read_only(s, start, original, size))
+		pr_err("dmasafe: %s could not be repaired\n", s->kind->name);
+}
+
+/* Gives the buffer and its guards the contents that the call and its examination expect. */
+static void prepare(struct scenario *s)
+{
+	size_t i;
+
+	if (s->kind->read_only)
+		return;
+	client_fill(s->buf, s->len, s->fill);
+	for (i = 0; s->rd && i < s->len; i++)
+		s->buf[i] ^= POISON_DIFFERENCE;
+	if (s->kind->borrowed)
+		return;
+	memset(s->buf - s->front, 0xb6, s->front);
+	memset(s->buf + s->len, 0xa9, CLIENT_GUARD);
+}
+
+/* Everything that needs the buffer: fill, look, call, look again. */
+static void with_buffer(struct scenario *s)
+{
+	size_t size;
+	u8 *original;
+
+	s->front = s->kind->no_front ? 0 : CLIENT_GUARD;
+	size = s->front + s->len + CLIENT_GUARD;
+	if (!s->operation->call) {
+		memory_predicates(s);
+		return;
+	}
+	/* The second half keeps a borrowed object as its owner left it. */
+	s->before = kmalloc(2 * size, GFP_KERNEL);
+	if (!s->before) {
+		answer_error(&s->answer, "no memory");
+		return;
+	}
+	original = s->before + size;
+	memcpy(original, s->buf - s->front, size);
+	prepare(s);
+	memcpy(s->before, s->buf - s->front, size);
+	s->operation->call(s);
+	examine(s);
+	give_back(s, original, size);
+	kfree(s->before);
+	s->before = NULL;
+}
+
+static noinline void with_stack_buffer(struct scenario *s)
+{
+	u8 area[CLIENT_GUARD + CLIENT_STACK_LEN + CLIENT_GUARD];
+
+	s->buf = area + CLIENT_GUARD;
+	/* Not left to CONFIG_INIT_STACK_*: the snapshot reads it first. */
+	memset(area, 0, sizeof(area));
+	with_buffer(s);
+	/* Keeps the call above from becoming a jump that frees the frame. */
+	barrier_data(area);
+}
+
+/**
+ * client_operation_run() - carry out the scenario and complete its answer
+ * @s: the scenario, parsed, with its adapter if the operation needs one
+ */
+void client_operation_run(struct scenario *s)
+{
+	const char *why;
+
+	s->phys = DMASAFE_NO_PHYS;
+	if (!s->operation->buffer) {
+		s->operation->call(s);
+		return;
+	}
+	if (!s->kind->get) {
+		if (s->len > CLIENT_STACK_LEN)
+			answer_unsupported(&s->answer, "longer than a buffer on the stack may be");
+		else
+			with_stack_buffer(s);
+		return;
+	}
+	why = s->kind->get(s);
+	if (IS_ERR(why)) {
+		answer_error(&s->answer, "%s: errno %ld", s->kind->name, -PTR_ERR(why));
+		return;
+	}
+	if (why) {
+		answer_unsupported(&s->answer, why);
+		return;
+	}
+	with_buffer(s);
+	s->kind->put(s);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The only place with differences between kernel versions, 5.10 to 7.2. */
+#ifndef DMASAFE_COMPAT_H
+#define DMASAFE_COMPAT_H
+
+#include <linux/types.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+#include <linux/virtio_i2c.h>
+#else
+/* The virtio specification's "I2C Adapter Device", as linux/virtio_i2c.h has it since 5.15. */
+struct virtio_i2c_out_hdr {
+	__le16 addr;
+	__le16 padding;
+	__le32 flags;
+};
+
+struct virtio_i2c_in_hdr {
+	__u8 status;
+};
+
+#define VIRTIO_I2C_MSG_OK 0
+#endif
+
+/* linux/virtio_i2c.h got the feature bit and the second flag in 5.18. */
+#ifndef VIRTIO_I2C_F_ZERO_LENGTH_REQUEST
+#define VIRTIO_I2C_F_ZERO_LENGTH_REQUEST 0
+#endif
+#ifndef VIRTIO_I2C_FLAGS_FAIL_NEXT
+#define VIRTIO_I2C_FLAGS_FAIL_NEXT BIT(0)
+#endif
+#ifndef VIRTIO_I2C_FLAGS_M_RD
+#define VIRTIO_I2C_FLAGS_M_RD BIT(1)
+#endif
+
+#endif

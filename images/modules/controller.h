@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * dmasafe_controller: an I2C host controller whose driver treats message buffers as it is told.
+ *
+ * main (PCI, attributes, the I2C algorithm) calls payload (one message: get, map, transfer, unmap, put), which calls
+ * ring (the hardware). fault holds the table of wrong steps that can be seeded into payload.
+ */
+#ifndef DMASAFE_CONTROLLER_H
+#define DMASAFE_CONTROLLER_H
+
+#include <linux/completion.h>
+#include <linux/dma-mapping.h>
+#include <linux/i2c.h>
+#include <linux/pci.h>
+#include <linux/virtio_pci.h>
+#include "compat.h"
+
+/* The longest message, and the size of the FIFO: what i2c-dev allows (I2C_RDWR). */
+#define CONTROLLER_MAX_LEN 8192
+
+struct controller;
+struct payload;
+
+/* The part of memory that only the controller and its driver use. Little-endian: VIRTIO_F_VERSION_1. */
+struct controller_ring;
+
+/**
+ * struct controller_steps - what is done to a message's buffer, step by step
+ * @get: returns the buffer to hand to the hardware, or NULL for programmed I/O
+ * @map: maps @payload->buf for the device and returns its DMA address
+ * @map_failed: tells whether @map failed
+ * @unmap: undoes @map
+ * @put: gives the buffer back, after @unmap; copies read data to the message if @get bounced it
+ *
+ * A policy provides @get and @put, the rest is the same for all. A seeded fault overrides any of them.
+ */
+struct controller_steps {
+	u8 *(*get)(struct controller *ctl, struct payload *payload);
+	dma_addr_t (*map)(struct controller *ctl, struct payload *payload);
+	bool (*map_failed)(struct controller *ctl, struct payload *payload);
+	void (*unmap)(struct controller *ctl, struct payload *payload);
+	void (*put)(struct controller *ctl, struct payload *payload, bool transferred);
+};
+
+/**
+ * struct controller_policy - how a driver treats a message buffer
+ * @name: the word for the sysfs attribute
+ * @get: see &struct controller_steps
+ * @put: see &struct controller_steps
+ */
+struct controller_policy {
+	const char *name;
+	u8 *(*get)(struct controller *ctl, struct payload *payload);
+	void (*put)(struct controller *ctl, struct payload *payload, bool transferred);
+};
+
+/**
+ * struct controller_fault - a mistake that a driver could make
+ * @name: the word for the sysfs attribute
+ * @wrong: the steps that the mistake replaces; the others are NULL
+ */
+struct controller_fault {
+	const char *name;
+	struct controller_steps wrong;
+};
+
+/**
+ * struct payload - one message's buffer on its way to the hardware
+ * @msg: the message
+ * @len: bytes to transfer; more than @msg->len for I2C_M_RECV_LEN
+ * @dir: DMA direction
+ * @buf: what @get returned
+ * @dma: what @map returned
+ */
+struct payload {
+	struct i2c_msg *msg;
+	size_t len;
+	enum dma_data_direction dir;
+	u8 *buf;
+	dma_addr_t dma;
+};
+
+/**
+ * struct controller - one controller
+ * @pdev: the PCI function
+ * @adap: the I2C adapter
+ * @policy: how message buffers are treated
+ * @fault: the seeded fault
+ * @threshold: shortest message in bytes that is worth DMA
+ * @fifo: coherent memory for programmed I/O
+ * @fifo_dma: its DMA address
+ * @common: virtio registers
+ * @isr: virtio register
+ * @doorbell: virtio register
+ * @ring: coherent memory that holds descriptors and headers
+ * @ring_dma: its DMA address
+ * @queue_size: entries in the ring
+ * @sent: requests handed to the device since its last reset
+ * @group_open: the device was told that another message follows
+ * @done: the device is done with a request
+ */
+struct controller {
+	struct pci_dev *pdev;
+	struct i2c_adapter adap;
+
+	const struct controller_policy *policy;
+	const struct controller_fault *fault;
+	unsigned int threshold;
+
+	u8 *fifo;
+	dma_addr_t fifo_dma;
+
+	struct virtio_pci_common_cfg __iomem *common;
+	u8 __iomem *isr;
+	void __iomem *doorbell;
+	struct controller_ring *ring;
+	dma_addr_t ring_dma;
+	u16 queue_size;
+	u16 sent;
+	bool group_open;
+	struct completion done;
+};
+
+extern const struct controller_policy controller_policies[];
+extern const struct controller_fault controller_faults[];
+
+int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last);
+
+int controller_ring_init(struct controller *ctl);
+void controller_ring_exit(struct controller *ctl);
+void controller_ring_abort(struct controller *ctl);
+int controller_ring_send(struct controller *ctl, const struct i2c_msg *msg, bool last,
+			 dma_addr_t dma, size_t len);
+
+#endif

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One message: get a buffer for the hardware, map it, transfer, unmap it, put it back; by policy, and by fault. */
+#include "controller.h"
+
+/* I2C_M_RECV_LEN: the first byte read tells how many follow; msg->len counts it and a PEC byte, if wanted. */
+static size_t payload_len(const struct i2c_msg *msg)
+{
+	return msg->flags & I2C_M_RECV_LEN ? msg->len + I2C_SMBUS_BLOCK_MAX : msg->len;
+}
+
+/*
+ * A bounce buffer of the helpers' has msg->len bytes, which for I2C_M_RECV_LEN is not yet the length; like i2c-rcar,
+ * use no DMA for that.
+ */
+static bool payload_unsuited(const struct payload *payload)
+{
+	return payload->msg->flags & I2C_M_RECV_LEN;
+}
+
+static u8 *bounce_get(struct controller *ctl, struct payload *payload)
+{
+	if (payload_unsuited(payload))
+		return NULL;
+	return i2c_get_dma_safe_msg_buf(payload->msg, READ_ONCE(ctl->threshold));
+}
+
+static void bounce_put(struct controller *ctl, struct payload *payload, bool transferred)
+{
+	i2c_put_dma_safe_msg_buf(payload->buf, payload->msg, transferred);
+}
+
+static u8 *flag_only_get(struct controller *ctl, struct payload *payload)
+{
+	struct i2c_msg *msg = payload->msg;
+
+	if (payload_unsuited(payload) || !(msg->flags & I2C_M_DMA_SAFE) ||
+	    msg->len < READ_ONCE(ctl->threshold))
+		return NULL;
+	return msg->buf;
+}
+
+static u8 *trusting_get(struct controller *ctl, struct payload *payload)
+{
+	return payload->msg->buf;
+}
+
+static u8 *pio_get(struct controller *ctl, struct payload *payload)
+{
+	return NULL;
+}
+
+static void no_put(struct controller *ctl, struct payload *payload, bool transferred)
+{
+}
+
+/* The first row is the default. */
+const struct controller_policy controller_policies[] = {
+	{ "bounce", bounce_get, bounce_put },
+	{ "flag-only", flag_only_get, no_put },
+	{ "trusting", trusting_get, no_put },
+	{ "pio", pio_get, no_put },
+	{}
+};
+
+static dma_addr_t right_map(struct controller *ctl, struct payload *payload)
+{
+	return dma_map_single(&ctl->pdev->dev, payload->buf, payload->len, payload->dir);
+}
+
+static bool right_map_failed(struct controller *ctl, struct payload *payload)
+{
+	return dma_mapping_error(&ctl->pdev->dev, payload->dma);
+}
+
+static void right_unmap(struct controller *ctl, struct payload *payload)
+{
+	dma_unmap_single(&ctl->pdev->dev, payload->dma, payload->len, payload->dir);
+}
+
+/* The policy's steps and the right ones, with those of the seeded fault in their place. */
+static struct controller_steps payload_steps(struct controller *ctl)
+{
+	const struct controller_steps *wrong = &READ_ONCE(ctl->fault)->wrong;
+	const struct controller_policy *policy = READ_ONCE(ctl->policy);
+
+	return (struct controller_steps) {
+		.get = wrong->get ?: policy->get,
+		.map = wrong->map ?: right_map,
+		.map_failed = wrong->map_failed ?: right_map_failed,
+		.unmap = wrong->unmap ?: right_unmap,
+		.put = wrong->put ?: policy->put,
+	};
+}
+
+/* Sets the length of a message whose length the slave gave. */
+static int payload_received(struct i2c_msg *msg, u8 count)
+{
+	if (!(msg->flags & I2C_M_RECV_LEN))
+		return 0;
+	if (count == 0 || count > I2C_SMBUS_BLOCK_MAX)
+		return -EPROTO;
+	msg->len += count;
+	return 0;
+}
+
+static int payload_by_pio(struct controller *ctl, struct payload *payload, bool last)
+{
+	struct i2c_msg *msg = payload->msg;
+	int ret;
+
+	if (payload->dir == DMA_TO_DEVICE)
+		memcpy(ctl->fifo, msg->buf, payload->len);
+	ret = controller_ring_send(ctl, msg, last, ctl->fifo_dma, payload->len);
+	if (ret || payload->dir == DMA_TO_DEVICE)
+		return ret;
+	ret = payload_received(msg, ctl->fifo[0]);
+	if (ret)
+		return ret;
+	memcpy(msg->buf, ctl->fifo, msg->len);
+	return 0;
+}
+
+static int payload_by_dma(struct controller *ctl, struct payload *payload, bool last,
+			  const struct controller_steps *steps)
+{
+	int ret;
+
+	payload->dma = steps->map(ctl, payload);
+	if (steps->map_failed(ctl, payload))
+		return -EIO;
+	ret = controller_ring_send(ctl, payload->msg, last, payload->dma, payload->len);
+	steps->unmap(ctl, payload);
+	if (ret || payload->dir == DMA_TO_DEVICE)
+		return ret;
+	return payload_received(payload->msg, payload->buf[0]);
+}
+
+/**
+ * controller_transfer() - carry out one message
+ * @ctl: the controller; the caller holds the adapter's lock
+ * @msg: the message; its length is set for I2C_M_RECV_LEN
+ * @last: no message of the same transfer follows
+ *
+ * Return: 0 or a negative errno: -EIO if the buffer could not be mapped, -EPROTO if the slave gave a bad length,
+ * else that of controller_ring_send().
+ */
+int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last)
+{
+	const struct controller_steps steps = payload_steps(ctl);
+	struct payload payload = {
+		.msg = msg,
+		.len = payload_len(msg),
+		.dir = msg->flags & I2C_M_RD ? DMA_FROM_DEVICE : DMA_TO_DEVICE,
+	};
+	int ret;
+
+	if (!payload.len)
+		return controller_ring_send(ctl, msg, last, 0, 0);
+	payload.buf = steps.get(ctl, &payload);
+	if (!payload.buf)
+		return payload_by_pio(ctl, &payload, last);
+	ret = payload_by_dma(ctl, &payload, last, &steps);
+	steps.put(ctl, &payload, !ret);
+	return ret;
+}

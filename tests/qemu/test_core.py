@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The main job on a real kernel: what the core suite must show."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import jsonschema
+import pytest
+
+from harness.report.json_report import SCHEMA_FILE
+from harness.scenario import core_suite
+
+
+@pytest.fixture(scope="module")
+def rows(core):
+    return {row["id"]: row for row in core[0]["scenarios"]}
+
+
+def test_the_whole_suite_is_judged_and_nothing_fails(core):
+    results, _ = core
+    counts = results["counts"]
+    assert len(results["scenarios"]) == len(core_suite()) >= 1000
+    assert counts["fail"] == counts["error"] == counts["inconclusive"] == 0
+    assert counts["pass"] >= 1000
+    assert results["canary"]["splatted"] is True
+    jsonschema.validate(results, json.loads(SCHEMA_FILE.read_text()))
+
+
+def test_every_outcome_really_happened(rows):
+    assert {row["outcome"] for row in rows.values()} == {"SAFE", "CAUGHT", "SILENT", "REFUSED", None}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "outcome", "direct", "classes"),
+    [
+        ("stack/master_send_dmasafe/dmasafe:bounce/8", "CAUGHT", None, {"map-vmalloc-rejected"}),
+        ("stack/master_send/dmasafe:bounce/8", "SAFE", False, set()),
+        ("heap/master_send_dmasafe/dmasafe:bounce/8", "SAFE", True, set()),
+        ("heap/master_recv_dmasafe/virtio/256", "SAFE", True, set()),
+        ("heap/master_send/virtio/8", "SAFE", False, set()),
+        ("module-rodata/master_send_dmasafe/dmasafe:bounce/8", "CAUGHT", None, {"map-invalid-area"}),
+        ("stack/master_send_dmasafe/virtio/8", "SILENT", None, set()),
+        ("rodata/master_recv_dmasafe/dmasafe:trusting/32", "SILENT", True, set()),
+        ("rodata/master_recv/dmasafe:pio/32", "CAUGHT", False, {"other"}),
+        ("coherent/master_recv_dmasafe/dmasafe:bounce/8", "CAUGHT", True, {"cacheline-overlap"}),
+        ("user/i2cdev_write/dmasafe:bounce/8@77", "REFUSED", None, set()),
+    ],
+)
+def test_each_outcome_has_the_right_reason(rows, scenario, outcome, direct, classes):
+    row = rows[scenario]
+    assert (row["outcome"], row["verdict"]) == (outcome, "PASS")
+    assert {splat["class"] for splat in row["splats"]} == classes
+    if outcome == "SAFE":
+        assert row["direct"] is direct
+
+
+def test_the_device_saw_the_stray_dma_that_the_kernel_reported(core, rows):
+    # The splat alone does not prove it: the mapping succeeds and the device is sent to the nonsense address.
+    row = rows["module-rodata/master_send_dmasafe/dmasafe:bounce/8"]
+    assert row["direct"] is None
+    assert "stray" in row["why"]
+
+
+def test_the_talks_claim_about_i2c_dev_is_measured(rows):
+    """I2C_RDWR is marked and arrives direct; read() and write() are not, and are bounced."""
+    rdwr = [row for id_, row in rows.items() if id_.startswith("user/i2cdev_rdwr/dmasafe:bounce/8+")]
+    assert rdwr and all(row["direct"] is True for row in rdwr)
+    for operation in ("i2cdev_read", "i2cdev_write"):
+        assert rows[f"user/{operation}/dmasafe:bounce/8"]["direct"] is False
+
+
+def test_kmap_is_skipped_with_its_reason(rows):
+    skipped = {row["buffer"]: row["why"] for row in rows.values() if row["verdict"] == "SKIP"}
+    assert skipped.keys() == {"kmap"} and "HIGHMEM" in skipped["kmap"]
+
+
+def test_all_five_files_agree(core):
+    results, latest = core
+    total = len(results["scenarios"])
+    assert len(list(ET.parse(latest / "junit.xml").iter("testcase"))) == total
+    points = [line for line in (latest / "results.ktap").read_text().splitlines() if line.startswith("    ")]
+    assert sum(line.lstrip().startswith(("ok ", "not ok ")) for line in points) == total
+    kmsg = (latest / "kmsg.log").read_text(errors="replace")
+    assert "Linux version" in kmsg and "rejecting DMA map of vmalloc memory" in kmsg
+    assert (latest / "console.log").exists()
