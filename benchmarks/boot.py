@@ -37,9 +37,12 @@ def bare_boot_s(prepared: Prepared) -> float:
 
 def agent_boot_s(prepared: Prepared) -> float:
     """Seconds from the start of QEMU to the agent's first word, devices plugged."""
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, (Path(logs) / "kmsg.log").open("wb") as kmsg_log:
-        with Boot(prepared.image, Path(logs), kmsg_log) as boot:
-            return boot.boot_s
+    with (
+        tempfile.TemporaryDirectory(prefix="dmasafe-") as logs,
+        (Path(logs) / "kmsg.log").open("wb") as kmsg_log,
+        Boot(prepared.image, Path(logs), kmsg_log) as boot,
+    ):
+        return boot.boot_s
 
 
 def core_suite_s(directory: Path) -> float:

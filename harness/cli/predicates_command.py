@@ -15,6 +15,8 @@ from harness.report.progress import Progress
 from harness.report.terminal import console_for
 from harness.targets.predicates import PREDICATES, Measured, measure
 
+HEADER_COLUMNS = 10
+
 
 @click.command(name="predicates", epilog="Example: dmasafe predicates --config no-vmap-stack")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -41,7 +43,7 @@ def _table(rows: list[Measured], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("buffer kind", no_wrap=True)
     for predicate in PREDICATES:
-        table.add_column(predicate, justify="center")
+        table.add_column(_broken(predicate), justify="center")
     table.add_column("DMA from it")
     table.add_column("DMA to it")
     for row in rows:
@@ -54,6 +56,16 @@ def _table(rows: list[Measured], title: str) -> Table:
             cells.append(f"{answer} !" if row.errs(predicate) else answer)
         table.add_row(row.kind, *cells, *(str(outcome) for outcome in row.outcomes.values()))
     return table
+
+
+def _broken(name: str) -> str:
+    """A long identifier over several lines, broken after underscores, so that the table fits 100 columns."""
+    lines = [""]
+    for part in name.split("_"):
+        if lines[-1] and len(lines[-1]) + len(part) > HEADER_COLUMNS:
+            lines.append("")
+        lines[-1] += f"{part}_"
+    return "\n".join(lines)[:-1]
 
 
 def _to_json(row: Measured) -> dict[str, object]:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A run that breaks ends within a bound, keeps what was measured, passes nothing else and leaves nothing behind."""
 
+import dataclasses
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
 
-from harness.outcome import Verdict, judge
 from harness.expectation import expect
+from harness.outcome import Verdict, judge
 from harness.scenario import select
 from harness.targets import qemu
 from harness.targets.boot import Boot
@@ -81,9 +85,6 @@ def test_a_broken_boot_costs_what_was_under_way_and_nothing_passes_for_it(
 
 
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(guest, tmp_path, nothing_left):
-    import subprocess
-    import sys
-
     out = tmp_path / "out"
     command = [sys.executable, "-m", "harness.cli", "run", "--suite", "core", "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -102,8 +103,6 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(guest, tmp_path, n
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=BOUND_S)
     assert process.returncode == 2, output
-    import json
-
     counts = json.loads((out / "latest" / "results.json").read_text())["counts"]
     assert counts["pass"] > 100 and counts["inconclusive"] > 0
     assert "interrupted by the user" in output
@@ -117,8 +116,6 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(guest, tmp_path, n
     ],
 )
 def test_dma_debug_that_does_not_watch_makes_the_whole_boot_inconclusive(guest, tmp_path, nothing_left, cmdline, word):
-    import dataclasses
-
     image = dataclasses.replace(guest.image, cmdline=cmdline)
     run = QemuTarget(image, guest.kernel, guest.facts, tmp_path).run(SCENARIOS, frozenset(), Saboteur(None))
     assert run.canary_splatted is False

@@ -2,7 +2,6 @@
 """Bad input: one clear sentence, a non-zero exit, no traceback, before minutes are spent."""
 
 import pytest
-
 from conftest import dmasafe
 
 

@@ -234,8 +234,8 @@ def test_no_input_raises_and_anchors_lose_nothing(lines: list[str]) -> None:
     reader = Reader()
     slow: list[Splat] = []
     for number, line in enumerate(lines, 1):
-        for caller, text in read_line(line):
-            slow += reader.feed(number, caller, text)
+        for part in read_line(line):
+            slow += reader.feed(number, *part)
     slow += reader.close()
     fast = list(parse(lines))
     assert fast == slow
