@@ -23,18 +23,25 @@ from harness.scenario import (
 )
 
 I2C_SMBUS_BLOCK_MAX = 32
-# __i2c_smbus_xfer() checks the size of a block write in 7.2 and, backported, in Debian's 6.12.117; not in 5.10 and 6.1.
-EMPTY_BLOCK_REFUSED = (6, 12)
+# __i2c_smbus_xfer() checks the size of a block write in 7.2 and, backported, in Debian's 6.12.117 and 6.1.192; not yet
+# in 6.1.176 and 5.10.223.
+EMPTY_BLOCK_REFUSED = (6, 1, 192)
+# kernel/dma/debug.c, add_dma_entry(): in 5.10 only a TODO, since 5.15 a report.
+OVERLAP_REPORTED = (5, 15)
+# Somewhere after 6.12 add_dma_entry() came to say nothing where dma_get_cache_alignment() is below a cache line, as on
+# x86, which has no ARCH_DMA_MINALIGN; so it is in 7.2.
+OVERLAP_NEEDS_ALIGNMENT = (7, 0)
+_CACHE_ALIGNING = frozenset({"aarch64", "armv7l"})
 # drivers/i2c/busses/i2c-virtio.c queues a whole transfer at once; QEMU's vhost-user-i2c has a ring of 4 entries.
 VIRTIO_QUEUE_ENTRIES = 4
 
 
 @dataclass(frozen=True)
 class KernelFacts:
-    """What an expectation depends on: ``arch`` as uname says it, ``version`` (6, 12), ``symbols`` set to y or m."""
+    """What an expectation depends on: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m."""
 
     arch: str
-    version: tuple[int, int]
+    version: tuple[int, ...]
     symbols: frozenset[str]
 
     def has(self, symbol: str) -> bool:
@@ -95,7 +102,9 @@ def path_of(scenario: Scenario) -> Path:
     if scenario.controller == "virtio":
         # drivers/i2c/busses/i2c-virtio.c: i2c_get_dma_safe_msg_buf(&msgs[i], 1), then sg_init_one().
         return Path.SG if scenario.marked else Path.BOUNCE
-    long_enough = scenario.length >= int(scenario.option("threshold", "1"))
+    # An SMBus block takes its command and count to the bus, also when it is empty.
+    on_the_bus = scenario.length + 2 if scenario.operation == "i2cdev_smbus" else scenario.length
+    long_enough = on_the_bus >= int(scenario.option("threshold", "1"))
     match scenario.policy:
         case "trusting":
             return Path.SINGLE
@@ -139,7 +148,7 @@ def _mapped(memory: Memory, path: Path, kernel: KernelFacts, reads: bool, read_o
             return _Row(Outcome.CAUGHT, "check_for_stack() finds the page on the task's stack", ("map-stack",))
         return _Row(Outcome.SAFE, "a stack in the linear map works on a coherent machine, and nothing reports it")
     if memory is Memory.DMA_TRACKED:
-        if debug and reads:
+        if debug and reads and _overlap_reported(kernel):
             # active_cacheline_insert() leaves out DMA_TO_DEVICE mappings.
             why = "the coherent allocation already holds these cache lines in dma-debug's tracker"
             return _Row(Outcome.CAUGHT, why, ("cacheline-overlap",))
@@ -156,6 +165,13 @@ def _mapped(memory: Memory, path: Path, kernel: KernelFacts, reads: bool, read_o
         why = "sg_set_buf() has BUG_ON(!virt_addr_valid()) under DEBUG_SG; the adapter's lock stays held"
         return _Row(Outcome.CAUGHT, why, ("sg-virt-invalid",), direct=None, destructive=True)
     return _Row(Outcome.SILENT, "sg_init_one() computes a nonsense page and nobody looks: stray DMA", direct=None)
+
+
+def _overlap_reported(kernel: KernelFacts) -> bool:
+    """Whether add_dma_entry() reports a second mapping of a cache line."""
+    if kernel.version >= OVERLAP_NEEDS_ALIGNMENT and kernel.arch not in _CACHE_ALIGNING:
+        return False
+    return kernel.version >= OVERLAP_REPORTED
 
 
 def _row(scenario: Scenario, kernel: KernelFacts) -> _Row:
@@ -221,9 +237,6 @@ def _smbus_row(scenario: Scenario, kernel: KernelFacts, through: bool) -> _Row:
     if scenario.policy == "trusting" and command_on_stack:
         stack = _mapped(memory_of("stack", kernel), Path.SINGLE, kernel, reads, False)
         return _Row(stack.outcome, f"byte and word buffers lie on the stack: {stack.why}", stack.classes, stack.direct)
-    if reads and protocol in ("block_data", "block_proc_call") and scenario.policy in ("bounce", "flag-only"):
-        # Like i2c-rcar: a bounce buffer of the helpers' has msg->len bytes, which is not the length yet.
-        return _Row(Outcome.SAFE, "no DMA for I2C_M_RECV_LEN: the slave gives the length", direct=False)
     what = "is kmalloc'ed and marked" if scenario.marked else "lies on the stack and is not marked"
     return _Row(Outcome.SAFE, f"the payload {what}", direct=through)
 

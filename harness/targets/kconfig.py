@@ -8,11 +8,11 @@ import re
 from harness.expectation import KernelFacts
 
 _SET = re.compile(r"^CONFIG_(\w+)=[ym]$", re.MULTILINE)
-_RELEASE = re.compile(r"^(\d+)\.(\d+)")
+_RELEASE = re.compile(r"^(\d+)\.(\d+)(?:\.(\d+))?")
 
 
 def facts_from_config(config: str, arch: str, release: str) -> KernelFacts:
     """Facts from the text of a .config; ``release`` is uname -r's word."""
     match = _RELEASE.match(release)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    version = tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     return KernelFacts(arch, version, frozenset(_SET.findall(config)))

@@ -2,8 +2,9 @@
 /*
  * dmasafe_client: plays the I2C client driver. docs/agent-protocol.md is its contract.
  *
- * main (/dev/dmasafe, the line, the mailbox) calls operation (one API call, guarded), which takes its buffer from
- * buffer (one row per kind), is watched by record (tracepoints) and told by answer (JSON). memory knows addresses.
+ * main (/dev/dmasafe, the line, the mailbox) calls operation (one API call, guarded), which
+ * takes its buffer from buffer (one row per kind), is watched by record (tracepoints) and told
+ * by answer (JSON). memory knows addresses.
  */
 #ifndef DMASAFE_CLIENT_H
 #define DMASAFE_CLIENT_H
@@ -28,12 +29,13 @@ struct scenario;
 /**
  * struct buffer_kind - where a buffer's memory comes from
  * @name: the word of harness/scenario.py
- * @read_only: the kernel maps it so; it is neither filled nor poisoned, and repaired if a device changed it
+ * @read_only: the kernel maps it so; it is neither filled nor poisoned, and repaired
+ *	if a device changed it
  * @borrowed: it and its neighbours belong to somebody else: contents are put back afterwards
  * @no_front: the buffer starts where the allocation does, nothing of ours lies before it
- * @get: sets &scenario.buf to memory with CLIENT_GUARD readable bytes on either side (only behind it for @no_front);
- *	returns NULL, or why this kernel cannot have it, or an ERR_PTR(). NULL for the stack, which no function can
- *	hand out.
+ * @get: sets &scenario.buf to memory with CLIENT_GUARD readable bytes on either side
+ *	(only behind it for @no_front); returns NULL, or why this kernel cannot have it, or
+ *	an ERR_PTR(). NULL for the stack, which no function can hand out.
  * @put: gives the memory back
  */
 struct buffer_kind {
@@ -48,7 +50,8 @@ struct buffer_kind {
 /**
  * struct operation - the API call under test
  * @name: the word of the contract
- * @call: makes the call, sets &scenario.ret, &scenario.ns, &scenario.transferred and the messages
+ * @call: makes the call, sets &scenario.ret, &scenario.ns, &scenario.transferred and
+ *	the messages
  * @rd: the call reads into the buffer; else it is asked by rd=
  * @takes_rd: rd= decides the direction
  * @adapter: the call needs an adapter
@@ -72,7 +75,8 @@ struct operation {
  * @buf: the caller's buffer, for its physical address
  * @dma: address that the caller itself mapped the message's bytes to, or DMASAFE_NO_DMA
  * @dma_safe: I2C_M_DMA_SAFE as set by the caller, -1 if the API hides it
- * @recv_len: the slave gives the length (I2C_M_RECV_LEN): the bus may carry more bytes than the caller gets
+ * @recv_len: the slave gives the length (I2C_M_RECV_LEN): the bus may carry more bytes
+ *	than the caller gets
  */
 struct caller_message {
 	bool rd;
@@ -149,7 +153,8 @@ struct answer {
  * @memory: what @kind keeps to give @buf back
  * @page: likewise
  * @dma: likewise
- * @phys: physical address of @buf where only @kind knows it and it is contiguous, else DMASAFE_NO_PHYS
+ * @phys: physical address of @buf where only @kind knows it and it is contiguous, else
+ *	DMASAFE_NO_PHYS
  * @before: the buffer and its guards before the call
  * @front: bytes of guard before @buf
  * @ret: the API's return value

@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What came of a scenario, as one line of JSON. Strings are the module's own words: nothing needs escaping. */
+/*
+ * What came of a scenario, as one line of JSON. Strings are the module's own words: nothing
+ * needs escaping.
+ */
 #include <linux/kernel.h>
 #include "client.h"
+#include "compat.h"
+
+static void answer_print(struct answer *answer, const char *format, va_list args)
+{
+	size_t room = CLIENT_ANSWER_SIZE - answer->len;
+
+	answer->len += vscnprintf(answer->text + answer->len, room, format, args);
+}
 
 /**
  * answer_add() - append to the answer
@@ -13,7 +24,7 @@ void answer_add(struct answer *answer, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	answer->len += vscnprintf(answer->text + answer->len, CLIENT_ANSWER_SIZE - answer->len, format, args);
+	answer_print(answer, format, args);
 	va_end(args);
 }
 
@@ -29,7 +40,7 @@ void answer_error(struct answer *answer, const char *format, ...)
 	answer->len = 0;
 	answer_add(answer, "{\"error\":\"");
 	va_start(args, format);
-	answer->len += vscnprintf(answer->text + answer->len, CLIENT_ANSWER_SIZE - answer->len, format, args);
+	answer_print(answer, format, args);
 	va_end(args);
 	answer_add(answer, "\"}");
 }
@@ -115,8 +126,10 @@ void answer_call(struct scenario *s, const char *damage)
 	struct answer *answer = &s->answer;
 	unsigned int i;
 
-	answer_add(answer, "%s\"ret\":%d,\"ns\":%llu,\"msgs\":[", answer->len ? "," : "{", s->ret, s->ns);
+	answer_add(answer, "%s\"ret\":%d,\"ns\":%llu,\"msgs\":[", answer->len ? "," : "{",
+		   s->ret, s->ns);
 	for (i = 0; i < s->count; i++)
 		answer_message(s, i);
-	answer_add(answer, "],\"damage\":[%s],\"transferred\":%s}", damage, s->transferred ? "true" : "false");
+	answer_add(answer, "],\"damage\":[%s],\"transferred\":%s}", damage,
+		   s->transferred ? "true" : "false");
 }

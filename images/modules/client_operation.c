@@ -10,7 +10,8 @@
 #define POISON_DIFFERENCE 0x5a
 
 /**
- * client_fill() - bytes that differ from their neighbours, from other lengths and from other scenarios
+ * client_fill() - bytes that differ from their neighbours, from other lengths and from other
+ * scenarios
  * @buf: where
  * @len: how many
  * @seed: of the scenario
@@ -58,17 +59,19 @@ static struct caller_message *add_own_message(struct scenario *s)
 	return message;
 }
 
-/* Makes one API call, timed, with its messages recorded. */
-#define CALL(s, expression)					\
-do {								\
-	u64 begin_;						\
-								\
-	record_start(&(s)->recorder, s);			\
-	begin_ = ktime_get_ns();				\
-	(s)->ret = expression;					\
-	(s)->ns = ktime_get_ns() - begin_;			\
-	record_stop(&(s)->recorder);				\
-} while (0)
+static u64 call_begin(struct scenario *s)
+{
+	record_start(&s->recorder, s);
+	return ktime_get_ns();
+}
+
+/* Ends what call_begin() began, with what the API call in between returned. */
+static void call_end(struct scenario *s, u64 begin, int ret)
+{
+	s->ns = ktime_get_ns() - begin;
+	s->ret = ret;
+	record_stop(&s->recorder);
+}
 
 static void after_master_call(struct scenario *s, int dma_safe)
 {
@@ -78,25 +81,33 @@ static void after_master_call(struct scenario *s, int dma_safe)
 
 static void master_send(struct scenario *s)
 {
-	CALL(s, i2c_master_send(&s->client, s->buf, s->len));
+	u64 begin = call_begin(s);
+
+	call_end(s, begin, i2c_master_send(&s->client, s->buf, s->len));
 	after_master_call(s, 0);
 }
 
 static void master_recv(struct scenario *s)
 {
-	CALL(s, i2c_master_recv(&s->client, s->buf, s->len));
+	u64 begin = call_begin(s);
+
+	call_end(s, begin, i2c_master_recv(&s->client, s->buf, s->len));
 	after_master_call(s, 0);
 }
 
 static void master_send_dmasafe(struct scenario *s)
 {
-	CALL(s, i2c_master_send_dmasafe(&s->client, s->buf, s->len));
+	u64 begin = call_begin(s);
+
+	call_end(s, begin, i2c_master_send_dmasafe(&s->client, s->buf, s->len));
 	after_master_call(s, 1);
 }
 
 static void master_recv_dmasafe(struct scenario *s)
 {
-	CALL(s, i2c_master_recv_dmasafe(&s->client, s->buf, s->len));
+	u64 begin = call_begin(s);
+
+	call_end(s, begin, i2c_master_recv_dmasafe(&s->client, s->buf, s->len));
 	after_master_call(s, 1);
 }
 
@@ -109,6 +120,7 @@ static void transfer(struct scenario *s)
 		{ .addr = s->addr, .flags = flags | I2C_M_RD, .len = s->len, .buf = s->buf },
 	};
 	struct caller_message *message;
+	u64 begin;
 
 	if (!first) {
 		s->ret = -ENOMEM;
@@ -116,7 +128,8 @@ static void transfer(struct scenario *s)
 	}
 	client_fill(first, 1, s->fill);
 	s->scratch[0] = first[0];
-	CALL(s, i2c_transfer(s->adap, msgs, ARRAY_SIZE(msgs)));
+	begin = call_begin(s);
+	call_end(s, begin, i2c_transfer(s->adap, msgs, ARRAY_SIZE(msgs)));
 	s->transferred = s->ret == ARRAY_SIZE(msgs);
 	message = client_add_message(s, false, s->scratch, 1);
 	message->dma_safe = s->dma_safe;
@@ -167,11 +180,13 @@ static void get_put(struct scenario *s)
 	};
 	struct caller_message *message;
 	u64 dma = DMASAFE_NO_DMA;
+	u64 begin;
 	u8 *buf;
 
 	if (s->rd)
 		client_fill(s->scratch, s->len, s->fill);
-	CALL(s, get_map_unmap_put(s, &msg, &buf, &dma));
+	begin = call_begin(s);
+	call_end(s, begin, get_map_unmap_put(s, &msg, &buf, &dma));
 	answer_add(&s->answer, "{\"same\":%d", buf == s->buf);
 	if (!buf) {
 		answer_add(&s->answer, ",\"null\":1");
@@ -195,8 +210,10 @@ static void get_put(struct scenario *s)
 const struct operation client_operations[] = {
 	{ .name = "master_send", .call = master_send, .adapter = true, .buffer = true },
 	{ .name = "master_recv", .call = master_recv, .rd = true, .adapter = true, .buffer = true },
-	{ .name = "master_send_dmasafe", .call = master_send_dmasafe, .adapter = true, .buffer = true },
-	{ .name = "master_recv_dmasafe", .call = master_recv_dmasafe, .rd = true, .adapter = true, .buffer = true },
+	{ .name = "master_send_dmasafe", .call = master_send_dmasafe, .adapter = true,
+	  .buffer = true },
+	{ .name = "master_recv_dmasafe", .call = master_recv_dmasafe, .rd = true, .adapter = true,
+	  .buffer = true },
 	{ .name = "transfer", .call = transfer, .rd = true, .adapter = true, .buffer = true },
 	{ .name = "get_put", .call = get_put, .takes_rd = true, .buffer = true },
 	{ .name = "predicates", .buffer = true },

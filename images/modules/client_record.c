@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which buffers reached an adapter: probes on the I2C core's tracepoints i2c_write and i2c_read.
+ * Which buffers reached an adapter: probes on the I2C core's tracepoints i2c_write and
+ * i2c_read.
  *
- * Without CONFIG_TRACEPOINTS, or with the I2C core in a module of its own, nothing is recorded.
+ * Without CONFIG_TRACEPOINTS, or with the I2C core in a module of its own, nothing is
+ * recorded.
  */
 #include <linux/sched.h>
 #include <linux/spinlock.h>
@@ -45,7 +47,8 @@ static struct tracepoint *record_points[2];
 
 static const char *const record_names[] = { "i2c_write", "i2c_read" };
 
-static void record_message(void *data, const struct i2c_adapter *adap, const struct i2c_msg *msg, int num)
+static void record_message(void *data, const struct i2c_adapter *adap,
+			   const struct i2c_msg *msg, int num)
 {
 	struct recorder *recorder;
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* SMBus calls from inside the kernel, and the messages that the SMBus specification says they stand for. */
+/*
+ * SMBus calls from inside the kernel, and the messages that the SMBus specification says they
+ * stand for.
+ */
 #include <linux/ktime.h>
 #include <linux/slab.h>
 #include "client.h"
@@ -27,11 +30,12 @@ static const struct smbus_protocol smbus_protocols[] = {
 	{ .name = "byte", .size = I2C_SMBUS_BYTE, .bytes = 1 },
 	{ .name = "byte_data", .size = I2C_SMBUS_BYTE_DATA, .bytes = 1, .command = true },
 	{ .name = "word_data", .size = I2C_SMBUS_WORD_DATA, .bytes = 2, .command = true },
-	{ .name = "proc_call", .size = I2C_SMBUS_PROC_CALL, .bytes = 2, .command = true, .writes = true },
+	{ .name = "proc_call", .size = I2C_SMBUS_PROC_CALL, .bytes = 2, .command = true,
+	  .writes = true },
 	{ .name = "block_data", .size = I2C_SMBUS_BLOCK_DATA, .command = true, .counted = true },
 	{ .name = "i2c_block_data", .size = I2C_SMBUS_I2C_BLOCK_DATA, .command = true },
-	{ .name = "block_proc_call", .size = I2C_SMBUS_BLOCK_PROC_CALL, .command = true, .counted = true,
-	  .writes = true },
+	{ .name = "block_proc_call", .size = I2C_SMBUS_BLOCK_PROC_CALL, .command = true,
+	  .counted = true, .writes = true },
 	{}
 };
 
@@ -54,7 +58,8 @@ static u8 *smbus_byte(const struct smbus_protocol *protocol, union i2c_smbus_dat
 }
 
 /* Writes the message that carries @len data bytes to @to. Returns its length. */
-static size_t smbus_message(const struct smbus_protocol *protocol, union i2c_smbus_data *data, size_t len, u8 *to)
+static size_t smbus_message(const struct smbus_protocol *protocol, union i2c_smbus_data *data,
+			    size_t len, u8 *to)
 {
 	size_t used = 0;
 	size_t i;
@@ -99,7 +104,10 @@ void client_smbus_call(struct scenario *s)
 		return;
 	}
 
-	/* The first message: the command and what is written, in the first half of the scratch memory. */
+	/*
+	 * The first message: the command and what is written, in the first half of the scratch
+	 * memory.
+	 */
 	text = s->scratch;
 	out = 0;
 	if (protocol->command)
@@ -116,8 +124,7 @@ void client_smbus_call(struct scenario *s)
 
 	record_start(&s->recorder, NULL);
 	begin = ktime_get_ns();
-	s->ret = i2c_smbus_xfer(s->adap, s->addr, 0, read_write, s->command, protocol->size,
-				data);
+	s->ret = i2c_smbus_xfer(s->adap, s->addr, 0, read_write, s->command, protocol->size, data);
 	s->ns = ktime_get_ns() - begin;
 	record_stop(&s->recorder);
 	s->transferred = !s->ret;
@@ -128,7 +135,8 @@ void client_smbus_call(struct scenario *s)
 		text += CLIENT_MAX_LEN / 2;
 		if (protocol->counted)
 			len = min_t(size_t, data->block[0], I2C_SMBUS_BLOCK_MAX);
-		message = client_add_message(s, true, text, smbus_message(protocol, data, len, text));
+		len = smbus_message(protocol, data, len, text);
+		message = client_add_message(s, true, text, len);
 		message->recv_len = protocol->counted;
 	}
 	answer_call(s, "");

@@ -3,13 +3,13 @@
 #ifndef DMASAFE_COMPAT_H
 #define DMASAFE_COMPAT_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
-#include <linux/version.h>
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+#if __has_include("linux/virtio_i2c.h")
 #include <linux/virtio_i2c.h>
 #else
-/* The virtio specification's "I2C Adapter Device", as linux/virtio_i2c.h has it since 5.15. */
+/* Before 5.15: the virtio specification's "I2C Adapter Device", 5.15.6.1. */
 struct virtio_i2c_out_hdr {
 	__le16 addr;
 	__le16 padding;
@@ -20,15 +20,13 @@ struct virtio_i2c_in_hdr {
 	__u8 status;
 };
 
+#define VIRTIO_I2C_FLAGS_FAIL_NEXT BIT(0)
 #define VIRTIO_I2C_MSG_OK 0
 #endif
 
-/* linux/virtio_i2c.h got the feature bit and the second flag in 5.18. */
+/* linux/virtio_i2c.h has the feature bit and the flag for reads since 5.18. */
 #ifndef VIRTIO_I2C_F_ZERO_LENGTH_REQUEST
 #define VIRTIO_I2C_F_ZERO_LENGTH_REQUEST 0
-#endif
-#ifndef VIRTIO_I2C_FLAGS_FAIL_NEXT
-#define VIRTIO_I2C_FLAGS_FAIL_NEXT BIT(0)
 #endif
 #ifndef VIRTIO_I2C_FLAGS_M_RD
 #define VIRTIO_I2C_FLAGS_M_RD BIT(1)

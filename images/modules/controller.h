@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * dmasafe_controller: an I2C host controller whose driver treats message buffers as it is told.
+ * dmasafe_controller: an I2C host controller whose driver treats message buffers as it is
+ * told.
  *
- * main (PCI, attributes, the I2C algorithm) calls payload (one message: get, map, transfer, unmap, put), which calls
- * ring (the hardware). fault holds the table of wrong steps that can be seeded into payload.
+ * main (PCI, attributes, the I2C algorithm) calls payload (one message: get, map, transfer,
+ * unmap, put), which calls ring (the hardware). fault holds the table of wrong steps that can
+ * be seeded into payload.
  */
 #ifndef DMASAFE_CONTROLLER_H
 #define DMASAFE_CONTROLLER_H
@@ -21,7 +23,10 @@
 struct controller;
 struct payload;
 
-/* The part of memory that only the controller and its driver use. Little-endian: VIRTIO_F_VERSION_1. */
+/*
+ * The part of memory that only the controller and its driver use. Little-endian:
+ * VIRTIO_F_VERSION_1.
+ */
 struct controller_ring;
 
 /**
@@ -30,9 +35,11 @@ struct controller_ring;
  * @map: maps @payload->buf for the device and returns its DMA address
  * @map_failed: tells whether @map failed
  * @unmap: undoes @map
- * @put: gives the buffer back, after @unmap; copies read data to the message if @get bounced it
+ * @put: gives the buffer back, after @unmap; copies read data to the message if @get
+ *	bounced it
  *
- * A policy provides @get and @put, the rest is the same for all. A seeded fault overrides any of them.
+ * A policy provides @get and @put, the rest is the same for all. A seeded fault overrides any
+ * of them.
  */
 struct controller_steps {
 	u8 *(*get)(struct controller *ctl, struct payload *payload);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The harness's own I2C host controller driver, for the PCI function of QEMU's vhost-user-i2c-pci (1af4:1062).
+ * The harness's own I2C host controller driver, for the PCI function of QEMU's vhost-
+ * user-i2c-pci (1af4:1062).
  *
- * Bind it by driver_override; see controller.h for the parts. Attributes of the PCI device, settable at any time:
- * policy, threshold (bytes), fault.
+ * Bind it by driver_override; see controller.h for the parts. Attributes of the PCI device,
+ * settable at any time: policy, threshold (bytes), fault.
  */
 #include <linux/module.h>
 #include "controller.h"
@@ -16,7 +17,8 @@ static ssize_t policy_show(struct device *dev, struct device_attribute *attr, ch
 	return sysfs_emit(buf, "%s\n", READ_ONCE(ctl->policy)->name);
 }
 
-static ssize_t policy_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t count)
+static ssize_t policy_store(struct device *dev, struct device_attribute *attr,
+			    const char *buf, size_t count)
 {
 	struct controller *ctl = dev_get_drvdata(dev);
 	const struct controller_policy *policy;
@@ -38,7 +40,8 @@ static ssize_t fault_show(struct device *dev, struct device_attribute *attr, cha
 	return sysfs_emit(buf, "%s\n", READ_ONCE(ctl->fault)->name);
 }
 
-static ssize_t fault_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t count)
+static ssize_t fault_store(struct device *dev, struct device_attribute *attr,
+			   const char *buf, size_t count)
 {
 	struct controller *ctl = dev_get_drvdata(dev);
 	const struct controller_fault *fault;
@@ -60,7 +63,8 @@ static ssize_t threshold_show(struct device *dev, struct device_attribute *attr,
 	return sysfs_emit(buf, "%u\n", READ_ONCE(ctl->threshold));
 }
 
-static ssize_t threshold_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t count)
+static ssize_t threshold_store(struct device *dev, struct device_attribute *attr,
+			       const char *buf, size_t count)
 {
 	struct controller *ctl = dev_get_drvdata(dev);
 	unsigned int threshold;
@@ -137,7 +141,9 @@ static int controller_probe(struct pci_dev *pdev, const struct pci_device_id *id
 	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
 	if (ret)
 		return ret;
-	/* Freed by devres after controller_remove(). I2C_M_RECV_LEN reads more than msg->len. */
+	/*
+	 * Freed by devres after controller_remove(). I2C_M_RECV_LEN reads more than msg->len.
+	 */
 	ctl->fifo = dmam_alloc_coherent(&pdev->dev, CONTROLLER_MAX_LEN + I2C_SMBUS_BLOCK_MAX,
 					&ctl->fifo_dma, GFP_KERNEL);
 	if (!ctl->fifo)
@@ -162,7 +168,8 @@ static int controller_probe(struct pci_dev *pdev, const struct pci_device_id *id
 	ctl->adap.quirks = &controller_quirks;
 	ctl->adap.timeout = HZ;
 	ctl->adap.dev.parent = &pdev->dev;
-	snprintf(ctl->adap.name, sizeof(ctl->adap.name), "dmasafe controller at %s", pci_name(pdev));
+	snprintf(ctl->adap.name, sizeof(ctl->adap.name), "dmasafe controller at %s",
+		 pci_name(pdev));
 	i2c_set_adapdata(&ctl->adap, ctl);
 	ret = i2c_add_adapter(&ctl->adap);
 	if (ret)
@@ -188,7 +195,10 @@ static void controller_remove(struct pci_dev *pdev)
 	pci_disable_device(pdev);
 }
 
-/* Empty: upstream's virtio-pci keeps the device until driver_override says otherwise (pci_match_device()). */
+/*
+ * Empty: upstream's virtio-pci keeps the device until driver_override says otherwise
+ * (pci_match_device()).
+ */
 static const struct pci_device_id controller_ids[] = {
 	{}
 };

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* One message: get a buffer for the hardware, map it, transfer, unmap it, put it back; by policy, and by fault. */
+/*
+ * One message: get a buffer for the hardware, map it, transfer, unmap it, put it back; by
+ * policy, and by fault.
+ */
 #include "controller.h"
 
-/* I2C_M_RECV_LEN: the first byte read tells how many follow; msg->len counts it and a PEC byte, if wanted. */
+/*
+ * I2C_M_RECV_LEN: the first byte read tells how many follow; msg->len counts it and a PEC
+ * byte, if wanted.
+ */
 static size_t payload_len(const struct i2c_msg *msg)
 {
 	return msg->flags & I2C_M_RECV_LEN ? msg->len + I2C_SMBUS_BLOCK_MAX : msg->len;
 }
 
 /*
- * A bounce buffer of the helpers' has msg->len bytes, which for I2C_M_RECV_LEN is not yet the length; like i2c-rcar,
- * use no DMA for that.
+ * A bounce buffer of the helpers' has msg->len bytes, which for I2C_M_RECV_LEN is not yet the
+ * length. The caller's own buffer has room for the longest block.
  */
 static bool payload_unsuited(const struct payload *payload)
 {
-	return payload->msg->flags & I2C_M_RECV_LEN;
+	return (payload->msg->flags & (I2C_M_RECV_LEN | I2C_M_DMA_SAFE)) == I2C_M_RECV_LEN;
 }
 
 static u8 *bounce_get(struct controller *ctl, struct payload *payload)
@@ -141,8 +147,8 @@ static int payload_by_dma(struct controller *ctl, struct payload *payload, bool 
  * @msg: the message; its length is set for I2C_M_RECV_LEN
  * @last: no message of the same transfer follows
  *
- * Return: 0 or a negative errno: -EIO if the buffer could not be mapped, -EPROTO if the slave gave a bad length,
- * else that of controller_ring_send().
+ * Return: 0 or a negative errno: -EIO if the buffer could not be mapped, -EPROTO if the slave
+ * gave a bad length, else that of controller_ring_send().
  */
 int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The hardware: a virtio 1 I2C adapter driven by hand, one request at a time, without Linux's virtio core.
+ * The hardware: a virtio 1 I2C adapter driven by hand, one request at a time, without Linux's
+ * virtio core.
  *
- * References are to the virtio specification 1.2: 2.7 split virtqueues, 3.1.1 initialisation, 4.1.4 the PCI
- * capabilities, 5.15 the I2C adapter.
+ * References are to the virtio specification 1.2: 2.7 split virtqueues, 3.1.1 initialisation,
+ * 4.1.4 the PCI capabilities, 5.15 the I2C adapter.
  */
 #include <linux/delay.h>
 #include <linux/interrupt.h>
@@ -173,7 +174,8 @@ static int ring_map_all_registers(struct controller *ctl)
 	u16 offset;
 	int pos;
 
-	ctl->common = ring_map_registers(pdev, VIRTIO_PCI_CAP_COMMON_CFG, sizeof(*ctl->common), &pos);
+	ctl->common = ring_map_registers(pdev, VIRTIO_PCI_CAP_COMMON_CFG,
+					 sizeof(*ctl->common), &pos);
 	ctl->isr = ring_map_registers(pdev, VIRTIO_PCI_CAP_ISR_CFG, sizeof(u8), &pos);
 	ctl->doorbell = ring_map_registers(pdev, VIRTIO_PCI_CAP_NOTIFY_CFG, sizeof(u16), &pos);
 	if (!ctl->common || !ctl->isr || !ctl->doorbell)
@@ -216,14 +218,18 @@ int controller_ring_init(struct controller *ctl)
 		ret = -ENOMEM;
 		goto unmap;
 	}
-	/* Before MSI-X is switched on: what an earlier driver left running must not write to it. */
+	/*
+	 * Before MSI-X is switched on: what an earlier driver left running must not write to
+	 * it.
+	 */
 	ret = ring_reset(ctl);
 	if (ret)
 		goto free;
 	ret = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES);
 	if (ret < 0)
 		goto free;
-	ret = request_irq(pci_irq_vector(pdev, 0), ring_interrupt, IRQF_SHARED, "dmasafe_controller", ctl);
+	ret = request_irq(pci_irq_vector(pdev, 0), ring_interrupt, IRQF_SHARED,
+			  "dmasafe_controller", ctl);
 	if (ret)
 		goto free_vectors;
 	ret = ring_start(ctl);
@@ -282,8 +288,9 @@ static int ring_restart(struct controller *ctl)
  * controller_ring_abort() - end a transfer before its last message
  * @ctl: the controller; the caller holds the adapter's lock
  *
- * The device waits for the rest of a group of messages that were marked VIRTIO_I2C_FLAGS_FAIL_NEXT, and would take the
- * next transfer for it (VIRTIO 1.2, 5.15.6). There is no request that means STOP, so the device is reset.
+ * The device waits for the rest of a group of messages that were marked
+ * VIRTIO_I2C_FLAGS_FAIL_NEXT, and would take the next transfer for it (VIRTIO 1.2, 5.15.6).
+ * There is no request that means STOP, so the device is reset.
  */
 void controller_ring_abort(struct controller *ctl)
 {
@@ -299,9 +306,11 @@ void controller_ring_abort(struct controller *ctl)
  * @dma: where the device finds or puts the payload
  * @len: bytes of payload; may be 0
  *
- * When this returns, whatever the result, the device no longer touches the payload: after a timeout it was reset.
+ * When this returns, whatever the result, the device no longer touches the payload: after a
+ * timeout it was reset.
  *
- * Return: 0, -ENXIO if the slave did not acknowledge, -ETIMEDOUT, or -EIO if the device did not come back.
+ * Return: 0, -ENXIO if the slave did not acknowledge, -ETIMEDOUT, or -EIO if the device did
+ * not come back.
  */
 int controller_ring_send(struct controller *ctl, const struct i2c_msg *msg, bool last,
 			 dma_addr_t dma, size_t len)

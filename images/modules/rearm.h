@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The module parameter "rearm": any write re-arms the module's once-only warnings, see once.h. */
+/*
+ * The module parameter "rearm": any write re-arms the module's once-only warnings, see once.h.
+ */
 #ifndef DMASAFE_REARM_H
 #define DMASAFE_REARM_H
 

@@ -8,8 +8,8 @@ from harness.scenario import core_suite, parse_scenario
 DEFAULT = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_VIRTIO", "I2C_CHARDEV"})
 
 
-def kernel(*more, without=()):
-    return KernelFacts("x86_64", (6, 12), DEFAULT.union(more).difference(without))
+def kernel(*more, without=(), version=(6, 12, 117)):
+    return KernelFacts("x86_64", version, DEFAULT.union(more).difference(without))
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,25 @@ def test_without_dma_debug_only_the_kernels_own_checks_catch_anything():
 def test_each_outcome_occurs_in_core():
     found = [expect(s, kernel()) for s in core_suite()]
     assert {e.outcome for e in found if not isinstance(e, Skip)} == set(Outcome)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "version", "outcome"),
+    [
+        # add_dma_entry() reports overlaps since 5.15, and on x86 no longer in 7.2.
+        ("coherent/master_recv_dmasafe/dmasafe:bounce/8", (5, 10, 223), "SAFE"),
+        ("coherent/master_recv_dmasafe/dmasafe:bounce/8", (6, 12, 117), "CAUGHT"),
+        ("coherent/master_recv_dmasafe/dmasafe:bounce/8", (7, 2, 13), "SAFE"),
+        # Empty SMBus blocks came to be refused in stable updates.
+        ("user/i2cdev_smbus/dmasafe:bounce/0@40+protocol=block_data+rd=0", (6, 1, 176), "SAFE"),
+        ("user/i2cdev_smbus/dmasafe:bounce/0@40+protocol=block_data+rd=0", (6, 1, 192), "REFUSED"),
+    ],
+)
+def test_what_changed_between_kernel_versions(scenario, version, outcome):
+    found = expect(parse_scenario(scenario), kernel(version=version))
+    assert not isinstance(found, Skip) and found.outcome is Outcome(outcome)
+
+
+def test_i2c_virtio_is_skipped_before_it_existed():
+    found = expect(parse_scenario("heap/master_send/virtio/8"), kernel(without=["I2C_VIRTIO"], version=(5, 10, 223)))
+    assert isinstance(found, Skip) and "5.15" in found.why
