@@ -20,9 +20,12 @@ EXIT_INTERRUPTED = 130
 # Command -> (module, one line of help): modules are imported when used, so that --help and list stay quick.
 COMMANDS: dict[str, str] = {
     "doctor": "What is installed here, which accelerator works, what to do about the rest.",
+    "explain": "What a class of splat means, which rule it breaks, how to fix it.",
     "kernel": "Build kernels, and list what is built.",
     "list": "What there is to run: suites, buffer kinds, operations, controllers.",
+    "parse": "Find the kernel's reports in any log.",
     "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",
+    "repro": "Reproduce the splats of a log on the kernel at hand.",
     "run": "Run scenarios and judge them.",
     "shell": "An interactive guest with the bus plugged in.",
 }
