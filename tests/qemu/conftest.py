@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S))
 
 
-def dmasafe(*arguments, check=None, timeout=RUN_TIMEOUT_S, **environment):
+def run_dmasafe(*arguments, check=None, timeout=RUN_TIMEOUT_S, **environment):
     """Run the command as a user would; ``check`` is the exit status that is expected."""
     done = subprocess.run(
         [sys.executable, "-m", "harness.cli", *map(str, arguments)],
@@ -43,6 +43,12 @@ def dmasafe(*arguments, check=None, timeout=RUN_TIMEOUT_S, **environment):
 
 
 @pytest.fixture(scope="session")
+def dmasafe():
+    """The command as a function of its arguments."""
+    return run_dmasafe
+
+
+@pytest.fixture(scope="session")
 def guest():
     """The default kernel with its image, ready to boot."""
     return prepare(DEFAULT_SOURCE, "default", DEFAULT_ARCH, None, SILENT)
@@ -52,7 +58,7 @@ def guest():
 def core(guest, tmp_path_factory):
     """results.json of one core run and the directory it lies in."""
     out = tmp_path_factory.mktemp("core")
-    dmasafe("run", "--suite", "core", "--out", out, check=0)
+    run_dmasafe("run", "--suite", "core", "--out", out, check=0)
     latest = out / "latest"
     return json.loads((latest / "results.json").read_text()), latest
 

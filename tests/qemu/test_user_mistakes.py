@@ -2,7 +2,6 @@
 """Bad input: one clear sentence, a non-zero exit, no traceback, before minutes are spent."""
 
 import pytest
-from conftest import dmasafe
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ from conftest import dmasafe
         (("shell",), ("terminal",)),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments, words):
+def test_a_mistake_is_one_sentence(dmasafe, arguments, words):
     done = dmasafe(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -29,7 +28,7 @@ def test_a_mistake_is_one_sentence(arguments, words):
     assert all(word in sentences[0] for word in words), sentences[0]
 
 
-def test_an_unwritable_cache_is_one_sentence(tmp_path):
+def test_an_unwritable_cache_is_one_sentence(dmasafe, tmp_path):
     # A file where the directory should be: root may write anywhere else.
     (tmp_path / "file").write_text("")
     done = dmasafe("run", "--suite", "smoke", DMASAFE_CACHE=str(tmp_path / "file" / "cache"))

@@ -12,7 +12,7 @@ from dmesg_sources import message, printed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dmesg import SPLAT_CLASSES, parse, parse_records
+from harness.dmesg import SPLAT_CLASSES, blame, parse, parse_records
 from harness.dmesg.headers import ANCHORS
 from harness.dmesg.lines import read_line
 from harness.dmesg.reports import Reader
@@ -67,6 +67,8 @@ def test_a_log_gives_the_splats_its_header_expects(path: Path) -> None:
     for splat, want in zip(found, expected, strict=True):
         got = splat.to_json()
         got["functions"] = [frame.function for frame in splat.frames]
+        blamed = blame(splat)
+        got["blame"] = [blamed.function, blamed.module] if blamed else None
         assert {key: got[key] for key in want} == want
 
 
