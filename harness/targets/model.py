@@ -31,7 +31,7 @@ _CANARIES = (
 
 
 class ModelTarget:
-    """Runs scenarios on a model configured as ``facts`` say; the kernel's log goes to ``log_directory``, if there is one."""
+    """Runs scenarios on a model configured as ``facts`` say; the kernel's log goes to ``log_directory``, if given."""
 
     name = "model"
 

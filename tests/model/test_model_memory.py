@@ -82,12 +82,12 @@ def test_every_kind_gives_memory_and_takes_it_back(arch, kind):
     kernel = ModelKernel(Config(arch=arch).enable("HIGHMEM"))
     client = Client(kernel)
     before = len(kernel.allocators.allocated)
-    first = predicates(client, kind, 200)
+    first = predicates(client, kind, 100)
     assert len(kernel.allocators.allocated) == before
     # Last in, first out: the same memory again, but for mappings, whose addresses are not used twice.
     if kind not in ("kmap", "coherent", "dma-pool"):
-        kernel.memory.load(first["va"], 200)
-        assert predicates(client, kind, 200) == first
+        kernel.memory.load(first["va"], 100)
+        assert predicates(client, kind, 100) == first
 
 
 @given(st.integers(0, 40_000))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which kernel is modelled: architecture, version, Kconfig symbols, and the machine under it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
+# harness/qemu/process.py gives its guests as much.
+DEFAULT_MEMORY_BYTES = 256 << 20
+# kernel/dma/debug.c PREALLOC_DMA_DEBUG_ENTRIES
+PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
+
+
+class Facts(Hashable, Protocol):
+    """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m."""
+
+    @property
+    def arch(self) -> str: ...
+
+    @property
+    def version(self) -> tuple[int, ...]: ...
+
+    @property
+    def symbols(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True)
+class Config:
+    """One kernel on one machine.
+
+    ``coherent`` None takes the architecture's habit. ``swiotlb`` is off, on (a pool exists) or force (swiotlb=force).
+    ``dma_debug_entries`` is the boot parameter of that name, ``dma_debug`` False is dma_debug=off, ``all_errors`` and
+    ``no_hash_pointers`` are what the harness sets in its guests.
+    """
+
+    arch: str = "x86_64"
+    version: tuple[int, ...] = (6, 12)
+    symbols: frozenset[str] = DEFAULT_SYMBOLS
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    coherent: bool | None = None
+    swiotlb: str = "off"
+    dma_debug: bool = True
+    dma_debug_entries: int = PREALLOC_DMA_DEBUG_ENTRIES
+    all_errors: bool = True
+    no_hash_pointers: bool = False
+
+    @classmethod
+    def of(cls, facts: Facts) -> Config:
+        """The configuration that a target's facts describe, on the machine that the harness emulates."""
+        return cls(arch=facts.arch, version=facts.version, symbols=facts.symbols)
+
+    def has(self, symbol: str) -> bool:
+        return symbol in self.symbols
+
+    def enable(self, *symbols: str) -> Config:
+        return replace(self, symbols=self.symbols.union(symbols))
+
+    def disable(self, *symbols: str) -> Config:
+        return replace(self, symbols=self.symbols.difference(symbols))
