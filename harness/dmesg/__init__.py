@@ -1,20 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel said: lines of any log in, typed splats out.
 
-kmsg.py and lines.py find the kernel's text, reports.py finds the reports in it, classes.py says what each means.
+lines.py and kmsg.py find the kernel's text, reports.py the reports in it, classes.py says what each means; stream.py
+reads logs of any length. culprit.py and symbols.py say whose code it was, explain.py what to do about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from harness.dmesg.anchors import may_matter
 from harness.dmesg.classes import FIELDS, SPLAT_CLASSES, SplatClass
-from harness.dmesg.headers import ANCHORS
-from harness.dmesg.lines import read_line
+from harness.dmesg.culprit import Blame, blame
+from harness.dmesg.explain import Explanation, explanation
+from harness.dmesg.lines import LONGEST_LINE_BYTES, decoded, read_line
 from harness.dmesg.reports import Reader
+from harness.dmesg.stream import Tally, follow, parse_path, parse_stream
+from harness.dmesg.symbols import Symbols
 from harness.outcome import Splat
 
-__all__ = ["FIELDS", "SPLAT_CLASSES", "SplatClass", "parse", "parse_records"]
+__all__ = [
+    "FIELDS",
+    "SPLAT_CLASSES",
+    "Blame",
+    "Explanation",
+    "SplatClass",
+    "Symbols",
+    "Tally",
+    "blame",
+    "explanation",
+    "follow",
+    "parse",
+    "parse_path",
+    "parse_records",
+    "parse_stream",
+]
 
 
 def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:
@@ -24,11 +44,10 @@ def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:
     """
     reader = Reader()
     for number, raw in enumerate(lines, 1):
-        line = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
-        if reader.idle and not any(anchor in line for anchor in ANCHORS):
+        if reader.idle and not may_matter(raw[:LONGEST_LINE_BYTES]):
             continue
-        for caller, text in read_line(line):
-            yield from reader.feed(number, caller, text)
+        for line in read_line(decoded(raw) if isinstance(raw, bytes) else raw):
+            yield from reader.feed(number, *line)
     yield from reader.close()
 
 
@@ -41,6 +60,6 @@ def parse_records(records: Iterable[str]) -> list[Splat]:
     splats: list[Splat] = []
     for number, record in enumerate(records, 1):
         for line in record.rstrip("\n").split("\n"):
-            for caller, text in read_line(line):
-                splats += reader.feed(number, caller, text)
+            for part in read_line(line):
+                splats += reader.feed(number, *part)
     return splats + reader.close()

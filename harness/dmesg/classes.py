@@ -7,10 +7,10 @@ One row a class. A new message is a new Format in its row, copied from the kerne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.dmesg.formats import Format, Prefix
+from harness.dmesg.formats import Format, Prefix, Reading
 
 # What the values mean. Integers, unless it says otherwise.
 FIELDS = {
@@ -340,9 +340,18 @@ _ROWS = (
 SPLAT_CLASSES: dict[str, SplatClass] = {row.slug: row for row in _ROWS}
 
 
+# A message is wrapped over so many lines at the most: 200 characters on a terminal of 80 columns.
+MAX_PIECES = 4
+# So much of a message's beginning tells it from other text, where the rest is on the next line.
+TELLING_PIECE_CHARS = 6
+
+
 @dataclass(frozen=True)
 class Message:
-    """A line that one of the formats explains. ``warns`` as in Format; ``text`` without driver and device."""
+    """A line that one of the formats explains. ``warns`` as in Format; ``text`` without driver and device.
+
+    ``complete`` is False if the line ends before the message does.
+    """
 
     splat_class: str
     driver: str | None
@@ -350,6 +359,7 @@ class Message:
     text: str
     fields: dict[str, int | str]
     warns: bool
+    complete: bool = True
 
 
 def read_message(line: str) -> Message | None:
@@ -358,22 +368,60 @@ def read_message(line: str) -> Message | None:
         found = known.read(line)
         if found is None:
             continue
-        start, end, values = found
-        who = _who(known.prefix, line[:start])
-        if who is None or (known.prefix is Prefix.NONE and line[end:].strip()):
+        who = _who(known.prefix, line[: found.start])
+        if who is None or (known.prefix is Prefix.NONE and line[found.end :].strip()):
             continue
         driver, device = who
-        return Message(row.slug, driver, device, line[start:].strip(), values, known.warns)
+        return Message(row.slug, driver, device, found.text, found.values, known.warns, found.complete)
     return None
 
 
-def read_detail(slug: str, line: str) -> tuple[str, dict[str, int | str]] | None:
-    """A line after the first one of this class: its text and its values; None if the line is something else."""
+def may_begin_message(line: str) -> bool:
+    """Whether a line that no row explains may be the beginning of a message that goes on in the next line."""
+    if line.startswith(_DMA_API):
+        return True
+    tail = line.rpartition(": ")[2]
+    return len(tail) >= TELLING_PIECE_CHARS and any(known.head.startswith(tail) for _, known in _FORMATS)
+
+
+def join_message(pieces: Sequence[str]) -> Message | None:
+    """The message that mail (at spaces) or a terminal (anywhere) has wrapped over some of these lines, or None."""
+    best: Message | None = None
+    for start, piece in enumerate(pieces):
+        best = read_message(piece)
+        if best is None and not may_begin_message(piece):
+            continue
+        joined = [piece]
+        for more in pieces[start + 1 : start + MAX_PIECES]:
+            if best is not None and best.complete:
+                return best
+            joined = [text + glue + more for text in joined for glue in (" ", "")]
+            for text in joined:
+                found = read_message(text)
+                if found is not None and (best is None or len(found.fields) > len(best.fields)):
+                    best = found
+        if best is not None:
+            return best
+    return best
+
+
+def may_begin_detail(slug: str, line: str) -> bool:
+    """Whether a line is, or begins, a line after the first one of this class."""
+    return any(line.startswith(known.head[: len(line)]) for known in SPLAT_CLASSES[slug].details if len(line) > 8)
+
+
+def join_detail(slug: str, pieces: Sequence[str]) -> Reading | None:
+    """The detail that these lines hold, one or a wrapped one, or None."""
+    best: Reading | None = None
+    joined = [pieces[0]]
+    for more in pieces[1:]:
+        joined = [text + glue + more for text in joined for glue in (" ", "")]
     for known in SPLAT_CLASSES[slug].details:
-        found = known.read(line)
-        if found is not None:
-            return line[found[0] :].strip(), found[2]
-    return None
+        for text in joined:
+            found = known.read(text)
+            if found is not None and (best is None or len(found.values) > len(best.values)):
+                best = found
+    return best
 
 
 def class_of_bug(file: str, line: int) -> str:

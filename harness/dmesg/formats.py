@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import NamedTuple
 
 # A shorter beginning could be the beginning of anything: then only the whole message counts.
 TELLING_HEAD_CHARS = 20
@@ -38,6 +39,16 @@ class Prefix(Enum):
     DMA_API_BARE = "DMA-API: "  # pr_fmt() alone
     DEVICE = "<driver> <device>: "  # dev_WARN(), dev_err()
     NONE = ""
+
+
+class Reading(NamedTuple):
+    """A format found in a line: where it starts and ends there, its values, whether the line holds all of them."""
+
+    start: int
+    end: int
+    values: dict[str, int | str]
+    complete: bool
+    text: str
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,8 @@ class Format:
             tail = f"(?:{_PATTERNS[conversion]}{_literal(literal)}{tail}){optional}"
         return re.compile(_literal(literals[0]) + tail)
 
-    def read(self, line: str) -> tuple[int, int, dict[str, int | str]] | None:
-        """Find the message in one line: where it starts and ends there, and its values; None if it is not there.
+    def read(self, line: str) -> Reading | None:
+        """Find the message in one line; None if it is not there.
 
         Values that the line does not hold, because it was cut or the kernel hid a pointer, are left out.
         """
@@ -86,13 +97,15 @@ class Format:
         if match is None:
             return None
         values: dict[str, int | str] = {}
+        complete = True
         for name, conversion, value in zip(self.names, self.conversions, match.groups(), strict=True):
             if value is None:
+                complete = False
                 break
             typed = _typed(conversion, value)
             if typed is not None:
                 values[name] = typed
-        return start, match.end(), values
+        return Reading(start, match.end(), values, complete, line[start:].strip())
 
 
 def _literal(text: str) -> str:

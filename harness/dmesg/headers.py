@@ -7,7 +7,7 @@ All patterns are matched against text without timestamp and surrounding space, a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from harness.outcome import Frame
@@ -55,10 +55,11 @@ HEADERS = (
     # include/asm-generic/bug.h CUT_HERE; arch/arm/mm/fault.c prints the second form before a fault.
     _header(Kind.CUT, r"-{6,20}\[ cut here \]-{6,20}|8<--- cut here ---", Kind.MESSAGE),
     # kernel/panic.c __warn(): to 6.18 or so; then since; before 3.11 without CPU and PID.
-    _header(Kind.WARNING, r"WARNING: CPU: \d+ PID: \d+ at " + _AT + _PLACE, Kind.CUT, Kind.MESSAGE),
+    _header(Kind.WARNING, r"WARNING: CPU: \d+ PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE, Kind.CUT, Kind.MESSAGE),
     _header(
         Kind.WARNING,
-        r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: ",
+        r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
+        r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
         Kind.CUT,
         Kind.MESSAGE,
     ),
@@ -113,7 +114,7 @@ MAPPED_AT = re.compile(r"(?:DMA-API: )?Mapped at:\s*$")
 TRACE = re.compile(r"Call [Tt]race:|Backtrace:|Stack [Tt]race:|stack backtrace:")
 # Where it happened, from the registers: x86, arm64, arm, riscv, mips, powerpc.
 PROGRAM_COUNTER = re.compile(
-    r"(?:E?RIP: (?:[0-9a-f]{4}:|[0-9a-f]{4}:\[<[0-9a-f]+>\] )?|EIP: |pc : |PC is at |epc ?: (?:[0-9a-f]{8,16} )?"
+    r"(?:E?RIP: (?:[0-9a-f]{4}:|[0-9a-f]{4}:\[<[0-9a-f]+>\] )?|EIP: |pc : |PC is at |epc {0,3}: (?:[0-9a-f]{8,16} )?"
     r"|NIP \[[0-9a-f]+\] )(?P<place>[^\s:\[][^\n]{0,200})"
 )
 # Registers, modules and the like: the middle of a report whose beginning is lost.
@@ -121,68 +122,122 @@ MIDDLE = re.compile(r"Modules linked in:|(?:CPU: \d+ )(?:UID: \d+ )?PID: \d+ Com
 # The end of the lines between a WARNING's header and its registers, where arm and mips print the message.
 BODY = re.compile(
     r"Modules linked in:|CPU: \d+ |Hardware name:|Call [Tt]race:|Backtrace:|pc : |PC is at |E?RIP: |EIP: |Tainted: "
-    r"|epc ?: |NIP |Code: |Workqueue: |Stack ?: "
+    r"|epc {0,3}: |NIP |Code: |Workqueue: |Stack ?: "
 )
+# Who prints: the third line or so of every report.
+TASK = re.compile(r"(?:CPU: \d+ )(?:UID: \d+ )?PID: (?P<pid>\d{1,9}) Comm: ")
+# A WARNING header whose place is on the next line: mail and narrow terminals wrap it.
+WRAPPED_WARNING = re.compile(r"WARNING: (?:CPU: \d|at \S|[^\s/]{1,100}/)")
+# The functions that a row of the class table names as the source of its message.
+FUNCTION = re.compile(r"(\w+)\(\)")
+# The module of the symbol at the end of the line before.
+WRAPPED_MODULE = re.compile(r"\[?[\w-]{1,64}(?: [0-9a-f]{8,64})?\]$")
 # Registers and memory dumps, which can be hundreds of lines long (arm's "Stack:").
 DUMP = re.compile(r"(?:[0-9a-f]{4,16}|GPR\d\d|[A-Za-z]\w{1,3})\s?: {0,2}[0-9a-f]{4,16}\b")
 
-# A line that can change anything while no report is open holds one of these. (Not a pattern: searched by memory scan.)
+# A line that can change anything while no report is open holds one of these; many lines that hold one change nothing.
+# ESC stands for the colon where "dmesg --color" has coloured the words before it (print_record() of util-linux).
 ANCHORS = (
     "cut here",
     "WARNING: ",
-    "BUG",
+    "WARNING\x1b",
+    "BUG: ",
+    "BUG\x1b",
+    "BUG ",
     "DMA-API: ",
+    "DMA-API\x1b",
     "rejecting DMA map",
     "Oops",
-    "[#",
+    *(f"[#{digit}" for digit in range(10)),
     "nable to handle",
     "Unhandled fault",
     "ernel attempted",
     "Kernel panic",
     "UBSAN: ",
-    "INFO: ",
+    "UBSAN\x1b",
+    "INFO: possible ",
+    "INFO: trying to register",
+    "INFO: task ",
+    "INFO: rcu",
+    "INFO\x1b",
     "LOCKUP",
     "overflow ",
     "is on stack",
     "dma capable",
     "end trace",
+    "end Kernel panic",
     "Modules linked in:",
+    "Modules linked in\x1b",
     "Comm: ",
     "RIP: ",
+    "RIP\x1b",
     "all Trace:",
     "all trace:",
 )
+# Not after a letter: "DEBUG: " is on every line of some logs.
+WHOLE_WORDS = ("BUG: ", "BUG ", "RIP: ")
 
 _SYMBOL = r"(?P<function>[A-Za-z_$.][\w$.]{0,199})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
 # "[mod]"; "[mod <build id>]" under CONFIG_STACKTRACE_BUILD_ID; taint flags of arm64 and others: "(P)".
 _AFTER = r"(?:\(\))?(?: \[(?P<module>[\w-]{1,64})(?: [0-9a-f]{8,64})?\])?"
 SYMBOL = re.compile(_SYMBOL + _AFTER)
 
-_ADDRESSES = r"(?:\[<?[0-9a-fx]{8,18}>?\] ?){0,2}\s*"
+_ADDRESSES = r"(?:\[<?[0-9a-fx]{1,18}>?\] ?){0,2}\s*"
 # The common shape, with and without "[<address>]": x86, arm64, riscv, mips, powerpc, "Mapped at:".
-_FRAME = re.compile(_ADDRESSES + r"(?P<doubt>\? )?\(?" + SYMBOL.pattern + r"\)?(?P<rest>[^\n]{0,80})$")
+_FRAME = re.compile(_ADDRESSES + r"(?P<doubt>\? )?\(?" + SYMBOL.pattern + r"\)?(?P<rest>[^\n]{0,200})$")
 # arm: "[<addr>] (dump_stack) from [<addr>] (__warn+0xe8/0x118)"; since 5.19 "dump_stack from __warn+0xe8/0x118".
 _FRAME_FROM = re.compile(
     r"(?:\[<[0-9a-f]{8}>\] )?\(?[A-Za-z_$.][^\s()]{0,259}(?: \[[\w-]{1,64}\])?\)? from "
     r"(?:\[<[0-9a-f]{8}>\] )?\(?" + SYMBOL.pattern
 )
+# What tools make of a frame. scripts/decode_stacktrace.sh: "? fn (a.h:12 b.c:34 (discriminator 2)) mod", the inlined
+# calls first. syzkaller: "fn+0x1/0x2 b.c:34", and "fn a.h:12 [inline]" for an inlined call of its own.
+_PLACED = re.compile(
+    _ADDRESSES + r"(?P<doubt>\? )?(?P<function>[A-Za-z_$.][\w$.]{0,199}) "
+    r"\((?P<places>(?:[^\s:()]{1,200}:\d{1,9}|\?\?:\?)[^\n]{0,800})\)"
+    r"(?: \[?(?P<module>[\w-]{1,64})(?: [0-9a-f]{8,64})?\]?)?$"
+)
+_INLINE = re.compile(
+    r"(?P<doubt>\? )?(?P<function>[A-Za-z_$.][\w$.]{0,199}) (?P<file>[^\s:]{1,200}\.\w):(?P<line>\d{1,9}) \[inline\]$"
+)
+_SOURCE = re.compile(r"([^\s:()]{1,200}\.\w):(\d{1,9})")
+# Cheap to look for: a line of a trace without any of these is no frame.
+_FRAME_MARKS = ("+0x", " (", "[inline]")
 
 
 def read_place(text: str) -> Frame | None:
     """The symbol that a header or a program counter names, as a frame; None for a bare address."""
     match = SYMBOL.match(text)
-    return _frame(match, True) if match else None
+    return _frame(match, True) if match else read_frame(text)
 
 
 def read_frame(text: str) -> Frame | None:
     """One line of a backtrace (surrounding space removed); None if it is something else."""
+    if not any(mark in text for mark in _FRAME_MARKS):
+        return None
     match = _FRAME_FROM.match(text)
     if match is not None:
         return _frame(match, True)
     match = _FRAME.match(text)
-    if match is None:
-        return None
-    return _frame(match, match["doubt"] is None and "(unreliable)" not in match["rest"])
+    if match is not None:
+        frame = _frame(match, match["doubt"] is None and "(unreliable)" not in match["rest"])
+        source = _SOURCE.match(match["rest"].strip())
+        return replace(frame, file=source[1], line=int(source[2])) if source else frame
+    match = _PLACED.match(text)
+    if match is not None:
+        sources = _SOURCE.findall(match["places"])
+        file, line = sources[-1] if sources else (None, 0)
+        return Frame(
+            match["function"],
+            module=match["module"],
+            reliable=match["doubt"] is None,
+            file=file,
+            line=int(line) if file else None,
+        )
+    match = _INLINE.match(text)
+    if match is not None:
+        return Frame(match["function"], reliable=match["doubt"] is None, file=match["file"], line=int(match["line"]))
+    return None
 
 
 def _frame(match: re.Match[str], reliable: bool) -> Frame:

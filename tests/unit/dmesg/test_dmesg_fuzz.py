@@ -25,7 +25,7 @@ fuzz_dmesg = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fuzz_dmesg)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.integers(0, 255),
     st.lists(st.sampled_from(LOGS), min_size=1, max_size=3),

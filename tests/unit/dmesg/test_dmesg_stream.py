@@ -250,7 +250,7 @@ def cpu_s(data: bytes) -> float:
 
 @pytest.mark.parametrize("kind", NASTY)
 def test_work_grows_no_faster_than_the_log(kind: str) -> None:
-    times = BASE_TIMES.get(kind, 8)
+    times = BASE_TIMES.get(kind, 4)
     once = calls(data_of(kind, times))
     assert calls(data_of(kind, 10 * times)) <= 15 * once
     assert calls(data_of(kind, 100 * times)) <= 150 * once
@@ -259,7 +259,7 @@ def test_work_grows_no_faster_than_the_log(kind: str) -> None:
 @pytest.mark.parametrize("kind", NASTY)
 def test_time_grows_no_faster_than_the_log(kind: str) -> None:
     # What a single call of a pattern or a search costs, calls() cannot see.
-    times = 4 * BASE_TIMES.get(kind, 8)
+    times = 4 * BASE_TIMES.get(kind, 4)
     once = max(cpu_s(data_of(kind, times)), 0.001)
     assert cpu_s(data_of(kind, 10 * times)) <= 30 * once
 
