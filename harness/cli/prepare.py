@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,22 @@ from typing import Any
 import click
 
 from harness import kernel as kernels
+from harness.errors import DmasafeError
 from harness.expectation import KernelFacts
+from harness.kernel.config import resolve
 from harness.qemu.accelerators import choose_accelerator
 from harness.qemu.machines import MACHINES
 from harness.targets.base import KernelInfo, Progress
 from harness.targets.boot import GuestImage
 from harness.targets.kconfig import facts_from_config
 
+_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
 DEFAULT_ARCH = "x86_64"
+
+
+class CliError(DmasafeError):
+    """What the command line asks for cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +89,25 @@ def prepare(
     info = KernelInfo(kernel.release, arch, configuration, kernel.source)
     facts = facts_from_config(kernel.config.read_text(), arch, kernel.release)
     return Prepared(image, info, facts, kernel)
+
+
+def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:
+    """What the model is to be: the kernel of this source and configuration as built, or as its fragments ask for it.
+
+    A kernel that is not in the cache is not built for the model's sake. Raises KernelError, CliError.
+    """
+    for kernel in kernels.list_kernels(kernels.open_cache()):
+        wanted = kernel.source_identity.startswith(f"{kernel_source}=") or kernel.source_identity == kernel_source
+        if wanted and kernel.configuration == configuration and kernel.arch == arch:
+            info = KernelInfo(kernel.release, arch, configuration, kernel.source)
+            return facts_from_config(kernel.config.read_text(), arch, kernel.release), info
+    version = _VERSION.search(kernel_source)
+    if version is None:
+        raise CliError(
+            f"the model cannot tell the version of '{kernel_source}': build it first, with "
+            f"'dmasafe kernel build --config {configuration} {kernel_source}'"
+        )
+    matrix = kernels.load_matrix()
+    text = resolve(matrix, configuration, arch).text
+    info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
+    return facts_from_config(text, arch, version[0]), info

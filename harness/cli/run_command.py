@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.prepare import kernel_options, prepare
+from harness.cli.prepare import kernel_options, model_kernel, prepare
 from harness.expectation import expect
 from harness.outcome import Expectation, Skip, judge
 from harness.report import directory, json_report, terminal
@@ -19,16 +19,17 @@ from harness.report.results import Kernel, Results, Row, exit_status
 from harness.scenario import Scenario, ScenarioError, select, suite
 from harness.targets.base import Target, TargetRun
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
+from harness.targets.model import ModelTarget
 from harness.targets.qemu import make_target
 
 OUT = Path("out")
 DEFAULT_SUITE = "core"
-TARGETS = ("qemu",)
+TARGETS = ("qemu", "model")
 
 
 @click.command(
     name="run",
-    epilog="Examples: dmasafe run --suite smoke | dmasafe run 'stack/*/dmasafe:bounce/8' --config debug-sg",
+    epilog="Examples: dmasafe run --suite smoke | dmasafe run --target model 'stack/*/dmasafe:bounce/8'",
 )
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--target", type=click.Choice(TARGETS), default="qemu", show_default=True, help="Where to run.")
@@ -58,13 +59,19 @@ def command(
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
         with Progress() as progress:
-            prepared = prepare(kernel_source, configuration, arch, accel, progress)
-            place = make_target(prepared.image, prepared.kernel, prepared.facts, logs)
+            place: Target
+            if target == "model":
+                facts, kernel = model_kernel(kernel_source, configuration, arch)
+                place = ModelTarget(facts, kernel, logs)
+            else:
+                prepared = prepare(kernel_source, configuration, arch, accel, progress)
+                place = make_target(prepared.image, prepared.kernel, prepared.facts, logs)
             results = run_and_judge(place, wanted, name, progress, started)
         published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
+    terminal.print_report(results, published)
+    # After the report: a file that cannot be written must not cost the reader the verdicts.
     if json_file is not None:
         json_report.write(results, json_file)
-    terminal.print_report(results, published)
     return exit_status(results)
 
 
