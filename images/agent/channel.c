@@ -118,6 +118,7 @@ static void take_input(void)
 		return;
 	len = read(channel.in, channel.buffer + channel.end, READ_AHEAD_BYTES - channel.end);
 	channel.drained = len <= 0;
+	channel.met |= len > 0;
 	if (len > 0)
 		channel.end += len;
 	else if (!channel.port && (len == 0 || (errno != EINTR && errno != EAGAIN)))
@@ -129,34 +130,31 @@ static bool input_full(void)
 	return !channel.start && channel.end == READ_AHEAD_BYTES;
 }
 
-/* Waits until something can be done, with the port's ways of saying that no host is there. Returns revents of out. */
-static short wait_for(bool write)
+/*
+ * Waits until input has come, or output can go. A port without a host is "ready" all the time: poll() says POLLHUP and
+ * POLLIN, read() returns 0 (port_fops_poll() and port_fops_read() in drivers/char/virtio_console.c).
+ */
+static void wait_for(bool write)
 {
 	struct pollfd fds[2] = {
 		{ .fd = channel.in, .events = input_full() || channel.ended ? 0 : POLLIN },
 		{ .fd = channel.out, .events = write ? POLLOUT : 0 },
 	};
-	int gone_ms = 0;
+	int gone_ms;
 
-	for (;;) {
-		if (!fds[0].events && !channel.port)
-			fds[0].fd = -1;
+	/* Standard input at its end would be ready for ever, too. */
+	if (!fds[0].events && !channel.port)
+		fds[0].fd = -1;
+	for (gone_ms = 0; !channel.met || gone_ms < HOST_GONE_MS; gone_ms += HOST_POLL_MS) {
 		if (poll(fds, 2, -1) < 0)
-			continue;
-		if (!channel.port || !(fds[0].revents & POLLHUP) || fds[0].revents & POLLIN)
-			break;
-		/* A port without a host: poll() returns at once, again and again. */
-		if (channel.met && gone_ms >= HOST_GONE_MS) {
-			channel.ended = true;
-			return 0;
-		}
+			return;
+		if (fds[0].revents)
+			take_input();
+		if (!channel.port || !(fds[0].revents & POLLHUP) || !channel.drained)
+			return;
 		sleep_ms(HOST_POLL_MS);
-		gone_ms += HOST_POLL_MS;
 	}
-	channel.met = true;
-	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
-		take_input();
-	return fds[1].revents;
+	channel.ended = true;
 }
 
 enum line_kind channel_line(char **line, size_t *len)
@@ -211,6 +209,7 @@ void channel_write(struct text *text)
 	while (done < text->len && !(channel.ended && channel.port)) {
 		ssize_t len = write(channel.out, text->data + done, text->len - done);
 
+		channel.met |= len > 0;
 		if (len > 0)
 			done += len;
 		else if (len < 0 && errno == EAGAIN)

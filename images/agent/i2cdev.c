@@ -165,7 +165,6 @@ static void op_rdwr(struct call *call)
 	struct i2c_rdwr_ioctl_data data = { .msgs = msgs };
 	size_t i;
 
-	text = text ? text : words_text(call->words, "msgs");
 	while (text && *text && data.nmsgs < MESSAGES) {
 		bool rd = *text == 'r';
 		char *end;

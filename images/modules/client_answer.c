@@ -7,7 +7,7 @@
 #include "client.h"
 #include "compat.h"
 
-static void answer_print(struct answer *answer, const char *format, va_list args)
+static __printf(2, 0) void answer_print(struct answer *answer, const char *format, va_list args)
 {
 	size_t room = CLIENT_ANSWER_SIZE - answer->len;
 

@@ -4,7 +4,13 @@
 #define DMASAFE_COMPAT_H
 
 #include <linux/bits.h>
+#include <linux/kernel.h>
 #include <linux/types.h>
+
+/* bin2hex() left linux/kernel.h for a header of its own. */
+#if __has_include("linux/hex.h")
+#include <linux/hex.h>
+#endif
 
 #if __has_include("linux/virtio_i2c.h")
 #include <linux/virtio_i2c.h>
