@@ -8,14 +8,15 @@ in a new one, a bounded number of times.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.dmesg import SPLAT_CLASSES, parse_records
 from harness.expectation import KernelFacts
 from harness.guest.agent import Message, integer
-from harness.outcome import BusMessage, Observation, outcome_of
+from harness.outcome import BusMessage, Observation, Splat, outcome_of
 from harness.scenario import Scenario, parse_scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
 from harness.targets.boot import KMSG_LOG, SILENCE_LIMIT_S, Boot, GuestImage
@@ -33,6 +34,9 @@ MAX_BOOTS = 40
 CANARY_DMA_DEBUG = parse_scenario("module-rodata/master_send_dmasafe/dmasafe:trusting/8")
 CANARY_LOG = parse_scenario("vmalloc/master_send_dmasafe/dmasafe:trusting/8")
 _CANARY_CLASS = {CANARY_DMA_DEBUG.id: "map-invalid-area", CANARY_LOG.id: "map-vmalloc-rejected"}
+# err_printk() in kernel/dma/debug.c counts each of its reports; giving up is a message of another kind.
+_COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
+_COUNTED -= {"debug-disabled"}
 _DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
 
 
@@ -161,6 +165,7 @@ class QemuTarget:
             reply = next(iter(boot.replies(SILENCE_LIMIT_S)))
             records = boot.gathered.records.pop(number, [])
             seen = observation(canary, reply, records, (), boot.memory_bytes)
+            batch.other_splats += [splat.splat_class for splat in seen.splats]
             wanted = _CANARY_CLASS[canary.id]
             if wanted not in {splat.splat_class for splat in seen.splats}:
                 outcome = outcome_of(seen)[0] if seen.lost is None else seen.lost
@@ -201,12 +206,13 @@ class QemuTarget:
         reason = self._canary(boot, batch)
         boot.sync_device()
         boot.request("kmsg")
-        return reason or (self._dma_debug_state(boot) if self._facts.has("DMA_API_DEBUG") else None)
+        return reason or (self._dma_debug_state(boot, batch) if self._facts.has("DMA_API_DEBUG") else None)
 
-    def _dma_debug_state(self, boot: Boot) -> str | None:
+    def _dma_debug_state(self, boot: Boot, batch: _Batch) -> str | None:
         """Why dma-debug's word cannot be taken, or None."""
         base = "/sys/kernel/debug/dma-api"
         values = {name: boot.read(f"{base}/{name}") for name in _DMA_DEBUG_FILES}
+        batch.error_count = values["error_count"]
         if values["disabled"] is None:
             return f"dma-debug's files are missing below {base}"
         if values["disabled"] != "N":
@@ -224,11 +230,14 @@ class QemuTarget:
         state.notes.extend(f"boot {state.boots}: {text}" for text in notes)
         if reason is None and boot.agent.violations:
             reason = f"the agent's lines were damaged: {boot.agent.violations[0]}"
+        observed: dict[str, Observation] = {}
         for number, scenario, reply in batch.replies:
             trace: Sequence[BusMessage] = gathered.trace.get(number, ())
             records = gathered.records.get(number, ())
-            seen = observation(scenario, reply, records, trace, boot.memory_bytes)
-            state.observations[scenario.id] = seen
+            observed[scenario.id] = observation(scenario, reply, records, trace, boot.memory_bytes)
+        state.observations |= observed
+        reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
+        for number, scenario, _ in batch.replies:
             why = reason or batch.lost_log.get(number)
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
                 why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
@@ -259,7 +268,21 @@ class _Batch:
         self.canary_splatted: bool | None = None
         # The scenario from which on the device's trace may be incomplete; None if it is whole.
         self.trace_ends_at: int | None = None
+        # Classes that the canaries splatted, and dma-debug's own count of its reports, as its file says it.
+        self.other_splats: list[str] = []
+        self.error_count: str | None = None
         self._number = 0
+
+    def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
+        """Why the log cannot be whole: dma-debug counted other reports than were read. None if it did not count."""
+        if self.error_count is None:
+            return None
+        classes = [splat.splat_class for seen in observed for splat in seen.splats]
+        classes += [splat.splat_class for splat in outside]
+        read = sum(slug in _COUNTED for slug in [*classes, *self.other_splats])
+        if self.error_count == str(read):
+            return None
+        return f"dma-debug counted {self.error_count} reports, the log has {read}"
 
     def next_number(self) -> int:
         self._number += 1
