@@ -201,6 +201,23 @@ def test_all_warning_headers_name_the_place(header: str) -> None:
     assert splat.frames[0].module == "foo" or header.endswith("() [foo]")
 
 
+@pytest.mark.parametrize(
+    ("printed", "file"),
+    [
+        ("kernel/dma/debug.c", "kernel/dma/debug.c"),
+        ("../../tree/kernel/dma/debug.c", "kernel/dma/debug.c"),
+        ("../drivers/net/lib/foo.c", "drivers/net/lib/foo.c"),
+        ("./include/linux/dma-mapping.h", "include/linux/dma-mapping.h"),
+        ("/home/me/kernel/linux/include/linux/dma-mapping.h", "include/linux/dma-mapping.h"),
+        ("/home/me/kernel/linux/kernel/dma/debug.c", "kernel/dma/debug.c"),
+        ("/home/me/my_driver.c", "/home/me/my_driver.c"),
+    ],
+)
+def test_a_file_is_named_by_its_path_in_the_tree(printed: str, file: str) -> None:
+    (splat,) = parse([f"WARNING: CPU: 0 PID: 35 at {printed}:381 foo_xfer+0x12/0x34 [foo]"])
+    assert (splat.file, splat.line) == (file, 381)
+
+
 def test_a_second_oops_is_a_second_splat() -> None:
     lines = [
         "BUG: kernel NULL pointer dereference, address: 0000000000000000",

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -128,13 +127,6 @@ def test_rubbish_is_told_from_text(data: bytes, readable: bool) -> None:
     tally = Tally()
     assert list(parse_stream(io.BytesIO(data), tally)) == []
     assert tally.readable is readable
-
-
-def live(make: Callable[[], Iterator[Splat]]) -> Splat:
-    started = time.monotonic()
-    splat = next(make())
-    assert time.monotonic() - started < 30
-    return splat
 
 
 def test_a_finished_report_of_a_live_console_does_not_wait_for_the_next_line() -> None:
