@@ -201,8 +201,21 @@ _INLINE = re.compile(
     r"(?P<doubt>\? )?(?P<function>[A-Za-z_$.][\w$.]{0,199}) (?P<file>[^\s:]{1,200}\.\w):(?P<line>\d{1,9}) \[inline\]$"
 )
 _SOURCE = re.compile(r"([^\s:()]{1,200}\.\w):(\d{1,9})")
+# Folders at the top of a kernel tree: those whose names hardly stand above one, and the others.
+_TELLING_FOLDER = re.compile(r"(?:^|/)((?:arch|drivers|include)/.*)")
+_FOLDER = re.compile(
+    r"(?:^|.*/)((?:block|certs|crypto|fs|init|io_uring|ipc|kernel|lib|mm|net|rust|samples|security|sound|virt)/.*)"
+)
 # Cheap to look for: a line of a trace without any of these is no frame.
 _FRAME_MARKS = ("+0x", " (", "[inline]")
+
+
+def in_tree(file: str) -> str:
+    """The path of a source file in the kernel's tree, where the kernel was built outside of it (``make O=``)."""
+    if not file.startswith((".", "/")):
+        return file
+    match = _TELLING_FOLDER.search(file) or _FOLDER.match(file)
+    return match[1] if match else file
 
 
 def read_place(text: str) -> Frame | None:

@@ -506,8 +506,9 @@ def _head(report: _Report, kind: Kind, groups: dict[str, str | None], text: str)
         return
     if report.header is None:
         report.header, report.kind = text, kind
-    if groups.get("file"):
-        report.file, report.line = groups["file"], int(groups["line"] or 0)
+    file = groups.get("file")
+    if file:
+        report.file, report.line = headers.in_tree(file), int(groups["line"] or 0)
     if groups.get("pid"):
         report.pid = groups["pid"]
     place = groups.get("place")
