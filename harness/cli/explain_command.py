@@ -13,8 +13,7 @@ import click
 
 from harness.cli.parse_command import LogError, open_log, read_all
 from harness.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
-from harness.report.splats import blamed
-from harness.report.text import one_line
+from harness.report.text import blamed, one_line
 
 COLUMNS = 100
 

@@ -18,7 +18,7 @@ from harness.errors import DmasafeError
 from harness.outcome import Splat
 from harness.report import splats as render
 from harness.report.terminal import console_for
-from harness.report.text import one_line
+from harness.report.text import blamed, one_line
 
 FOUND, UNREADABLE = 1, 2
 STDIN = "-"
@@ -114,7 +114,7 @@ def _follow(stream: BinaryIO, symbols: Symbols | None, form: str) -> int:
         if form == "json":
             click.echo(render.to_json_line(shown))
         else:
-            whom = one_line(render.blamed(shown))
+            whom = one_line(blamed(shown))
             text = f"line {shown.log_line}: {shown.splat_class}: {one_line(shown.message)}"
             console.print(Text(text + (f" (look at {whom})" if whom else "")), soft_wrap=True)
     return FOUND if count else 0

@@ -15,21 +15,12 @@ from rich.text import Text
 
 from harness.dmesg import blame, explanation
 from harness.outcome import Splat
-from harness.report.text import one_line, visible
+from harness.report.text import blamed, one_line, visible
 
 SARIF_VERSION = "2.1.0"
 # The specification's own name for its schema.
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _DOCUMENTATION = "https://docs.kernel.org/"
-
-
-def blamed(splat: Splat) -> str:
-    """``function [module] file:line`` of whom to look at first, empty if the report names nobody."""
-    found = blame(splat)
-    if found is None:
-        return ""
-    text = found.function + (f" [{found.module}]" if found.module else "")
-    return text + (f" {found.file}:{found.line}" if found.file else "")
 
 
 def table(splats: Iterable[Splat]) -> Table:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from harness.outcome import Outcome, Splat, Verdict
 from harness.report.results import Results, Row, counts, exit_status
-from harness.report.text import blame, frame_text, one_line, plural
+from harness.report.text import blamed, one_line, plural
 from harness.scenario import USER
 
 PLAIN_WIDTH = 100
@@ -233,9 +233,8 @@ def _first_splat(splats: Sequence[Splat]) -> Iterator[Text]:
     more = f" (and {plural(len(splats) - 1, 'splat')} more)" if len(splats) > 1 else ""
     reporter = " ".join(part for part in (splat.driver, splat.device) if part)
     yield Text(f"  splat: {splat.splat_class}: " + one_line(f"{reporter}: {splat.message}".removeprefix(": ")) + more)
-    frame = blame(splat)
-    if frame is not None:
-        yield Text(f"  blame: {one_line(frame_text(frame))}")
+    if whom := blamed(splat):
+        yield Text(f"  blame: {one_line(whom)}")
     elif splat.function or splat.file:
         place = f"{splat.file}:{splat.line}" if splat.file else ""
         yield Text(f"  reported in: {one_line(f'{splat.function or str()} {place}')}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from harness.dmesg import blame
 from harness.outcome import Frame, Splat
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -15,13 +16,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 FRAMES_SHOWN = 8
-
-# Where a report is made and where every mapping passes through: true of each splat, the fault of none. The first
-# frame beyond these is the code to look at. Prefixes of names in kernel/dma/, lib/scatterlist.c and kernel/panic.c.
-_NOT_TO_BLAME = (
-    "__dma_", "__report_bug", "__sg_", "__warn", "add_dma_entry", "asm_", "check_", "debug_dma_", "dma_", "dump_stack",
-    "err_printk", "exc_", "handle_bug", "report_bug", "sg_", "show_stack", "warn_slowpath",
-)  # fmt: skip
 
 
 def visible(text: str) -> str:
@@ -56,12 +50,13 @@ def frame_text(frame: Frame) -> str:
     return text
 
 
-def blame(splat: Splat) -> Frame | None:
-    """The first frame that called into the DMA API or the reporting code, None if the report has no such frame."""
-    for frame in splat.frames:
-        if frame.reliable and (frame.module or not frame.function.startswith(_NOT_TO_BLAME)):
-            return frame
-    return None
+def blamed(splat: Splat) -> str:
+    """``function [module] file:line`` of whom to look at first, empty if the report names nobody."""
+    found = blame(splat)
+    if found is None:
+        return ""
+    text = found.function + (f" [{found.module}]" if found.module else "")
+    return text + (f" {found.file}:{found.line}" if found.file else "")
 
 
 def splat_lines(splat: Splat) -> list[str]:
@@ -71,8 +66,8 @@ def splat_lines(splat: Splat) -> list[str]:
     if splat.file:
         place = splat.file + (f":{splat.line}" if splat.line is not None else "")
         lines.append(f"reported at {one_line(place)}" + (f" in {one_line(splat.function)}" if splat.function else ""))
-    if (at_fault := blame(splat)) is not None:
-        lines.append(f"blame: {one_line(frame_text(at_fault))}")
+    if at_fault := blamed(splat):
+        lines.append(f"blame: {one_line(at_fault)}")
     frames = [frame for frame in splat.frames if frame.reliable]
     lines.extend(f"  {one_line(frame_text(frame))}" for frame in frames[:FRAMES_SHOWN])
     if len(frames) > FRAMES_SHOWN:

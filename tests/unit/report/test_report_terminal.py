@@ -84,7 +84,7 @@ def test_a_failure_is_told_in_full(with_rows) -> None:
         "expected CAUGHT, happened SILENT",
         "why: stray DMA to 0x2000e0c0",
         "splat: map-vmalloc-rejected: dmasafe 0000:00:05.0: rejecting DMA map of vmalloc memory (and 1 splat more)",
-        "blame: dmasafe_xfer+0x1f/0x2a0 [dmasafe_controller] dmasafe_controller.c:312",
+        "blame: dmasafe_xfer [dmasafe_controller] dmasafe_controller.c:312",
     ):
         assert part in text
     assert text.rstrip().splitlines()[-1].startswith("FAIL: ")
