@@ -4,7 +4,7 @@
  *
  * agent.c (main, the scenario loop) takes lines from channel.c, has requests.c and adapter.c do what needs no
  * worker, and hands scenarios to the worker process (worker.c; i2cdev.c makes the i2c-dev calls). kmsg.c forwards
- * the kernel's log. text.c and json.c know strings.
+ * the kernel's log. text.c, json.c and file.c know strings and files.
  */
 #ifndef DMASAFE_AGENT_H
 #define DMASAFE_AGENT_H
@@ -83,8 +83,8 @@ void channel_write(struct text *text);
 /* kmsg.c: the kernel's log. */
 
 void kmsg_open(void);
-/* Mark in the log where a scenario begins and ends. */
-void kmsg_begin(long long seq);
+/* Mark in the log where a scenario begins and ends. What waited before may be forwarded first. */
+void kmsg_begin(struct text *out, long long seq);
 void kmsg_end(long long seq);
 /* Undoes what an oops does to the console's log level: the rest of the boot would be printed there in full. */
 void kmsg_quiet(void);
@@ -94,7 +94,7 @@ void kmsg_quiet(void);
  */
 unsigned int kmsg_forward(struct text *out, long long seq);
 
-/* file.c */
+/* file.c: small files of sysfs, debugfs and procfs. */
 
 /* One write(2) to a file. Returns 0 or a positive errno. */
 int file_write(const char *path, const char *data, size_t len);

@@ -249,6 +249,26 @@ static void wire_to_data(const struct protocol *protocol, union i2c_smbus_data *
 		data->word = wire[0] | wire[1] << 8;
 }
 
+/* SMBus 3.2, 6.4: the packet error code, polynomial x^8 + x^2 + x + 1. */
+static uint8_t crc8(uint8_t code, uint8_t byte)
+{
+	int bit;
+
+	code ^= byte;
+	for (bit = 0; bit < 8; bit++)
+		code = code << 1 ^ (code & 0x80 ? 0x07 : 0);
+	return code;
+}
+
+static uint8_t packet_error_code(uint8_t address, const uint8_t *data, size_t len)
+{
+	uint8_t code = crc8(0, address << 1);
+
+	while (len--)
+		code = crc8(code, *data++);
+	return code;
+}
+
 static void op_smbus(struct call *call)
 {
 	const struct protocol *protocol = find_protocol(words_text(call->words, "protocol"));
@@ -256,7 +276,7 @@ static void op_smbus(struct call *call)
 	struct i2c_smbus_ioctl_data request = { .data = &data };
 	uint8_t *out, *in, *wire;
 	size_t len, out_len = 0;
-	bool rd;
+	bool rd, pec;
 
 	if (!protocol) {
 		call->error = "no such SMBus protocol";
@@ -290,9 +310,20 @@ static void op_smbus(struct call *call)
 	}
 	if (!protocol->bytes && protocol->size != I2C_SMBUS_QUICK)
 		data.block[0] = len;
+	pec = words_number(call->words, "pec", 0);
+	if (ioctl(call->fd, I2C_PEC, pec)) {
+		call->error = "I2C_PEC was refused";
+		return;
+	}
+	/* Neither of these has one. */
+	pec &= protocol->size != I2C_SMBUS_QUICK && protocol->size != I2C_SMBUS_I2C_BLOCK_DATA;
 
 	CALL(call, ioctl(call->fd, I2C_SMBUS, &request));
 	call->transferred = !call->ret;
+	if (pec && !rd) {
+		out[out_len] = packet_error_code(words_number(call->words, "addr", 0), out, out_len);
+		out_len++;
+	}
 
 	if (out_len || !rd)
 		add_message(call, false, out, out_len);
@@ -304,7 +335,8 @@ static void op_smbus(struct call *call)
 		*wire++ = data.block[0];
 	}
 	data_to_wire(protocol, &data, len, wire);
-	call->messages[call->count].recv_len = protocol->counted;
+	/* The code that follows what was read is the kernel's to check; the caller does not get it. */
+	call->messages[call->count].recv_len = protocol->counted || pec;
 	add_message(call, true, in, wire - in + len);
 }
 

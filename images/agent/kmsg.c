@@ -17,9 +17,12 @@
 #define MARK_END "end"
 
 #define CONSOLE_LEVEL "/proc/sys/kernel/printk"
+#define DEVKMSG "/proc/sys/kernel/printk_devkmsg"
 
 static int kmsg_in = -1;
 static int kmsg_out = -1;
+/* What user space writes is not limited in rate: marks stay. */
+static bool marks_kept;
 
 /* The console's log level, as the kernel came with it. */
 static char console_level[32];
@@ -28,16 +31,20 @@ static long console_level_len;
 void kmsg_open(void)
 {
 	console_level_len = file_read(CONSOLE_LEVEL, 0, console_level, sizeof(console_level));
-	/* No rate limit on what user space writes; refused if printk.devkmsg= is on the command line already. */
-	file_write("/proc/sys/kernel/printk_devkmsg", "on\n", 3);
+	char devkmsg[16];
+
+	/* Refused if printk.devkmsg= is on the command line. */
+	file_write(DEVKMSG, "on\n", 3);
+	marks_kept = file_read(DEVKMSG, 0, devkmsg, sizeof(devkmsg)) >= 2 && !memcmp(devkmsg, "on", 2);
 	kmsg_in = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	kmsg_out = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 }
 
+/* The newline makes the record final: without one it could be continued, and is not shown to readers yet. */
 static void put_mark(const char *word, long long seq)
 {
 	char mark[96];
-	int len = snprintf(mark, sizeof(mark), MARK_PREFIX MARK "%s %lld", word, seq);
+	int len = snprintf(mark, sizeof(mark), MARK_PREFIX MARK "%s %lld\n", word, seq);
 	ssize_t written;
 
 	if (kmsg_out < 0)
@@ -47,8 +54,10 @@ static void put_mark(const char *word, long long seq)
 	(void)written;
 }
 
-void kmsg_begin(long long seq)
+void kmsg_begin(struct text *out, long long seq)
 {
+	if (!marks_kept)
+		kmsg_forward(out, -1);
 	put_mark(MARK_BEGIN, seq);
 }
 
@@ -86,7 +95,8 @@ unsigned int kmsg_forward(struct text *out, long long seq)
 {
 	char record[RECORD_MAX_BYTES + 1];
 	unsigned int strange = 0;
-	long long current = -1;
+	/* Without a mark to go by, kmsg_begin() has left nothing that came before. */
+	long long current = marks_kept ? -1 : seq;
 	bool ended = false;
 
 	while (kmsg_in >= 0 && !ended) {
