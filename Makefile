@@ -5,6 +5,7 @@
 PYTHON ?= python3
 SUITE ?= core
 ARGS ?=
+FUZZ_SECONDS ?= 600
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL = /bin/sh
@@ -26,6 +27,7 @@ help: ## List these targets
 	@echo "  KDIR=DIR           use the kernel tree DIR (it is not written into) instead of Debian's linux-source"
 	@echo "  SUITE=NAME         the suite that test-qemu runs (now: $(SUITE))"
 	@echo "  ARGS='...'         more arguments for the command behind the target"
+	@echo "  FUZZ_SECONDS=N     how long fuzz takes for each of its targets (now: $(FUZZ_SECONDS))"
 	@echo "  PYTHON=COMMAND     the Python, 3.11 or newer, that makes $(VENV)/ (now: $(PYTHON))"
 	@echo "  DMASAFE_CACHE=DIR  where kernel sources and builds are kept (default: the user's cache directory)"
 	@echo "  DMASAFE_INSTALL=no print the apt-get command instead of running it (skip: do not look at packages)"
@@ -52,6 +54,26 @@ types: $(VENV)/.stamp-dev ## mypy --strict
 .PHONY: bench
 bench: packages $(VENV)/.stamp-dev ## Time boots and suites beside a bare boot of the same kernel
 	@$(EXPAND_KDIR); exec $(BIN)/python -m benchmarks "$$@" $(ARGS)
+
+.PHONY: detection
+detection: packages $(VENV)/.stamp-run ## Seed every fault into the driver, write docs/detection.md
+	@exec $(BIN)/dmasafe detection $(ARGS)
+
+.PHONY: mutants
+mutants: $(VENV)/.stamp-dev ## Change every rule of the model, one at a time: do the recordings and the tests notice?
+	@exec $(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: selftest
+selftest: packages $(VENV)/.stamp-run ## Wreck runs in every known way: does the harness notice?
+	@$(EXPAND_KDIR); exec $(BIN)/dmasafe selftest "$$@" $(ARGS)
+
+# Guided by coverage if atheris could be installed (it has no build for every Python), at random if not.
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp-dev ## Fuzz devices and agent, FUZZ_SECONDS each (ARGS='--count N': that many at random)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' 2>/dev/null || \
+		echo "atheris cannot be installed here: fuzzing at random"
+	@for target in devices frontend agent; do \
+		$(BIN)/python tests/fuzz/fuzz_$$target.py --seconds $(FUZZ_SECONDS) $(ARGS) || exit 1; done
 
 .PHONY: shell
 shell: packages $(VENV)/.stamp-run ## An interactive guest with the bus plugged in

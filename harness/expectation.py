@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from harness.expectation_faults import OVERLAP_NEEDS_ALIGNMENT, OVERLAP_REPORTED, expect_fault
 from harness.outcome import Expectation, Outcome, Skip
 from harness.scenario import (
     ABSENT_ADDRESS,
@@ -26,11 +27,6 @@ I2C_SMBUS_BLOCK_MAX = 32
 # __i2c_smbus_xfer() checks the size of a block write in 7.2 and, backported, in Debian's 6.12.117 and 6.1.192; not yet
 # in 6.1.176 and 5.10.223.
 EMPTY_BLOCK_REFUSED = (6, 1, 192)
-# kernel/dma/debug.c, add_dma_entry(): in 5.10 only a TODO, since 5.15 a report.
-OVERLAP_REPORTED = (5, 15)
-# Somewhere after 6.12 add_dma_entry() came to say nothing where dma_get_cache_alignment() is below a cache line, as on
-# x86, which has no ARCH_DMA_MINALIGN; so it is in 7.2.
-OVERLAP_NEEDS_ALIGNMENT = (7, 0)
 _CACHE_ALIGNING = frozenset({"aarch64", "armv7l"})
 # drivers/i2c/busses/i2c-virtio.c queues a whole transfer at once; QEMU's vhost-user-i2c has a ring of 4 entries.
 VIRTIO_QUEUE_ENTRIES = 4
@@ -38,7 +34,7 @@ VIRTIO_QUEUE_ENTRIES = 4
 
 @dataclass(frozen=True)
 class KernelFacts:
-    """What an expectation depends on: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m."""
+    """What an expectation depends on: ``arch`` as uname has it, ``version`` (6, 12, 117), ``symbols`` set to y or m."""
 
     arch: str
     version: tuple[int, ...]
@@ -248,6 +244,12 @@ def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
         return Skip(f"{kind.name} needs CONFIG_{kind.needs}, which this kernel does not have")
     if scenario.controller == "virtio" and not kernel.has("I2C_VIRTIO"):
         return Skip("i2c-virtio came with Linux 5.15; this kernel does not have CONFIG_I2C_VIRTIO")
+    fault = scenario.fault
+    if fault is not None:
+        plain = scenario.without_fault
+        if plain.id not in fault.shown_with:
+            return Skip(f"what must come of fault {fault.name} is known for {' and '.join(fault.shown_with)} only")
+        return expect_fault(fault.name, scenario.reads, kernel.version, kernel.has)
     front = OPERATIONS[scenario.operation].front
     row = _i2cdev_row(scenario, kernel) if front == "i2cdev" else _row(scenario, kernel)
     return Expectation(row.outcome, row.why, row.classes, row.direct, row.destructive)

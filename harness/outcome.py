@@ -6,6 +6,7 @@ Nothing here knows where a scenario ran; every target fills in the same Observat
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -227,6 +228,48 @@ def outcome_of(observation: Observation) -> tuple[Outcome, str]:
     if wrong is not None:
         return Outcome.SILENT, f"wrong data without a report: {wrong}"
     return Outcome.SAFE, "right data, no splat"
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What each of the four witnesses has to say against a driver, in words; nothing where it sees nothing wrong."""
+
+    kernel: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+    device: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
+
+    def beyond(self, other: Noticed) -> Noticed:
+        """What is said here and not there."""
+        return Noticed(*(_without(mine, theirs) for mine, theirs in zip(self.words(), other.words(), strict=True)))
+
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """The witnesses in the order of the fields."""
+        return self.kernel, self.returned, self.device, self.memory
+
+
+def _without(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in mine if word not in theirs)
+
+
+def noticed(observation: Observation) -> Noticed:
+    """Every witness by itself, unlike outcome_of(), which takes the word of the first."""
+    returned: tuple[str, ...] = ()
+    if observation.ret is None:
+        returned = ("never",)
+    elif observation.ret < 0:
+        returned = (f"-{errno.errorcode.get(-observation.ret, -observation.ret)}",)
+    elif not observation.transferred:
+        returned = (str(observation.ret),)
+    device = []
+    if any(segment.stray for message in observation.bus or () for segment in message.segments):
+        device.append("stray DMA")
+    elif not returned and _wrong_data(observation) is not None:
+        device.append("wrong data")
+    if direct(observation) is False:
+        device.append("other buffer")
+    classes = dict.fromkeys(splat.splat_class for splat in observation.splats)
+    return Noticed(tuple(classes), returned, tuple(device), observation.damage)
 
 
 def judge(expectation: Expectation | Skip, observation: Observation | None, untrusted: str | None = None) -> Judgement:

@@ -8,10 +8,12 @@ names it on the command line; suites are named lists of scenarios.
 from __future__ import annotations
 
 import fnmatch
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import DmasafeError
+from harness.faults import FAULTS, NO_FAULT, Fault
 
 
 class ScenarioError(DmasafeError):
@@ -132,7 +134,9 @@ class Scenario:
     """Buffer kind x operation x controller x length x address x options: one thing to do.
 
     ``options`` are sorted (name, value) pairs, all strings: ``dma_safe`` (0 or 1, for operations that leave it open),
-    ``threshold`` (bytes), ``messages`` (I2C_RDWR: ``w8,r8``), ``protocol``, ``rd`` and ``command`` (SMBus).
+    ``threshold`` (bytes), ``messages`` (I2C_RDWR: ``w8,r8``), ``protocol``, ``rd``, ``command`` and ``pec`` (SMBus),
+    ``rd`` also for get_put, ``then`` (more calls on the same buffer, as STEPS spells them), ``fault`` (a mistake of
+    harness/faults.py that the controller's driver makes).
     """
 
     buffer: str
@@ -152,8 +156,23 @@ class Scenario:
             text += f"@{self.address:02x}"
         return text + "".join(f"+{name}={value}" for name, value in self.options)
 
+    @property
+    def seed(self) -> int:
+        """Seeds the bytes that are sent: the same for the same scenario, wherever it runs."""
+        return zlib.crc32(self.id.encode()) & 0xFFFFFF
+
     def option(self, name: str, default: str = "") -> str:
         return dict(self.options).get(name, default)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The mistake that is seeded into the controller's driver."""
+        return FAULTS.get(self.option("fault", NO_FAULT))
+
+    @property
+    def without_fault(self) -> Scenario:
+        """The same with a driver that makes no mistake."""
+        return replace(self, options=tuple(option for option in self.options if option[0] != "fault"))
 
     @property
     def marked(self) -> bool:
@@ -171,7 +190,7 @@ class Scenario:
         operation = OPERATIONS[self.operation]
         if self.operation == "i2cdev_rdwr":
             return "r" in self.option("messages")
-        if self.operation == "i2cdev_smbus":
+        if self.operation in ("i2cdev_smbus", "get_put"):
             return self.option("rd") == "1"
         return operation.reads
 
@@ -217,6 +236,8 @@ def parse_scenario(text: str) -> Scenario:
         name, separator, value = option.partition("=")
         if name not in OPTIONS or not separator or not OPTIONS[name](value):
             raise ScenarioError(f"in '{text}' the option '+{option}' is wrong: options are {', '.join(OPTIONS)}")
+        if name == "fault" and not policies:
+            raise ScenarioError(f"in '{text}' the fault needs the driver of controller dmasafe")
         options.append((name, value))
     return Scenario(buffer, operation, controller, policy or None, count, where, tuple(sorted(options)))
 
@@ -234,6 +255,13 @@ def _rdwr_messages(text: str) -> bool:
 SMBUS_PROTOCOLS = (
     "quick", "byte", "byte_data", "word_data", "proc_call", "block_data", "i2c_block_data", "block_proc_call",
 )  # fmt: skip
+# Letters of the calls that option ``then`` appends, on the same buffer.
+STEPS: dict[str, str] = {
+    "s": "master_send",
+    "r": "master_recv",
+    "S": "master_send_dmasafe",
+    "R": "master_recv_dmasafe",
+}
 # Every option, with the check that its value must pass.
 OPTIONS: dict[str, Callable[[str], bool]] = {
     "dma_safe": lambda value: value in ("0", "1"),
@@ -242,6 +270,9 @@ OPTIONS: dict[str, Callable[[str], bool]] = {
     "protocol": lambda value: value in SMBUS_PROTOCOLS,
     "rd": lambda value: value in ("0", "1"),
     "command": lambda value: value.isascii() and value.isdigit() and int(value) < 256,
+    "pec": lambda value: value in ("0", "1"),
+    "then": lambda value: 0 < len(value) <= 3 and set(value) <= set(STEPS),
+    "fault": lambda value: value in FAULTS,
 }
 
 
@@ -373,12 +404,19 @@ def smoke_suite() -> list[Scenario]:
     return [parse_scenario(line) for line in _SMOKE_IDS.split()]
 
 
+def faults_suite() -> list[Scenario]:
+    """Every seeded fault; before them the same scenarios without, which show what is the fault's doing."""
+    faulty = [parse_scenario(f"{shown}+fault={fault.name}") for fault in FAULTS.values() for shown in fault.shown_with]
+    return [*dict.fromkeys(scenario.without_fault for scenario in faulty), *faulty]
+
+
 SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "core": (
         "every buffer kind, operation, controller, policy and length; every i2c-dev operation",
         core_suite,
     ),
     "smoke": ("30 scenarios that show each outcome, for a first look", smoke_suite),
+    "faults": ("every mistake that can be seeded into a driver: who notices?", faults_suite),
 }
 
 
@@ -392,14 +430,18 @@ def suite(name: str) -> list[Scenario]:
 def select(patterns: Sequence[str]) -> list[Scenario]:
     """Scenarios by id, or by shell pattern over the core suite (``stack/*_dmasafe/*``), in order, without repetition.
 
+    A pattern that asks for a fault (``*+fault=free-*``) goes over the faults suite.
+
     Raises ScenarioError for an id that cannot be read and for a pattern that matches nothing.
     """
     chosen: dict[str, Scenario] = {}
     for pattern in patterns:
         if any(c in pattern for c in "*?["):
-            matching = [s for s in core_suite() if fnmatch.fnmatchcase(s.id, pattern)]
+            name = "faults" if "+fault=" in pattern else "core"
+            matching = [s for s in suite(name) if fnmatch.fnmatchcase(s.id, pattern)]
             if not matching:
-                raise ScenarioError(f"no scenario of suite core matches '{pattern}' (see 'dmasafe list --scenarios')")
+                hint = f"see 'dmasafe list --scenarios {name}'"
+                raise ScenarioError(f"no scenario of suite {name} matches '{pattern}' ({hint})")
         else:
             matching = [parse_scenario(pattern)]
         chosen.update((s.id, s) for s in matching)

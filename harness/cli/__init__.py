@@ -19,6 +19,8 @@ EXIT_INTERRUPTED = 130
 
 # Command -> (module, one line of help): modules are imported when used, so that --help and list stay quick.
 COMMANDS: dict[str, str] = {
+    "conform": "The model against a real kernel, on scenarios by lot.",
+    "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
     "doctor": "What is installed here, which accelerator works, what to do about the rest.",
     "explain": "What a class of splat means, which rule it breaks, how to fix it.",
     "kernel": "Build kernels, and list what is built.",
@@ -27,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",
     "repro": "Reproduce the splats of a log on the kernel at hand.",
     "run": "Run scenarios and judge them.",
+    "selftest": "Wreck runs in every known way: does the harness notice, say why, clean up?",
     "shell": "An interactive guest with the bus plugged in.",
 }
 

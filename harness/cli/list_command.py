@@ -7,6 +7,7 @@ import json
 
 import click
 
+from harness.faults import FAULTS
 from harness.scenario import BUFFER_KINDS, CONTROLLERS, OPERATIONS, POLICIES, SUITES, USER, suite
 
 
@@ -14,7 +15,7 @@ from harness.scenario import BUFFER_KINDS, CONTROLLERS, OPERATIONS, POLICIES, SU
 @click.option("--scenarios", "suite_name", metavar="SUITE", help="Print the ids of this suite's scenarios, one a line.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(suite_name: str | None, form: str) -> None:
-    """Print suites, buffer kinds, operations and controllers."""
+    """Print suites, buffer kinds, operations, controllers and seeded faults."""
     if suite_name is not None:
         ids = [scenario.id for scenario in suite(suite_name)]
         click.echo(json.dumps(ids) if form == "json" else "\n".join(ids))
@@ -25,6 +26,7 @@ def command(suite_name: str | None, form: str) -> None:
         "operations": {operation.name: operation.what for operation in OPERATIONS.values()},
         "controllers": {controller.name: controller.what for controller in CONTROLLERS.values()},
         "policies of dmasafe": dict(POLICIES),
+        "faults of dmasafe (+fault=NAME)": {fault.name: f"the driver {fault.what}" for fault in FAULTS.values()},
     }
     if form == "json":
         click.echo(json.dumps(sections, indent=2))
@@ -32,4 +34,4 @@ def command(suite_name: str | None, form: str) -> None:
     for title, rows in sections.items():
         click.echo(f"{title}:")
         for name, what in rows.items():
-            click.echo(f"  {name:<22} {what}")
+            click.echo(f"  {name:<24} {what}")

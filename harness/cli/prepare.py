@@ -75,12 +75,18 @@ def prepare(
     accel: str | None,
     progress: Progress,
     cmdline: tuple[str, ...] = (),
+    extra_modules: str | None = None,
 ) -> Prepared:
-    """Fetch, configure, build and pack whatever is not in the cache yet. Raises KernelError, QemuError."""
+    """Fetch, configure, build and pack whatever is not in the cache yet. Raises KernelError, QemuError.
+
+    ``extra_modules`` names a directory of images/ whose modules go into the initramfs too.
+    """
     store = kernels.open_cache()
     kernel = build_kernel(kernel_source, configuration, arch, progress)
     images = kernels.project_root() / "images"
     modules = kernels.build_modules(kernel, images / "modules", store, progress)
+    if extra_modules is not None:
+        modules += kernels.build_modules(kernel, images / extra_modules, store, progress)
     agent = kernels.build_agent(arch, images / "agent", store, progress)
     initrd = kernels.build_initramfs(kernel, images / "initramfs", modules, agent, None, store, progress)
     machine = MACHINES[arch]

@@ -10,17 +10,20 @@ from pathlib import Path
 
 import click
 
-from harness.cli.prepare import kernel_options, model_kernel, prepare
-from harness.expectation import expect
-from harness.outcome import Expectation, Skip, judge
-from harness.report import directory, json_report, terminal
+from harness.cli.prepare import Prepared, kernel_options, model_kernel, prepare
+from harness.expectation import KernelFacts, expect
+from harness.outcome import Expectation, Skip, judge, noticed
+from harness.report import ReportError, detection, directory, json_report, terminal
 from harness.report.progress import Progress
 from harness.report.results import Kernel, Results, Row, exit_status
 from harness.scenario import Scenario, ScenarioError, select, suite
 from harness.targets.base import Target, TargetRun
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
+from harness.targets.interrupt import interrupt_deferred
 from harness.targets.model import ModelTarget
-from harness.targets.qemu import make_target
+from harness.targets.qemu import QemuTarget, make_target
+from harness.targets.sabotage import MODULES as SABOTAGE_MODULES
+from harness.targets.sabotage import SHORT, saboteur
 
 OUT = Path("out")
 DEFAULT_SUITE = "core"
@@ -36,6 +39,13 @@ TARGETS = ("qemu", "model")
 @click.option("--suite", "suite_name", metavar="NAME", help="Run a named suite (see 'dmasafe list').")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write results.json to this file.")
 @click.option("--out", "out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Where results go.")
+@click.option(
+    "--detection",
+    "detection_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the table of who noticed which seeded fault to this file (Markdown).",
+)
+@click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
 @kernel_options
 def command(
     scenarios: tuple[str, ...],
@@ -43,6 +53,8 @@ def command(
     suite_name: str | None,
     json_file: Path | None,
     out: Path,
+    detection_file: Path | None,
+    sabotage: str | None,
     kernel_source: str,
     configuration: str,
     arch: str,
@@ -64,15 +76,36 @@ def command(
                 facts, kernel = model_kernel(kernel_source, configuration, arch)
                 place = ModelTarget(facts, kernel, logs)
             else:
-                prepared = prepare(kernel_source, configuration, arch, accel, progress)
-                place = make_target(prepared.image, prepared.kernel, prepared.facts, logs)
+                modules = None if sabotage is None else SABOTAGE_MODULES
+                prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=modules)
+                place = _target(prepared, logs, sabotage)
             results = run_and_judge(place, wanted, name, progress, started)
-        published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
-    terminal.print_report(results, published)
+        # From here on Ctrl-C could only lose what was measured.
+        with interrupt_deferred():
+            _publish(results, out, logs)
     # After the report: a file that cannot be written must not cost the reader the verdicts.
     if json_file is not None:
         json_report.write(results, json_file)
+    if detection_file is not None:
+        detection.write([results], detection_file)
     return exit_status(results)
+
+
+def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
+    if sabotage is None:
+        return make_target(prepared.image, prepared.kernel, prepared.facts, logs)
+    wrecker = saboteur(sabotage, prepared.image, logs)
+    return make_target(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
+
+
+def _publish(results: Results, out: Path, logs: Path) -> None:
+    """Leave the results below ``out`` and print them; if they cannot be left there, print them all the same."""
+    try:
+        published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
+    except ReportError:
+        terminal.print_report(results)
+        raise
+    terminal.print_report(results, published)
 
 
 def _wanted(scenarios: Sequence[str], suite_name: str | None) -> list[Scenario]:
@@ -86,13 +119,19 @@ def run_and_judge(
 ) -> Results:
     """Run the scenarios that can exist on this target and hold every one against its expectation."""
     facts = target.facts()
-    expectations = {scenario.id: expect(scenario, facts) for scenario in scenarios}
+    expectations = {scenario.id: _expectation(target, scenario, facts) for scenario in scenarios}
     possible = [scenario for scenario in scenarios if not isinstance(expectations[scenario.id], Skip)]
     destructive = frozenset(
         id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
     )
     run = target.run(possible, destructive, progress)
     return _results(target.name, run, scenarios, expectations, suite_name, progress, started)
+
+
+def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expectation | Skip:
+    if scenario.fault is not None and target.name == ModelTarget.name:
+        return Skip("the model's controllers make no mistakes")
+    return expect(scenario, facts)
 
 
 def _results(
@@ -104,9 +143,8 @@ def _results(
     progress: Progress,
     started: float,
 ) -> Results:
-    rows = tuple(
-        Row.of(s, judge(expectations[s.id], run.observations.get(s.id), run.untrusted.get(s.id))) for s in scenarios
-    )
+    faulty = any(scenario.fault is not None for scenario in scenarios)
+    rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
     kernel = Kernel(run.kernel.release, run.kernel.arch, run.kernel.config, run.kernel.source)
     reasons = set(run.untrusted.values())
     everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
@@ -124,3 +162,9 @@ def _results(
         reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
         notes=run.notes,
     )
+
+
+def _row(scenario: Scenario, run: TargetRun, expectation: Expectation | Skip, faulty: bool) -> Row:
+    observation = run.observations.get(scenario.id)
+    judgement = judge(expectation, observation, run.untrusted.get(scenario.id))
+    return Row.of(scenario, judgement, noticed(observation) if faulty and observation is not None else None)

@@ -21,6 +21,7 @@ from typing import Any
 
 import harness
 from harness.devices.errors import DevicesError
+from harness.devices.lies import LIES
 
 READY_TIMEOUT_S = 10.0
 SYNC_TIMEOUT_S = 10.0
@@ -116,6 +117,12 @@ class DeviceProcess:
     def set_mailbox(self, address: int | None) -> None:
         """Where the guest notes the scenario under way (guest-physical); None for nowhere."""
         self._ask(op="mailbox", address=address)
+
+    def set_fault(self, controller: str, name: str | None) -> None:
+        """Has ``controller`` tell one of the lies of lies.py from now on; None for the truth."""
+        if name is not None and name not in LIES:
+            raise DevicesError(f"the devices know no lie {name!r}: it is one of {', '.join(LIES)}")
+        self._ask(op="fault", controller=controller, name=name)
 
     def sync(self, timeout: float = SYNC_TIMEOUT_S) -> None:
         """Returns when every request that the guest has kicked so far is done and its events can be received."""

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 from harness.devices import trace
 from harness.devices.bus import default_bus
 from harness.devices.errors import DevicesError
+from harness.devices.lies import LIES
 from harness.devices.loop import Loop
 from harness.devices.output import Output
 from harness.devices.vhost_user import Backend
@@ -26,6 +28,9 @@ MAX_QUESTION_BYTES = 65536
 # How often a busy device is looked at again while a "sync" waits.
 _SYNC_POLL_S = 0.001
 _LISTEN_AGAIN_S = 0.01
+# A process that did not run for so long (stopped, starved) may be the reason why a driver lost patience: it says so.
+LATE_S = 0.5
+_TICK_S = 0.1
 
 
 class Server:
@@ -33,9 +38,10 @@ class Server:
 
     The channel carries one JSON object a line. Events: ``ready``, ``connected`` and ``disconnected`` (``controller``),
     ``message`` (trace.py), ``violation`` (``controller``, ``seq``, ``what`` as in vring.What, ``why``), ``dropped``
-    (``count`` events that the reader was too slow for). Questions, by ``op``: ``sync`` (answered with
-    ``{"re":"sync","n":N}`` once every request now in a ring is done and its events are on the way), ``mailbox``
-    (``address`` or null; no answer), ``fault`` (reserved), ``quit``. Anything else is answered with
+    (``count`` events that the reader was too slow for), ``late`` (this process did not run for ``seconds``). Questions,
+    by ``op``: ``sync`` (answered with ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
+    are on the way), ``mailbox`` (``address`` or null; no answer), ``fault`` (from now on ``controller`` tells the lie
+    ``name`` of lies.py, null for none; no answer), ``quit``. Anything else is answered with
     ``{"re":"error","why":...}``.
     """
 
@@ -83,6 +89,7 @@ class Server:
                 self._listen()
             self._event(ev="ready")
             self._output.flush()
+            self._tick(time.monotonic())
             self._loop.run()
         finally:
             signal.set_wakeup_fd(previous)
@@ -104,6 +111,12 @@ class Server:
         # Never dropped: a verdict hangs on whether the device was there.
         if not self._quiet:
             self._reply(ev=what, controller=controller)
+
+    def _tick(self, due: float) -> None:
+        now = time.monotonic()
+        if now - due > LATE_S and not self._quiet:
+            self._reply(ev="late", seconds=round(now - due, 3))
+        self._loop.after(_TICK_S, partial(self._tick, now + _TICK_S))
 
     def _reply(self, **fields: Any) -> None:
         self._output.reply(json.dumps(fields, separators=(",", ":")) + "\n")
@@ -170,9 +183,12 @@ class Server:
         self._mailbox.address = address
 
     def _fault(self, question: dict[str, Any]) -> None:
-        # Reserved: seeded faults of the hardware. None exists yet.
-        why = f"controller {question.get('controller')!r:.100} has no fault {question.get('name')!r:.100}"
-        self._reply(re="error", why=why)
+        controller, name = question.get("controller"), question.get("name")
+        backend = self._backends.get(controller) if isinstance(controller, str) else None
+        if backend is None or not (name is None or (isinstance(name, str) and name in LIES)):
+            self._reply(re="error", why=f"controller {controller!r:.100} has no fault {name!r:.100}")
+            return
+        backend.lie = None if name is None else LIES[name]
 
     def _quit(self, _question: dict[str, Any]) -> None:
         self._loop.quit()

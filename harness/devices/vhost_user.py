@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 from harness.devices.errors import DevicesError
 from harness.devices.guest_memory import AddressSpace, GuestMemory, RegionSpec
 from harness.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
+from harness.devices.lies import Lie
 from harness.devices.loop import Loop
 from harness.devices.vring import (
     F_ACCESS_PLATFORM,
@@ -82,6 +83,7 @@ _IOTLB_INVALIDATE = 3
 _BACKEND_IOTLB_MSG = 1
 
 _ONE = (1).to_bytes(8, "little")
+_HONEST = Lie()
 
 
 class Request(IntEnum):
@@ -114,6 +116,9 @@ class Job(Protocol):
 
     def finish(self) -> int:
         """Writes the result; the number of bytes written. May raise IotlbMiss and be called again."""
+
+    def falsify(self, mask: int) -> None:
+        """Makes the result a lie, see lies.Lie.flip."""
 
 
 class Device(Protocol):
@@ -228,6 +233,7 @@ class Backend:
         self._pending: _Pending | None = None
         self._awaited: IotlbMiss | None = None
         self._more = False
+        self.lie: Lie | None = None
         self._handlers: dict[int, Callable[[_Message], bytes | None]] = {
             Request.GET_FEATURES: self._get_features,
             Request.SET_FEATURES: self._set_features,
@@ -521,6 +527,9 @@ class Backend:
                 return
             job = self._device.handle(request, vring.address_space, self.memory)
             self._pending = _Pending(request, job)
+            if self.lie is not None:
+                job.falsify(self.lie.flip)
+                job.delay_s += self.lie.delay_s
             if job.delay_s > 0:
                 self._publish()
                 self._loop.after(job.delay_s, partial(self._waited, self._pending))
@@ -535,7 +544,14 @@ class Backend:
         assert self._pending is not None
         chain, job = self._pending
         self._vring.ready()
-        self._vring.give_back(chain, job.finish())
+        length = job.finish()
+        lie = self.lie or _HONEST
+        for _ in range(lie.times):
+            wrong = self._vring.give_back(chain, length + lie.extra)
+            if wrong is not None:
+                self._complain(wrong)
+        if not lie.times:
+            self._vring.forget()
         self._pending = None
         if self._iotlb_in_use:
             self._iotlb.allow_again()

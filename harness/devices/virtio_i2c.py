@@ -88,6 +88,12 @@ class Job:
         self._status = status
         self.delay_s = delay_s
 
+    def falsify(self, mask: int) -> None:
+        """Makes a lie of the payload (lies.py): a read brings other bytes than the bus, a write is traced as others."""
+        self._answer = bytes([octet ^ mask for octet in self._answer])
+        if self._record is not None and not self._record.read:
+            self._record = self._record._replace(data=bytes([octet ^ mask for octet in self._record.data]))
+
     def finish(self) -> int:
         record = self._record
         ok = record is not None and record.ok
@@ -149,6 +155,9 @@ class VirtioI2c:
         seq = self._mailbox.seq(memory)
 
         violation = chain.violation or _unusable(header, status)
+        if violation is None and 0 in [descriptor.length for descriptor in chain.descriptors]:
+            # Harmless here; QEMU's own devices give up on such a driver (virtqueue_map_desc(), "zero sized buffers").
+            self._complain(Violation(What.ZERO_LENGTH, "a descriptor of no bytes"), seq)
         if violation is not None:
             self._complain(violation, seq)
             self._group_failed = self._group_open

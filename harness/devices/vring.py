@@ -78,9 +78,13 @@ class What(StrEnum):
     RESERVED_FLAGS = "reserved-flags"
     WRONG_DIRECTION = "wrong-direction"
     MESSAGE_TOO_LONG = "message-too-long"
+    ZERO_LENGTH = "zero-length"
     GROUP_UNFINISHED = "group-unfinished"
     FEATURE_MISSING = "feature-missing"
     FRONTEND_MESSAGE = "frontend-message"
+    # The device's own rules: what no guest can cause.
+    DEVICE_USED_LENGTH = "device-used-length"
+    DEVICE_USED_TWICE = "device-used-twice"
 
 
 class Violation(NamedTuple):
@@ -156,6 +160,7 @@ class Vring:
         self.base = base
         self._used_index: int | None = None
         self._signalled: int | None = None
+        self._taken = False
         self.broken: Violation | None = None
 
     @property
@@ -199,6 +204,7 @@ class Vring:
             return self._break(What.AVAILABLE_INDEX, why)
         entry = offset + _RING_HEADER_BYTES + _AVAIL_ENTRY_BYTES * (self.base % self.size)
         (head,) = _U16.unpack_from(buffer, entry)
+        self._taken = True
         if head >= self.size:
             return Chain(head, [], Violation(What.HEAD_OUTSIDE_TABLE, f"head {head} in a table of {self.size}"))
         return self._walk(head, rings.descriptors)
@@ -207,12 +213,18 @@ class Vring:
         """Raises IotlbMiss if a part of the ring must be asked for; otherwise ``give_back`` will not."""
         self._resolve()
 
-    def give_back(self, chain: Chain, length: int) -> None:
-        """Marks the peeked request as used, ``length`` bytes written. The guest sees it after ``publish``."""
+    def give_back(self, chain: Chain, length: int) -> Violation | None:
+        """Marks the peeked request as used, ``length`` bytes written. The guest sees it after ``publish``.
+
+        The Violation is the device's own: it is done all the same.
+        """
         rings = self._resolve()
-        self.base = (self.base + 1) & 0xFFFF
+        wrong = self._dishonest(chain, length)
+        if self._taken:
+            self.base = (self.base + 1) & 0xFFFF
+            self._taken = False
         if rings is None or chain.head >= self.size:
-            return
+            return wrong
         buffer, offset = rings.used
         if self._used_index is None:
             (self._used_index,) = _U16.unpack_from(buffer, offset + 2)
@@ -221,6 +233,22 @@ class Vring:
         entry = offset + _RING_HEADER_BYTES + _USED_ENTRY_BYTES * (self._used_index % self.size)
         _USED_ENTRY.pack_into(buffer, entry, chain.head, length)
         self._used_index = (self._used_index + 1) & 0xFFFF
+        return wrong
+
+    def forget(self) -> None:
+        """Goes on to the next request without giving this one back, as no device should."""
+        self.base = (self.base + 1) & 0xFFFF
+        self._taken = False
+
+    def _dishonest(self, chain: Chain, length: int) -> Violation | None:
+        """What the device behind this queue does wrong: no driver is bound to check it (VIRTIO 1.2, 2.7.8.2)."""
+        if not self._taken:
+            return Violation(What.DEVICE_USED_TWICE, f"the device completed request {chain.head} more than once")
+        room = sum([size for _address, size, writable in chain.descriptors if writable])
+        if length > room:
+            why = f"the device claims to have written {length} bytes into a request with room for {room}"
+            return Violation(What.DEVICE_USED_LENGTH, why)
+        return None
 
     def publish(self) -> Published:
         """Shows the guest what was given back, and asks to be told of more (VIRTIO 1.2, 2.7.7 and 2.7.10)."""

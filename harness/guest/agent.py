@@ -8,17 +8,32 @@ numbers are checked where they are used.
 from __future__ import annotations
 
 import json
-import socket
+import re
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from harness.guest.errors import ChannelClosed
 
 # The agent's own bound is 64 KiB; escapes can make a line of log text longer on the way.
 MAX_LINE_BYTES = 1 << 20
 _RECEIVE_BYTES = 1 << 18
+# The protocol's answers nest four deep.
+MAX_DEPTH = 32
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 Message = dict[str, Any]
+
+
+class Stream(Protocol):
+    """What is used of a connected socket."""
+
+    def setblocking(self, flag: bool, /) -> None: ...
+
+    def fileno(self) -> int: ...
+
+    def send(self, data: bytes, /) -> int: ...
+
+    def recv(self, size: int, /) -> bytes: ...
 
 
 class AgentChannel:
@@ -27,7 +42,7 @@ class AgentChannel:
     ``violations`` collects what the guest sent that the protocol does not know, at most 100 of them.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Stream) -> None:
         self._socket = sock
         self._socket.setblocking(False)
         self._incoming = bytearray()
@@ -71,8 +86,13 @@ class AgentChannel:
         except OSError as error:
             raise ChannelClosed(f"the agent's channel broke: {error.strerror}") from error
         if not chunk:
-            raise ChannelClosed("the agent's channel was closed")
+            raise ChannelClosed(
+                "the agent's channel was closed" + (" in the middle of a line" if self._incoming else "")
+            )
         self._incoming += chunk
+        if b"\n" not in chunk and len(self._incoming) <= MAX_LINE_BYTES:
+            # A long line in small pieces must not be searched from its beginning each time.
+            return []
         *lines, rest = self._incoming.split(b"\n")
         self._incoming = bytearray(rest)
         messages = []
@@ -98,6 +118,10 @@ class AgentChannel:
         except (ValueError, RecursionError):
             self._violation(f"no JSON: {line[:80]!r}")
             return None
+        if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
+            # str() of such a thing may reach Python's recursion limit.
+            self._violation(f"nested more than {MAX_DEPTH} deep: {line[:80]!r}")
+            return None
         if not isinstance(message, dict):
             self._violation(f"no JSON object: {line[:80]!r}")
             return None
@@ -108,18 +132,28 @@ class AgentChannel:
             self.violations.append(what)
 
 
+def _depth(line: bytes) -> int:
+    """How deep a JSON text nests."""
+    depth = deepest = 0
+    for octet in _STRING.sub(b"", line):
+        if octet in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif octet in b"]}":
+            depth -= 1
+    return deepest
+
+
 def integer(message: Message, key: str, default: int | None = None) -> int | None:
-    """An integer of a guest's message, written as a number or as 0x text; ``default`` for anything else."""
+    """An integer of 64 bits in a guest's message, written as a number or as 0x text; ``default`` for anything else."""
     value = message.get(key)
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int):
-        return value
     if isinstance(value, str) and len(value) <= 20:
         try:
-            return int(value, 0)
+            value = int(value, 0)
         except ValueError:
             return default
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 64:
+        return int(value)
     return default
 
 

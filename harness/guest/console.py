@@ -12,7 +12,13 @@ from pexpect.fdpexpect import fdspawn
 # What a kernel says on its console when it is beyond recovery. The console is quiet otherwise: only panic() and
 # oops_enter() raise its log level.
 _PANIC = b"Kernel panic - not syncing: "
-_LOCKUP = b"watchdog: BUG: soft lockup"
+# What it, or init, says before something that it may or may not survive.
+_SYMPTOMS = (
+    b"watchdog: BUG: soft lockup",
+    b"Out of memory: Killed process",
+    b"dmasafe: the agent ended",
+)
+_LONGEST_BYTES = max(map(len, (_PANIC, *_SYMPTOMS)))
 _KEEP_BYTES = 4096
 # The rest of a line that has begun to arrive.
 _REST_OF_LINE_S = 0.2
@@ -39,25 +45,26 @@ class Console:
     def last_words(self) -> str | None:
         """Read what is there; the panic's line if one came by since the last call, else None.
 
-        A soft lockup is only remembered, in ``symptom``: on a slow host the guest may recover from it.
+        The first of other symptoms is only remembered, in ``symptom``: a slow guest recovers from a soft lockup.
         """
         found: str | None = None
         # Exact strings: a regular expression over every chunk of an oops would cost more than the rest of the run.
-        patterns = [_PANIC, _LOCKUP, pexpect.EOF, pexpect.TIMEOUT]
+        patterns = [_PANIC, *_SYMPTOMS, pexpect.EOF, pexpect.TIMEOUT]
+        end = len(patterns) - 2
         while self._open:
             index = self._spawn.expect_exact(patterns, timeout=0)
-            if index < 2:
+            if index < end:
                 self._spawn.expect_exact([b"\n", pexpect.EOF, pexpect.TIMEOUT], timeout=_REST_OF_LINE_S)
-                line = patterns[index] + (self._spawn.before or b"").strip()
+                line = patterns[index] + (self._spawn.before or b"").rstrip()
                 if index == 0:
                     found = found or line.decode(errors="replace")
                 else:
-                    self.symptom = line.decode(errors="replace")
+                    self.symptom = self.symptom or line.decode(errors="replace")
                 continue
-            if index == 2:
+            if index == end:
                 self._open = False
             # pexpect keeps everything unmatched: a chatty console must not grow without bound.
             elif len(self._spawn.buffer) > _KEEP_BYTES:
-                self._spawn.buffer = self._spawn.buffer[-len(_PANIC) :]
+                self._spawn.buffer = self._spawn.buffer[-_LONGEST_BYTES:]
             return found
         return found

@@ -17,6 +17,8 @@ from harness.scenario import (
 )
 
 ADDRESS_NAK = -1
+# More slaves of harness/devices' default bus, which acknowledge everything: two EEPROMs and a slow one.
+OTHER_ADDRESSES = (0x50, 0x51, 0x68)
 
 
 class Slave(Protocol):
@@ -144,7 +146,10 @@ class Refuser(Talker):
 
 
 class StandardBus(SlaveBus):
-    """What the named suites find at their addresses, reduced to what decides an outcome."""
+    """What the named suites find at their addresses, reduced to what decides an outcome.
+
+    A slave that judges what it is sent (counts, PEC) is not among them: for that, hand in harness/devices' own.
+    """
 
     def __init__(self) -> None:
         self.talkers = {
@@ -152,6 +157,7 @@ class StandardBus(SlaveBus):
             RECORDER_ADDRESS: Talker(),
             SMBUS_BLOCK_ADDRESS: BlockTalker(),
             NAK_DATA_ADDRESS: Refuser(),
+            **{address: Talker() for address in OTHER_ADDRESSES},
         }
         super().__init__(self.talkers)
 

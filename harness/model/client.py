@@ -8,6 +8,7 @@ OPERATIONS.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from harness.model.allocators import PCPU_MIN_UNIT_SIZE, KmemCache, get_order
@@ -41,6 +42,7 @@ from harness.model.smbus import (
     I2C_SMBUS_READ,
     I2C_SMBUS_WORD_DATA,
     I2C_SMBUS_WRITE,
+    i2c_smbus_pec,
 )
 from harness.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
 from harness.scenario import Scenario
@@ -58,9 +60,23 @@ _RODATA_OBJECT_OFFSET = 0x2_3000
 _RODATA_OBJECT_SIZE = 16 << 10
 _GUARD_BEFORE = b"\xb6" * CLIENT_GUARD
 _GUARD_AFTER = b"\xa9" * CLIENT_GUARD
+_POISON_DIFFERENCE = bytes(value ^ 0x5A for value in range(256))
 # Bytes that differ from their neighbours; a scenario starts somewhere in them. The second row differs everywhere.
 _FILL = pattern(197)
-_POISON = _FILL.translate(bytes(value ^ 0x5A for value in range(256)))
+_POISON = _FILL.translate(_POISON_DIFFERENCE)
+
+
+@lru_cache(maxsize=256)
+def client_fill(length: int, seed: int) -> bytes:
+    """client_operation.c client_fill(): the very bytes that a guest sends."""
+    state = (seed * 2654435761 + 0x9E3779B9) & 0xFFFFFFFF
+    filled = bytearray(length)
+    for i in range(length):
+        state ^= state << 13 & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= state << 5 & 0xFFFFFFFF
+        filled[i] = state & 0xFF
+    return bytes(filled)
 
 
 class Unsupported(ModelError):
@@ -106,7 +122,10 @@ Body = Callable[["Client", Scenario, I2cAdapter, Call], None]
 
 
 class Client:
-    """The client module and the agent on one kernel. Adapters are bound on first use."""
+    """The client module and the agent on one kernel. Adapters are bound on first use.
+
+    ``exact`` makes it send the very bytes that a guest would; others will do for all that is decided here.
+    """
 
     def __init__(self, kernel: ModelKernel) -> None:
         self.kernel = kernel
@@ -128,6 +147,7 @@ class Client:
         self.held_order = 0
         self.held_block: tuple[DmaPool, int, int] | None = None
         self.held_coherent: tuple[Device, int, int, int] | None = None
+        self.exact = False
         self._seq = 0
         self._set: tuple[str, int] | None = None
 
@@ -151,7 +171,7 @@ class Client:
     def run(self, scenario: Scenario) -> Observation:
         """Performs one scenario. Raises Unsupported if this kernel cannot have it. The log is the caller's to take."""
         kernel = self.kernel
-        self._seq += 1
+        self._seq = scenario.seed if self.exact else self._seq + 1
         adap = self.adapter(scenario)
         hardware = kernel.hardware[scenario.controller]
         hardware.trace = []
@@ -195,6 +215,20 @@ class Client:
         flags, _length, buf = trace[number]
         return self.kernel.memory.translate(buf), bool(flags & I2C_M_DMA_SAFE)
 
+    def _fill(self, length: int, message: int = 0) -> bytes:
+        """What a message writes."""
+        if self.exact:
+            return client_fill(length, self._seq + message)
+        at = self._seq + message & 0xFF
+        return _FILL[at : at + length]
+
+    def _poison(self, length: int, message: int = 0) -> bytes:
+        """What a read must overwrite."""
+        if self.exact:
+            return client_fill(length, self._seq + message).translate(_POISON_DIFFERENCE)
+        at = self._seq + message & 0xFF
+        return _POISON[at : at + length]
+
     def _add(self, call: Call, read: bool, data: bytes, prefix: bool = False) -> None:
         physical, flagged = self._flags(len(call.caller))
         call.caller.append(CallerMessage(read, data, physical, flagged, prefix))
@@ -217,8 +251,7 @@ class Client:
         front = call.front = kind.front
         start = buf - front
         size = front + length + CLIENT_GUARD
-        at = self._seq & 0xFF
-        fill = _POISON[at : at + length] if call.reads else _FILL[at : at + length]
+        fill = self._poison(length) if call.reads else self._fill(length)
         if kind.borrowed:
             original = memory.load(start, size)
             if not kind.read_only:
@@ -475,29 +508,68 @@ def _master(flags: int) -> Body:
 
     def operation(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
         call.reads = reads
-        client.with_buffer(scenario, adap, call, body)
+        _with_calls(client, scenario, adap, call, body)
 
     return operation
+
+
+# The letters of harness/scenario.py STEPS.
+_STEP_FLAGS = {"s": 0, "r": I2C_M_RD, "S": I2C_M_DMA_SAFE, "R": I2C_M_RD | I2C_M_DMA_SAFE}
+# client.h CLIENT_MAX_CALLS
+_MAX_CALLS = 4
+
+
+def _and_then(body: Body, letters: str) -> Body:
+    """make_calls(): more calls on the same buffer. Together they return the first error, or what the last returned."""
+
+    def bodies(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
+        kernel = client.kernel
+        length = scenario.length
+        if length * (_MAX_CALLS + 1) > CLIENT_MAX_LEN:
+            raise Unsupported("then= has more bytes than an answer has room for")
+        body(client, scenario, adap, call)
+        if call.reads:
+            client._add(call, True, kernel.memory.load(call.buf, length))
+        call.listed = True
+        assert call.ret is not None
+        error = min(call.ret, 0)
+        for letter in letters:
+            flags = _STEP_FLAGS[letter]
+            reads = bool(flags & I2C_M_RD)
+            sent = kernel.memory.load(call.buf, length)
+            call.ret = kernel.i2c.i2c_transfer_buffer_flags(I2cClient(adap, scenario.address), call.buf, length, flags)
+            client._add(call, reads, kernel.memory.load(call.buf, length) if reads else sent)
+            call.reads = call.reads or reads
+            call.transferred = call.transferred and call.ret == length
+            error = error or min(call.ret, 0)
+        call.ret = error or call.ret
+
+    return bodies
+
+
+def _with_calls(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call, body: Body) -> None:
+    letters = scenario.option("then") if scenario.options else ""
+    client.with_buffer(scenario, adap, call, _and_then(body, letters) if letters else body)
 
 
 def _transfer_body(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
     kernel = client.kernel
     flags = I2C_M_DMA_SAFE if scenario.marked else 0
     first = kernel.allocators.kmalloc(kernel.memory.layout.l1_cache_bytes)
-    kernel.memory.store(first, _FILL[client._seq & 0xFF : (client._seq & 0xFF) + 1])
+    kernel.memory.store(first, client._fill(1))
     msgs = (
         I2cMsg(scenario.address, flags, 1, first),
         I2cMsg(scenario.address, flags | I2C_M_RD, scenario.length, call.buf),
     )
     call.ret = kernel.i2c.i2c_transfer(adap, msgs)
     call.transferred = call.ret == 2
-    client._add(call, False, _FILL[client._seq & 0xFF : (client._seq & 0xFF) + 1])
+    client._add(call, False, client._fill(1))
     kernel.allocators.kfree(first)
 
 
 def _transfer(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
     call.reads = True
-    client.with_buffer(scenario, adap, call, _transfer_body)
+    _with_calls(client, scenario, adap, call, _transfer_body)
 
 
 def _get_put_body(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
@@ -511,7 +583,7 @@ def _get_put_body(client: Client, scenario: Scenario, adap: I2cAdapter, call: Ca
     direction = DMA_FROM_DEVICE if reads else DMA_TO_DEVICE
     call.ret = 0
     call.listed = True
-    buf = i2c.i2c_get_dma_safe_msg_buf(msg, 1)
+    buf = i2c.i2c_get_dma_safe_msg_buf(msg, int(scenario.option("threshold", "1")))
     if buf is None:
         return
     dma.call_site = ("get_put", "dmasafe_client")
@@ -521,7 +593,7 @@ def _get_put_body(client: Client, scenario: Scenario, adap: I2cAdapter, call: Ca
         i2c.i2c_put_dma_safe_msg_buf(buf, msg, False)
         call.ret = -EIO
         return
-    held = memory.load(buf, length) if not reads else _FILL[client._seq & 0xFF : (client._seq & 0xFF) + length]
+    held = client._fill(length) if reads else memory.load(buf, length)
     dma.dma_unmap_single(dev, mapped, length, direction)
     wanted = call.before[call.front : call.front + length]
     if reads:
@@ -555,29 +627,29 @@ def _open(client: Client, scenario: Scenario, adap: I2cAdapter) -> I2cDevFile:
 
 def _i2cdev_read(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
     answer = _open(client, scenario, adap).read(scenario.length)
-    data = b"" if isinstance(answer, int) else answer
+    # What the kernel did not copy leaves the caller's buffer alone.
+    got = b"" if isinstance(answer, int) else answer
+    data = got + client._poison(min(scenario.length, I2CDEV_MAX_BYTES))[len(got) :]
     call.ret = answer if isinstance(answer, int) else len(answer)
     call.transferred = call.ret == min(scenario.length, I2CDEV_MAX_BYTES)
     client._add(call, True, data)
 
 
 def _i2cdev_write(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
-    at = client._seq & 0xFF
-    data = _FILL[at : at + min(scenario.length, I2CDEV_MAX_BYTES)]
+    data = client._fill(min(scenario.length, I2CDEV_MAX_BYTES))
     call.ret = _open(client, scenario, adap).write(data)
     call.transferred = call.ret == len(data)
     client._add(call, False, data)
 
 
 def _i2cdev_rdwr(client: Client, scenario: Scenario, adap: I2cAdapter, call: Call) -> None:
-    at = client._seq & 0xFF
     msgs = []
     for number, word in enumerate(scenario.option("messages").split(",")):
         length = int(word[1:])
         if word[0] == "r":
-            msgs.append(UserMsg(scenario.address, I2C_M_RD, length))
+            msgs.append(UserMsg(scenario.address, I2C_M_RD, client._poison(length, number)))
         else:
-            msgs.append(UserMsg(scenario.address, 0, _FILL[at + number & 0xFF : (at + number & 0xFF) + length]))
+            msgs.append(UserMsg(scenario.address, 0, client._fill(length, number)))
     call.ret = _open(client, scenario, adap).rdwr(msgs)
     call.transferred = call.ret == len(msgs)
     for msg in msgs:
@@ -619,27 +691,38 @@ def _i2cdev_smbus(client: Client, scenario: Scenario, adap: I2cAdapter, call: Ca
     command = int(options.get("command", "0"))
     reads = options.get("rd") == "1" or protocol.writes
     length = 0 if protocol.size == I2C_SMBUS_QUICK else protocol.bytes or scenario.length
-    at = client._seq & 0xFF
     data = SmbusData()
+    fill = client._fill(length) if not reads or protocol.writes else bytes(length)
     if not protocol.bytes and protocol.size != I2C_SMBUS_QUICK:
         data.block[0] = length & 0xFF
-        data.block[1 : 1 + min(length, 33)] = _FILL[at : at + min(length, 33)]
-    elif not reads or protocol.writes:
-        data.block[:length] = _FILL[at : at + length]
+        data.block[1 : 1 + min(length, 33)] = fill[:33]
+    else:
+        data.block[:length] = fill
     out = bytes((command,)) if protocol.command else b""
     if protocol.size == I2C_SMBUS_BYTE and not reads:
         out = bytes((command,))
     elif not reads or protocol.writes:
         out += _smbus_message(protocol, data, length)
-    way = I2C_SMBUS_READ if reads else I2C_SMBUS_WRITE
-    call.ret = _open(client, scenario, adap).smbus(way, command, protocol.size, data)
+    # Protocols that write and read are writes to the API.
+    way = I2C_SMBUS_READ if reads and not protocol.writes else I2C_SMBUS_WRITE
+    file = _open(client, scenario, adap)
+    pec = options.get("pec") == "1"
+    file.pec(pec)
+    call.ret = file.smbus(way, command, protocol.size, data)
     call.transferred = call.ret == 0
+    pec = pec and protocol.size not in (I2C_SMBUS_QUICK, I2C_SMBUS_I2C_BLOCK_DATA)
+    if pec and not reads:
+        out += bytes((i2c_smbus_pec(0, bytes((scenario.address << 1,)) + out),))
     if out or not reads:
         client._add(call, False, out)
     if reads:
         if protocol.counted:
             length = min(data.block[0], I2C_SMBUS_BLOCK_MAX)
-        client._add(call, True, _smbus_message(protocol, data, length), prefix=protocol.counted)
+        answer = _smbus_message(protocol, data, length)
+        if protocol.counted:
+            # The count as the kernel left it, too large a one included.
+            answer = bytes(data.block[:1]) + answer[1:]
+        client._add(call, True, answer, prefix=protocol.counted or pec)
 
 
 OPERATIONS: dict[str, Body] = {

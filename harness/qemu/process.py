@@ -197,6 +197,14 @@ class QemuProcess:
             return str(self.qmp("query-status").get("status", "unknown"))
         return "unknown"
 
+    def agent_port_open(self) -> bool | None:
+        """Whether somebody in the guest has the agent's port open; None if QEMU does not say."""
+        with contextlib.suppress(QemuError):
+            for chardev in self.qmp("query-chardev"):
+                if chardev.get("label") == "agent":
+                    return bool(chardev.get("frontend-open"))
+        return None
+
     def wait(self, timeout_s: float) -> int | None:
         """The exit status, or None if it still runs after the bound."""
         assert self._process is not None

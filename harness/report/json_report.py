@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from harness.outcome import Frame, Judgement, Outcome, Splat, Verdict
+from harness.outcome import Frame, Judgement, Noticed, Outcome, Splat, Verdict
 from harness.report import ReportError
 from harness.report.files import failure, write_text
 from harness.report.results import Kernel, Results, Row, Stage, counts
@@ -21,6 +21,7 @@ from harness.report.results import Kernel, Results, Row, Stage, counts
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("results.schema.json")
 _FRAME_KEYS = tuple(field.name for field in fields(Frame))
+_NOTICED_KEYS = tuple(field.name for field in fields(Noticed))
 
 
 def head(results: Results) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def head(results: Results) -> dict[str, Any]:
 
 def row_to_json(row: Row) -> dict[str, Any]:
     judgement = row.judgement
+    witnesses = {} if row.noticed is None else {"noticed": asdict(row.noticed)}
     return {
         "id": row.id,
         "buffer": row.buffer,
@@ -65,6 +67,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "splats": [splat.to_json() for splat in judgement.splats],
         "us": None if judgement.us is None else round(judgement.us, 1),
         "why": judgement.why,
+        **witnesses,
     }
 
 
@@ -164,7 +167,12 @@ def _row(found: Mapping[str, Any]) -> Row:
             splats=tuple(splat_from_json(splat) for splat in found["splats"]),
             us=found["us"],
         ),
+        noticed=_noticed(found["noticed"]) if "noticed" in found else None,
     )
+
+
+def _noticed(found: Mapping[str, Any]) -> Noticed:
+    return Noticed(**{key: tuple(found[key]) for key in _NOTICED_KEYS})
 
 
 def _outcome(text: str | None) -> Outcome | None:

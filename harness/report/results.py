@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from harness.outcome import Judgement, Verdict
+from harness.outcome import Judgement, Noticed, Verdict
 from harness.scenario import Scenario
 
 
@@ -33,7 +33,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario with its judgement; the first six fields are those of harness.scenario.Scenario."""
+    """One scenario with its judgement; the first six fields are those of harness.scenario.Scenario.
+
+    ``noticed`` is there where faults were seeded: what each witness said, also of the scenarios without a fault.
+    """
 
     id: str
     buffer: str
@@ -42,9 +45,10 @@ class Row:
     policy: str | None
     length: int
     judgement: Judgement
+    noticed: Noticed | None = None
 
     @classmethod
-    def of(cls, scenario: Scenario, judgement: Judgement) -> Row:
+    def of(cls, scenario: Scenario, judgement: Judgement, noticed: Noticed | None = None) -> Row:
         return cls(
             scenario.id,
             scenario.buffer,
@@ -53,6 +57,7 @@ class Row:
             scenario.policy,
             scenario.length,
             judgement,
+            noticed,
         )
 
     @property

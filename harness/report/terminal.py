@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.outcome import Outcome, Splat, Verdict
+from harness.report import detection
 from harness.report.results import Results, Row, counts, exit_status
 from harness.report.text import blamed, one_line, plural
 from harness.scenario import USER
@@ -84,6 +85,7 @@ def report(results: Results, directory: Path | None = None, width: int = PLAIN_W
     if results.rows:
         yield from table(results.rows, width)
         yield Text()
+    yield from detection.table(results)
     yield from _failures(results)
     for verdict in _REASONED:
         yield from _reasons(results.rows, verdict)

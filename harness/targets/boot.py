@@ -12,35 +12,25 @@ import selectors
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from harness.devices.client import DeviceProcess
 from harness.devices.errors import DevicesError
-from harness.devices.trace import parse as parse_trace
 from harness.guest.agent import AgentChannel, Message, integer
 from harness.guest.console import Console
 from harness.guest.errors import ChannelClosed
-from harness.outcome import BusMessage
 from harness.qemu.machines import Machine
 from harness.qemu.process import MEMORY_MIB, MachineConfig, QemuProcess
 from harness.targets.errors import BootLost
+from harness.targets.gathered import Gathered
 
 CONSOLE_LOG = "console.log"
 KMSG_LOG = "kmsg.log"
 QEMU_LOG = "qemu.log"
-BOOT_TIMEOUT_S = 60.0
-REQUEST_TIMEOUT_S = 15.0
-# The agent gives up on a scenario after 5 s and then rebinds the adapter, which it bounds to 3 s.
-SILENCE_LIMIT_S = 20.0
-SYNC_TIMEOUT_S = 5.0
-# A panic ends QEMU (-no-reboot), which closes the agent's channel first: wait this long for the reason.
-LAST_WORDS_S = 1.0
-MAX_TRACE_PER_SCENARIO = 256
-MAX_RECORDS_PER_SCENARIO = 20_000
 MODULES = ("dmasafe_client", "dmasafe_controller")
 CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
 # vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
@@ -60,29 +50,40 @@ class GuestImage:
     memory_mib: int = MEMORY_MIB
 
 
-@dataclass
-class Gathered:
-    """What has come in so far, by scenario number; -1 is everything outside scenarios."""
+@dataclass(frozen=True)
+class Limits:
+    """After how many seconds something is taken for lost, and how often a lost boot is tried again.
 
-    records: dict[int, list[str]] = field(default_factory=dict)
-    trace: dict[int, list[BusMessage]] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
-    lost_log: str | None = None
+    ``boot_s``: from power-on to the agent's first word. ``request_s``: a small question to the agent. ``silence_s``:
+    the next answer while scenarios run; the agent gives up on one after 5 s and then rebinds the adapter, which it
+    bounds to 3 s. ``sync_s``: the device's process. ``last_words_s``: a panic ends QEMU (-no-reboot), which closes the
+    agent's channel first; the reason may come so much later. ``fruitless_boots``: in a row, without a scenario done.
+    """
+
+    boot_s: float = 60.0
+    request_s: float = 15.0
+    silence_s: float = 20.0
+    sync_s: float = 5.0
+    last_words_s: float = 1.0
+    fruitless_boots: int = 3
+    boots: int = 40
+
+
+LIMITS = Limits()
 
 
 class Boot:
     """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
 
-    def __init__(self, image: GuestImage, log_directory: Path, kmsg_log: BinaryIO) -> None:
+    def __init__(self, image: GuestImage, log_directory: Path, kmsg_log: BinaryIO, limits: Limits = LIMITS) -> None:
         self.image = image
-        self.gathered = Gathered()
+        self.limits = limits
+        self.gathered = Gathered(kmsg_log)
         self.adapters: dict[str, int] = {}
         self.release = ""
         self._log_directory = log_directory
-        self._kmsg_log = kmsg_log
         self._stack = contextlib.ExitStack()
         self._replies: deque[Message] = deque()
-        self._last_sequence: int | None = None
         self._muted = False
         self.boot_s = 0.0
 
@@ -103,7 +104,7 @@ class Boot:
         private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
         self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS)))
         # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
-        self.device.wait_ready(REQUEST_TIMEOUT_S)
+        self.device.wait_ready(self.limits.request_s)
         config = MachineConfig(
             machine=self.image.machine,
             accelerator=self.image.accelerator,
@@ -124,7 +125,7 @@ class Boot:
         self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
         self._selector.register(self.device.fileno(), selectors.EVENT_READ)
         self._selector.register(self.console.fileno(), selectors.EVENT_READ)
-        hello = self._await(lambda message: message.get("re") == "hello", BOOT_TIMEOUT_S, "the agent's first word")
+        hello = self._await(lambda message: message.get("re") == "hello", self.limits.boot_s, "the agent's first word")
         self.boot_s = time.monotonic() - started
         self.release = str(hello.get("release", ""))
 
@@ -141,7 +142,7 @@ class Boot:
             words = parameters if module == "dmasafe_client" else ""
             reply = self.request("load", path=f"/modules/{module}.ko", params=words)
             if reply.get("errno") != 0:
-                raise BootLost(f"the guest refused {module}.ko: {_errno_text(reply)}")
+                raise BootLost(f"the guest refused {module}.ko: {errno_text(reply)}")
         for name, driver in CONTROLLER_DRIVERS.items():
             reply = self.request("adapter", name=name, device=self._functions[name], driver=driver)
             number = integer(reply, "nr")
@@ -173,9 +174,9 @@ class Boot:
         return " ".join(words)
 
     def request(self, op: str, **arguments: object) -> Message:
-        """One request's reply. Raises BootLost if none comes within REQUEST_TIMEOUT_S."""
+        """One request's reply. Raises BootLost if none comes in time."""
         self.send({"op": op, **arguments})
-        return self._await(lambda message: message.get("re") == op, REQUEST_TIMEOUT_S, f"the reply to '{op}'")
+        return self._await(lambda message: message.get("re") == op, self.limits.request_s, f"the reply to '{op}'")
 
     def read(self, path: str) -> str | None:
         """A file of the guest's, stripped, or None if it cannot be read."""
@@ -185,7 +186,7 @@ class Boot:
     def _write(self, path: str, data: str, required: bool = True) -> None:
         reply = self.request("write", path=path, data=data)
         if required and reply.get("errno") != 0:
-            raise BootLost(f"the guest could not write {path}: {_errno_text(reply)}")
+            raise BootLost(f"the guest could not write {path}: {errno_text(reply)}")
 
     def send(self, message: Message) -> None:
         """Queue a request. Raises BootLost if the guest is gone."""
@@ -194,9 +195,9 @@ class Boot:
         except ChannelClosed as error:
             raise self._lost(str(error)) from error
 
-    def replies(self, timeout_s: float) -> Iterator[Message]:
-        """The replies that are here, after waiting for at least one. Raises BootLost after ``timeout_s`` of silence."""
-        deadline = time.monotonic() + timeout_s
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
+        deadline = time.monotonic() + self.limits.silence_s
         while not self._replies:
             self._pump(deadline, "an answer")
         while self._replies:
@@ -233,63 +234,49 @@ class Boot:
         try:
             self.agent.flush()
             for message in self.agent.receive():
-                self._sort(message)
+                reply = self.gathered.take_message(message)
+                if reply is not None:
+                    self._replies.append(reply)
         except ChannelClosed as error:
             raise self._lost(str(error)) from error
+        if self.agent.violations:
+            # Whose line it was cannot be known: answers may be missing.
+            raise BootLost(f"the agent's lines were damaged: {self.agent.violations[0]}")
         if self.qemu.exit_status() is not None:
             raise self._lost("QEMU ended")
 
-    def _sort(self, message: Message) -> None:
-        event = message.get("ev")
-        if event == "kmsg":
-            self._take_record(message)
-        elif event == "kmsg-lost":
-            self.gathered.lost_log = "the kernel overwrote log records before they were read"
-        else:
-            self._replies.append(message)
-
-    def _take_record(self, message: Message) -> None:
-        text = str(message.get("record", ""))
-        number = integer(message, "seq", -1)
-        self._kmsg_log.write(text.encode("latin-1", "replace") + b"\n")
-        # "priority,sequence,time,flags;text": the parser reads the rest, once.
-        fields = text.split(",", 2)
-        if len(fields) < 3 or not fields[1].isdecimal():
-            self.gathered.violations.append(f"no kernel log record: {text[:80]!r}")
-            return
-        sequence = int(fields[1])
-        if self._last_sequence is not None and sequence != self._last_sequence + 1:
-            self.gathered.lost_log = f"log records {self._last_sequence + 1} to {sequence - 1} are missing"
-        self._last_sequence = sequence
-        records = self.gathered.records.setdefault(-1 if number is None else number, [])
-        if len(records) < MAX_RECORDS_PER_SCENARIO:
-            records.append(text)
-        else:
-            self.gathered.lost_log = f"more than {MAX_RECORDS_PER_SCENARIO} log records in one scenario"
-
     def _take_trace(self) -> None:
-        for event in self.device.receive():
-            kind = event.get("ev")
-            if kind == "message":
-                number, _, message = parse_trace(event)
-                trace = self.gathered.trace.setdefault(-1 if number is None else number, [])
-                if len(trace) < MAX_TRACE_PER_SCENARIO:
-                    trace.append(message)
-            elif kind in ("violation", "dropped"):
-                self.gathered.violations.append(f"device: {event.get('why', kind)}")
+        try:
+            for event in self.device.receive():
+                self.gathered.take_event(event)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
 
     def sync_device(self) -> None:
         """Make sure that the trace of everything done so far is here. Raises BootLost."""
         try:
-            self.device.sync(SYNC_TIMEOUT_S)
+            self.device.sync(self.limits.sync_s)
         except DevicesError as error:
-            raise BootLost(str(error)) from error
+            raise BootLost(self._stopped() or str(error)) from error
         finally:
             self._take_trace()
 
+    def _stopped(self) -> str | None:
+        """A sentence if a process was stopped (SIGSTOP, a debugger), which no time-out can tell from slowness."""
+        for what, pid in (("the emulated device's process", self.device.pid), ("QEMU", self.qemu.pid)):
+            with contextlib.suppress(OSError):
+                # proc(5): the state follows the name, which ends at the last ')'.
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if state in ("T", "t"):
+                    return f"{what} is stopped (process {pid}, state {state})"
+        return None
+
     def _lost(self, symptom: str) -> BootLost:
         """The best reason for a lost guest: the console's last words, QEMU's end, or the symptom itself."""
-        deadline = time.monotonic() + LAST_WORDS_S
+        stopped = self._stopped()
+        if stopped is not None:
+            return BootLost(f"{symptom}: {stopped}")
+        deadline = time.monotonic() + self.limits.last_words_s
         while time.monotonic() < deadline:
             last_words = self.console.last_words()
             if last_words is not None:
@@ -299,19 +286,25 @@ class Boot:
             with contextlib.suppress(OSError), selectors.DefaultSelector() as selector:
                 selector.register(self.console.fileno(), selectors.EVENT_READ)
                 selector.select(0.1)
-        status = self.qemu.wait(LAST_WORDS_S) if not self.console.open else self.qemu.exit_status()
+        status = self.qemu.wait(self.limits.last_words_s) if not self.console.open else self.qemu.exit_status()
+        symptom = self.console.symptom or symptom
         if status is None:
-            symptom = self.console.symptom or symptom
-            return BootLost(f"{symptom} (QEMU: {self.qemu.run_state()})")
+            closed = "; the agent closed its port" if self.qemu.agent_port_open() is False else ""
+            return BootLost(f"{symptom}{closed} (QEMU: {self.qemu.run_state()})")
         if status < 0:
             return BootLost(f"QEMU was killed by signal {-status}")
         words = self.qemu.last_words()
         if words:
             return BootLost(f"QEMU ended with status {status}: {words}")
+        if self.console.symptom:
+            return BootLost(f"the guest ended: {self.console.symptom}")
         muted = " (its console was muted, as a scenario was to oops)" if self._muted else ""
         return BootLost(f"the guest rebooted or powered off by itself{muted}")
 
 
-def _errno_text(reply: Mapping[str, object]) -> str:
-    number = reply.get("errno")
-    return os.strerror(number) if isinstance(number, int) else str(reply.get("why", "no reason given"))
+def errno_text(reply: Message) -> str:
+    number = integer(reply, "errno")
+    # strerror() takes a C int.
+    if number is not None and 0 <= number < 1 << 31:
+        return os.strerror(number)
+    return str(reply.get("why", "no reason given"))[:200]

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.guest.agent import integer
 from harness.outcome import Outcome, outcome_of
 from harness.scenario import BUFFER_KINDS, parse_scenario
-from harness.targets.boot import KMSG_LOG, SILENCE_LIMIT_S, Boot, GuestImage
+from harness.targets.boot import KMSG_LOG, Boot, GuestImage
 from harness.targets.wire import line, observation, settings
 
 # Predicate as the kernel names it -> the answer that somebody would take for "DMA may touch this".
@@ -60,7 +60,7 @@ def measure(image: GuestImage, log_directory: Path, kinds: Sequence[str] = tuple
         for kind in kinds:
             number += 1
             boot.send({"op": "run", "seq": number, "adapter": "dmasafe", "line": f"op=predicates buffer={kind} len=64"})
-            reply = next(iter(boot.replies(SILENCE_LIMIT_S)))
+            reply = next(iter(boot.replies()))
             answer = reply.get("answer")
             if not isinstance(answer, dict) or "unsupported" in answer:
                 why = answer.get("unsupported") if isinstance(answer, dict) else reply.get("error")
@@ -74,7 +74,7 @@ def measure(image: GuestImage, log_directory: Path, kinds: Sequence[str] = tuple
                 scenario = parse_scenario(f"{kind}/{operation}/{_PLACE}/{_BYTES}")
                 request = {"op": "run", "seq": number, "adapter": scenario.controller}
                 boot.send({**request, "set": settings(scenario), "line": line(scenario)})
-                reply = next(iter(boot.replies(SILENCE_LIMIT_S)))
+                reply = next(iter(boot.replies()))
                 boot.sync_device()
                 trace = boot.gathered.trace.get(number, ())
                 records = boot.gathered.records.get(number, ())

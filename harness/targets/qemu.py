@@ -8,32 +8,41 @@ in a new one, a bounded number of times.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.devices.errors import DevicesError
 from harness.dmesg import SPLAT_CLASSES, parse_records
 from harness.expectation import KernelFacts
 from harness.guest.agent import Message, integer
-from harness.outcome import BusMessage, Observation, Splat, outcome_of
+from harness.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
+from harness.qemu.errors import QemuError
 from harness.scenario import Scenario, parse_scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
-from harness.targets.boot import KMSG_LOG, SILENCE_LIMIT_S, Boot, GuestImage
-from harness.targets.errors import BootLost, TargetError
+from harness.targets.boot import KMSG_LOG, LIMITS, Boot, GuestImage, Limits
+from harness.targets.errors import BootLost, HostTrouble, TargetError
+from harness.targets.interrupt import interrupt_deferred
 from harness.targets.wire import line, observation, settings
 
 # Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
 WINDOW = 32
-# A guest that cannot hold a boot is not worth more attempts than this in a row without a scenario done.
-MAX_FRUITLESS_BOOTS = 3
-MAX_BOOTS = 40
 
 # Known to splat on every kernel: the first through dma-debug, the second through dma_map_single()'s own check, which
 # proves the way from the kernel's log to here without dma-debug.
 CANARY_DMA_DEBUG = parse_scenario("module-rodata/master_send_dmasafe/dmasafe:trusting/8")
 CANARY_LOG = parse_scenario("vmalloc/master_send_dmasafe/dmasafe:trusting/8")
 _CANARY_CLASS = {CANARY_DMA_DEBUG.id: "map-invalid-area", CANARY_LOG.id: "map-vmalloc-rejected"}
+# Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
+# and a scenario's wrong data says nothing.
+CONTROLS = tuple(
+    parse_scenario(f"heap/{operation}/{place}/8")
+    for place in ("dmasafe:pio", "virtio")
+    for operation in ("master_send", "master_recv")
+)
+_ETIMEDOUT = 110
 # err_printk() in kernel/dma/debug.c counts each of its reports; giving up is a message of another kind.
 _COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
 _COUNTED -= {"debug-disabled"}
@@ -54,22 +63,42 @@ class _State:
     interrupted: bool = False
 
 
+BootFactory = Callable[[GuestImage, Path, BinaryIO, Limits], AbstractContextManager[Boot]]
+Watch = Callable[[Progress], Progress]
+
+
 class QemuTarget:
-    """Runs scenarios in guests booted from one image; logs go to ``log_directory``."""
+    """Runs scenarios in guests booted from one image; logs go to ``log_directory``.
+
+    ``boots`` makes each Boot and ``watch`` may stand before its progress: the seams of harness.targets.sabotage.
+    """
 
     name = "qemu"
 
-    def __init__(self, image: GuestImage, kernel: KernelInfo, facts: KernelFacts, log_directory: Path) -> None:
+    def __init__(
+        self,
+        image: GuestImage,
+        kernel: KernelInfo,
+        facts: KernelFacts,
+        log_directory: Path,
+        limits: Limits = LIMITS,
+        boots: BootFactory = Boot,
+        watch: Watch = lambda progress: progress,
+    ) -> None:
         self._image = image
         self._kernel = kernel
         self._facts = facts
         self._log_directory = log_directory
+        self._limits = limits
+        self._boots = boots
+        self._watch = watch
 
     def facts(self) -> KernelFacts:
         return self._facts
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`harness.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
+        progress = self._watch(progress)
         # The agent changes the controller's policy as rarely as this order lets it.
         places = {(s.controller, s.policy): n for n, s in enumerate(scenarios)}
         todo = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
@@ -77,16 +106,24 @@ class QemuTarget:
         total = len(todo)
         started = time.monotonic()
         fruitless = 0
+        log = self._log_directory / KMSG_LOG
         try:
-            with (self._log_directory / KMSG_LOG).open("wb") as kmsg_log:
-                while todo and fruitless < MAX_FRUITLESS_BOOTS and state.boots < MAX_BOOTS:
-                    before = len(todo)
-                    todo = self._boot_and_run(todo, destructive, total, state, kmsg_log, progress)
-                    fruitless = fruitless + 1 if len(todo) >= before - 1 else 0
+            with log.open("wb") as kmsg_log:
+                while todo and fruitless < self._limits.fruitless_boots and state.boots < self._limits.boots:
+                    now, later = _for_one_boot(todo)
+                    left = self._boot_and_run(now, destructive, total, state, kmsg_log, progress)
+                    fruitless = fruitless + 1 if len(left) >= len(now) - (len(now) > 1) else 0
+                    todo = left + later
                     if state.interrupted:
                         break
         except KeyboardInterrupt:
             state.interrupted = True
+        except HostTrouble as error:
+            state.notes.append(str(error))
+        except OSError as error:
+            # The log's own: what is still buffered is written when it is closed.
+            if not state.notes:
+                state.notes.append(str(HostTrouble.writing(log, error)))
         if state.interrupted:
             state.notes.append("interrupted by the user")
         for scenario in todo:
@@ -118,33 +155,43 @@ class QemuTarget:
         state.boots += 1
         progress.stage("boot" if state.boots == 1 else f"boot {state.boots}")
         batch = _Batch(todo)
+        trouble: HostTrouble | None = None
         try:
-            with Boot(self._image, self._log_directory, kmsg_log) as boot:
+            with self._boots(self._image, self._log_directory, kmsg_log, self._limits) as boot:
                 state.boot_s = boot.boot_s if state.boot_s is None else state.boot_s
                 reason = self._check_release(boot)
                 boot.prepare()
                 reason = reason or self._canary(boot, batch)
+                lie = self._controls(boot, batch)
+                if lie is not None:
+                    raise BootLost(lie)
                 progress.stage("scenarios")
                 try:
-                    self._perform(boot, batch, sum(s.id not in destructive for s in batch.todo), total, state, progress)
-                    if batch.todo:
-                        boot.mute_console(True)
-                        self._perform(boot, batch, len(batch.todo), total, state, progress)
-                        boot.mute_console(False)
+                    reason = self._perform_all(boot, batch, destructive, total, state, progress) or reason
                     reason = reason or self._trailing_checks(boot, batch)
                 except BootLost as error:
                     batch.lost(str(error))
                     state.notes.append(f"boot {state.boots}: {error}")
                     batch.trace_ends_at = _rescue_trace(boot)
+                except HostTrouble as error:
+                    batch.lost(str(error))
+                    trouble = error
+                    batch.trace_ends_at = _rescue_trace(boot)
                 except KeyboardInterrupt:
                     batch.lost("interrupted by the user")
                     state.interrupted = True
                     batch.trace_ends_at = _rescue_trace(boot)
-                self._collect(boot, batch, reason, state)
+                with interrupt_deferred():
+                    self._collect(boot, batch, boot.gathered.distrust or reason, state)
+                if trouble is not None:
+                    raise trouble
+        except (DevicesError, QemuError) as error:
+            # At first it is the user's to mend; after that it must not cost what was measured.
+            if state.boots == 1:
+                raise
+            state.notes.append(f"boot {state.boots}: {error}")
         except BootLost as error:
             state.notes.append(f"boot {state.boots}: {error}")
-            if batch.performed == 0 and state.boots == 1 and not batch.replies:
-                state.canary_splatted = False
         return batch.todo
 
     def _check_release(self, boot: Boot) -> str | None:
@@ -160,9 +207,7 @@ class QemuTarget:
         if "dmasafe" not in boot.adapters:
             return "the canary needs the dmasafe controller, whose adapter did not appear"
         for canary in self._canaries():
-            number = batch.next_number()
-            boot.send(_run_message(number, canary))
-            reply = next(iter(boot.replies(SILENCE_LIMIT_S)))
+            number, reply = self._ask(boot, batch, canary)
             records = boot.gathered.records.pop(number, [])
             seen = observation(canary, reply, records, (), boot.memory_bytes)
             batch.other_splats += [splat.splat_class for splat in seen.splats]
@@ -170,24 +215,74 @@ class QemuTarget:
             if wanted not in {splat.splat_class for splat in seen.splats}:
                 outcome = outcome_of(seen)[0] if seen.lost is None else seen.lost
                 batch.canary_splatted = False
-                return f"the canary {canary.id} did not splat {wanted} ({outcome})"
+                cause = self._dma_debug_state(boot, batch) if canary is CANARY_DMA_DEBUG else None
+                return f"the canary {canary.id} did not splat {wanted} ({cause or outcome})"
         batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
         return None
 
-    def _perform(self, boot: Boot, batch: _Batch, count: int, total: int, state: _State, progress: Progress) -> None:
-        """Send the next ``count`` scenarios in a sliding window and keep each answer. Raises BootLost."""
+    @staticmethod
+    def _ask(boot: Boot, batch: _Batch, scenario: Scenario) -> tuple[int, Message]:
+        """One scenario outside the batch: its number and the reply. Raises BootLost."""
+        number = batch.next_number()
+        boot.send(_run_message(number, scenario))
+        return number, next(iter(boot.replies()))
+
+    def _controls(self, boot: Boot, batch: _Batch) -> str | None:
+        """Do what must go well, with every witness; what that says against this boot. Raises BootLost."""
+        possible = [control for control in CONTROLS if control.controller in boot.adapters]
+        asked: list[tuple[Scenario, int, Message]] = []
+        for control in possible:
+            asked.append((control, *self._ask(boot, batch, control)))
+            if _timed_out(asked[-1][2]):
+                break
+        boot.sync_device()
+        for control, number, reply in asked:
+            records = boot.gathered.records.pop(number, ())
+            trace = boot.gathered.trace.pop(number, ())
+            seen = observation(control, reply, records, trace, boot.memory_bytes)
+            batch.other_splats += [splat.splat_class for splat in seen.splats]
+            outcome, how = outcome_of(seen)
+            if seen.lost is not None or outcome is not Outcome.SAFE:
+                return f"the control {control.id} went wrong ({seen.lost or how}{_late(boot)})"
+        return None
+
+    def _perform_all(
+        self, boot: Boot, batch: _Batch, destructive: frozenset[str], total: int, state: _State, progress: Progress
+    ) -> str | None:
+        """The batch, what is destructive last; why the boot cannot be trusted, if that shows. Raises BootLost."""
+        harmless = sum(scenario.id not in destructive for scenario in batch.todo)
+        reason = self._perform(boot, batch, harmless, total, state, progress)
+        if batch.todo and reason is None:
+            boot.mute_console(True)
+            reason = self._perform(boot, batch, len(batch.todo), total, state, progress)
+            boot.mute_console(False)
+        return reason
+
+    def _perform(
+        self, boot: Boot, batch: _Batch, count: int, total: int, state: _State, progress: Progress
+    ) -> str | None:
+        """Send the next ``count`` scenarios in a sliding window and keep each answer. Raises BootLost.
+
+        A time-out lets the window run empty, for the controls to say whether the device is to blame; if so, that is it.
+        """
         last = batch.performed + count
+        doubt = False
         while batch.performed < last:
-            while len(batch.under_way) < min(WINDOW, last - batch.performed):
+            if doubt and not batch.under_way:
+                doubt = False
+                lie = self._controls(boot, batch)
+                if lie is not None:
+                    return lie
+            while not doubt and len(batch.under_way) < min(WINDOW, last - batch.performed):
                 scenario = batch.todo[batch.unsent]
                 number = batch.next_number()
                 batch.under_way[number] = scenario
                 batch.unsent += 1
                 boot.send(_run_message(number, scenario))
-            for reply in boot.replies(SILENCE_LIMIT_S):
+            for reply in boot.replies():
                 number_or_none = integer(reply, "seq")
                 if reply.get("re") != "run" or number_or_none not in batch.under_way:
-                    boot.gathered.violations.append(f"an answer to nothing asked: {str(reply)[:80]}")
+                    boot.gathered.violation(f"an answer to nothing asked: {str(reply)[:80]}")
                     continue
                 assert number_or_none is not None
                 answered = batch.under_way.pop(number_or_none)
@@ -196,14 +291,21 @@ class QemuTarget:
                 batch.performed += 1
                 state.done += 1
                 batch.replies.append((number_or_none, answered, reply))
+                doubt = doubt or _timed_out(reply)
                 if boot.gathered.lost_log and number_or_none not in batch.lost_log:
                     batch.lost_log[number_or_none] = boot.gathered.lost_log
                     boot.gathered.lost_log = None
                 progress.advance(state.done, total, answered.id)
+        return None
 
     def _trailing_checks(self, boot: Boot, batch: _Batch) -> str | None:
-        """After the last scenario: the canary again, then dma-debug's own account. Raises BootLost."""
-        reason = self._canary(boot, batch)
+        """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
+        if batch.spends_boot and self._facts.has("DMA_API_DEBUG"):
+            # dma-debug is gone, as it was to be; the canary before the scenario speaks for its report.
+            boot.sync_device()
+            boot.request("kmsg")
+            return None
+        reason = self._canary(boot, batch) or self._controls(boot, batch)
         boot.sync_device()
         boot.request("kmsg")
         return reason or (self._dma_debug_state(boot, batch) if self._facts.has("DMA_API_DEBUG") else None)
@@ -226,10 +328,7 @@ class QemuTarget:
     def _collect(self, boot: Boot, batch: _Batch, reason: str | None, state: _State) -> None:
         """Join answers, records and trace into observations, and say which cannot be trusted."""
         gathered = boot.gathered
-        notes = [*gathered.violations[:3], *(f"agent: {text}" for text in boot.agent.violations[:3])]
-        state.notes.extend(f"boot {state.boots}: {text}" for text in notes)
-        if reason is None and boot.agent.violations:
-            reason = f"the agent's lines were damaged: {boot.agent.violations[0]}"
+        state.notes.extend(f"boot {state.boots}: {text}" for text in gathered.violations[:3])
         observed: dict[str, Observation] = {}
         for number, scenario, reply in batch.replies:
             trace: Sequence[BusMessage] = gathered.trace.get(number, ())
@@ -237,8 +336,12 @@ class QemuTarget:
             observed[scenario.id] = observation(scenario, reply, records, trace, boot.memory_bytes)
         state.observations |= observed
         reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
-        for number, scenario, _ in batch.replies:
-            why = reason or batch.lost_log.get(number)
+        for number, scenario, reply in batch.replies:
+            why = (
+                batch.lost_log.get(number) or reason or (None if scenario.fault else gathered.broken_rules.get(number))
+            )
+            if why is None and _timed_out(reply) and gathered.late_s:
+                why = f"the transfer timed out{_late(boot)}"
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
                 why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
             if why is not None:
@@ -271,6 +374,7 @@ class _Batch:
         # Classes that the canaries splatted, and dma-debug's own count of its reports, as its file says it.
         self.other_splats: list[str] = []
         self.error_count: str | None = None
+        self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
         self._number = 0
 
     def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
@@ -313,19 +417,52 @@ def _rescue_trace(boot: Boot) -> int | None:
     return None
 
 
+def _timed_out(reply: Message) -> bool:
+    """Whether somebody lost patience: the driver with the device, or the agent with the call."""
+    answer = reply.get("answer")
+    return "hung" in reply or (isinstance(answer, dict) and integer(answer, "ret") == -_ETIMEDOUT)
+
+
+def _late(boot: Boot) -> str:
+    late_s = boot.gathered.late_s
+    return f", and the emulated device's process did not run for {late_s:.1f} s" if late_s else ""
+
+
+def _spends_boot(scenario: Scenario) -> bool:
+    return scenario.fault is not None and scenario.fault.spends_boot
+
+
+def _for_one_boot(todo: list[Scenario]) -> tuple[list[Scenario], list[Scenario]]:
+    """What shares the next boot, and what comes later: what spends a boot comes last, each with one of its own."""
+    sharing = [scenario for scenario in todo if not _spends_boot(scenario)]
+    spending = [scenario for scenario in todo if _spends_boot(scenario)]
+    return (sharing, spending) if sharing else (spending[:1], spending[1:])
+
+
 def _run_message(number: int, scenario: Scenario) -> Message:
-    return {
+    message: Message = {
         "op": "run",
         "seq": number,
         "adapter": scenario.controller,
         "set": settings(scenario),
         "line": line(scenario),
     }
+    if scenario.fault is not None and scenario.fault.rebinds:
+        message["rebind"] = 1
+    return message
 
 
-def make_target(image: GuestImage, kernel: KernelInfo, facts: KernelFacts, log_directory: Path) -> QemuTarget:
+def make_target(
+    image: GuestImage,
+    kernel: KernelInfo,
+    facts: KernelFacts,
+    log_directory: Path,
+    limits: Limits = LIMITS,
+    boots: BootFactory = Boot,
+    watch: Watch = lambda progress: progress,
+) -> QemuTarget:
     """A target for this image. Raises TargetError if the image's files are not there."""
     for file in (image.kernel, image.initrd):
         if not file.is_file():
             raise TargetError(f"{file} is missing: build it again with 'dmasafe kernel build'")
-    return QemuTarget(image, kernel, facts, log_directory)
+    return QemuTarget(image, kernel, facts, log_directory, limits, boots, watch)

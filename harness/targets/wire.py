@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.dmesg import parse_records
+from harness.faults import NO_FAULT
 from harness.guest.agent import Message, integer, octets
 from harness.outcome import BusMessage, CallerMessage, DmaSegment, Observation
 from harness.scenario import OPERATIONS, Scenario
@@ -17,14 +18,18 @@ def settings(scenario: Scenario) -> str:
     """The adapter's attributes for this scenario, as the agent's ``set`` wants them."""
     if scenario.policy is None:
         return ""
-    return f"policy={scenario.policy} threshold={scenario.option('threshold', '1')}"
+    threshold, fault = scenario.option("threshold", "1"), scenario.option("fault", NO_FAULT)
+    # All of them always: nothing of an earlier scenario's is left.
+    return f"policy={scenario.policy} threshold={threshold} fault={fault}"
 
 
 def line(scenario: Scenario) -> str:
     """The agent's line for this scenario."""
     front = OPERATIONS[scenario.operation].front
-    words = [f"addr={scenario.address:#04x}", f"len={scenario.length}"]
-    words += [f"{name}={value}" for name, value in scenario.options if name != "threshold"]
+    words = [f"addr={scenario.address:#04x}", f"len={scenario.length}", f"fill={scenario.seed}"]
+    # Elsewhere the threshold is the controller's: settings().
+    own = scenario.operation == "get_put"
+    words += [f"{name}={value}" for name, value in scenario.options if name != "fault" and (own or name != "threshold")]
     if front == "i2cdev":
         return " ".join(["front=i2cdev", f"op={scenario.operation.removeprefix(_I2CDEV)}", *words])
     return " ".join([f"op={scenario.operation}", f"buffer={scenario.buffer}", *words])
@@ -46,8 +51,8 @@ def observation(
         return Observation(None, splats=splats, lost=f"the guest cannot do this: {answer['unsupported']}")
     ret = integer(answer, "ret")
     ns = integer(answer, "ns")
-    messages = [message for message in answer.get("msgs", ()) if isinstance(message, dict)]
-    damage = tuple(str(item) for item in answer.get("damage", ()))
+    messages = [message for message in _list(answer, "msgs") if isinstance(message, dict)]
+    damage = tuple(str(item) for item in _list(answer, "damage"))
     caller = tuple(_caller_message(message) for message in messages)
     bus = tuple(trace)
     if scenario.operation == "get_put":
@@ -60,7 +65,21 @@ def observation(
         damage=damage,
         transferred=bool(answer.get("transferred", ret is not None and ret >= 0)),
         us=None if ns is None else ns / 1000,
+        lost=_not_rebound(scenario, reply),
     )
+
+
+def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
+    fault = scenario.fault
+    if fault is None or not fault.rebinds or reply.get("rebound") is True:
+        return None
+    return "the controller's driver did not come back when it was unbound and bound again"
+
+
+def _list(answer: Message, key: str) -> list[object]:
+    """A list of a guest's answer; empty for anything else."""
+    found = answer.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _lost(reply: Message, reported: bool) -> str | None:

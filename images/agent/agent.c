@@ -222,5 +222,7 @@ int main(int argc, char **argv)
 		else if (len)
 			handle(line, len);
 	}
+	if (getppid() == 1)
+		fputs("dmasafe: the agent ended: its port has no host\n", stderr);
 	power_off();
 }

@@ -298,15 +298,13 @@ static void op_smbus(struct call *call)
 
 	if (protocol->command || (protocol->size == I2C_SMBUS_BYTE && !rd))
 		out[out_len++] = request.command;
-	if (len && protocol->size != I2C_SMBUS_BYTE && (!rd || protocol->writes)) {
+	if (protocol->size != I2C_SMBUS_BYTE && (!rd || protocol->writes)) {
 		if (protocol->counted)
 			out[out_len++] = len;
 		wire = out + out_len;
 		fill(wire, len, call->fill);
 		wire_to_data(protocol, &data, len, wire);
 		out_len += len;
-	} else if (!rd && protocol->counted) {
-		out[out_len++] = 0;
 	}
 	if (!protocol->bytes && protocol->size != I2C_SMBUS_QUICK)
 		data.block[0] = len;

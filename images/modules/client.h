@@ -19,6 +19,8 @@
 /* Bytes on either side of a buffer that must not change. */
 #define CLIENT_GUARD 32
 #define CLIENT_MAX_MESSAGES 48
+/* Calls that one scenario can make on its buffer, one after the other. */
+#define CLIENT_MAX_CALLS 4
 
 /* No physical address, no DMA address. */
 #define DMASAFE_NO_PHYS (~(phys_addr_t)0)
@@ -56,6 +58,7 @@ struct buffer_kind {
  * @takes_rd: rd= decides the direction
  * @adapter: the call needs an adapter
  * @buffer: the call needs a buffer
+ * @letter: its name in then=, or 0 if it cannot follow another call
  */
 struct operation {
 	const char *name;
@@ -64,6 +67,7 @@ struct operation {
 	bool takes_rd;
 	bool adapter;
 	bool buffer;
+	char letter;
 };
 
 /**
@@ -137,6 +141,7 @@ struct answer {
  * @operation: op=
  * @kind: buffer=, or NULL
  * @protocol: protocol=, the word
+ * @then: then=, letters of the calls that follow on the same buffer, or NULL
  * @len: len=, bytes
  * @addr: addr=
  * @nr: nr=, the adapter's number, -1 if absent
@@ -156,6 +161,7 @@ struct answer {
  * @phys: physical address of @buf where only @kind knows it and it is contiguous, else
  *	DMASAFE_NO_PHYS
  * @before: the buffer and its guards before the call
+ * @kept: what @buf held at each call, if there is more than one; else NULL
  * @front: bytes of guard before @buf
  * @ret: the API's return value
  * @ns: how long the call took
@@ -170,6 +176,7 @@ struct scenario {
 	const struct operation *operation;
 	const struct buffer_kind *kind;
 	const char *protocol;
+	const char *then;
 	size_t len;
 	u16 addr;
 	int nr;
@@ -190,13 +197,15 @@ struct scenario {
 	dma_addr_t dma;
 	phys_addr_t phys;
 	u8 *before;
+	u8 *kept;
 	size_t front;
 
 	int ret;
 	u64 ns;
 	bool transferred;
 	unsigned int count;
-	struct caller_message messages[2];
+	/* i2c_transfer() has two. */
+	struct caller_message messages[CLIENT_MAX_CALLS + 1];
 	u8 *scratch;
 
 	struct recorder recorder;

@@ -152,6 +152,10 @@ static bool parse_word(struct scenario *s, struct words *words, const char *key,
 		s->protocol = value;
 		return true;
 	}
+	if (!strcmp(key, "then")) {
+		s->then = value;
+		return true;
+	}
 	if (kstrtol(value, 0, &number))
 		return false;
 	if (!strcmp(key, "nr")) {
@@ -272,6 +276,7 @@ static void run_line(struct session *session)
 	struct words words = {};
 
 	s->protocol = NULL;
+	s->then = NULL;
 	s->len = 0;
 	s->addr = 0;
 	s->nr = -1;

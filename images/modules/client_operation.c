@@ -53,24 +53,32 @@ struct caller_message *client_add_message(struct scenario *s, bool rd, const u8 
 static struct caller_message *add_own_message(struct scenario *s)
 {
 	const u8 *data = s->rd ? s->buf : s->before + s->front;
-	struct caller_message *message = client_add_message(s, s->rd, data, s->len);
+	struct caller_message *message;
 
+	if (s->kept) {
+		u8 *kept = s->kept + s->count * s->len;
+
+		if (s->rd)
+			memcpy(kept, s->buf, s->len);
+		data = kept;
+	}
+	message = client_add_message(s, s->rd, data, s->len);
 	message->buf = s->buf;
 	return message;
 }
 
 static u64 call_begin(struct scenario *s)
 {
-	record_start(&s->recorder, s);
+	if (s->kept && !s->rd)
+		memcpy(s->kept + s->count * s->len, s->buf, s->len);
 	return ktime_get_ns();
 }
 
 /* Ends what call_begin() began, with what the API call in between returned. */
 static void call_end(struct scenario *s, u64 begin, int ret)
 {
-	s->ns = ktime_get_ns() - begin;
+	s->ns += ktime_get_ns() - begin;
 	s->ret = ret;
-	record_stop(&s->recorder);
 }
 
 static void after_master_call(struct scenario *s, int dma_safe)
@@ -208,12 +216,14 @@ static void get_put(struct scenario *s)
 }
 
 const struct operation client_operations[] = {
-	{ .name = "master_send", .call = master_send, .adapter = true, .buffer = true },
-	{ .name = "master_recv", .call = master_recv, .rd = true, .adapter = true, .buffer = true },
+	{ .name = "master_send", .call = master_send, .adapter = true, .buffer = true,
+	  .letter = 's' },
+	{ .name = "master_recv", .call = master_recv, .rd = true, .adapter = true, .buffer = true,
+	  .letter = 'r' },
 	{ .name = "master_send_dmasafe", .call = master_send_dmasafe, .adapter = true,
-	  .buffer = true },
+	  .buffer = true, .letter = 'S' },
 	{ .name = "master_recv_dmasafe", .call = master_recv_dmasafe, .rd = true, .adapter = true,
-	  .buffer = true },
+	  .buffer = true, .letter = 'R' },
 	{ .name = "transfer", .call = transfer, .rd = true, .adapter = true, .buffer = true },
 	{ .name = "get_put", .call = get_put, .takes_rd = true, .buffer = true },
 	{ .name = "predicates", .buffer = true },
@@ -276,6 +286,61 @@ static void prepare(struct scenario *s)
 	memset(s->buf + s->len, 0xa9, CLIENT_GUARD);
 }
 
+static const struct operation *find_letter(char letter)
+{
+	const struct operation *operation;
+
+	for (operation = client_operations; operation->name; operation++)
+		if (operation->letter == letter)
+			return operation;
+	return NULL;
+}
+
+/* Whether the calls that are to follow exist, and what their messages hold fits the answer. */
+static bool calls_possible(const struct scenario *s)
+{
+	const char *letter;
+
+	if (!s->then)
+		return true;
+	if (!s->operation->adapter || strlen(s->then) >= CLIENT_MAX_CALLS)
+		return false;
+	for (letter = s->then; *letter; letter++)
+		if (!find_letter(*letter))
+			return false;
+	return (CLIENT_MAX_CALLS + 1) * s->len <= CLIENT_MAX_LEN;
+}
+
+/*
+ * The call under test, and those that follow on the same buffer. What they return together is
+ * the first error, or what the last one returned.
+ */
+static void make_calls(struct scenario *s)
+{
+	const char *letter = s->then ?: "";
+	bool transferred = true;
+	bool rd = s->rd;
+	int error = 0;
+
+	record_start(&s->recorder, s);
+	for (;;) {
+		s->operation->call(s);
+		rd |= s->rd;
+		transferred &= s->transferred;
+		if (s->ret < 0 && !error)
+			error = s->ret;
+		if (!*letter)
+			break;
+		s->operation = find_letter(*letter++);
+		s->rd = s->operation->rd;
+	}
+	record_stop(&s->recorder);
+	s->rd = rd;
+	s->transferred = transferred;
+	if (error)
+		s->ret = error;
+}
+
 /* Everything that needs the buffer: fill, look, call, look again. */
 static void with_buffer(struct scenario *s)
 {
@@ -288,21 +353,31 @@ static void with_buffer(struct scenario *s)
 		memory_predicates(s);
 		return;
 	}
-	/* The second half keeps a borrowed object as its owner left it. */
-	s->before = kmalloc(2 * size, GFP_KERNEL);
+	if (!calls_possible(s)) {
+		answer_error(&s->answer, "then= is up to %d letters of srSR, for up to %d bytes",
+			     CLIENT_MAX_CALLS - 1, CLIENT_MAX_LEN / (CLIENT_MAX_CALLS + 1));
+		return;
+	}
+	/*
+	 * The second part keeps a borrowed object as its owner left it, the third what the
+	 * calls left in the buffer.
+	 */
+	s->before = kmalloc(2 * size + (s->then ? CLIENT_MAX_LEN : 0), GFP_KERNEL);
 	if (!s->before) {
 		answer_error(&s->answer, "no memory");
 		return;
 	}
 	original = s->before + size;
+	s->kept = s->then ? original + size : NULL;
 	memcpy(original, s->buf - s->front, size);
 	prepare(s);
 	memcpy(s->before, s->buf - s->front, size);
-	s->operation->call(s);
+	make_calls(s);
 	examine(s);
 	give_back(s, original, size);
 	kfree(s->before);
 	s->before = NULL;
+	s->kept = NULL;
 }
 
 static noinline void with_stack_buffer(struct scenario *s)

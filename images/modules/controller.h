@@ -4,8 +4,8 @@
  * told.
  *
  * main (PCI, attributes, the I2C algorithm) calls payload (one message: get, map, transfer,
- * unmap, put), which calls ring (the hardware). fault holds the table of wrong steps that can
- * be seeded into payload.
+ * unmap, put), which calls ring (the hardware). fault finds the wrong steps that can be seeded
+ * into payload; fault_* hold them, one row and one or two small functions a mistake.
  */
 #ifndef DMASAFE_CONTROLLER_H
 #define DMASAFE_CONTROLLER_H
@@ -14,6 +14,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/i2c.h>
 #include <linux/pci.h>
+#include <linux/scatterlist.h>
 #include <linux/virtio_pci.h>
 #include "compat.h"
 
@@ -72,19 +73,37 @@ struct controller_fault {
 };
 
 /**
+ * struct fault_spare - what a seeded fault keeps from one step to the next
+ * @sg: a scatterlist
+ * @memory: memory of its own
+ * @dma: another mapping
+ */
+struct fault_spare {
+	struct scatterlist sg[2];
+	void *memory;
+	dma_addr_t dma;
+};
+
+/**
  * struct payload - one message's buffer on its way to the hardware
  * @msg: the message
  * @len: bytes to transfer; more than @msg->len for I2C_M_RECV_LEN
+ * @wire_len: bytes that the hardware is told; @len, but for a seeded fault
  * @dir: DMA direction
  * @buf: what @get returned
  * @dma: what @map returned
+ * @ret: what the hardware made of it: 0 or a negative errno
+ * @spare: for the seeded fault
  */
 struct payload {
 	struct i2c_msg *msg;
 	size_t len;
+	size_t wire_len;
 	enum dma_data_direction dir;
 	u8 *buf;
 	dma_addr_t dma;
+	int ret;
+	struct fault_spare spare;
 };
 
 /**
@@ -128,11 +147,32 @@ struct controller {
 	struct completion done;
 };
 
+/* controller_payload.c */
 extern const struct controller_policy controller_policies[];
-extern const struct controller_fault controller_faults[];
-
 int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last);
+dma_addr_t payload_map(struct controller *ctl, struct payload *payload);
+bool payload_map_failed(struct controller *ctl, struct payload *payload);
+void payload_unmap(struct controller *ctl, struct payload *payload);
 
+/* controller_fault.c */
+const struct controller_fault *controller_fault_find(const char *name);
+void fault_no_unmap(struct controller *ctl, struct payload *payload);
+u8 *fault_bounce(struct payload *payload, void *memory);
+void fault_unbounce(struct payload *payload, bool transferred);
+
+/* Each ends with an empty row. */
+extern const struct controller_fault controller_faults_map[];
+extern const struct controller_fault controller_faults_unmap[];
+extern const struct controller_fault controller_faults_sync[];
+extern const struct controller_fault controller_faults_sg[];
+extern const struct controller_fault controller_faults_coherent[];
+extern const struct controller_fault controller_faults_life[];
+
+/* controller_fault_life.c */
+void controller_fault_settle(struct controller *ctl);
+void fault_leak(struct controller *ctl, struct payload *payload, void *coherent);
+
+/* controller_ring.c */
 int controller_ring_init(struct controller *ctl);
 void controller_ring_exit(struct controller *ctl);
 void controller_ring_abort(struct controller *ctl);

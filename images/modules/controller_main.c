@@ -43,16 +43,13 @@ static ssize_t fault_show(struct device *dev, struct device_attribute *attr, cha
 static ssize_t fault_store(struct device *dev, struct device_attribute *attr,
 			   const char *buf, size_t count)
 {
+	const struct controller_fault *fault = controller_fault_find(buf);
 	struct controller *ctl = dev_get_drvdata(dev);
-	const struct controller_fault *fault;
 
-	for (fault = controller_faults; fault->name; fault++) {
-		if (sysfs_streq(buf, fault->name)) {
-			WRITE_ONCE(ctl->fault, fault);
-			return count;
-		}
-	}
-	return -EINVAL;
+	if (!fault)
+		return -EINVAL;
+	WRITE_ONCE(ctl->fault, fault);
+	return count;
 }
 static DEVICE_ATTR_RW(fault);
 
@@ -134,9 +131,10 @@ static int controller_probe(struct pci_dev *pdev, const struct pci_device_id *id
 		return -ENOMEM;
 	ctl->pdev = pdev;
 	ctl->policy = &controller_policies[0];
-	ctl->fault = &controller_faults[0];
+	ctl->fault = controller_fault_find("none");
 	ctl->threshold = 1;
 	pci_set_drvdata(pdev, ctl);
+	controller_fault_settle(ctl);
 
 	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
 	if (ret)

@@ -68,17 +68,34 @@ const struct controller_policy controller_policies[] = {
 	{}
 };
 
-static dma_addr_t right_map(struct controller *ctl, struct payload *payload)
+/**
+ * payload_map() - the right way to map a message's buffer
+ * @ctl: the controller
+ * @payload: its buffer, length and direction
+ *
+ * Return: the DMA address, to be asked about with payload_map_failed().
+ */
+dma_addr_t payload_map(struct controller *ctl, struct payload *payload)
 {
 	return dma_map_single(&ctl->pdev->dev, payload->buf, payload->len, payload->dir);
 }
 
-static bool right_map_failed(struct controller *ctl, struct payload *payload)
+/**
+ * payload_map_failed() - whether the buffer could not be mapped
+ * @ctl: the controller
+ * @payload: its DMA address is what the map step returned
+ */
+bool payload_map_failed(struct controller *ctl, struct payload *payload)
 {
 	return dma_mapping_error(&ctl->pdev->dev, payload->dma);
 }
 
-static void right_unmap(struct controller *ctl, struct payload *payload)
+/**
+ * payload_unmap() - undo payload_map()
+ * @ctl: the controller; the hardware is done
+ * @payload: as it was mapped
+ */
+void payload_unmap(struct controller *ctl, struct payload *payload)
 {
 	dma_unmap_single(&ctl->pdev->dev, payload->dma, payload->len, payload->dir);
 }
@@ -91,9 +108,9 @@ static struct controller_steps payload_steps(struct controller *ctl)
 
 	return (struct controller_steps) {
 		.get = wrong->get ?: policy->get,
-		.map = wrong->map ?: right_map,
-		.map_failed = wrong->map_failed ?: right_map_failed,
-		.unmap = wrong->unmap ?: right_unmap,
+		.map = wrong->map ?: payload_map,
+		.map_failed = wrong->map_failed ?: payload_map_failed,
+		.unmap = wrong->unmap ?: payload_unmap,
 		.put = wrong->put ?: policy->put,
 	};
 }
@@ -129,15 +146,14 @@ static int payload_by_pio(struct controller *ctl, struct payload *payload, bool 
 static int payload_by_dma(struct controller *ctl, struct payload *payload, bool last,
 			  const struct controller_steps *steps)
 {
-	int ret;
-
 	payload->dma = steps->map(ctl, payload);
 	if (steps->map_failed(ctl, payload))
 		return -EIO;
-	ret = controller_ring_send(ctl, payload->msg, last, payload->dma, payload->len);
+	payload->ret = controller_ring_send(ctl, payload->msg, last, payload->dma,
+					    payload->wire_len);
 	steps->unmap(ctl, payload);
-	if (ret || payload->dir == DMA_TO_DEVICE)
-		return ret;
+	if (payload->ret || payload->dir == DMA_TO_DEVICE)
+		return payload->ret;
 	return payload_received(payload->msg, payload->buf[0]);
 }
 
@@ -156,6 +172,7 @@ int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last)
 	struct payload payload = {
 		.msg = msg,
 		.len = payload_len(msg),
+		.wire_len = payload_len(msg),
 		.dir = msg->flags & I2C_M_RD ? DMA_FROM_DEVICE : DMA_TO_DEVICE,
 	};
 	int ret;

@@ -13,7 +13,7 @@ MEMORY = 256 << 20
     [
         (
             "stack/master_send/dmasafe:bounce/8+threshold=16",
-            "policy=bounce threshold=16",
+            "policy=bounce threshold=16 fault=none",
             "op=master_send buffer=stack addr=0x30 len=8",
         ),
         ("heap/transfer/virtio/8+dma_safe=1", "", "op=transfer buffer=heap addr=0x30 len=8 dma_safe=1"),

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The harness under fire: every way to wreck a run is noticed in time, for the right reason, with nothing left over."""
+
+import json
+
+import pytest
+
+from harness.cli.selftest_cases import CASES
+
+TIMEOUT_S = 900
+
+
+@pytest.fixture(scope="module")
+def findings(guest, dmasafe):
+    done = dmasafe("selftest", "--format", "json", timeout=TIMEOUT_S)
+    assert done.returncode in (0, 1), done.stderr[-3000:]
+    return {finding["sabotage"]: finding for finding in json.loads(done.stdout)}
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_noticed_in_time_for_the_right_reason_and_nothing_is_left(findings, name):
+    finding = findings[name]
+    assert finding["wrong"] == [], finding
+    assert finding["took_s"] < finding["bound_s"]
+
+
+def test_every_lie_of_the_device_is_tried():
+    from harness.devices.lies import LIES
+
+    assert all(any(name.startswith(f"device-lies-{lie}-") for name in CASES) for lie in LIES)
+
+
+def test_a_sabotage_that_is_not_known_is_one_sentence(dmasafe):
+    done = dmasafe("run", "--sabotage", "nothing", "--suite", "smoke")
+    assert done.returncode == 2
+    assert "no sabotage 'nothing'" in done.stderr and "Traceback" not in done.stderr
