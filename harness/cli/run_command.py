@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from harness.cli.prepare import Prepared, kernel_options, model_kernel, prepare
-from harness.expectation import KernelFacts, expect
+from harness.expectation import KernelFacts
 from harness.outcome import Expectation, Skip, judge, noticed
 from harness.report import ReportError, detection, directory, json_report, terminal
 from harness.report.progress import Progress
@@ -19,6 +19,7 @@ from harness.report.results import Kernel, Results, Row, exit_status
 from harness.scenario import Scenario, ScenarioError, select, suite
 from harness.targets.base import Target, TargetRun
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
+from harness.targets.expected import expect
 from harness.targets.interrupt import interrupt_deferred
 from harness.targets.model import ModelTarget
 from harness.targets.qemu import QemuTarget, make_target

@@ -119,10 +119,11 @@ class DeviceProcess:
         self._ask(op="mailbox", address=address)
 
     def set_fault(self, controller: str, name: str | None) -> None:
-        """Has ``controller`` tell one of the lies of lies.py from now on; None for the truth."""
+        """Has ``controller`` tell one of the lies of lies.py, None for the truth; it does when this returns."""
         if name is not None and name not in LIES:
             raise DevicesError(f"the devices know no lie {name!r}: it is one of {', '.join(LIES)}")
         self._ask(op="fault", controller=controller, name=name)
+        self.sync()
 
     def sync(self, timeout: float = SYNC_TIMEOUT_S) -> None:
         """Returns when every request that the guest has kicked so far is done and its events can be received."""

@@ -76,7 +76,7 @@ DIALECTS: tuple[Dialect, ...] = (
     Dialect("aligned", True, True, "scatter-gather", True, False, "0x0x%016x", 192),
 )
 # The versions between two that were read follow the older one, but for this: 5.15 began to report overlaps, and
-# somewhere after 6.12 came the condition that 7.2 has (7.0 here, as in harness/expectation.py).
+# somewhere after 6.12 came the condition that 7.2 has (7.0 here).
 _OVERLAP_SINCE = (5, 15)
 _OVERLAP_ALIGNED_SINCE = (7, 0)
 

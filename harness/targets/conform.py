@@ -19,7 +19,7 @@ from harness.model.client import Unsupported
 from harness.model.config import Config
 from harness.model.predict import Lab, cannot_exist
 from harness.outcome import BusMessage, CallerMessage, Observation, direct, outcome_of
-from harness.scenario import Scenario
+from harness.scenario import RECORDER_ADDRESS, Scenario
 from harness.targets import generate
 from harness.targets.base import Progress, Target, TargetRun
 
@@ -95,8 +95,10 @@ def facets(observation: Observation, foreign: bool = False) -> Facets:
     """An observation as what both sides must agree on: one text for each oracle.
 
     ``foreign`` data is not the harness's own (a read-only object of the guest's): only its length counts, and whether
-    the bus carried the same.
+    the bus carried the same. So it is with what the recorder serves, which counts the reads of all times, those of the
+    target's own checks included.
     """
+    served = _served(observation)
     outcome, _reason = outcome_of(observation)
     straight = direct(observation)
     found = {
@@ -107,9 +109,13 @@ def facets(observation: Observation, foreign: bool = False) -> Facets:
         "damage": ",".join(sorted(observation.damage)),
         "direct": str(straight),
         "lost": observation.lost or "",
-        "caller": " ".join(_sent(message, foreign) for message in observation.caller),
+        "caller": " ".join(
+            _sent(message, foreign, served[: number + 1]) for number, message in enumerate(observation.caller)
+        ),
         "marked": " ".join(str(message.flagged) for message in observation.caller),
-        "bus": " ".join(_carried(message, foreign) for message in observation.bus or ()),
+        "bus": " ".join(
+            _carried(message, foreign, served[: number + 1]) for number, message in enumerate(observation.bus or ())
+        ),
         "dma": " ".join(_segments(message) for message in observation.bus or ()),
     }
     # Each message's own way to the bus: "direct" speaks of the last one only.
@@ -122,15 +128,29 @@ def facets(observation: Observation, foreign: bool = False) -> Facets:
     return found
 
 
-def _sent(message: CallerMessage, foreign: bool) -> str:
+def _served(observation: Observation) -> list[bytes]:
+    """What the recorder served in each message on the bus; nothing for the others."""
+    return [
+        message.data if message.read and message.address == RECORDER_ADDRESS else b""
+        for message in observation.bus or ()
+    ]
+
+
+def _told(data: bytes, foreign: bool, served: Sequence[bytes]) -> str:
+    if data and data in served:
+        return f"served:{len(data)}"
+    return str(len(data)) if foreign else data.hex()
+
+
+def _sent(message: CallerMessage, foreign: bool, served: Sequence[bytes]) -> str:
     way, more = "r" if message.read else "w", "+" if message.prefix else ""
-    return f"{way}{len(message.data) if foreign else message.data.hex()}{more}"
+    return f"{way}{_told(message.data, foreign, served)}{more}"
 
 
-def _carried(message: BusMessage, foreign: bool) -> str:
+def _carried(message: BusMessage, foreign: bool, served: Sequence[bytes]) -> str:
     way = "r" if message.read else "w"
     why = "" if message.ok else f"({_HEX.sub('ADDRESS', message.why)})"
-    data = len(message.data) if foreign and not message.read else message.data.hex()
+    data = _told(message.data, foreign and not message.read, served)
     return f"{way}{message.address:02x}:{data}{why}"
 
 

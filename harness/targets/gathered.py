@@ -75,7 +75,8 @@ class Gathered:
             self.violations.append(what)
 
     def _take_record(self, message: Message) -> None:
-        text = str(message.get("record", ""))
+        record = message.get("record")
+        text = record if isinstance(record, str) else ""
         number = integer(message, "seq", OUTSIDE)
         try:
             self.kmsg_log.write(text.encode("latin-1", "replace") + b"\n")

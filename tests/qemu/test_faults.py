@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every message that kernel/dma/debug.c passes to err_printk() is provoked on a real kernel, or named with the reason."""
+"""Every message that kernel/dma/debug.c passes to err_printk() is provoked on a real kernel, or its reason is told."""
 
 import json
 import re

@@ -12,11 +12,11 @@ import time
 import psutil
 import pytest
 
-from harness.expectation import expect
 from harness.outcome import Verdict, judge
 from harness.scenario import select
 from harness.targets import qemu
 from harness.targets.boot import Boot
+from harness.targets.expected import expect
 from harness.targets.qemu import QemuTarget
 
 SCENARIOS = select(["heap/*/dmasafe:bounce/*", "pages/*/dmasafe:bounce/*"])

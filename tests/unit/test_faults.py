@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.dmesg import SPLAT_CLASSES
-from harness.expectation import KernelFacts, expect
+from harness.expectation import KernelFacts
 from harness.expectation_faults import FAULT_ROWS, UNREACHABLE
 from harness.faults import FAULTS
 from harness.outcome import (
@@ -29,6 +29,7 @@ from harness.report import detection, json_report
 from harness.report.results import Kernel, Results, Row
 from harness.scenario import ScenarioError, faults_suite, parse_scenario, select
 from harness.targets import qemu
+from harness.targets.expected import expect
 from harness.targets.wire import line, observation, settings
 
 MODULES = Path(__file__).parents[2] / "images" / "modules"

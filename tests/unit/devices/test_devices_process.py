@@ -30,7 +30,9 @@ from devices_frontend import (
 from harness.devices import trace
 from harness.devices.client import DeviceProcess
 from harness.devices.errors import DevicesError
+from harness.devices.lies import LIES
 from harness.devices.output import MAX_WAITING_BYTES
+from harness.devices.server import LATE_S
 
 F_ACCESS_PLATFORM = 1 << 33
 EXIT_TIMEOUT_S = 5.0
@@ -603,3 +605,62 @@ def test_with_nobody_to_ask_unmapped_pages_are_stray(devices: DeviceProcess, fro
     frontend._channel_theirs.close()
     assert frontend.called()
     assert ram.read(status, 1) == b"\x01"
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_each_lie_is_told_until_it_is_taken_back(tmp_path: Path, name: str) -> None:
+    """Fault and truth on one ring: what the guest and the harness see of it."""
+    with DeviceProcess(tmp_path) as devices, contextlib.closing(GuestRam()) as ram:
+        devices.wait_ready()
+        devices.set_fault("dmasafe", name)
+        with contextlib.closing(Frontend(devices.socket("dmasafe"))) as frontend:
+            queue = DriverQueue(ram)
+            frontend.begin()
+            frontend.start(queue)
+            driver = I2cDriver(queue)
+            queue.want_event(0)
+            payload, _status = driver.add(0x30, b"truth")
+            frontend.notify()
+            told = frontend.called(0.5)
+            done = queue.done()
+            devices.sync()
+            events = devices.receive()
+            data = [event["data"] for event in events if event["ev"] == "message"]
+            what = {event["what"] for event in events if event["ev"] == "violation"}
+            seen = {
+                "wrong-bytes": told and data == [bytes(octet ^ 0xFF for octet in b"truth").hex()],
+                "wrong-length": told and done[0][1] == 65 and what == {"device-used-length"},
+                "twice": told and len(done) == 2 and what == {"device-used-twice"},
+                "never": not told and done == [] and data == [b"truth".hex()],
+                "slow": not told and data in ([], [b"truth".hex()]),
+            }
+            assert seen[name], (told, done, events)
+            devices.set_fault("dmasafe", None)
+            queue.seen = queue.used_index()
+            queue.want_event(queue.seen)
+            driver.add(0x30, b"again", payload=payload)
+            frontend.notify()
+            assert frontend.called() and len(queue.done()) == 1
+
+
+def test_a_lie_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with DeviceProcess(tmp_path) as devices:
+        devices.wait_ready()
+        with pytest.raises(DevicesError, match="wrong-bytes"):
+            devices.set_fault("virtio", "white")
+
+
+def test_a_process_that_was_stopped_says_for_how_long(tmp_path: Path) -> None:
+    with DeviceProcess(tmp_path) as devices:
+        devices.wait_ready()
+        devices.sync()
+        os.kill(devices.pid, signal.SIGSTOP)
+        time.sleep(LATE_S + 0.3)
+        os.kill(devices.pid, signal.SIGCONT)
+        devices.sync()
+        deadline = time.monotonic() + 5
+        late: list[float] = []
+        while not late and time.monotonic() < deadline:
+            devices.sync()
+            late = [event["seconds"] for event in devices.receive() if event["ev"] == "late"]
+        assert late and late[0] >= LATE_S

@@ -80,3 +80,33 @@ def test_numbers_from_a_guest_are_numbers_or_nothing(value, number):
 def test_hexadecimal_data_from_a_guest_is_bytes_or_nothing():
     assert octets({"data": "01ff"}, "data") == b"\x01\xff"
     assert octets({"data": "0g"}, "data") == octets({"data": 5}, "data") == octets({}, "data") == b""
+
+
+def test_a_long_line_in_small_pieces_is_not_searched_again_and_again(ends):
+    channel, guest = ends
+    for _ in range(200):
+        guest.sendall(b"x" * 100)
+        assert channel.receive() == []
+    guest.sendall(b'\n{"re":"kmsg"}\n')
+    assert everything(channel) == [{"re": "kmsg"}]
+
+
+def test_a_stream_that_ends_in_the_middle_of_a_line_says_so(ends):
+    channel, guest = ends
+    guest.sendall(b'{"re":"ru')
+    guest.close()
+    assert channel.receive() == []
+    with pytest.raises(ChannelClosed, match="in the middle of a line"):
+        channel.receive()
+
+
+def test_what_nests_deeper_than_any_answer_is_a_violation(ends):
+    channel, guest = ends
+    guest.sendall(b'{"a":' + b"[" * 40 + b"]" * 40 + b'}\n{"data":"' + b"[{" * 4000 + b'"}\n')
+    assert [list(message) for message in everything(channel)] == [["data"]]
+    assert len(channel.violations) == 1 and "nested" in channel.violations[0]
+
+
+@pytest.mark.parametrize("value", [10**400, -(1 << 64), 1 << 64, 1.5, None, [], "0x1ffffffffffffffff", "x"])
+def test_what_is_no_integer_of_64_bits_is_none(value):
+    assert integer({"n": value}, "n") is None

@@ -2,6 +2,7 @@
 """What a boot has said: events are kept and bounded, rules that were broken cost the trust they should."""
 
 import io
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_trace_with_gaps_and_a_device_that_was_late_are_remembered(gathered):
 
 
 def test_a_log_that_cannot_be_written_is_this_machines_trouble():
-    with open("/dev/full", "wb", buffering=0) as full:
+    with Path("/dev/full").open("wb", buffering=0) as full:
         gathered = Gathered(full)
         with pytest.raises(HostTrouble, match=r"cannot write /dev/full: No space left on device; .* TMPDIR"):
             gathered.take_message(record(1))

@@ -14,19 +14,19 @@ MEMORY = 256 << 20
         (
             "stack/master_send/dmasafe:bounce/8+threshold=16",
             "policy=bounce threshold=16 fault=none",
-            "op=master_send buffer=stack addr=0x30 len=8",
+            "op=master_send buffer=stack addr=0x30 len=8 fill={seed}",
         ),
-        ("heap/transfer/virtio/8+dma_safe=1", "", "op=transfer buffer=heap addr=0x30 len=8 dma_safe=1"),
+        ("heap/transfer/virtio/8+dma_safe=1", "", "op=transfer buffer=heap addr=0x30 len=8 fill={seed} dma_safe=1"),
         (
             "user/i2cdev_rdwr/virtio/8@50+messages=w8,r8",
             "",
-            "front=i2cdev op=rdwr addr=0x50 len=8 messages=w8,r8",
+            "front=i2cdev op=rdwr addr=0x50 len=8 fill={seed} messages=w8,r8",
         ),
     ],
 )
 def test_a_scenario_becomes_the_agents_line(scenario, set_, words):
     assert settings(parse_scenario(scenario)) == set_
-    assert line(parse_scenario(scenario)) == words
+    assert line(parse_scenario(scenario)) == words.format(seed=parse_scenario(scenario).seed)
 
 
 def test_an_answer_and_the_trace_become_an_observation():
