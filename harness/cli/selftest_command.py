@@ -114,6 +114,8 @@ def examine(case: Case, options: Sequence[str], stop: threading.Event) -> Findin
             wrong.append(f"the reason does not name the cause: {reason}")
         if results is not None and results.counts["pass"] and not case.passes:
             wrong.append(f"{results.counts['pass']} scenarios passed")
+        if results is not None and results.counts["pass"] < case.keeps:
+            wrong.append("nothing of the sound part was kept")
         if results is not None and results.counts["fail"]:
             wrong.append(f"{results.counts['fail']} scenarios failed: the driver was blamed")
         wrong += [f"left behind: {what}" for what in arena.left_behind()]

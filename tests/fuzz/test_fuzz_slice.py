@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A bounded slice of ``make fuzz``: the corpus, then random inputs from a seed that a failure prints."""
+
+import random
+
+import fuzz_agent
+import fuzz_devices
+import fuzz_frontend
+import fuzzing
+import pytest
+
+COUNT = 4000
+TARGETS = {"agent": fuzz_agent.check, "devices": fuzz_devices.check, "frontend": fuzz_frontend.check}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_gives_way(name, capsys):
+    for data in fuzzing.seeds(name):
+        TARGETS[name](data)
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"{name}: seed {seed}")
+    tried, _ = fuzzing.hammer(TARGETS[name], name, seed, COUNT)
+    assert tried >= COUNT
+
+
+def test_a_byte_outside_guest_memory_does_not_go_unseen():
+    """The watch itself: what it guards, it sees."""
+    guest = fuzz_devices.GUEST
+    place = guest.low - 1
+    before = guest.file[place]
+    guest.file[place] ^= 0xFF
+    try:
+        assert not guest.untouched()
+    finally:
+        guest.file[place] = before
+    assert guest.untouched()
