@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The faults in Python, the faults in C and what is expected of them agree; the table says who noticed."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.dmesg import SPLAT_CLASSES
+from harness.expectation import KernelFacts
+from harness.expectation_faults import FAULT_ROWS, UNREACHABLE
+from harness.faults import FAULTS
+from harness.outcome import (
+    BusMessage,
+    CallerMessage,
+    DmaSegment,
+    Expectation,
+    Judgement,
+    Noticed,
+    Observation,
+    Outcome,
+    Skip,
+    Splat,
+    Verdict,
+    noticed,
+)
+from harness.report import detection, json_report
+from harness.report.results import Kernel, Results, Row
+from harness.scenario import ScenarioError, faults_suite, parse_scenario, select
+from harness.targets import qemu
+from harness.targets.expected import expect
+from harness.targets.wire import line, observation, settings
+
+MODULES = Path(__file__).parents[2] / "images" / "modules"
+C_SOURCES = {path.name: path.read_text() for path in MODULES.glob("controller_fault*.c")}
+DEFAULT = frozenset({"DMA_API_DEBUG", "DMA_API_DEBUG_SG", "VMAP_STACK", "I2C_CHARDEV", "SWIOTLB"})
+VERSIONS = ((5, 10, 223), (6, 1, 192), (6, 12, 117), (7, 2, 13))
+
+
+def kernel(version=(6, 12, 117), symbols=DEFAULT):
+    return KernelFacts("x86_64", version, symbols)
+
+
+def test_the_driver_has_every_fault_and_no_other():
+    rows = [
+        name for text in C_SOURCES.values() for name in re.findall(r'^\t(?:\{ |\w+_FAULT\()"([a-z-]+)"', text, re.M)
+    ]
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {*FAULTS, "none"} and FAULTS.keys() == FAULT_ROWS.keys()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_says_in_c_which_rule_it_breaks_and_who_notices(name):
+    comments = [c for text in C_SOURCES.values() for c in re.findall(r"/\*.*?\*/", text, re.S)]
+    assert any(re.search(rf"\b{name}[:,]", comment) or f"\n * {name}:" in comment for comment in comments)
+
+
+def test_the_suite_has_each_fault_with_the_same_scenario_without_it():
+    scenarios = faults_suite()
+    ids = [s.id for s in scenarios]
+    assert len(ids) == len(set(ids)) and [parse_scenario(id_) for id_ in ids] == scenarios
+    assert {s.fault.name for s in scenarios if s.fault} == set(FAULTS)
+    assert all(s.without_fault.id in ids for s in scenarios)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("symbols", [DEFAULT, DEFAULT - {"DMA_API_DEBUG", "DMA_API_DEBUG_SG"}])
+def test_something_is_expected_of_each_on_every_kernel(version, symbols):
+    for scenario in faults_suite():
+        found = expect(scenario, kernel(version, symbols))
+        assert isinstance(found, Expectation)
+        assert set(found.classes) <= set(SPLAT_CLASSES) and bool(found.classes) is (found.outcome is Outcome.CAUGHT)
+        if scenario.fault and "DMA_API_DEBUG" not in symbols:
+            sources = {SPLAT_CLASSES[slug].source for slug in found.classes}
+            assert not any(source.startswith("kernel/dma/debug.c") for source in sources)
+
+
+def test_what_dma_debug_can_say_is_expected_of_some_fault_or_unreachable():
+    for version in VERSIONS:
+        found = [expect(s, kernel(version)) for s in faults_suite()]
+        expected = {slug for e in found if isinstance(e, Expectation) for slug in e.classes}
+        out_of_reach = {row.splat_class for row in UNREACHABLE if row.since <= version < row.before}
+        wanted = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
+        assert wanted == (expected & wanted) | out_of_reach
+        assert not expected & out_of_reach
+
+
+def test_a_fault_elsewhere_than_shown_is_skipped_not_guessed():
+    found = expect(parse_scenario("stack/master_send/dmasafe:pio/8+fault=free-size"), kernel())
+    assert isinstance(found, Skip) and "heap/master_recv_dmasafe/dmasafe:bounce/32" in found.why
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("heap/master_send/virtio/8+fault=free-size", "driver of controller dmasafe"),
+        ("heap/master_send/dmasafe:bounce/8+fault=none", "+fault=none"),
+    ],
+)
+def test_a_fault_that_cannot_be_seeded_is_refused(text, word):
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(text)
+    assert word in str(caught.value)
+
+
+def test_a_pattern_with_a_fault_goes_over_the_faults():
+    assert {s.fault.name for s in select(["*+fault=sg-*"])} == {"sg-too-long", "sg-boundary"}
+
+
+def test_the_fault_goes_to_the_driver_and_never_stays():
+    scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=free-size")
+    assert settings(scenario) == "policy=bounce threshold=1 fault=free-size"
+    assert settings(scenario.without_fault) == "policy=bounce threshold=1 fault=none"
+    assert "fault" not in line(scenario)
+
+
+def test_a_driver_that_does_not_come_back_is_not_judged():
+    scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=leak-on-release")
+    reply = {"answer": {"ret": 32, "transferred": True, "msgs": []}}
+    assert qemu._run_message(1, scenario)["rebind"] == 1
+    assert "did not come back" in (observation(scenario, reply, [], [], 1 << 20).lost or "")
+    assert observation(scenario, {**reply, "rebound": True}, [], [], 1 << 20).lost is None
+
+
+def test_what_ends_dma_debug_gets_a_boot_of_its_own_and_comes_last():
+    todo = faults_suite()[::-1]
+    now, later = qemu._for_one_boot(todo)
+    assert [s.fault.name for s in later] == ["debug-disabled"] and len(now) == len(todo) - 1
+    assert qemu._for_one_boot(later) == (later, [])
+
+
+GOOD = Observation(
+    ret=2,
+    caller=(CallerMessage(False, b"\x01\x02", 0x5000, True),),
+    bus=(BusMessage(0x30, False, b"\x01\x02", True, (DmaSegment(0x5000, 2),)),),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, Noticed()),
+        ({"splats": (Splat("free-size", None, None, ""),) * 2}, Noticed(kernel=("free-size",))),
+        ({"ret": -5, "transferred": False, "bus": ()}, Noticed(returned=("-EIO",))),
+        ({"ret": None}, Noticed(returned=("never",))),
+        ({"damage": ("guard-after",)}, Noticed(memory=("guard-after",))),
+        (
+            {"bus": (BusMessage(0x30, False, b"\x01\x03", True, (DmaSegment(0x5000, 2),)),)},
+            Noticed(device=("wrong data",)),
+        ),
+        (
+            {"bus": (BusMessage(0x30, False, b"\x01\x02", True, (DmaSegment(0x6000, 2),)),)},
+            Noticed(device=("other buffer",)),
+        ),
+        (
+            {"bus": (BusMessage(0x30, False, b"", False, (DmaSegment(1 << 40, 2, True),)),)},
+            Noticed(device=("stray DMA",)),
+        ),
+    ],
+)
+def test_each_witness_speaks_for_itself(changes, said):
+    assert noticed(replace(GOOD, **changes)) == said
+
+
+def results(*rows, release="6.12.117"):
+    judged = Judgement(Verdict.PASS, Outcome.SAFE, Outcome.SAFE, "as the source says")
+    made = []
+    for id_, said in rows:
+        judgement = judged if said is not None else Judgement(Verdict.INCONCLUSIVE, None, Outcome.SAFE, "no | canary")
+        made.append(Row.of(parse_scenario(id_), judgement, said))
+    return Results("faults", "qemu", Kernel(release, "x86_64", "default", "apt"), "tcg", True, tuple(made))
+
+
+SEND, RECV = (f"heap/master_{way}_dmasafe/dmasafe:bounce/32" for way in ("send", "recv"))
+SAID = results(
+    (SEND, Noticed()),
+    (RECV, Noticed(device=("other buffer",))),
+    (f"{SEND}+fault=double-unmap", Noticed(("free-unallocated",))),
+    (f"{RECV}+fault=double-unmap", Noticed(("free-unallocated",), device=("other buffer",))),
+    (f"{SEND}+fault=cacheline-overlap", Noticed()),
+    (f"{RECV}+fault=cacheline-overlap", Noticed(("cacheline-overlap",))),
+    (f"{RECV}+fault=free-size", None),
+)
+
+
+def test_the_table_says_what_comes_of_the_fault_alone():
+    found = {detection._name(one): one for one in detection.detections(SAID)}
+    assert list(found) == ["cacheline-overlap (write)", "cacheline-overlap (read)", "double-unmap", "free-size"]
+    assert found["double-unmap"].noticed == Noticed(("free-unallocated",))
+    assert found["cacheline-overlap (write)"].nobody and not found["cacheline-overlap (read)"].nobody
+    assert found["free-size"].noticed is None and "canary" in found["free-size"].why
+
+
+def test_the_terminal_and_markdown_say_nobody_in_plain_words():
+    lines = [text.plain for text in detection.table(SAID)]
+    assert "cacheline-overlap (write)    nobody" in lines
+    assert "4 rows: the kernel reports 2, only others notice 0, nobody notices 1" in lines
+    assert max(map(len, lines)) <= 100
+    text = detection.markdown([SAID, results((f"{RECV}+fault=cacheline-overlap", Noticed()), release="7.2.13")])
+    assert "| `cacheline-overlap` (write) | maps a buffer twice at the same time | **nobody** | **nobody** |" in text
+    assert "| `cacheline-overlap` (read) | maps a buffer twice at the same time | log: `cacheline-overlap`" in text
+    assert "INCONCLUSIVE: no \\| canary" in text
+    # The class, the fault that provoked it on the one kernel, the reason why none can on the other.
+    assert re.search(r"\| `cacheline-overlap` \| `cacheline-overlap` \| add_dma_entry\(\) asks", text)
+
+
+def test_a_run_without_faults_has_no_table():
+    assert list(detection.table(results((SEND, None)))) == []
+
+
+def test_what_the_witnesses_said_survives_json():
+    assert json_report.from_json(json_report.to_json(SAID)) == SAID
+    assert all(("noticed" in row) is (made.noticed is not None)
+               for row, made in zip(json_report.to_json(SAID)["scenarios"], SAID.rows, strict=True))  # fmt: skip
