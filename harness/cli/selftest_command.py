@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import click
 
@@ -29,11 +31,15 @@ MOST_AT_ONCE = 2
 @click.option("--only", metavar="NAME", multiple=True, type=click.Choice(list(CASES)), help="This case; repeatable.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 16), help="Cases at a time; default: one a processor, two at most.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Where to put what a case that went wrong printed and left."
+)
 @kernel_options
 def command(
     only: tuple[str, ...],
     form: str,
     jobs: int | None,
+    keep: Path | None,
     kernel_source: str,
     configuration: str,
     arch: str,
@@ -51,7 +57,7 @@ def command(
         progress.stage("selftest")
         options = _kernel_arguments(kernel_source, configuration, arch, accel)
         findings = []
-        for finding in _all(cases, options, jobs or min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))):
+        for finding in _all(cases, options, jobs or min(MOST_AT_ONCE, len(os.sched_getaffinity(0))), keep):
             findings.append(finding)
             if finding.wrong:
                 progress.note(f"{finding.case.name}: {'; '.join(finding.wrong)}")
@@ -71,55 +77,62 @@ def _kernel_arguments(source: str, configuration: str, arch: str, accel: str | N
     return [*arguments, *([] if accel is None else ["--accel", accel])]
 
 
-def _all(cases: Sequence[Case], options: Sequence[str], jobs: int) -> Iterator[Finding]:
+def _all(cases: Sequence[Case], options: Sequence[str], jobs: int, keep: Path | None) -> Iterator[Finding]:
     stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(lambda case: examine(case, options, stop), cases)
+            yield from pool.map(lambda case: examine(case, options, stop, keep), cases)
         finally:
             # Of use after Ctrl-C only: the runs are in sessions of their own and do not hear it.
             stop.set()
             pool.shutdown(cancel_futures=True)
 
 
-def examine(case: Case, options: Sequence[str], stop: threading.Event) -> Finding:
+def examine(case: Case, options: Sequence[str], stop: threading.Event, keep: Path | None = None) -> Finding:
     """Carry out one case and hold what happened against its row."""
-    started = time.monotonic()
     with Arena(options, case.bound_s, stop) as arena:
-        wrong = []
-        try:
-            case.start(arena)
-            statuses = arena.wait()
-        except SelftestError as error:
-            return Finding(case, time.monotonic() - started, "none", str(error), (str(error),))
-        took_s = time.monotonic() - started
-        if statuses is None:
-            return Finding(case, took_s, "none", "", (f"it did not end within {case.bound_s:g} s",))
-        if any(status not in case.statuses for status in statuses):
-            wrong.append(f"exit status {statuses}, not {' or '.join(map(str, case.statuses))}")
-        printed = arena.text("stdout") + arena.text("stderr")
-        if "Traceback (most recent call last)" in printed:
-            wrong.append("a traceback")
-        results = None
-        try:
-            results = read_results(arena)
-        except (SelftestError, ValueError, KeyError) as error:
-            wrong.append(str(error))
-        if case.kept and results is None:
-            wrong.append("no results were kept")
-        reason = _reason(case, results, printed)
-        if reason is None:
-            seen = results.reasons if results is not None and results.reasons else (printed[-300:],)
-            reason = max(set(seen), key=seen.count)
-            wrong.append(f"the reason does not name the cause: {reason}")
-        if results is not None and results.counts["pass"] and not case.passes:
-            wrong.append(f"{results.counts['pass']} scenarios passed")
-        if results is not None and results.counts["pass"] < case.keeps:
-            wrong.append("nothing of the sound part was kept")
-        if results is not None and results.counts["fail"]:
-            wrong.append(f"{results.counts['fail']} scenarios failed: the driver was blamed")
-        wrong += [f"left behind: {what}" for what in arena.left_behind()]
-        return Finding(case, took_s, _verdict(max(statuses), results), reason, tuple(wrong))
+        finding = _carry_out(case, arena)
+        if finding.wrong and keep is not None:
+            shutil.copytree(arena.directory, keep / case.name, symlinks=True, dirs_exist_ok=True)
+        return finding
+
+
+def _carry_out(case: Case, arena: Arena) -> Finding:
+    started = time.monotonic()
+    try:
+        case.start(arena)
+        statuses = arena.wait()
+    except SelftestError as error:
+        return Finding(case, time.monotonic() - started, "none", str(error), (str(error),))
+    took_s = time.monotonic() - started
+    if statuses is None:
+        return Finding(case, took_s, "none", "", (f"it did not end within {case.bound_s:g} s",))
+    wrong = []
+    if any(status not in case.statuses for status in statuses):
+        wrong.append(f"exit status {statuses}, not {' or '.join(map(str, case.statuses))}")
+    printed = arena.text("stdout") + arena.text("stderr")
+    if "Traceback (most recent call last)" in printed:
+        wrong.append("a traceback")
+    results = None
+    try:
+        results = read_results(arena)
+    except (SelftestError, ValueError, KeyError) as error:
+        wrong.append(str(error))
+    if case.kept and results is None:
+        wrong.append("no results were kept")
+    reason = _reason(case, results, printed)
+    if reason is None:
+        seen = results.reasons if results is not None and results.reasons else (printed[-300:],)
+        reason = max(set(seen), key=seen.count)
+        wrong.append(f"the reason does not name the cause: {reason}")
+    if results is not None and results.counts["pass"] and not case.passes:
+        wrong.append(f"{results.counts['pass']} scenarios passed")
+    if results is not None and results.counts["pass"] < case.keeps:
+        wrong.append("nothing of the sound part was kept")
+    if results is not None and results.counts["fail"]:
+        wrong.append(f"{results.counts['fail']} scenarios failed: the driver was blamed")
+    wrong += [f"left behind: {what}" for what in arena.left_behind()]
+    return Finding(case, took_s, _verdict(max(statuses), results), reason, tuple(wrong))
 
 
 def _reason(case: Case, results: Results | None, printed: str) -> str | None:
