@@ -13,6 +13,7 @@ import click
 
 from harness.cli.parse_command import LogError, open_log, read_all
 from harness.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
+from harness.faults import FAULTS
 from harness.report.text import blamed, one_line
 
 COLUMNS = 100
@@ -60,9 +61,16 @@ def _text(told: Explanation) -> Iterator[str]:
     yield from _points("Usual causes in I2C code", told.causes)
     yield from _points("How to fix it", told.fixes)
     yield from _points("Read", told.read)
-    if told.provoked_by:
+    if scenarios := provoking(told):
         configuration = "" if told.configuration == "default" else f" --config {told.configuration}"
-        yield from _points("See it happen", [f"dmasafe run {told.provoked_by[0]}{configuration}"])
+        yield from _points("See it happen", [f"dmasafe run {scenarios[0]}{configuration}"])
+
+
+def provoking(told: Explanation) -> tuple[str, ...]:
+    """Scenarios that make a kernel report this class: by themselves, else with the seeded fault of the same name."""
+    if told.provoked_by or told.slug not in FAULTS:
+        return told.provoked_by
+    return tuple(f"{shown}+fault={told.slug}" for shown in FAULTS[told.slug].shown_with)
 
 
 def _paragraph(title: str, text: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.explain_command import provoking
 from harness.cli.parse_command import open_log, read_all
 from harness.cli.prepare import kernel_options, prepare
 from harness.dmesg import Tally, blame, explanation
@@ -76,12 +77,13 @@ def reproduce(
         for splat in splats:
             told = explanation(splat.splat_class)
             config = configuration or told.configuration
-            if not told.provoked_by:
+            candidates = provoking(told)
+            if not candidates:
                 why = "no scenario is known to provoke this class by itself"
                 rows.append(Reproduction(splat.splat_class, None, config, None, why))
                 continue
             prepared = prepare(kernel_source, config, arch, accel, progress)
-            scenarios = [parse_scenario(text) for text in told.provoked_by]
+            scenarios = [parse_scenario(text) for text in candidates]
             with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
                 target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
                 run = target.run(scenarios, frozenset(), progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.explain_command import provoking
 from harness.dmesg import SPLAT_CLASSES, explanation, parse_path
 from harness.kernel import list_kernels, open_cache
 
@@ -41,7 +42,7 @@ def _provocable():
     chosen = {}
     for log in FIXTURES:
         for splat in parse_path(log):
-            if explanation(splat.splat_class).provoked_by:
+            if provoking(explanation(splat.splat_class)):
                 chosen.setdefault(splat.splat_class, log)
     return sorted(chosen.items())
 
