@@ -142,6 +142,15 @@ static void wait_for(bool write)
 	};
 	int gone_ms;
 
+	/*
+	 * A port is named once. Its poll() takes what has arrived out of the queue (port_has_data()), after which the
+	 * interrupt wakes nobody: were it the second of two looks at one port, and not asked for POLLIN, the first would
+	 * have seen nothing, and this would sleep on a request that is there.
+	 */
+	if (channel.port) {
+		fds[0].events |= fds[1].events;
+		fds[1].fd = -1;
+	}
 	/* Standard input at its end would be ready for ever, too. */
 	if (!fds[0].events && !channel.port)
 		fds[0].fd = -1;
