@@ -11,8 +11,9 @@
 #include <linux/string.h>
 #include "sabotage.h"
 
-/* Time for the next scenario to have begun. */
-#define LATER_MS 100
+/* A flood in bursts, each more than the log holds: a short run has ended before a single one would come. */
+#define BURSTS 10
+#define BURST_PAUSE_MS 5
 
 static char *act = "";
 module_param(act, charp, 0444);
@@ -39,19 +40,29 @@ static int soft_lockup(void)
 	return 0;
 }
 
-static int flood(void)
+static void flood_of(unsigned int count)
 {
 	unsigned int i;
 
-	for (i = 1; i <= lines; i++)
-		pr_info("sabotage: line %u of %u, of which nobody needs a single one\n", i, lines);
+	for (i = 1; i <= count; i++)
+		pr_info("sabotage: line %u of %u, of which nobody needs a single one\n", i, count);
+}
+
+static int flood(void)
+{
+	flood_of(lines);
 	return 0;
 }
 
 static int flood_thread(void *unused)
 {
-	msleep(LATER_MS);
-	return flood();
+	int i;
+
+	for (i = 0; i < BURSTS; i++) {
+		msleep(BURST_PAUSE_MS);
+		flood_of(lines / BURSTS);
+	}
+	return 0;
 }
 
 static int flood_later(void)
