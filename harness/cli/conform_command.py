@@ -13,10 +13,13 @@ from pathlib import Path
 import click
 
 from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, kernel_options, prepare
+from harness.expectation import KernelFacts
 from harness.kernel import DEFAULT_SOURCE
+from harness.model.config import Config
+from harness.model.predict import cannot_exist
 from harness.report.progress import Progress
 from harness.report.text import one_line
-from harness.scenario import parse_scenario
+from harness.scenario import Scenario, parse_scenario, suite
 from harness.targets import conform
 from harness.targets.qemu import make_target
 
@@ -46,9 +49,11 @@ class _Report:
 
 @click.command(
     name="conform",
-    epilog="Examples: dmasafe conform --scenarios 5000 --seed 7 | dmasafe conform heap/master_send/virtio/8",
+    epilog="Examples: dmasafe conform --scenarios 5000 --seed 7 | dmasafe conform --suite core | "
+    "dmasafe conform heap/master_send/virtio/8",
 )
 @click.argument("scenario_ids", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--suite", "suite_name", metavar="NAME", help="A named suite, without what this kernel cannot have.")
 @click.option("--scenarios", "count", type=click.IntRange(1), help=f"How many, by lot.  [default: {DEFAULT_SCENARIOS}]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones.")
 @click.option("--shrink/--no-shrink", default=True, show_default=True, help="Make differences small, in more guests.")
@@ -56,6 +61,7 @@ class _Report:
 @kernel_options
 def command(
     scenario_ids: tuple[str, ...],
+    suite_name: str | None,
     count: int | None,
     seed: int,
     shrink: bool,
@@ -71,12 +77,14 @@ def command(
     Exit status: 0 all agree, 1 differences, 2 inconclusive.
     """
     started = time.monotonic()
-    if scenario_ids and count is not None:
-        raise click.UsageError("name scenarios or draw them with --scenarios, not both")
-    named = [parse_scenario(text) for text in scenario_ids]
+    if sum((bool(scenario_ids), count is not None, suite_name is not None)) > 1:
+        raise click.UsageError("name scenarios, or a suite, or draw them with --scenarios: one of the three")
+    named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
         prepared = prepare(kernel_source, configuration, arch, accel, progress)
         target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        if suite_name is not None:
+            named = _possible(named, prepared.facts)
         wanted = named or conform.draw(prepared.facts, count or DEFAULT_SCENARIOS, seed)
         comparison = conform.compare(target, wanted, progress)
         total_s = time.monotonic() - started
@@ -101,6 +109,11 @@ def command(
     if comparison.inconclusive or not comparison.run.canary_splatted:
         return _EXIT_INCONCLUSIVE
     return _EXIT_DIFFERENCES if differences else 0
+
+
+def _possible(scenarios: list[Scenario], facts: KernelFacts) -> list[Scenario]:
+    config = Config.of(facts)
+    return [s for s in scenarios if s.fault is None and cannot_exist(s, config) is None]
 
 
 def _as_json(report: _Report) -> dict[str, object]:

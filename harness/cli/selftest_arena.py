@@ -37,14 +37,16 @@ class SelftestError(DmasafeError):
 class Arena:
     """One wrecked run; a context manager. ``options`` choose the kernel, as on the command line.
 
-    Once ``stop`` is set, every wait ends with a SelftestError.
+    The run has ``reach_s`` to get to the moment at which it is interrupted, and ``bound_s`` to end after that; one that
+    is not interrupted has ``bound_s`` for all. Once ``stop`` is set, every wait ends with a SelftestError.
     """
 
-    def __init__(self, options: Sequence[str], bound_s: float, stop: threading.Event) -> None:
+    def __init__(self, options: Sequence[str], bound_s: float, reach_s: float, stop: threading.Event) -> None:
         self._options = tuple(options)
+        self._bound_s = bound_s
         self._stop = stop
         self._mark = secrets.token_hex(8)
-        self._deadline = time.monotonic() + bound_s
+        self._deadline = time.monotonic() + max(bound_s, reach_s)
         self._stack = contextlib.ExitStack()
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -118,6 +120,7 @@ class Arena:
         """Ctrl-C: the signal goes to the whole group in the foreground."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._children[0].pid, signal.SIGINT)
+        self._deadline = time.monotonic() + self._bound_s
 
     def wait(self) -> list[int] | None:
         """The exit statuses, or None if one run did not end within the bound."""

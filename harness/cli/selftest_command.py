@@ -18,7 +18,7 @@ import click
 from harness import kernel as kernels
 from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, kernel_options, prepare
 from harness.cli.selftest_arena import Arena, SelftestError
-from harness.cli.selftest_cases import CASES, INTERRUPTED, Case, Finding, Results, read_results
+from harness.cli.selftest_cases import BOUND_S, CASES, INTERRUPTED, Case, Finding, Results, read_results
 from harness.report.progress import Progress
 from harness.report.text import one_line
 from harness.targets.sabotage import MODULES
@@ -90,7 +90,7 @@ def _all(cases: Sequence[Case], options: Sequence[str], jobs: int, keep: Path | 
 
 def examine(case: Case, options: Sequence[str], stop: threading.Event, keep: Path | None = None) -> Finding:
     """Carry out one case and hold what happened against its row."""
-    with Arena(options, case.bound_s, stop) as arena:
+    with Arena(options, case.bound_s, BOUND_S, stop) as arena:
         finding = _carry_out(case, arena)
         if finding.wrong and keep is not None:
             shutil.copytree(arena.directory, keep / case.name, symlinks=True, dirs_exist_ok=True)
