@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from harness.devices.errors import DevicesError
 from harness.devices.trace import parse as parse_trace
 from harness.devices.vring import What
 from harness.guest.agent import Message, integer
@@ -24,6 +25,8 @@ OUTSIDE = -1
 # Upstream drivers do these, and nothing that they carry is the worse for it: i2c-virtio marks the last message that
 # fitted into its queue as followed by another, and before 5.18 does not know zero-length requests.
 _UPSTREAM_HABITS = frozenset({What.GROUP_UNFINISHED, What.FEATURE_MISSING})
+# What hardware in the guest can say.
+_AGENTS_EVENTS = ("message", "violation", "dropped")
 
 
 @dataclass
@@ -51,9 +54,21 @@ class Gathered:
             self._take_record(message)
         elif event == "kmsg-lost":
             self.lost_log = "the kernel overwrote log records before they were read"
+        elif event == "trace":
+            self.take_agents_trace(message.get("trace"))
         else:
+            if "trace" in message:
+                self.take_agents_trace(message.pop("trace"))
             return message
         return None
+
+    def take_agents_trace(self, events: object) -> None:
+        """What hardware in the guest itself saw (the module's engine): a list of events as take_event() knows them."""
+        for event in events if isinstance(events, list) else [events]:
+            try:
+                self.take_event(_at_memory(event))
+            except (DevicesError, OverflowError, TypeError, ValueError, AttributeError) as error:
+                self.distrust = self.distrust or f"the agent's trace makes no sense: {str(error)[:200]}"
 
     def take_event(self, event: Mapping[str, object]) -> None:
         """One of the device's. Raises TraceError."""
@@ -122,3 +137,16 @@ class Gathered:
             self.broken_rules.setdefault(number, f"a driver or the device broke virtio's rules: {why}")
         elif self.distrust is None:
             self.distrust = f"a driver or the device broke virtio's rules: {why}"
+
+
+def _at_memory(event: Any) -> dict[str, object]:
+    """The event with physical addresses, as callers tell theirs, where the platform's DMA addresses are others.
+
+    Raises ValueError, TypeError or AttributeError for what is no event.
+    """
+    found = dict(event)
+    if found.get("ev") not in _AGENTS_EVENTS:
+        raise ValueError(f"no event of hardware: {event!r:.100}")
+    if isinstance(found.get("segments"), list):
+        found["segments"] = [{**s, "address": s.get("physical", s.get("address"))} for s in event["segments"]]
+    return found

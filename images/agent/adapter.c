@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * I2C adapters and the PCI devices they belong to.
+ * I2C adapters and the devices they belong to, on the PCI or the platform bus.
  *
  * Binding and unbinding can block for ever when a task died with something in its hands (i2c_del_adapter() waits for
  * the last reference), so a child process does it and the supervisor waits for it with a bound.
@@ -22,14 +22,16 @@
 #define SETTINGS 8
 #define NAME_BYTES 64
 #define PATH_BYTES 300
-#define PCI_DEVICES "/sys/bus/pci/devices"
-#define PCI_DRIVERS "/sys/bus/pci/drivers"
+#define BUSES "/sys/bus"
 #define APPEAR_POLL_MS 2
 
 struct adapter {
 	char name[NAME_BYTES];
+	char bus[NAME_BYTES];
 	char device[NAME_BYTES];
 	char driver[NAME_BYTES];
+	/* The node of its trace, or "". */
+	char trace[NAME_BYTES + sizeof("/dev/")];
 	int nr;
 	struct {
 		char name[NAME_BYTES];
@@ -52,6 +54,17 @@ struct adapter *adapter_find(const char *name)
 int adapter_number(const struct adapter *adapter)
 {
 	return adapter->nr;
+}
+
+const char *adapter_trace(const struct adapter *adapter)
+{
+	return adapter->trace[0] ? adapter->trace : NULL;
+}
+
+/* A file of the adapter's device. */
+static void device_path(char path[PATH_BYTES], const struct adapter *adapter, const char *file)
+{
+	snprintf(path, PATH_BYTES, BUSES "/%s/devices/%s/%s", adapter->bus, adapter->device, file);
 }
 
 /* Looks for a directory i2c-N in path, or one level below (virtio's device stands between). Returns N or -1. */
@@ -85,7 +98,7 @@ static bool is_bound_to(const struct adapter *adapter)
 	ssize_t len;
 	char *name;
 
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", adapter->device);
+	device_path(path, adapter, "driver");
 	len = readlink(path, target, sizeof(target) - 1);
 	if (len < 0)
 		return false;
@@ -103,20 +116,20 @@ static int bind_driver(const struct adapter *adapter, bool again)
 	int error, nr;
 
 	if (again || !is_bound_to(adapter)) {
-		snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver_override", adapter->device);
+		device_path(path, adapter, "driver_override");
 		error = file_write(path, adapter->driver, strlen(adapter->driver));
 		if (error)
 			return -error;
-		snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", adapter->device);
+		device_path(path, adapter, "driver/unbind");
 		error = file_write(path, adapter->device, len);
 		if (error && error != ENOENT)
 			return -error;
-		snprintf(path, sizeof(path), PCI_DRIVERS "/%s/bind", adapter->driver);
+		snprintf(path, sizeof(path), BUSES "/%s/drivers/%s/bind", adapter->bus, adapter->driver);
 		error = file_write(path, adapter->device, len);
 		if (error)
 			return -error;
 	}
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s", adapter->device);
+	device_path(path, adapter, "");
 	/* The parent gives up first. */
 	while ((nr = find_number(path, 1)) < 0)
 		nanosleep(&pause, NULL);
@@ -146,7 +159,7 @@ static int bind_bounded(struct adapter *adapter, bool again)
 	}
 	close(ends[1]);
 	pollfd.fd = ends[0];
-	if (poll(&pollfd, 1, BIND_TIMEOUT_MS) != 1) {
+	if (poll(&pollfd, 1, again ? BIND_TIMEOUT_MS : FIRST_BIND_TIMEOUT_MS) != 1) {
 		kill(child, SIGKILL);
 		result = -ETIMEDOUT;
 	} else {
@@ -177,18 +190,27 @@ static struct adapter *adapter_slot(const char *name)
 	return adapter;
 }
 
-int adapter_add(const char *name, const char *device, const char *driver)
+/* Whether a word can be part of a path, and of a struct adapter. */
+static bool is_name(const char *word)
+{
+	return *word && strlen(word) < NAME_BYTES && !strchr(word, '/') && strcmp(word, ".") && strcmp(word, "..");
+}
+
+int adapter_add(const char *name, const char *bus, const char *device, const char *driver)
 {
 	struct adapter *adapter;
 
-	if (!*name || strlen(name) >= NAME_BYTES || strlen(device) >= NAME_BYTES || strlen(driver) >= NAME_BYTES ||
-	    strchr(device, '/') || strchr(driver, '/'))
+	if (!*name || strlen(name) >= NAME_BYTES || !is_name(bus) || !is_name(device) || !is_name(driver))
 		return -EINVAL;
 	adapter = adapter_slot(name);
 	if (!adapter)
 		return -ENOSPC;
+	strcpy(adapter->bus, bus);
 	strcpy(adapter->device, device);
 	strcpy(adapter->driver, driver);
+	snprintf(adapter->trace, sizeof(adapter->trace), "/dev/%s", device);
+	if (access(adapter->trace, R_OK | W_OK))
+		adapter->trace[0] = '\0';
 	return bind_bounded(adapter, false);
 }
 
@@ -227,7 +249,7 @@ static int set_one(struct adapter *adapter, const char *name, const char *value)
 			break;
 	if (!strcmp(adapter->written[i].name, name) && !strcmp(adapter->written[i].value, value))
 		return 0;
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", adapter->device, name);
+	device_path(path, adapter, name);
 	error = file_write(path, value, strlen(value));
 	if (error)
 		return error;

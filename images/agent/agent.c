@@ -2,7 +2,9 @@
 /*
  * The supervisor: reads requests, answers them in order, and outlives whatever the calls under test do.
  *
- * usage: agent [-]      with - it talks over standard input and output
+ * usage: agent [- | --frame SESSION RESEND_MS SILENCE_S WINDOW]
+ *
+ * With - it talks over standard input and output, with --frame in the frames of frame.c.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,8 +15,11 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "frame.h"
 
 static struct text out;
+/* A plain program on a system that is not ours to switch off. */
+static bool plain;
 
 /* The beginning of a reply: what it answers, and the number that the host gave it. */
 static void begin_reply(const char *op, const struct request *request)
@@ -78,7 +83,7 @@ static int rebind(struct adapter *adapter)
 /* The reply's end: what became of the line. */
 static void perform(const struct request *request, const char *words, long long seq, struct adapter *adapter)
 {
-	static struct text line;
+	static struct text line, trace;
 	int timeout_ms = request_number(request, "timeout_ms", RUN_TIMEOUT_MS);
 	enum worker_end end;
 	size_t len = 0;
@@ -87,6 +92,7 @@ static void perform(const struct request *request, const char *words, long long 
 	unsigned int strange;
 
 	worker_line(&line, words, seq, adapter);
+	trace_begin(adapter, seq);
 	kmsg_begin(&out, seq);
 	end = worker_ask(line.data, line.len, timeout_ms, &answer, &len, &signal);
 	/* Between the marks, for what the kernel says to the driver's leaving is part of the scenario. */
@@ -100,9 +106,11 @@ static void perform(const struct request *request, const char *words, long long 
 	}
 	kmsg_end(seq);
 	strange = kmsg_forward(&out, seq);
+	trace_end(adapter, &out, &trace, LINE_MAX_BYTES - LINE_REST_BYTES - len);
 
 	begin_reply("run", request);
 	text_add(&out, ",\"seq\":%lld", seq);
+	text_add_bytes(&out, trace.data, trace.len);
 	switch (end) {
 	case WORKER_ANSWERED:
 		/* {"error":"..."} becomes a member of the reply. */
@@ -163,7 +171,7 @@ static void run(const struct request *request)
 /* In a guest, where init waits for nothing but us, power off; as a plain program just end. */
 static void power_off(void)
 {
-	if (getppid() == 1) {
+	if (!plain && getppid() == 1) {
 		sync();
 		reboot(RB_POWER_OFF);
 	}
@@ -187,6 +195,8 @@ static void handle(char *line, size_t len)
 	if (!strcmp(op, "poweroff"))
 		power_off();
 	if (!strcmp(op, "kmsg")) {
+		if (request_number(&request, "skip", 0))
+			kmsg_skip();
 		kmsg_forward(&out, -1);
 		begin_reply(op, &request);
 	} else {
@@ -207,10 +217,13 @@ int main(int argc, char **argv)
 	size_t len;
 	char *line;
 
+	plain = argc > 1;
+	if (argc == 6 && !strcmp(argv[1], "--frame"))
+		frame_relay(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
 	signal(SIGPIPE, SIG_IGN);
 	kmsg_open();
 	worker_start();
-	channel_open(argc > 1 && !strcmp(argv[1], "-"));
+	channel_open(plain);
 
 	text_add(&out, "{\"re\":\"hello\"");
 	request_hello(&out);
@@ -222,7 +235,7 @@ int main(int argc, char **argv)
 		else if (len)
 			handle(line, len);
 	}
-	if (getppid() == 1)
+	if (!plain && getppid() == 1)
 		fputs("dmasafe: the agent ended: its port has no host\n", stderr);
 	power_off();
 }

@@ -4,7 +4,7 @@
  *
  * agent.c (main, the scenario loop) takes lines from channel.c, has requests.c and adapter.c do what needs no
  * worker, and hands scenarios to the worker process (worker.c; i2cdev.c makes the i2c-dev calls). kmsg.c forwards
- * the kernel's log. text.c, json.c and file.c know strings and files.
+ * the kernel's log, trace.c brings what the module's engine saw. text.c, json.c and file.c know strings and files, command.c runs shell commands.
  */
 #ifndef DMASAFE_AGENT_H
 #define DMASAFE_AGENT_H
@@ -17,8 +17,12 @@
 /* What a line holds besides its answer or its file contents. */
 #define LINE_REST_BYTES 1024
 #define READ_MAX_BYTES 49152
+/* Escapes can make six bytes of one of a command's output. */
+#define COMMAND_MAX_BYTES 10240
 #define RUN_TIMEOUT_MS 5000
 #define BIND_TIMEOUT_MS 3000
+/* Nothing holds a lock yet: only a slow machine needs so long. */
+#define FIRST_BIND_TIMEOUT_MS 10000
 
 /* text.c: strings that grow. */
 
@@ -83,6 +87,8 @@ void channel_write(struct text *text);
 /* kmsg.c: the kernel's log. */
 
 void kmsg_open(void);
+/* Leaves out all records so far. */
+void kmsg_skip(void);
 /* Mark in the log where a scenario begins and ends. What waited before may be forwarded first. */
 void kmsg_begin(struct text *out, long long seq);
 void kmsg_end(long long seq);
@@ -98,10 +104,20 @@ unsigned int kmsg_forward(struct text *out, long long seq);
 
 /* One write(2) to a file. Returns 0 or a positive errno. */
 int file_write(const char *path, const char *data, size_t len);
+/* Adds to the end of a file, which is made if it is not there. Returns 0 or a positive errno. */
+int file_append(const char *path, const char *data, size_t len);
 /* Reads up to room bytes from the start. Returns the number, or a negative errno. */
 long file_read(const char *path, long long offset, char *data, size_t room);
 
-/* adapter.c: PCI devices, their drivers and attributes. */
+/* command.c: shell commands. */
+
+/*
+ * Runs a command with /bin/sh; len is that of its joined output, of which what there is no room for is dropped, status
+ * that of wait(2). Returns 0 or a negative errno: -ENOENT without a shell, -ETIMEDOUT if it had to be killed.
+ */
+int command_run(const char *command, int timeout_ms, char *output, size_t room, size_t *len, int *status);
+
+/* adapter.c: devices, their drivers and attributes. */
 
 struct adapter;
 
@@ -109,14 +125,23 @@ struct adapter;
 struct adapter *adapter_find(const char *name);
 /* The N of /dev/i2c-N, or -1 if it is gone. */
 int adapter_number(const struct adapter *adapter);
-/* Makes a driver the device's. Returns the adapter's number or a negative errno. */
-int adapter_add(const char *name, const char *device, const char *driver);
+/* Makes a driver the device's, on bus "pci" or "platform". Returns the adapter's number or a negative errno. */
+int adapter_add(const char *name, const char *bus, const char *device, const char *driver);
 /* Notes an adapter that needs no binding. Returns its number or a negative errno. */
 int adapter_adopt(const char *name, int nr);
 /* Unbinds and binds the driver. Returns the adapter's new number or a negative errno. */
 int adapter_rebind(struct adapter *adapter);
+/* The device node of hardware that keeps a trace of its own, or NULL. */
+const char *adapter_trace(const struct adapter *adapter);
 /* Writes "name=value ..." to the device's attributes, as far as they differ from what was written last. */
 const char *adapter_set(struct adapter *adapter, const char *settings);
+
+/* trace.c: what hardware saw that keeps a trace of its own: the module's engine. */
+
+/* Says which scenario begins, if the adapter's hardware keeps a trace. The adapter may be NULL, here and below. */
+void trace_begin(const struct adapter *adapter, long long seq);
+/* Ends it. What was seen becomes a member of the reply; what is more than room bytes, events before it. */
+void trace_end(const struct adapter *adapter, struct text *events, struct text *member, size_t room);
 
 /* requests.c: what the supervisor does itself. */
 

@@ -19,6 +19,27 @@ int file_write(const char *path, const char *data, size_t len)
 	return error;
 }
 
+int file_append(const char *path, const char *data, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	int error = 0;
+
+	if (fd < 0)
+		return errno;
+	while (len && !error) {
+		ssize_t done = write(fd, data, len);
+
+		if (done < 0 && errno != EINTR)
+			error = errno;
+		if (done > 0) {
+			data += done;
+			len -= done;
+		}
+	}
+	close(fd);
+	return error;
+}
+
 long file_read(const char *path, long long offset, char *data, size_t room)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

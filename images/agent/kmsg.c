@@ -40,6 +40,12 @@ void kmsg_open(void)
 	kmsg_out = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 }
 
+void kmsg_skip(void)
+{
+	if (kmsg_in >= 0)
+		lseek(kmsg_in, 0, SEEK_END);
+}
+
 /* The newline makes the record final: without one it could be continued, and is not shown to readers yet. */
 static void put_mark(const char *word, long long seq)
 {

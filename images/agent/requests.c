@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -74,6 +75,33 @@ static void write_file(const struct request *request, struct text *out)
 	const struct field *data = request_field(request, "data");
 
 	add_errno(out, path && data ? file_write(path, data->value, data->len) : EINVAL);
+}
+
+static void append_file(const struct request *request, struct text *out)
+{
+	const char *path = request_text(request, "path");
+	const struct field *data = request_field(request, "data");
+
+	add_errno(out, path && data ? file_append(path, data->value, data->len) : EINVAL);
+}
+
+static void run_command(const struct request *request, struct text *out)
+{
+	static char output[COMMAND_MAX_BYTES];
+	const char *command = request_text(request, "command");
+	int timeout_ms = request_number(request, "timeout_ms", RUN_TIMEOUT_MS);
+	int status = 0, error = -EINVAL;
+	size_t len = 0;
+
+	worker_let_go();
+	if (command)
+		error = command_run(command, timeout_ms, output, sizeof(output), &len, &status);
+	add_errno(out, -error);
+	if (!error)
+		text_add(out, ",\"status\":%d", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+	text_add(out, ",\"output\":\"");
+	text_add_json(out, output, len);
+	text_add(out, "\"");
 }
 
 static void list_directory(const struct request *request, struct text *out)
@@ -168,13 +196,14 @@ static void unload(const struct request *request, struct text *out)
 static void adapter(const struct request *request, struct text *out)
 {
 	const char *name = request_text(request, "name");
+	const char *bus = request_text(request, "bus");
 	const char *device = request_text(request, "device");
 	const char *driver = request_text(request, "driver");
 	int nr = -EINVAL;
 
 	worker_let_go();
 	if (name && device && driver)
-		nr = adapter_add(name, device, driver);
+		nr = adapter_add(name, bus ?: "pci", device, driver);
 	else if (name && request_field(request, "nr"))
 		nr = adapter_adopt(name, request_number(request, "nr", -1));
 	add_errno(out, nr < 0 ? -nr : 0);
@@ -189,6 +218,8 @@ static const struct {
 	{ "hello", hello },
 	{ "read", read_file },
 	{ "write", write_file },
+	{ "append", append_file },
+	{ "command", run_command },
 	{ "list", list_directory },
 	{ "symbols", symbols },
 	{ "load", load },

@@ -6,10 +6,13 @@
  * Without CONFIG_TRACEPOINTS, or with the I2C core in a module of its own, nothing is
  * recorded.
  */
+#include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/tracepoint.h>
 #include "client.h"
+#include "owns.h"
 
 static LIST_HEAD(record_active);
 static DEFINE_SPINLOCK(record_lock);
@@ -40,6 +43,42 @@ void record_stop(struct recorder *recorder)
 	list_del_init(&recorder->node);
 	spin_unlock(&record_lock);
 }
+
+/* Whether [start, start + len), within a page, lies in the scenario's buffer or its guards. */
+static bool record_owns(const struct scenario *s, phys_addr_t start, size_t len)
+{
+	const u8 *piece = s->buf - s->front;
+	const u8 *end = s->buf + s->len + CLIENT_GUARD;
+
+	while (piece < end) {
+		size_t size = min_t(size_t, end - piece, PAGE_SIZE - offset_in_page(piece));
+		phys_addr_t pa = memory_phys(s, piece);
+
+		if (pa != DMASAFE_NO_PHYS && start >= pa && start + len <= pa + size)
+			return true;
+		piece += size;
+	}
+	return false;
+}
+
+/**
+ * dmasafe_client_owns() - whether memory belongs to the buffer of a call that is under way
+ * @start: physical address
+ * @len: bytes, within a page
+ */
+bool dmasafe_client_owns(phys_addr_t start, size_t len)
+{
+	struct recorder *recorder;
+	bool owns = false;
+
+	spin_lock(&record_lock);
+	list_for_each_entry(recorder, &record_active, node)
+		if (recorder->scenario && record_owns(recorder->scenario, start, len))
+			owns = true;
+	spin_unlock(&record_lock);
+	return owns;
+}
+EXPORT_SYMBOL_GPL(dmasafe_client_owns);
 
 #ifdef CONFIG_TRACEPOINTS
 

@@ -38,4 +38,12 @@ struct virtio_i2c_in_hdr {
 #define VIRTIO_I2C_FLAGS_M_RD BIT(1)
 #endif
 
+/* kmap_local_page() came with 5.11, and this header with it. */
+#if !__has_include("linux/highmem-internal.h")
+#include <linux/highmem.h>
+/* Nothing that sleeps may happen while a page is mapped so. */
+#define kmap_local_page(page) kmap_atomic(page)
+#define kunmap_local(address) kunmap_atomic(address)
+#endif
+
 #endif

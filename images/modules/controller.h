@@ -3,23 +3,26 @@
  * dmasafe_controller: an I2C host controller whose driver treats message buffers as it is
  * told.
  *
- * main (PCI, attributes, the I2C algorithm) calls payload (one message: get, map, transfer,
- * unmap, put), which calls ring (the hardware). fault finds the wrong steps that can be seeded
- * into payload; fault_* hold them, one row and one or two small functions a mistake.
+ * main (attributes, the I2C algorithm) calls payload (one message: get, map, transfer, unmap,
+ * put), which calls ring (descriptors), which tells the hardware: either pci (a PCI function of
+ * QEMU's) or platform (a platform device whose hardware is engine: see controller_engine.h).
+ * fault finds the wrong steps that can be seeded into payload; fault_* hold them, one row and
+ * one or two small functions a mistake.
  */
 #ifndef DMASAFE_CONTROLLER_H
 #define DMASAFE_CONTROLLER_H
 
 #include <linux/completion.h>
+#include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/i2c.h>
-#include <linux/pci.h>
 #include <linux/scatterlist.h>
-#include <linux/virtio_pci.h>
 #include "compat.h"
 
 /* The longest message, and the size of the FIFO: what i2c-dev allows (I2C_RDWR). */
 #define CONTROLLER_MAX_LEN 8192
+/* I2C_M_RECV_LEN reads more than msg->len. */
+#define CONTROLLER_FIFO_BYTES (CONTROLLER_MAX_LEN + I2C_SMBUS_BLOCK_MAX)
 
 struct controller;
 struct payload;
@@ -29,6 +32,22 @@ struct payload;
  * VIRTIO_F_VERSION_1.
  */
 struct controller_ring;
+
+/**
+ * struct controller_hardware - what lies below the ring
+ * @reset: stops the hardware: when it returns 0, no DMA follows
+ * @start: brings hardware that was just reset to work on the ring, which is zeroed, and sets
+ *	&controller.queue_size
+ * @kick: tells the hardware that there is a request
+ * @allow: tells hardware that could do harm whose memory it may touch for this message, NULL
+ *	when the message is over; may be NULL
+ */
+struct controller_hardware {
+	int (*reset)(struct controller *ctl);
+	int (*start)(struct controller *ctl);
+	void (*kick)(struct controller *ctl);
+	void (*allow)(struct controller *ctl, const struct payload *payload);
+};
 
 /**
  * struct controller_steps - what is done to a message's buffer, step by step
@@ -93,6 +112,8 @@ struct fault_spare {
  * @buf: what @get returned
  * @dma: what @map returned
  * @ret: what the hardware made of it: 0 or a negative errno
+ * @unmapped: a seeded fault undid @map before the transfer
+ * @freed: a seeded fault freed @buf, and who has it now is not known
  * @spare: for the seeded fault
  */
 struct payload {
@@ -103,21 +124,21 @@ struct payload {
 	u8 *buf;
 	dma_addr_t dma;
 	int ret;
+	bool unmapped;
+	bool freed;
 	struct fault_spare spare;
 };
 
 /**
  * struct controller - one controller
- * @pdev: the PCI function
+ * @dev: the device that does DMA
+ * @hardware: what lies below the ring
  * @adap: the I2C adapter
  * @policy: how message buffers are treated
  * @fault: the seeded fault
  * @threshold: shortest message in bytes that is worth DMA
- * @fifo: coherent memory for programmed I/O
+ * @fifo: coherent memory for programmed I/O, CONTROLLER_FIFO_BYTES
  * @fifo_dma: its DMA address
- * @common: virtio registers
- * @isr: virtio register
- * @doorbell: virtio register
  * @ring: coherent memory that holds descriptors and headers
  * @ring_dma: its DMA address
  * @queue_size: entries in the ring
@@ -126,7 +147,8 @@ struct payload {
  * @done: the device is done with a request
  */
 struct controller {
-	struct pci_dev *pdev;
+	struct device *dev;
+	const struct controller_hardware *hardware;
 	struct i2c_adapter adap;
 
 	const struct controller_policy *policy;
@@ -136,9 +158,6 @@ struct controller {
 	u8 *fifo;
 	dma_addr_t fifo_dma;
 
-	struct virtio_pci_common_cfg __iomem *common;
-	u8 __iomem *isr;
-	void __iomem *doorbell;
 	struct controller_ring *ring;
 	dma_addr_t ring_dma;
 	u16 queue_size;
@@ -146,6 +165,12 @@ struct controller {
 	bool group_open;
 	struct completion done;
 };
+
+/* controller_main.c */
+int controller_prepare(struct controller *ctl, struct device *dev,
+		       const struct controller_hardware *hardware, u64 mask);
+int controller_add(struct controller *ctl);
+void controller_del(struct controller *ctl);
 
 /* controller_payload.c */
 extern const struct controller_policy controller_policies[];
@@ -173,10 +198,31 @@ void controller_fault_settle(struct controller *ctl);
 void fault_leak(struct controller *ctl, struct payload *payload, void *coherent);
 
 /* controller_ring.c */
-int controller_ring_init(struct controller *ctl);
-void controller_ring_exit(struct controller *ctl);
+int controller_ring_alloc(struct controller *ctl);
+int controller_ring_start(struct controller *ctl);
+void controller_ring_stop(struct controller *ctl);
+void controller_ring_done(struct controller *ctl);
 void controller_ring_abort(struct controller *ctl);
 int controller_ring_send(struct controller *ctl, const struct i2c_msg *msg, bool last,
 			 dma_addr_t dma, size_t len);
+
+/* controller_pci.c */
+#ifdef CONFIG_PCI
+int controller_pci_init(void);
+void controller_pci_exit(void);
+#else
+static inline int controller_pci_init(void)
+{
+	return 0;
+}
+
+static inline void controller_pci_exit(void)
+{
+}
+#endif
+
+/* controller_platform.c */
+int controller_platform_init(void);
+void controller_platform_exit(void);
 
 #endif

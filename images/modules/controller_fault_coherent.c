@@ -10,7 +10,7 @@
 
 static u8 *coherent_get(struct controller *ctl, struct payload *payload)
 {
-	return fault_bounce(payload, dma_alloc_coherent(&ctl->pdev->dev, payload->len,
+	return fault_bounce(payload, dma_alloc_coherent(ctl->dev, payload->len,
 							&payload->spare.dma, GFP_KERNEL));
 }
 
@@ -28,7 +28,7 @@ static bool coherent_map_failed(struct controller *ctl, struct payload *payload)
 static void coherent_put_less(struct controller *ctl, struct payload *payload, bool transferred)
 {
 	fault_unbounce(payload, transferred);
-	dma_free_coherent(&ctl->pdev->dev, payload->len - 1, payload->spare.memory,
+	dma_free_coherent(ctl->dev, payload->len - 1, payload->spare.memory,
 			  payload->spare.dma);
 }
 
@@ -36,7 +36,7 @@ static void coherent_put_less(struct controller *ctl, struct payload *payload, b
 static void coherent_put_inside(struct controller *ctl, struct payload *payload, bool transferred)
 {
 	fault_unbounce(payload, transferred);
-	dma_free_coherent(&ctl->pdev->dev, payload->len, payload->spare.memory + 1,
+	dma_free_coherent(ctl->dev, payload->len, payload->spare.memory + 1,
 			  payload->spare.dma);
 }
 
@@ -47,7 +47,7 @@ static void coherent_put_inside(struct controller *ctl, struct payload *payload,
 static void coherent_put_unmap(struct controller *ctl, struct payload *payload, bool transferred)
 {
 	fault_unbounce(payload, transferred);
-	dma_unmap_single(&ctl->pdev->dev, payload->spare.dma, payload->len, DMA_BIDIRECTIONAL);
+	dma_unmap_single(ctl->dev, payload->spare.dma, payload->len, DMA_BIDIRECTIONAL);
 }
 
 /*

@@ -2,6 +2,8 @@
 /* Mistakes in the order of things, and in how long they live. */
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/nmi.h>
+#include <linux/preempt.h>
 #include <linux/slab.h>
 #include "controller.h"
 
@@ -14,6 +16,7 @@ static dma_addr_t map_and_unmap(struct controller *ctl, struct payload *payload)
 	dma_addr_t dma = payload_map(ctl, payload);
 
 	payload->dma = dma;
+	payload->unmapped = true;
 	if (!payload_map_failed(ctl, payload))
 		payload_unmap(ctl, payload);
 	return dma;
@@ -60,6 +63,7 @@ static void free_and_reuse(struct payload *payload)
 			kfree(owners[i]);
 	if (payload->spare.memory)
 		memset(payload->spare.memory, SOMEBODY_ELSES_BYTE, payload->len);
+	payload->freed = !payload->spare.memory;
 }
 
 /*
@@ -120,6 +124,7 @@ static u8 *never_long_enough_get(struct controller *ctl, struct payload *payload
 
 /* What was leaked, to be put right when the device is bound again. */
 static struct {
+	const struct device *dev;
 	void *coherent;
 	dma_addr_t dma;
 	size_t len;
@@ -132,9 +137,9 @@ static struct {
  */
 void controller_fault_settle(struct controller *ctl)
 {
-	struct device *dev = &ctl->pdev->dev;
+	struct device *dev = ctl->dev;
 
-	if (!leaked.len)
+	if (!leaked.len || leaked.dev != dev)
 		return;
 	if (leaked.coherent)
 		dma_free_coherent(dev, leaked.len, leaked.coherent, leaked.dma);
@@ -152,6 +157,7 @@ void controller_fault_settle(struct controller *ctl)
 void fault_leak(struct controller *ctl, struct payload *payload, void *coherent)
 {
 	controller_fault_settle(ctl);
+	leaked.dev = ctl->dev;
 	leaked.coherent = coherent;
 	leaked.dma = payload->dma;
 	leaked.len = payload->len;
@@ -179,12 +185,17 @@ static dma_addr_t map_without_end(struct controller *ctl, struct payload *payloa
 	LIST_HEAD(scarce);
 	unsigned int i;
 
+	/* Whoever asks for memory meanwhile, and may sleep, would have the machine panic. */
+	preempt_disable();
 	while ((page = alloc_page(GFP_ATOMIC | __GFP_NOWARN)))
 		list_add(&page->lru, &scarce);
-	for (i = 0; i < EXHAUSTING_MAPPINGS; i++)
-		dma_map_single(&ctl->pdev->dev, payload->buf, payload->len, payload->dir);
+	for (i = 0; i < EXHAUSTING_MAPPINGS; i++) {
+		dma_map_single(ctl->dev, payload->buf, payload->len, payload->dir);
+		touch_softlockup_watchdog();
+	}
 	list_for_each_entry_safe(page, next, &scarce, lru)
 		__free_page(page);
+	preempt_enable();
 	return payload_map(ctl, payload);
 }
 

@@ -11,7 +11,7 @@ static dma_addr_t map_page_behind(struct controller *ctl, struct payload *payloa
 	const u8 *buf = payload->buf;
 	struct page *page = is_vmalloc_addr(buf) ? vmalloc_to_page(buf) : virt_to_page(buf);
 
-	return dma_map_page(&ctl->pdev->dev, page, offset_in_page(buf), payload->len,
+	return dma_map_page(ctl->dev, page, offset_in_page(buf), payload->len,
 			    payload->dir);
 }
 
@@ -43,7 +43,7 @@ static void vmalloc_put(struct controller *ctl, struct payload *payload, bool tr
  */
 static dma_addr_t map_vmalloc(struct controller *ctl, struct payload *payload)
 {
-	debug_dma_map_single(&ctl->pdev->dev, payload->buf, payload->len);
+	debug_dma_map_single(ctl->dev, payload->buf, payload->len);
 	return map_page_behind(ctl, payload);
 }
 
@@ -81,13 +81,13 @@ static size_t length_across_objects(const struct payload *payload)
  */
 static dma_addr_t map_text(struct controller *ctl, struct payload *payload)
 {
-	return dma_map_single(&ctl->pdev->dev, payload->buf, length_across_objects(payload),
+	return dma_map_single(ctl->dev, payload->buf, length_across_objects(payload),
 			      payload->dir);
 }
 
 static void unmap_text(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_single(&ctl->pdev->dev, payload->dma, length_across_objects(payload),
+	dma_unmap_single(ctl->dev, payload->dma, length_across_objects(payload),
 			 payload->dir);
 }
 
@@ -97,13 +97,13 @@ static void unmap_text(struct controller *ctl, struct payload *payload)
  */
 static dma_addr_t map_resource(struct controller *ctl, struct payload *payload)
 {
-	return dma_map_resource(&ctl->pdev->dev, virt_to_phys(payload->buf), payload->len,
+	return dma_map_resource(ctl->dev, virt_to_phys(payload->buf), payload->len,
 				payload->dir, 0);
 }
 
 static void unmap_resource(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_resource(&ctl->pdev->dev, payload->dma, payload->len, payload->dir, 0);
+	dma_unmap_resource(ctl->dev, payload->dma, payload->len, payload->dir, 0);
 }
 
 /*
@@ -112,7 +112,7 @@ static void unmap_resource(struct controller *ctl, struct payload *payload)
  */
 static dma_addr_t map_beyond_mask(struct controller *ctl, struct payload *payload)
 {
-	struct device *dev = &ctl->pdev->dev;
+	struct device *dev = ctl->dev;
 	const u64 mask = *dev->dma_mask;
 	dma_addr_t dma;
 
@@ -157,12 +157,12 @@ static enum dma_data_direction opposite(enum dma_data_direction dir)
  */
 static dma_addr_t map_wrong_way(struct controller *ctl, struct payload *payload)
 {
-	return dma_map_single(&ctl->pdev->dev, payload->buf, payload->len, opposite(payload->dir));
+	return dma_map_single(ctl->dev, payload->buf, payload->len, opposite(payload->dir));
 }
 
 static void unmap_wrong_way(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_single(&ctl->pdev->dev, payload->dma, payload->len, opposite(payload->dir));
+	dma_unmap_single(ctl->dev, payload->dma, payload->len, opposite(payload->dir));
 }
 
 #define OVERRUN_BYTES 4
@@ -180,15 +180,15 @@ static dma_addr_t map_less_than_sent(struct controller *ctl, struct payload *pay
 /* Maps a second time, what or where the caller says; a mapping that fails is none. */
 static void map_more(struct controller *ctl, struct payload *payload, void *buf, size_t len)
 {
-	payload->spare.dma = dma_map_single(&ctl->pdev->dev, buf, len, payload->dir);
-	if (dma_mapping_error(&ctl->pdev->dev, payload->spare.dma))
+	payload->spare.dma = dma_map_single(ctl->dev, buf, len, payload->dir);
+	if (dma_mapping_error(ctl->dev, payload->spare.dma))
 		payload->spare.dma = DMA_MAPPING_ERROR;
 }
 
 static void unmap_more(struct controller *ctl, struct payload *payload, size_t len)
 {
 	if (payload->spare.dma != DMA_MAPPING_ERROR)
-		dma_unmap_single(&ctl->pdev->dev, payload->spare.dma, len, payload->dir);
+		dma_unmap_single(ctl->dev, payload->spare.dma, len, payload->dir);
 }
 
 /*

@@ -15,7 +15,7 @@ static dma_addr_t sg_map(struct controller *ctl, struct payload *payload)
 	sg_init_table(sg, ARRAY_SIZE(payload->spare.sg));
 	for (i = 0; i < ARRAY_SIZE(payload->spare.sg); i++)
 		sg_set_buf(&sg[i], payload->buf, payload->len);
-	if (dma_map_sg(&ctl->pdev->dev, sg, SG_MAPPED, payload->dir) != SG_MAPPED)
+	if (dma_map_sg(ctl->dev, sg, SG_MAPPED, payload->dir) != SG_MAPPED)
 		return DMA_MAPPING_ERROR;
 	return sg_dma_address(sg);
 }
@@ -28,20 +28,20 @@ static bool sg_map_failed(struct controller *ctl, struct payload *payload)
 
 static void sg_unmap(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_sg(&ctl->pdev->dev, payload->spare.sg, SG_MAPPED, payload->dir);
+	dma_unmap_sg(ctl->dev, payload->spare.sg, SG_MAPPED, payload->dir);
 }
 
 /* free-sg-count: as many entries are to be unmapped as were mapped. check_unmap() notices. */
 static void sg_unmap_more(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_sg(&ctl->pdev->dev, payload->spare.sg, ARRAY_SIZE(payload->spare.sg),
+	dma_unmap_sg(ctl->dev, payload->spare.sg, ARRAY_SIZE(payload->spare.sg),
 		     payload->dir);
 }
 
 /* sync-sg-count: as many entries are to be synced as were mapped. check_sync() notices. */
 static void sg_sync_more(struct controller *ctl, struct payload *payload)
 {
-	dma_sync_sg_for_cpu(&ctl->pdev->dev, payload->spare.sg, ARRAY_SIZE(payload->spare.sg),
+	dma_sync_sg_for_cpu(ctl->dev, payload->spare.sg, ARRAY_SIZE(payload->spare.sg),
 			    payload->dir);
 	sg_unmap(ctl, payload);
 }
@@ -49,14 +49,14 @@ static void sg_sync_more(struct controller *ctl, struct payload *payload)
 /* sync-direction-sg: sync-direction for a list. check_sync() notices. */
 static void sg_sync_from_device_as_to(struct controller *ctl, struct payload *payload)
 {
-	dma_sync_sg_for_cpu(&ctl->pdev->dev, payload->spare.sg, SG_MAPPED, DMA_TO_DEVICE);
+	dma_sync_sg_for_cpu(ctl->dev, payload->spare.sg, SG_MAPPED, DMA_TO_DEVICE);
 	sg_unmap(ctl, payload);
 }
 
 /* free-direction-sg: free-direction for a list. check_unmap() notices. */
 static void sg_unmap_both_ways(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_sg(&ctl->pdev->dev, payload->spare.sg, SG_MAPPED, DMA_BIDIRECTIONAL);
+	dma_unmap_sg(ctl->dev, payload->spare.sg, SG_MAPPED, DMA_BIDIRECTIONAL);
 }
 
 /* double-unmap-sg: double-unmap for a list. check_unmap() notices. */
@@ -78,7 +78,7 @@ static void sg_unmap_as_single(struct controller *ctl, struct payload *payload)
  */
 static dma_addr_t sg_map_too_long(struct controller *ctl, struct payload *payload)
 {
-	struct device *dev = &ctl->pdev->dev;
+	struct device *dev = ctl->dev;
 	unsigned int max = dma_get_max_seg_size(dev);
 	dma_addr_t dma;
 
@@ -94,7 +94,7 @@ static dma_addr_t sg_map_too_long(struct controller *ctl, struct payload *payloa
  */
 static dma_addr_t sg_map_across(struct controller *ctl, struct payload *payload)
 {
-	struct device *dev = &ctl->pdev->dev;
+	struct device *dev = ctl->dev;
 	unsigned long boundary = dma_get_seg_boundary(dev);
 	dma_addr_t dma;
 

@@ -10,7 +10,7 @@
 static void sync_for_cpu(struct controller *ctl, struct payload *payload, dma_addr_t dma,
 			 size_t len, enum dma_data_direction dir)
 {
-	dma_sync_single_for_cpu(&ctl->pdev->dev, dma, len, dir);
+	dma_sync_single_for_cpu(ctl->dev, dma, len, dir);
 	payload_unmap(ctl, payload);
 }
 
@@ -33,7 +33,7 @@ static void sync_beyond(struct controller *ctl, struct payload *payload)
 static void sync_after_unmap(struct controller *ctl, struct payload *payload)
 {
 	payload_unmap(ctl, payload);
-	dma_sync_single_for_cpu(&ctl->pdev->dev, payload->dma, payload->len, payload->dir);
+	dma_sync_single_for_cpu(ctl->dev, payload->dma, payload->len, payload->dir);
 }
 
 /*
@@ -62,7 +62,7 @@ static void sync_nothing_new(struct controller *ctl, struct payload *payload)
 /* sync-device-writeonly: what the device only writes needs nothing from the CPU. */
 static void sync_nothing_needed(struct controller *ctl, struct payload *payload)
 {
-	dma_sync_single_for_device(&ctl->pdev->dev, payload->dma, payload->len, DMA_TO_DEVICE);
+	dma_sync_single_for_device(ctl->dev, payload->dma, payload->len, DMA_TO_DEVICE);
 	payload_unmap(ctl, payload);
 }
 

@@ -11,13 +11,13 @@
 static void unmap_error(struct controller *ctl, struct payload *payload)
 {
 	payload_unmap(ctl, payload);
-	dma_unmap_single(&ctl->pdev->dev, DMA_MAPPING_ERROR, payload->len, payload->dir);
+	dma_unmap_single(ctl->dev, DMA_MAPPING_ERROR, payload->len, payload->dir);
 }
 
 /* free-unallocated: the address to unmap is the one that was returned, not one inside. */
 static void unmap_inside(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_single(&ctl->pdev->dev, payload->dma + 1, payload->len - 1, payload->dir);
+	dma_unmap_single(ctl->dev, payload->dma + 1, payload->len - 1, payload->dir);
 	payload_unmap(ctl, payload);
 }
 
@@ -39,13 +39,13 @@ static void unmap_in_error_path_too(struct controller *ctl, struct payload *payl
 /* free-size: the size to unmap is the size that was mapped. */
 static void unmap_less(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_single(&ctl->pdev->dev, payload->dma, payload->len - 1, payload->dir);
+	dma_unmap_single(ctl->dev, payload->dma, payload->len - 1, payload->dir);
 }
 
 /* free-direction: the direction to unmap with is the one that was mapped with. */
 static void unmap_both_ways(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_single(&ctl->pdev->dev, payload->dma, payload->len, DMA_BIDIRECTIONAL);
+	dma_unmap_single(ctl->dev, payload->dma, payload->len, DMA_BIDIRECTIONAL);
 }
 
 /*
@@ -54,7 +54,7 @@ static void unmap_both_ways(struct controller *ctl, struct payload *payload)
  */
 static dma_addr_t map_privileged(struct controller *ctl, struct payload *payload)
 {
-	return dma_map_single_attrs(&ctl->pdev->dev, payload->buf, payload->len, payload->dir,
+	return dma_map_single_attrs(ctl->dev, payload->buf, payload->len, payload->dir,
 				    DMA_ATTR_PRIVILEGED);
 }
 

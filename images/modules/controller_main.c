@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The harness's own I2C host controller driver, for the PCI function of QEMU's vhost-
- * user-i2c-pci (1af4:1062).
- *
- * Bind it by driver_override; see controller.h for the parts. Attributes of the PCI device,
- * settable at any time: policy, threshold (bytes), fault.
+ * The harness's own I2C host controller driver, whatever the hardware: see controller.h for the
+ * parts. Attributes of the device, settable at any time: policy, threshold (bytes), fault.
  */
 #include <linux/module.h>
 #include "controller.h"
@@ -121,93 +118,101 @@ static const struct i2c_adapter_quirks controller_quirks = {
 	.max_read_len = CONTROLLER_MAX_LEN,
 };
 
-static int controller_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+/**
+ * controller_prepare() - give a controller all that it needs but its hardware
+ * @ctl: the controller, zeroed; becomes the device's driver data
+ * @dev: its device; what is allocated here goes with it
+ * @hardware: how to reach the hardware
+ * @mask: DMA addresses that the hardware can reach
+ *
+ * Return: 0 or a negative errno.
+ */
+int controller_prepare(struct controller *ctl, struct device *dev,
+		       const struct controller_hardware *hardware, u64 mask)
 {
-	struct controller *ctl;
 	int ret;
 
-	ctl = devm_kzalloc(&pdev->dev, sizeof(*ctl), GFP_KERNEL);
-	if (!ctl)
-		return -ENOMEM;
-	ctl->pdev = pdev;
+	ctl->dev = dev;
+	ctl->hardware = hardware;
 	ctl->policy = &controller_policies[0];
 	ctl->fault = controller_fault_find("none");
 	ctl->threshold = 1;
-	pci_set_drvdata(pdev, ctl);
+	dev_set_drvdata(dev, ctl);
 	controller_fault_settle(ctl);
 
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	ret = dma_set_mask_and_coherent(dev, mask);
 	if (ret)
 		return ret;
-	/*
-	 * Freed by devres after controller_remove(). I2C_M_RECV_LEN reads more than msg->len.
-	 */
-	ctl->fifo = dmam_alloc_coherent(&pdev->dev, CONTROLLER_MAX_LEN + I2C_SMBUS_BLOCK_MAX,
-					&ctl->fifo_dma, GFP_KERNEL);
+	ctl->fifo = dmam_alloc_coherent(dev, CONTROLLER_FIFO_BYTES, &ctl->fifo_dma, GFP_KERNEL);
 	if (!ctl->fifo)
 		return -ENOMEM;
-	ret = devm_device_add_group(&pdev->dev, &controller_group);
+	ret = controller_ring_alloc(ctl);
 	if (ret)
 		return ret;
+	return devm_device_add_group(dev, &controller_group);
+}
 
-	ret = pci_enable_device(pdev);
-	if (ret)
-		return ret;
-	ret = pci_request_regions(pdev, "dmasafe_controller");
-	if (ret)
-		goto disable;
-	pci_set_master(pdev);
-	ret = controller_ring_init(ctl);
-	if (ret)
-		goto release;
+/**
+ * controller_add() - start the ring and add the adapter
+ * @ctl: the controller, its hardware reset
+ *
+ * Return: 0 or a negative errno, with the hardware reset.
+ */
+int controller_add(struct controller *ctl)
+{
+	int ret;
 
+	ret = controller_ring_start(ctl);
+	if (ret)
+		goto stop;
 	ctl->adap.owner = THIS_MODULE;
 	ctl->adap.algo = &controller_algorithm;
 	ctl->adap.quirks = &controller_quirks;
 	ctl->adap.timeout = HZ;
-	ctl->adap.dev.parent = &pdev->dev;
+	ctl->adap.dev.parent = ctl->dev;
 	snprintf(ctl->adap.name, sizeof(ctl->adap.name), "dmasafe controller at %s",
-		 pci_name(pdev));
+		 dev_name(ctl->dev));
 	i2c_set_adapdata(&ctl->adap, ctl);
 	ret = i2c_add_adapter(&ctl->adap);
 	if (ret)
-		goto exit;
+		goto stop;
 	return 0;
 
-exit:
-	controller_ring_exit(ctl);
-release:
-	pci_release_regions(pdev);
-disable:
-	pci_disable_device(pdev);
+stop:
+	controller_ring_stop(ctl);
 	return ret;
 }
 
-static void controller_remove(struct pci_dev *pdev)
+/**
+ * controller_del() - undo controller_add()
+ * @ctl: the controller
+ */
+void controller_del(struct controller *ctl)
 {
-	struct controller *ctl = pci_get_drvdata(pdev);
-
 	i2c_del_adapter(&ctl->adap);
-	controller_ring_exit(ctl);
-	pci_release_regions(pdev);
-	pci_disable_device(pdev);
+	controller_ring_stop(ctl);
 }
 
-/*
- * Empty: upstream's virtio-pci keeps the device until driver_override says otherwise
- * (pci_match_device()).
- */
-static const struct pci_device_id controller_ids[] = {
-	{}
-};
+static int __init controller_init(void)
+{
+	int ret;
 
-static struct pci_driver controller_driver = {
-	.name = "dmasafe_controller",
-	.id_table = controller_ids,
-	.probe = controller_probe,
-	.remove = controller_remove,
-};
-module_pci_driver(controller_driver);
+	ret = controller_pci_init();
+	if (ret)
+		return ret;
+	ret = controller_platform_init();
+	if (ret)
+		controller_pci_exit();
+	return ret;
+}
+module_init(controller_init);
+
+static void __exit controller_exit(void)
+{
+	controller_platform_exit();
+	controller_pci_exit();
+}
+module_exit(controller_exit);
 
 MODULE_DESCRIPTION("I2C host controller with a choice of DMA policies");
 MODULE_AUTHOR("dmasafe");

@@ -77,7 +77,7 @@ const struct controller_policy controller_policies[] = {
  */
 dma_addr_t payload_map(struct controller *ctl, struct payload *payload)
 {
-	return dma_map_single(&ctl->pdev->dev, payload->buf, payload->len, payload->dir);
+	return dma_map_single(ctl->dev, payload->buf, payload->len, payload->dir);
 }
 
 /**
@@ -87,7 +87,7 @@ dma_addr_t payload_map(struct controller *ctl, struct payload *payload)
  */
 bool payload_map_failed(struct controller *ctl, struct payload *payload)
 {
-	return dma_mapping_error(&ctl->pdev->dev, payload->dma);
+	return dma_mapping_error(ctl->dev, payload->dma);
 }
 
 /**
@@ -97,7 +97,7 @@ bool payload_map_failed(struct controller *ctl, struct payload *payload)
  */
 void payload_unmap(struct controller *ctl, struct payload *payload)
 {
-	dma_unmap_single(&ctl->pdev->dev, payload->dma, payload->len, payload->dir);
+	dma_unmap_single(ctl->dev, payload->dma, payload->len, payload->dir);
 }
 
 /* The policy's steps and the right ones, with those of the seeded fault in their place. */
@@ -143,14 +143,22 @@ static int payload_by_pio(struct controller *ctl, struct payload *payload, bool 
 	return 0;
 }
 
+static void payload_allow(struct controller *ctl, const struct payload *payload)
+{
+	if (ctl->hardware->allow)
+		ctl->hardware->allow(ctl, payload);
+}
+
 static int payload_by_dma(struct controller *ctl, struct payload *payload, bool last,
 			  const struct controller_steps *steps)
 {
 	payload->dma = steps->map(ctl, payload);
 	if (steps->map_failed(ctl, payload))
 		return -EIO;
+	payload_allow(ctl, payload);
 	payload->ret = controller_ring_send(ctl, payload->msg, last, payload->dma,
 					    payload->wire_len);
+	payload_allow(ctl, NULL);
 	steps->unmap(ctl, payload);
 	if (payload->ret || payload->dir == DMA_TO_DEVICE)
 		return payload->ret;
