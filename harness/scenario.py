@@ -116,12 +116,17 @@ CONTROLLERS: dict[str, Controller] = {
     )
 }
 
+# An I2C bus that a board came with; nothing is known of the devices on it.
+BOARD = Controller("board", "a bus of the board's own, named by the user")
+
 # Slaves of harness/devices' default bus that the suites use, and one address where nobody answers.
 RECORDER_ADDRESS = 0x30
 REGISTER_FILE_ADDRESS = 0x20
 SMBUS_BLOCK_ADDRESS = 0x40
 NAK_DATA_ADDRESS = 0x60
 ABSENT_ADDRESS = 0x77
+# Where nothing is named: most boards have their EEPROM there.
+BOARD_ADDRESS = 0x50
 
 # drivers/i2c/i2c-dev.c clips read() and write() here and refuses longer I2C_RDWR messages.
 I2CDEV_MAX_BYTES = 8192
@@ -216,14 +221,16 @@ def parse_scenario(text: str) -> Scenario:
     length, _, address = size.partition("@")
     _one_of("buffer kind", buffer, [*BUFFER_KINDS, USER.name])
     _one_of("operation", operation, list(OPERATIONS))
-    _one_of("controller", controller, list(CONTROLLERS))
-    policies = CONTROLLERS[controller].policies
+    _one_of("controller", controller, [*CONTROLLERS, BOARD.name])
+    policies = CONTROLLERS[controller].policies if controller != BOARD.name else ()
     if policies:
         _one_of(f"policy of controller {controller}", policy, list(policies))
     elif policy:
         raise ScenarioError(f"controller {controller} has no policies, but '{text}' names one")
     if (OPERATIONS[operation].front == "i2cdev") != (buffer == USER.name):
         raise ScenarioError(f"in '{text}' the buffer does not fit: i2cdev_* operations, and only they, use 'user'")
+    if controller == BOARD.name and OPERATIONS[operation].front != "i2cdev":
+        raise ScenarioError(f"in '{text}' a bus of the board's own takes i2cdev_* operations only")
     try:
         count = int(length)
         where = int(address, 16) if address else RECORDER_ADDRESS
@@ -410,12 +417,35 @@ def faults_suite() -> list[Scenario]:
     return [*dict.fromkeys(scenario.without_fault for scenario in faulty), *faulty]
 
 
+# Nothing but reads, and those with a register number start at 0: a device that nobody knows must not be written to.
+_BOARD_ROWS: tuple[tuple[str, int, dict[str, str]], ...] = (
+    *(("i2cdev_read", n, {}) for n in (1, 8, 32)),
+    *(("i2cdev_rdwr", n, {"messages": f"r{n}"}) for n in (1, 8, 32)),
+    ("i2cdev_rdwr", 8, {"messages": "r8,r8"}),
+    ("i2cdev_smbus", 1, {"protocol": "byte", "rd": "1"}),
+    ("i2cdev_smbus", 1, {"protocol": "byte_data", "rd": "1", "command": "0"}),
+    ("i2cdev_smbus", 2, {"protocol": "word_data", "rd": "1", "command": "0"}),
+    ("i2cdev_smbus", 8, {"protocol": "i2c_block_data", "rd": "1", "command": "0"}),
+    ("i2cdev_smbus", 32, {"protocol": "i2c_block_data", "rd": "1", "command": "0"}),
+)  # fmt: skip
+
+
+def board_suite(addresses: Sequence[int] = (BOARD_ADDRESS,)) -> list[Scenario]:
+    """Reads through i2c-dev from devices on a board's own bus."""
+    return [
+        Scenario(USER.name, operation, BOARD.name, None, length, address, tuple(sorted(options.items())))
+        for address in addresses
+        for operation, length, options in _BOARD_ROWS
+    ]
+
+
 SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "core": (
         "every buffer kind, operation, controller, policy and length; every i2c-dev operation",
         core_suite,
     ),
     "smoke": ("30 scenarios that show each outcome, for a first look", smoke_suite),
+    "board": ("reads by i2c-dev on a board's own bus, named by --bus and --address", board_suite),
     "faults": ("every mistake that can be seeded into a driver: who notices?", faults_suite),
 }
 

@@ -25,12 +25,14 @@ COMMANDS: dict[str, str] = {
     "explain": "What a class of splat means, which rule it breaks, how to fix it.",
     "kernel": "Build kernels, and list what is built.",
     "list": "What there is to run: suites, buffer kinds, operations, controllers.",
+    "matrix": "Cells over time: record results, compare nights, report.",
     "parse": "Find the kernel's reports in any log.",
     "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",
     "repro": "Reproduce the splats of a log on the kernel at hand.",
     "run": "Run scenarios and judge them.",
     "selftest": "Wreck runs in every known way: does the harness notice, say why, clean up?",
     "shell": "An interactive guest with the bus plugged in.",
+    "targets": "What this host sees that scenarios could run on: serial lines, I2C adapters, USB bridges.",
 }
 
 

@@ -8,7 +8,7 @@ import json
 import click
 
 from harness.faults import FAULTS
-from harness.scenario import BUFFER_KINDS, CONTROLLERS, OPERATIONS, POLICIES, SUITES, USER, suite
+from harness.scenario import BOARD, BUFFER_KINDS, CONTROLLERS, OPERATIONS, POLICIES, SUITES, USER, suite
 
 
 @click.command(name="list", epilog="Example: dmasafe list --scenarios smoke")
@@ -24,7 +24,7 @@ def command(suite_name: str | None, form: str) -> None:
         "suites": {name: f"{what} ({len(make())} scenarios)" for name, (what, make) in SUITES.items()},
         "buffer kinds": {kind.name: kind.what for kind in (*BUFFER_KINDS.values(), USER)},
         "operations": {operation.name: operation.what for operation in OPERATIONS.values()},
-        "controllers": {controller.name: controller.what for controller in CONTROLLERS.values()},
+        "controllers": {controller.name: controller.what for controller in (*CONTROLLERS.values(), BOARD)},
         "policies of dmasafe": dict(POLICIES),
         "faults of dmasafe (+fault=NAME)": {fault.name: f"the driver {fault.what}" for fault in FAULTS.values()},
     }

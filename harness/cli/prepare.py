@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from harness import kernel as kernels
 from harness.errors import DmasafeError
 from harness.expectation import KernelFacts
 from harness.kernel.config import resolve
-from harness.qemu.accelerators import choose_accelerator
 from harness.qemu.machines import MACHINES
 from harness.targets.base import KernelInfo, Progress
 from harness.targets.boot import GuestImage
 from harness.targets.kconfig import facts_from_config
+from harness.targets.machine import guest_image
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
@@ -76,24 +77,18 @@ def prepare(
     progress: Progress,
     cmdline: tuple[str, ...] = (),
     extra_modules: str | None = None,
+    image_name: str = kernels.MINIMAL,
 ) -> Prepared:
     """Fetch, configure, build and pack whatever is not in the cache yet. Raises KernelError, QemuError.
 
     ``extra_modules`` names a directory of images/ whose modules go into the initramfs too.
     """
-    store = kernels.open_cache()
     kernel = build_kernel(kernel_source, configuration, arch, progress)
-    images = kernels.project_root() / "images"
-    modules = kernels.build_modules(kernel, images / "modules", store, progress)
-    if extra_modules is not None:
-        modules += kernels.build_modules(kernel, images / extra_modules, store, progress)
-    agent = kernels.build_agent(arch, images / "agent", store, progress)
-    initrd = kernels.build_initramfs(kernel, images / "initramfs", modules, agent, None, store, progress)
-    machine = MACHINES[arch]
-    accelerator = choose_accelerator(machine, kernel.image, store.path("accelerators.json"), accel)
-    image = GuestImage(machine, kernel.image, initrd, accelerator, cmdline)
-    info = KernelInfo(kernel.release, arch, configuration, kernel.source)
-    facts = facts_from_config(kernel.config.read_text(), arch, kernel.release)
+    image = guest_image(kernel, image_name, accel, progress, cmdline, extra_modules)
+    config = kernel.config.read_text()
+    sha256 = hashlib.sha256(config.encode()).hexdigest()
+    info = KernelInfo(kernel.release, arch, configuration, kernel.source, sha256)
+    facts = facts_from_config(config, arch, kernel.release)
     return Prepared(image, info, facts, kernel)
 
 

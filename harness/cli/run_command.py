@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from harness.cli.prepare import Prepared, kernel_options, model_kernel, prepare
+from harness.cli import resume
+from harness.cli.board import BoardArguments, board_options, open_board, split_target
+from harness.cli.prepare import CliError, Prepared, kernel_options, model_kernel, prepare
 from harness.expectation import KernelFacts
 from harness.outcome import Expectation, Skip, judge, noticed
 from harness.report import ReportError, detection, directory, json_report, terminal
 from harness.report.progress import Progress
 from harness.report.results import Kernel, Results, Row, exit_status
-from harness.scenario import Scenario, ScenarioError, select, suite
+from harness.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
 from harness.targets.base import Target, TargetRun
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
 from harness.targets.expected import expect
@@ -28,15 +34,27 @@ from harness.targets.sabotage import SHORT, saboteur
 
 OUT = Path("out")
 DEFAULT_SUITE = "core"
-TARGETS = ("qemu", "model")
+DEFAULT_TARGET = "qemu"
 
 
 @click.command(
     name="run",
-    epilog="Examples: dmasafe run --suite smoke | dmasafe run --target model 'stack/*/dmasafe:bounce/8'",
+    epilog="Examples: dmasafe run --suite smoke | dmasafe run --target model 'stack/*/dmasafe:bounce/8' | "
+    "dmasafe run --target ssh:root@board --kdir ~/src/linux | dmasafe run --resume out/latest",
 )
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
-@click.option("--target", type=click.Choice(TARGETS), default="qemu", show_default=True, help="Where to run.")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    help="Where to run: qemu (default), model, local, ssh:[USER@]HOST[:PORT], serial:DEVICE[@BAUD], labgrid:PLACE.",
+)
+@click.option(
+    "--resume",
+    "resumed",
+    metavar="DIR|FILE",
+    type=click.Path(path_type=Path),
+    help="Run again what a results.json (or the one in DIR) left INCONCLUSIVE, and merge.",
+)
 @click.option("--suite", "suite_name", metavar="NAME", help="Run a named suite (see 'dmasafe list').")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write results.json to this file.")
 @click.option("--out", "out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Where results go.")
@@ -47,10 +65,12 @@ TARGETS = ("qemu", "model")
     help="Also write the table of who noticed which seeded fault to this file (Markdown).",
 )
 @click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
+@board_options
 @kernel_options
 def command(
     scenarios: tuple[str, ...],
-    target: str,
+    target: str | None,
+    resumed: Path | None,
     suite_name: str | None,
     json_file: Path | None,
     out: Path,
@@ -60,27 +80,34 @@ def command(
     configuration: str,
     arch: str,
     accel: str | None,
+    **board: Any,
 ) -> int:
     """Run scenarios (ids or shell patterns) or a suite, print the verdicts, leave results below OUT/latest.
 
     Exit status: 0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR.
     """
     started = time.monotonic()
-    wanted = _wanted(scenarios, suite_name)
+    arguments = BoardArguments(**board)
+    earlier = None if resumed is None else resume.load(resumed)
+    if earlier is not None and (scenarios or suite_name):
+        raise CliError("--resume runs what the earlier run left open: name no scenarios and no suite beside it")
+    kind, rest = split_target(target or (earlier.target if earlier is not None else DEFAULT_TARGET))
+    wanted = _wanted(scenarios, suite_name, arguments) if earlier is None else resume.left_open(earlier)
+    if earlier is not None and not wanted:
+        click.echo(f"nothing to resume: {resumed} has a verdict for each of its {len(earlier.rows)} scenarios")
+        return exit_status(earlier)
     directory.prepare(out)
     name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
+    guest = _Guest(kernel_source, configuration, arch, accel, sabotage)
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
-        with Progress() as progress:
-            place: Target
-            if target == "model":
-                facts, kernel = model_kernel(kernel_source, configuration, arch)
-                place = ModelTarget(facts, kernel, logs)
-            else:
-                modules = None if sabotage is None else SABOTAGE_MODULES
-                prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=modules)
-                place = _target(prepared, logs, sabotage)
+        with Progress() as progress, _place(kind, rest, guest, arguments, logs, progress) as place:
+            if earlier is not None:
+                # Before anything is run.
+                resume.require_same_kernel(earlier.kernel, Kernel(**dataclasses.asdict(place.kernel)))
             results = run_and_judge(place, wanted, name, progress, started)
+        if earlier is not None and resumed is not None:
+            results = resume.merge(earlier, results, resumed)
         # From here on Ctrl-C could only lose what was measured.
         with interrupt_deferred():
             _publish(results, out, logs)
@@ -90,6 +117,36 @@ def command(
     if detection_file is not None:
         detection.write([results], detection_file)
     return exit_status(results)
+
+
+@dataclass(frozen=True)
+class _Guest:
+    """The command line's words about what is booted."""
+
+    kernel_source: str
+    configuration: str
+    arch: str
+    accel: str | None
+    sabotage: str | None
+
+
+@contextlib.contextmanager
+def _place(
+    kind: str, rest: str, guest: _Guest, arguments: BoardArguments, logs: Path, progress: Progress
+) -> Iterator[Target]:
+    """The target of this name, ready to run; whatever it holds is let go at the end."""
+    if kind == "model":
+        facts, kernel = model_kernel(guest.kernel_source, guest.configuration, guest.arch)
+        yield ModelTarget(facts, kernel, logs)
+    elif kind == "qemu":
+        modules = None if guest.sabotage is None else SABOTAGE_MODULES
+        prepared = prepare(
+            guest.kernel_source, guest.configuration, guest.arch, guest.accel, progress, extra_modules=modules
+        )
+        yield _target(prepared, logs, guest.sabotage)
+    else:
+        with open_board(kind, rest, arguments, logs, progress) as board:
+            yield board
 
 
 def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
@@ -109,9 +166,11 @@ def _publish(results: Results, out: Path, logs: Path) -> None:
     terminal.print_report(results, published)
 
 
-def _wanted(scenarios: Sequence[str], suite_name: str | None) -> list[Scenario]:
+def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:
     if scenarios and suite_name:
         raise ScenarioError("name scenarios or a suite, not both")
+    if suite_name == BOARD.name and arguments.addresses:
+        return board_suite(arguments.addresses)
     return select(scenarios) if scenarios else suite(suite_name or DEFAULT_SUITE)
 
 
@@ -126,12 +185,15 @@ def run_and_judge(
         id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
     )
     run = target.run(possible, destructive, progress)
+    expectations |= {id_: Skip(why) for id_, why in run.skipped.items()}
     return _results(target.name, run, scenarios, expectations, suite_name, progress, started)
 
 
 def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expectation | Skip:
     if scenario.fault is not None and target.name == ModelTarget.name:
         return Skip("the model's controllers make no mistakes")
+    if scenario.controller == BOARD.name and target.name in (ModelTarget.name, QemuTarget.name):
+        return Skip("only a board has a bus of its own: --target ssh:..., serial:... or local")
     return expect(scenario, facts)
 
 
@@ -146,7 +208,7 @@ def _results(
 ) -> Results:
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
-    kernel = Kernel(run.kernel.release, run.kernel.arch, run.kernel.config, run.kernel.source)
+    kernel = Kernel(**dataclasses.asdict(run.kernel))
     reasons = set(run.untrusted.values())
     everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
     return Results(

@@ -14,19 +14,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import harness
-from harness.devices.errors import DevicesError
+from harness.devices.errors import DevicesError, SlaveError
 from harness.devices.lies import LIES
+from harness.devices.values import describe, update
 
 READY_TIMEOUT_S = 10.0
 SYNC_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 LOG_NAME = "devices.log"
+# The device's process takes questions of 64 KiB.
+MAX_SLAVES_BYTES = 48 << 10
 
 _RECEIVE_BYTES = 1 << 18
 _LOG_LINES_SHOWN = 5
@@ -45,8 +48,9 @@ class DeviceProcess:
         self._log = directory / LOG_NAME
         self._buffer = bytearray()
         self._events: list[dict[str, Any]] = []
-        self._syncs = 0
-        self._answered = 0
+        self._questions = 0
+        self._answer: dict[str, Any] = {}
+        self._plugged: dict[int, object] = {}
         self._ready = False
         self._ended = False
         self._socket, theirs = socket.socketpair()
@@ -98,6 +102,11 @@ class DeviceProcess:
         return self._socket.fileno()
 
     @property
+    def channel(self) -> Any:
+        """The control channel's socket itself, for one who asks and listens in our place (witness.py)."""
+        return self._socket
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None and not self._ended
 
@@ -127,12 +136,40 @@ class DeviceProcess:
 
     def sync(self, timeout: float = SYNC_TIMEOUT_S) -> None:
         """Returns when every request that the guest has kicked so far is done and its events can be received."""
-        self._syncs += 1
-        number = self._syncs
+        self._answered("sync", timeout)
+
+    def plug(self, slaves: Mapping[int, object] | None, path: Sequence[str] = ()) -> None:
+        """Puts ``slaves`` on every controller's bus in place of all others; None brings the default bus back.
+
+        A slave is an object, a class, functools.partial(class, ...) or "module:Class"; what the process cannot import
+        otherwise it looks for in ``path``. The process works with copies: see ``update_slaves``. Raises SlaveError.
+        """
+        rows = None if slaves is None else [[address, describe(slave)] for address, slave in slaves.items()]
+        if len(json.dumps(rows)) > MAX_SLAVES_BYTES:
+            raise SlaveError("the slaves hold too much to be handed over as objects: give their classes instead")
+        why = self._answered("plug", SYNC_TIMEOUT_S, slaves=rows, path=list(path)).get("why")
+        if why is not None:
+            raise SlaveError(str(why))
+        self._plugged = {} if slaves is None else dict(slaves)
+
+    def update_slaves(self) -> None:
+        """Gives the objects that were plugged in the attributes that their copies have now. Raises SlaveError."""
+        if not self._plugged:
+            return
+        for address, state in self._answered("slaves", SYNC_TIMEOUT_S).get("slaves", ()):
+            slave = self._plugged.get(address)
+            if slave is not None and state is not None and hasattr(slave, "__dict__") and not callable(slave):
+                update(slave, state)
+
+    def _answered(self, op: str, timeout: float, **question: Any) -> dict[str, Any]:
+        """The answer to a question with one. Raises DevicesError if it does not come."""
+        self._questions += 1
+        number = self._questions
         deadline = time.monotonic() + timeout
-        self._ask(op="sync", n=number)
-        while self._answered != number:
+        self._ask(op=op, n=number, **question)
+        while self._answer.get("n") != number:
             self._wait(deadline, f"did not answer within {timeout:g} s")
+        return self._answer
 
     def close(self) -> None:
         """Ends the process: by the end of its control channel, by force if that is not enough."""
@@ -189,8 +226,8 @@ class DeviceProcess:
             event = json.loads(line)
         except ValueError as error:
             raise DevicesError(f"the emulated devices said nonsense: {line!r:.200}") from error
-        if event.get("re") == "sync":
-            self._answered = event.get("n")
+        if event.get("re") in ("sync", "plug", "slaves"):
+            self._answer = event
         elif event.get("ev") == "ready":
             self._ready = True
         else:

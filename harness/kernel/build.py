@@ -194,6 +194,8 @@ def compiler_environment(cache: Cache, architecture: Architecture, base: Path) -
         ("CCACHE_MAXSIZE", CCACHE_DEFAULT_SIZE),
         ("CCACHE_BASEDIR", str(base)),
         ("CCACHE_NOHASHDIR", "1"),
+        # Kbuild has gcc write each file's dependencies anyway: no second run of the preprocessor in a cold build.
+        ("CCACHE_DEPEND", "1"),
     ):
         environment.setdefault(name, value)
     return environment
@@ -219,17 +221,18 @@ def build_modules(
     cache: Cache,
     progress: Progress = SILENT,
     jobs: int | None = None,
+    cflags: tuple[str, ...] = (),
 ) -> tuple[Path, ...]:
     """Build the external modules of a directory with a Kbuild file for ``kernel``; their .ko files, by name.
 
-    The sources are copied to the cache first. Raises BuildError (its lines name the files in
-    ``module_source_dir``), CacheError.
+    The sources are copied to the cache first, to a directory ``src``; ``cflags`` are added to the compiler's. Raises
+    BuildError (its lines name the files in ``module_source_dir``), CacheError.
     """
     if not any((module_source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
         raise BuildError(f"{module_source_dir} has no Kbuild file: give a directory of external modules")
     matrix = load_matrix()
     architecture = resolve(matrix, next(iter(matrix.configurations)), kernel.arch).architecture
-    key = digest(kernel.key, tree_digest(module_source_dir))[:KEY_DIGITS]
+    key = digest(kernel.key, tree_digest(module_source_dir), *cflags)[:KEY_DIGITS]
     home = cache.path("modules", f"{kernel.key}-{key}")
     with explained(cache):
         found = _finished_modules(home)
@@ -261,14 +264,17 @@ def build_modules(
                     "make", "-C", str(kernel.build_dir), f"M={copy}", f"-j{jobs or len(os.sched_getaffinity(0))}",
                     *make_variables(architecture),
                     # A WARN() in a module names its file: not by a path of this machine.
-                    f"KCFLAGS=-fmacro-prefix-map={copy}/=", "modules",
+                    f"KCFLAGS={' '.join([f'-fmacro-prefix-map={copy}/=', *cflags])}", "modules",
                 ],
                 what=f"building {what}",
                 log=new_log(cache, f"modules-{kernel.release}"),
                 env=compiler_environment(cache, architecture, copy),
                 on_line=counter.line,
                 hold_fds=[held],
-                shown_as={str(copy): str(module_source_dir)},
+                # ccache makes the compiler's paths relative (CCACHE_BASEDIR).
+                shown_as=dict.fromkeys(
+                    (str(copy), os.path.relpath(copy, kernel.build_dir)), str(module_source_dir)
+                ),
             )  # fmt: skip
             names = sorted(str(path.relative_to(home)) for path in copy.rglob("*.ko"))
             if not names:

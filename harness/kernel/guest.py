@@ -25,10 +25,11 @@ from harness.kernel.cache import (
     publish_file,
     staging,
 )
-from harness.kernel.config import load_matrix, resolve
+from harness.kernel.config import Architecture, load_matrix, project_root, resolve
 from harness.kernel.errors import BuildError, MissingToolError
 from harness.kernel.process import clean_environment, run
 from harness.kernel.progress import SILENT, Progress
+from harness.kernel.rootfs import MINIMAL, build_rootfs, foreign_busybox, join_archives
 from harness.kernel.tools import HEADER_DIRECTORIES, Step, cross_prefix, require
 
 AGENT_CFLAGS = ("-static", "-O2", "-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
@@ -56,6 +57,12 @@ def build_agent(architecture: str, agent_source_dir: Path, cache: Cache, progres
     matrix = load_matrix()
     row = resolve(matrix, next(iter(matrix.configurations)), architecture).architecture
     require(row, Step.AGENT)
+    return compile_agent(row, agent_source_dir, cache, progress)
+
+
+def compile_agent(row: Architecture, agent_source_dir: Path, cache: Cache, progress: Progress = SILENT) -> Path:
+    """build_agent() for an architecture that need not be one of the matrix."""
+    architecture = row.name
     sources = sorted(path.name for path in agent_source_dir.glob("*.c"))
     if not sources:
         raise BuildError(f"{agent_source_dir} has no .c file: give the agent's source directory")
@@ -97,13 +104,16 @@ def build_agent(architecture: str, agent_source_dir: Path, cache: Cache, progres
         return program
 
 
-def find_busybox(architecture: str) -> Path:
-    """This machine's static busybox; MissingToolError if it has none (or only a dynamic one), or is of another kind."""
+def find_busybox(architecture: str, cache: Cache, progress: Progress = SILENT) -> Path:
+    """A static busybox for ``architecture``: this machine's, or for a foreign one Debian's.
+
+    Raises MissingToolError if this machine has none (or only a dynamic one), SourceError if Debian's cannot be had.
+    """
     matrix = load_matrix()
     row = resolve(matrix, next(iter(matrix.configurations)), architecture).architecture
-    require(row, Step.INITRAMFS)
     if cross_prefix(row):
-        raise MissingToolError(f"this machine's busybox does not run on {architecture}: give one with --busybox")
+        return foreign_busybox(architecture, cache, progress)
+    require(row, Step.INITRAMFS)
     path = Path(shutil.which("busybox") or "busybox")
     if not is_static(path):
         raise MissingToolError(f"{path} needs shared libraries, which a guest has not: apt-get install busybox-static")
@@ -124,6 +134,20 @@ def is_static(path: Path) -> bool:
     return _PT_INTERP not in kinds
 
 
+def build_image(
+    image: str, kernel: Kernel, modules: Sequence[Path], agent: Path, cache: Cache, progress: Progress = SILENT
+) -> Path:
+    """What QEMU takes as initramfs for one of image_names(); its path.
+
+    A large image is joined of its root file system and the minimal image, so that a changed module packs little anew.
+    """
+    images = project_root() / "images"
+    small = build_initramfs(kernel, images / "initramfs", modules, agent, None, cache, progress)
+    if image == MINIMAL:
+        return small
+    return join_archives(build_rootfs(images / image, kernel.arch, cache, progress), small, cache)
+
+
 def build_initramfs(
     kernel: Kernel,
     spec_dir: Path,
@@ -142,7 +166,7 @@ def build_initramfs(
     init = spec_dir / "init"
     if not init.is_file():
         raise BuildError(f"{spec_dir} has no file init: give the directory of the initramfs recipe")
-    busybox = busybox or find_busybox(kernel.arch)
+    busybox = busybox or find_busybox(kernel.arch, cache, progress)
     generator = kernel.build_dir / "usr" / "gen_init_cpio"
     if not generator.is_file():
         raise BuildError(f"{generator} is missing: build the kernel again ('dmasafe kernel build')")

@@ -35,6 +35,7 @@ def head(results: Results) -> dict[str, Any]:
             "arch": results.kernel.arch,
             "config": results.kernel.config,
             "source": results.kernel.source,
+            **({"config_sha256": results.kernel.config_sha256} if results.kernel.config_sha256 else {}),
         },
         "accel": results.accel,
         "canary": {"splatted": results.canary_splatted},
@@ -120,7 +121,7 @@ def from_json(found: Mapping[str, Any]) -> Results:
     return Results(
         suite=found["suite"],
         target=found["target"],
-        kernel=Kernel(**{key: found["kernel"][key] for key in ("release", "arch", "config", "source")}),
+        kernel=_kernel(found["kernel"]),
         accel=found["accel"],
         canary_splatted=found["canary"]["splatted"],
         rows=tuple(_row(row) for row in found["scenarios"]),
@@ -148,6 +149,11 @@ def splat_from_json(found: Mapping[str, Any]) -> Splat:
         log_line=found["log_line"],
         truncated=found["truncated"],
     )
+
+
+def _kernel(found: Mapping[str, Any]) -> Kernel:
+    required = {key: found[key] for key in ("release", "arch", "config", "source")}
+    return Kernel(**required, config_sha256=found.get("config_sha256", ""))
 
 
 def _row(found: Mapping[str, Any]) -> Row:

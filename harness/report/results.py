@@ -15,12 +15,16 @@ from harness.scenario import Scenario
 
 @dataclass(frozen=True)
 class Kernel:
-    """The kernel that answered: ``uname -r``, ``uname -m``, the configuration's name, where the source came from."""
+    """The kernel that answered: ``uname -r``, ``uname -m``, the configuration's name, where the source came from.
+
+    ``config_sha256`` (hex) is of its whole .config; empty if not known.
+    """
 
     release: str
     arch: str
     config: str
     source: str
+    config_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ Everything that can end a boot early is noticed here, named, and raised as BootL
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,18 +22,26 @@ from harness.guest.agent import AgentChannel, Message, integer
 from harness.guest.console import Console
 from harness.guest.errors import ChannelClosed
 from harness.qemu.machines import Machine
-from harness.qemu.process import MEMORY_MIB, MachineConfig, QemuProcess
+from harness.qemu.process import MEMORY_MIB, Extras, MachineConfig, QemuProcess
 from harness.targets.errors import BootLost
 from harness.targets.gathered import Gathered
+from harness.targets.session import (
+    BORROWED,
+    LIMITS,
+    MODULES,
+    Conversation,
+    Limits,
+    borrowed_objects,
+    errno_text,
+    is_hello,
+)
+
+# For those who look for it here.
+from harness.targets.session import KMSG_LOG as KMSG_LOG
 
 CONSOLE_LOG = "console.log"
-KMSG_LOG = "kmsg.log"
 QEMU_LOG = "qemu.log"
-MODULES = ("dmasafe_client", "dmasafe_controller")
 CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
-# vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
-_BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
-_ARGV_INIT_BYTES = {8: 272, 4: 136}
 
 
 @dataclass(frozen=True)
@@ -48,28 +54,7 @@ class GuestImage:
     accelerator: str
     cmdline: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
-
-
-@dataclass(frozen=True)
-class Limits:
-    """After how many seconds something is taken for lost, and how often a lost boot is tried again.
-
-    ``boot_s``: from power-on to the agent's first word. ``request_s``: a small question to the agent. ``silence_s``:
-    the next answer while scenarios run; the agent gives up on one after 5 s and then rebinds the adapter, which it
-    bounds to 3 s. ``sync_s``: the device's process. ``last_words_s``: a panic ends QEMU (-no-reboot), which closes the
-    agent's channel first; the reason may come so much later. ``fruitless_boots``: in a row, without a scenario done.
-    """
-
-    boot_s: float = 60.0
-    request_s: float = 15.0
-    silence_s: float = 20.0
-    sync_s: float = 5.0
-    last_words_s: float = 1.0
-    fruitless_boots: int = 3
-    boots: int = 40
-
-
-LIMITS = Limits()
+    extras: Extras = Extras()
 
 
 class Boot:
@@ -83,7 +68,8 @@ class Boot:
         self.release = ""
         self._log_directory = log_directory
         self._stack = contextlib.ExitStack()
-        self._replies: deque[Message] = deque()
+        self._talk = Conversation(limits, self.send, self._pump)
+        self.reports_before = 0
         self._muted = False
         self.boot_s = 0.0
 
@@ -115,6 +101,7 @@ class Boot:
             stderr_log=self._log_directory / QEMU_LOG,
             cmdline=self.image.cmdline,
             memory_mib=self.image.memory_mib,
+            extras=self.image.extras,
         )
         started = time.monotonic()
         self.qemu = self._stack.enter_context(QemuProcess(config))
@@ -125,7 +112,7 @@ class Boot:
         self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
         self._selector.register(self.device.fileno(), selectors.EVENT_READ)
         self._selector.register(self.console.fileno(), selectors.EVENT_READ)
-        hello = self._await(lambda message: message.get("re") == "hello", self.limits.boot_s, "the agent's first word")
+        hello = self._talk.wait_for(is_hello, self.limits.boot_s, "the agent's first word")
         self.boot_s = time.monotonic() - started
         self.release = str(hello.get("release", ""))
 
@@ -135,9 +122,9 @@ class Boot:
 
     def prepare(self) -> None:
         """Load the modules, bind the adapters, tell the device where the mailbox is. Raises BootLost."""
-        symbols = self.request("symbols", names=",".join(_BORROWED))
-        self._write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
-        parameters = self._borrowed_objects(symbols)
+        symbols = self.request("symbols", names=",".join(BORROWED))
+        self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
+        parameters = borrowed_objects(symbols)
         for module in MODULES:
             words = parameters if module == "dmasafe_client" else ""
             reply = self.request("load", path=f"/modules/{module}.ko", params=words)
@@ -159,34 +146,15 @@ class Boot:
         At level 0 console_verbose() leaves the level alone, so a panic is mute too: _lost() says so.
         """
         self._muted = muted
-        self._write("/proc/sys/kernel/printk", "0" if muted else "4")
-
-    def _borrowed_objects(self, symbols: Message) -> str:
-        """Parameters that tell the client module which vmlinux objects it may borrow."""
-        words = []
-        rodata, end = integer(symbols, "kernel_config_data"), integer(symbols, "kernel_config_data_end")
-        if rodata and end and end > rodata:
-            words.append(f"rodata_address={rodata:#x} rodata_size={end - rodata}")
-        data = integer(symbols, "argv_init")
-        if data:
-            pointer_bytes = 8 if data > 0xFFFFFFFF else 4
-            words.append(f"data_address={data:#x} data_size={_ARGV_INIT_BYTES[pointer_bytes]}")
-        return " ".join(words)
+        self._talk.write("/proc/sys/kernel/printk", "0" if muted else "4")
 
     def request(self, op: str, **arguments: object) -> Message:
         """One request's reply. Raises BootLost if none comes in time."""
-        self.send({"op": op, **arguments})
-        return self._await(lambda message: message.get("re") == op, self.limits.request_s, f"the reply to '{op}'")
+        return self._talk.request(op, **arguments)
 
     def read(self, path: str) -> str | None:
         """A file of the guest's, stripped, or None if it cannot be read."""
-        reply = self.request("read", path=path)
-        return str(reply.get("data", "")).strip() if reply.get("errno") == 0 else None
-
-    def _write(self, path: str, data: str, required: bool = True) -> None:
-        reply = self.request("write", path=path, data=data)
-        if required and reply.get("errno") != 0:
-            raise BootLost(f"the guest could not write {path}: {errno_text(reply)}")
+        return self._talk.read(path)
 
     def send(self, message: Message) -> None:
         """Queue a request. Raises BootLost if the guest is gone."""
@@ -197,20 +165,7 @@ class Boot:
 
     def replies(self) -> Iterator[Message]:
         """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
-        deadline = time.monotonic() + self.limits.silence_s
-        while not self._replies:
-            self._pump(deadline, "an answer")
-        while self._replies:
-            yield self._replies.popleft()
-
-    def _await(self, wanted: Callable[[Message], bool], timeout_s: float, what: str) -> Message:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            while self._replies:
-                message = self._replies.popleft()
-                if wanted(message):
-                    return message
-            self._pump(deadline, what)
+        return self._talk.replies()
 
     def _pump(self, deadline: float, what: str) -> None:
         """Wait for anything to arrive and sort it. Raises BootLost at the deadline or when somebody died."""
@@ -236,7 +191,7 @@ class Boot:
             for message in self.agent.receive():
                 reply = self.gathered.take_message(message)
                 if reply is not None:
-                    self._replies.append(reply)
+                    self._talk.waiting.append(reply)
         except ChannelClosed as error:
             raise self._lost(str(error)) from error
         if self.agent.violations:
@@ -300,11 +255,3 @@ class Boot:
             return BootLost(f"the guest ended: {self.console.symptom}")
         muted = " (its console was muted, as a scenario was to oops)" if self._muted else ""
         return BootLost(f"the guest rebooted or powered off by itself{muted}")
-
-
-def errno_text(reply: Message) -> str:
-    number = integer(reply, "errno")
-    # strerror() takes a C int.
-    if number is not None and 0 <= number < 1 << 31:
-        return os.strerror(number)
-    return str(reply.get("why", "no reason given"))[:200]

@@ -14,7 +14,8 @@ from pathlib import Path
 from harness.guest.agent import integer
 from harness.outcome import Outcome, outcome_of
 from harness.scenario import BUFFER_KINDS, parse_scenario
-from harness.targets.boot import KMSG_LOG, Boot, GuestImage
+from harness.targets.boot import Boot, GuestImage
+from harness.targets.session import KMSG_LOG
 from harness.targets.wire import line, observation, settings
 
 # Predicate as the kernel names it -> the answer that somebody would take for "DMA may touch this".

@@ -1,67 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Target ``qemu``: scenarios on a real kernel in QEMU, with the emulated controller and slaves.
-
-One boot takes all scenarios if nothing breaks. A boot that is lost costs the scenario under way; the rest goes on
-in a new one, a bounded number of times.
-"""
+"""Target ``qemu``: scenarios on a real kernel in QEMU, with the emulated controller and slaves."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.devices.errors import DevicesError
-from harness.dmesg import SPLAT_CLASSES, parse_records
 from harness.expectation import KernelFacts
-from harness.guest.agent import Message, integer
-from harness.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
-from harness.qemu.errors import QemuError
-from harness.scenario import Scenario, parse_scenario
+from harness.scenario import Scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
-from harness.targets.boot import KMSG_LOG, LIMITS, Boot, GuestImage, Limits
-from harness.targets.errors import BootLost, HostTrouble, TargetError
-from harness.targets.interrupt import interrupt_deferred
-from harness.targets.wire import line, observation, settings
-
-# Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
-WINDOW = 32
-
-# Known to splat on every kernel: the first through dma-debug, the second through dma_map_single()'s own check, which
-# proves the way from the kernel's log to here without dma-debug.
-CANARY_DMA_DEBUG = parse_scenario("module-rodata/master_send_dmasafe/dmasafe:trusting/8")
-CANARY_LOG = parse_scenario("vmalloc/master_send_dmasafe/dmasafe:trusting/8")
-_CANARY_CLASS = {CANARY_DMA_DEBUG.id: "map-invalid-area", CANARY_LOG.id: "map-vmalloc-rejected"}
-# Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
-# and a scenario's wrong data says nothing.
-CONTROLS = tuple(
-    parse_scenario(f"heap/{operation}/{place}/8")
-    for place in ("dmasafe:pio", "virtio")
-    for operation in ("master_send", "master_recv")
-)
-_ETIMEDOUT = 110
-# err_printk() in kernel/dma/debug.c counts each of its reports; giving up is a message of another kind.
-_COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
-_COUNTED -= {"debug-disabled"}
-_DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
-
-
-@dataclass
-class _State:
-    """One run's growing results."""
-
-    observations: dict[str, Observation] = field(default_factory=dict)
-    untrusted: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    canary_splatted: bool | None = None
-    boot_s: float | None = None
-    boots: int = 0
-    done: int = 0
-    interrupted: bool = False
-
+from harness.targets.boot import Boot, GuestImage
+from harness.targets.errors import TargetError
+from harness.targets.runner import Runner
+from harness.targets.session import LIMITS, Limits
 
 BootFactory = Callable[[GuestImage, Path, BinaryIO, Limits], AbstractContextManager[Boot]]
 Watch = Callable[[Progress], Progress]
@@ -93,363 +46,24 @@ class QemuTarget:
         self._boots = boots
         self._watch = watch
 
+    @property
+    def kernel(self) -> KernelInfo:
+        return self._kernel
+
     def facts(self) -> KernelFacts:
         return self._facts
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`harness.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
-        progress = self._watch(progress)
-        # The agent changes the controller's policy as rarely as this order lets it.
-        places = {(s.controller, s.policy): n for n, s in enumerate(scenarios)}
-        todo = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
-        state = _State()
-        total = len(todo)
-        started = time.monotonic()
-        fruitless = 0
-        log = self._log_directory / KMSG_LOG
-        try:
-            with log.open("wb") as kmsg_log:
-                while todo and fruitless < self._limits.fruitless_boots and state.boots < self._limits.boots:
-                    now, later = _for_one_boot(todo)
-                    left = self._boot_and_run(now, destructive, total, state, kmsg_log, progress)
-                    fruitless = fruitless + 1 if len(left) >= len(now) - (len(now) > 1) else 0
-                    todo = left + later
-                    if state.interrupted:
-                        break
-        except KeyboardInterrupt:
-            state.interrupted = True
-        except HostTrouble as error:
-            state.notes.append(str(error))
-        except OSError as error:
-            # The log's own: what is still buffered is written when it is closed.
-            if not state.notes:
-                state.notes.append(str(HostTrouble.writing(log, error)))
-        if state.interrupted:
-            state.notes.append("interrupted by the user")
-        for scenario in todo:
-            reason = state.notes[-1] if state.notes else "not reached"
-            state.untrusted.setdefault(scenario.id, f"not reached: {reason}")
-        boot_s = state.boot_s or 0.0
-        return TargetRun(
-            kernel=self._kernel,
+        runner = Runner(
+            lambda kmsg_log: self._boots(self._image, self._log_directory, kmsg_log, self._limits),
+            self._kernel,
+            self._facts,
+            self._log_directory,
+            self._limits,
             accel=self._image.accelerator,
-            canary_splatted=bool(state.canary_splatted),
-            observations=state.observations,
-            untrusted=state.untrusted,
-            boot_s=boot_s,
-            scenarios_s=max(0.0, time.monotonic() - started - boot_s),
-            boots=state.boots,
-            notes=tuple(state.notes),
         )
-
-    def _boot_and_run(
-        self,
-        todo: list[Scenario],
-        destructive: frozenset[str],
-        total: int,
-        state: _State,
-        kmsg_log: BinaryIO,
-        progress: Progress,
-    ) -> list[Scenario]:
-        """One boot; returns what is still to do. A lost boot costs the scenario that was under way."""
-        state.boots += 1
-        progress.stage("boot" if state.boots == 1 else f"boot {state.boots}")
-        batch = _Batch(todo)
-        trouble: HostTrouble | None = None
-        try:
-            with self._boots(self._image, self._log_directory, kmsg_log, self._limits) as boot:
-                state.boot_s = boot.boot_s if state.boot_s is None else state.boot_s
-                reason = self._check_release(boot)
-                boot.prepare()
-                reason = reason or self._canary(boot, batch)
-                lie = self._controls(boot, batch)
-                if lie is not None:
-                    raise BootLost(lie)
-                progress.stage("scenarios")
-                try:
-                    reason = self._perform_all(boot, batch, destructive, total, state, progress) or reason
-                    reason = reason or self._trailing_checks(boot, batch)
-                except BootLost as error:
-                    batch.lost(str(error))
-                    state.notes.append(f"boot {state.boots}: {error}")
-                    batch.trace_ends_at = _rescue_trace(boot)
-                except HostTrouble as error:
-                    batch.lost(str(error))
-                    trouble = error
-                    batch.trace_ends_at = _rescue_trace(boot)
-                except KeyboardInterrupt:
-                    batch.lost("interrupted by the user")
-                    state.interrupted = True
-                    batch.trace_ends_at = _rescue_trace(boot)
-                with interrupt_deferred():
-                    self._collect(boot, batch, boot.gathered.distrust or reason, state)
-                if trouble is not None:
-                    raise trouble
-        except (DevicesError, QemuError) as error:
-            # At first it is the user's to mend; after that it must not cost what was measured.
-            if state.boots == 1:
-                raise
-            state.notes.append(f"boot {state.boots}: {error}")
-        except BootLost as error:
-            state.notes.append(f"boot {state.boots}: {error}")
-        return batch.todo
-
-    def _check_release(self, boot: Boot) -> str | None:
-        if boot.release != self._kernel.release:
-            return f"the guest runs {boot.release}, not the kernel that was built, {self._kernel.release}"
-        return None
-
-    def _canaries(self) -> list[Scenario]:
-        return [CANARY_DMA_DEBUG, CANARY_LOG] if self._facts.has("DMA_API_DEBUG") else [CANARY_LOG]
-
-    def _canary(self, boot: Boot, batch: _Batch) -> str | None:
-        """Provoke the known splats; the reason why this boot cannot be trusted if one does not come."""
-        if "dmasafe" not in boot.adapters:
-            return "the canary needs the dmasafe controller, whose adapter did not appear"
-        for canary in self._canaries():
-            number, reply = self._ask(boot, batch, canary)
-            records = boot.gathered.records.pop(number, [])
-            seen = observation(canary, reply, records, (), boot.memory_bytes)
-            batch.other_splats += [splat.splat_class for splat in seen.splats]
-            wanted = _CANARY_CLASS[canary.id]
-            if wanted not in {splat.splat_class for splat in seen.splats}:
-                outcome = outcome_of(seen)[0] if seen.lost is None else seen.lost
-                batch.canary_splatted = False
-                cause = self._dma_debug_state(boot, batch) if canary is CANARY_DMA_DEBUG else None
-                return f"the canary {canary.id} did not splat {wanted} ({cause or outcome})"
-        batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
-        return None
-
-    @staticmethod
-    def _ask(boot: Boot, batch: _Batch, scenario: Scenario) -> tuple[int, Message]:
-        """One scenario outside the batch: its number and the reply. Raises BootLost."""
-        number = batch.next_number()
-        boot.send(_run_message(number, scenario))
-        return number, next(iter(boot.replies()))
-
-    def _controls(self, boot: Boot, batch: _Batch) -> str | None:
-        """Do what must go well, with every witness; what that says against this boot. Raises BootLost."""
-        possible = [control for control in CONTROLS if control.controller in boot.adapters]
-        asked: list[tuple[Scenario, int, Message]] = []
-        for control in possible:
-            asked.append((control, *self._ask(boot, batch, control)))
-            if _timed_out(asked[-1][2]):
-                break
-        boot.sync_device()
-        for control, number, reply in asked:
-            records = boot.gathered.records.pop(number, ())
-            trace = boot.gathered.trace.pop(number, ())
-            seen = observation(control, reply, records, trace, boot.memory_bytes)
-            batch.other_splats += [splat.splat_class for splat in seen.splats]
-            outcome, how = outcome_of(seen)
-            if seen.lost is not None or outcome is not Outcome.SAFE:
-                return f"the control {control.id} went wrong ({seen.lost or how}{_late(boot)})"
-        return None
-
-    def _perform_all(
-        self, boot: Boot, batch: _Batch, destructive: frozenset[str], total: int, state: _State, progress: Progress
-    ) -> str | None:
-        """The batch, what is destructive last; why the boot cannot be trusted, if that shows. Raises BootLost."""
-        harmless = sum(scenario.id not in destructive for scenario in batch.todo)
-        reason = self._perform(boot, batch, harmless, total, state, progress)
-        if batch.todo and reason is None:
-            boot.mute_console(True)
-            reason = self._perform(boot, batch, len(batch.todo), total, state, progress)
-            boot.mute_console(False)
-        return reason
-
-    def _perform(
-        self, boot: Boot, batch: _Batch, count: int, total: int, state: _State, progress: Progress
-    ) -> str | None:
-        """Send the next ``count`` scenarios in a sliding window and keep each answer. Raises BootLost.
-
-        A time-out lets the window run empty, for the controls to say whether the device is to blame; if so, that is it.
-        """
-        last = batch.performed + count
-        doubt = False
-        while batch.performed < last:
-            if doubt and not batch.under_way:
-                doubt = False
-                lie = self._controls(boot, batch)
-                if lie is not None:
-                    return lie
-            while not doubt and len(batch.under_way) < min(WINDOW, last - batch.performed):
-                scenario = batch.todo[batch.unsent]
-                number = batch.next_number()
-                batch.under_way[number] = scenario
-                batch.unsent += 1
-                boot.send(_run_message(number, scenario))
-            for reply in boot.replies():
-                number_or_none = integer(reply, "seq")
-                if reply.get("re") != "run" or number_or_none not in batch.under_way:
-                    boot.gathered.violation(f"an answer to nothing asked: {str(reply)[:80]}")
-                    continue
-                assert number_or_none is not None
-                answered = batch.under_way.pop(number_or_none)
-                batch.todo.pop(0)
-                batch.unsent -= 1
-                batch.performed += 1
-                state.done += 1
-                batch.replies.append((number_or_none, answered, reply))
-                doubt = doubt or _timed_out(reply)
-                if boot.gathered.lost_log and number_or_none not in batch.lost_log:
-                    batch.lost_log[number_or_none] = boot.gathered.lost_log
-                    boot.gathered.lost_log = None
-                progress.advance(state.done, total, answered.id)
-        return None
-
-    def _trailing_checks(self, boot: Boot, batch: _Batch) -> str | None:
-        """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
-        if batch.spends_boot and self._facts.has("DMA_API_DEBUG"):
-            # dma-debug is gone, as it was to be; the canary before the scenario speaks for its report.
-            boot.sync_device()
-            boot.request("kmsg")
-            return None
-        reason = self._canary(boot, batch) or self._controls(boot, batch)
-        boot.sync_device()
-        boot.request("kmsg")
-        return reason or (self._dma_debug_state(boot, batch) if self._facts.has("DMA_API_DEBUG") else None)
-
-    def _dma_debug_state(self, boot: Boot, batch: _Batch) -> str | None:
-        """Why dma-debug's word cannot be taken, or None."""
-        base = "/sys/kernel/debug/dma-api"
-        values = {name: boot.read(f"{base}/{name}") for name in _DMA_DEBUG_FILES}
-        batch.error_count = values["error_count"]
-        if values["disabled"] is None:
-            return f"dma-debug's files are missing below {base}"
-        if values["disabled"] != "N":
-            return "dma-debug is disabled (switched off, or out of entries)"
-        if values["driver_filter"]:
-            return f"dma-debug's driver filter hides all drivers but {values['driver_filter']}"
-        if values["all_errors"] in (None, "0"):
-            return "dma-debug's all_errors is not set: it prints the first error only"
-        return None
-
-    def _collect(self, boot: Boot, batch: _Batch, reason: str | None, state: _State) -> None:
-        """Join answers, records and trace into observations, and say which cannot be trusted."""
-        gathered = boot.gathered
-        state.notes.extend(f"boot {state.boots}: {text}" for text in gathered.violations[:3])
-        observed: dict[str, Observation] = {}
-        for number, scenario, reply in batch.replies:
-            trace: Sequence[BusMessage] = gathered.trace.get(number, ())
-            records = gathered.records.get(number, ())
-            observed[scenario.id] = observation(scenario, reply, records, trace, boot.memory_bytes)
-        state.observations |= observed
-        reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
-        for number, scenario, reply in batch.replies:
-            why = (
-                batch.lost_log.get(number) or reason or (None if scenario.fault else gathered.broken_rules.get(number))
-            )
-            if why is None and _timed_out(reply) and gathered.late_s:
-                why = f"the transfer timed out{_late(boot)}"
-            if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
-                why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
-            if why is not None:
-                state.untrusted[scenario.id] = why
-        for number, scenario in batch.broken:
-            state.untrusted[scenario.id] = batch.broken_why
-            records = gathered.records.get(number, ())
-            if records:
-                state.observations[scenario.id] = observation(scenario, {}, records, (), boot.memory_bytes)
-        if batch.canary_splatted is not None:
-            previous = True if state.canary_splatted is None else state.canary_splatted
-            state.canary_splatted = previous and batch.canary_splatted
-
-
-class _Batch:
-    """The bookkeeping of one boot: what was sent, answered, broken."""
-
-    def __init__(self, todo: list[Scenario]) -> None:
-        self.todo = list(todo)
-        self.unsent = 0
-        self.under_way: dict[int, Scenario] = {}
-        self.replies: list[tuple[int, Scenario, Message]] = []
-        self.broken: list[tuple[int, Scenario]] = []
-        self.broken_why = ""
-        self.lost_log: dict[int, str] = {}
-        self.performed = 0
-        self.canary_splatted: bool | None = None
-        # The scenario from which on the device's trace may be incomplete; None if it is whole.
-        self.trace_ends_at: int | None = None
-        # Classes that the canaries splatted, and dma-debug's own count of its reports, as its file says it.
-        self.other_splats: list[str] = []
-        self.error_count: str | None = None
-        self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
-        self._number = 0
-
-    def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
-        """Why the log cannot be whole: dma-debug counted other reports than were read. None if it did not count."""
-        if self.error_count is None:
-            return None
-        classes = [splat.splat_class for seen in observed for splat in seen.splats]
-        classes += [splat.splat_class for splat in outside]
-        read = sum(slug in _COUNTED for slug in [*classes, *self.other_splats])
-        if self.error_count == str(read):
-            return None
-        return f"dma-debug counted {self.error_count} reports, the log has {read}"
-
-    def next_number(self) -> int:
-        self._number += 1
-        return self._number
-
-    def lost(self, why: str) -> None:
-        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back."""
-        if self.under_way:
-            number = min(self.under_way)
-            scenario = self.under_way[number]
-            self.broken.append((number, scenario))
-            self.broken_why = why
-            self.todo.remove(scenario)
-        self.under_way.clear()
-        self.unsent = 0
-
-
-def _rescue_trace(boot: Boot) -> int | None:
-    """After a lost boot: fetch what the device still has to tell; None if that is all of it.
-
-    A device that died took the end of its trace with it. Records come in order, so everything before the newest
-    scenario seen is complete.
-    """
-    try:
-        boot.sync_device()
-    except BootLost:
-        return max(boot.gathered.trace, default=0)
-    return None
-
-
-def _timed_out(reply: Message) -> bool:
-    """Whether somebody lost patience: the driver with the device, or the agent with the call."""
-    answer = reply.get("answer")
-    return "hung" in reply or (isinstance(answer, dict) and integer(answer, "ret") == -_ETIMEDOUT)
-
-
-def _late(boot: Boot) -> str:
-    late_s = boot.gathered.late_s
-    return f", and the emulated device's process did not run for {late_s:.1f} s" if late_s else ""
-
-
-def _spends_boot(scenario: Scenario) -> bool:
-    return scenario.fault is not None and scenario.fault.spends_boot
-
-
-def _for_one_boot(todo: list[Scenario]) -> tuple[list[Scenario], list[Scenario]]:
-    """What shares the next boot, and what comes later: what spends a boot comes last, each with one of its own."""
-    sharing = [scenario for scenario in todo if not _spends_boot(scenario)]
-    spending = [scenario for scenario in todo if _spends_boot(scenario)]
-    return (sharing, spending) if sharing else (spending[:1], spending[1:])
-
-
-def _run_message(number: int, scenario: Scenario) -> Message:
-    message: Message = {
-        "op": "run",
-        "seq": number,
-        "adapter": scenario.controller,
-        "set": settings(scenario),
-        "line": line(scenario),
-    }
-    if scenario.fault is not None and scenario.fault.rebinds:
-        message["rebind"] = 1
-    return message
+        return runner.run(scenarios, destructive, self._watch(progress))
 
 
 def make_target(

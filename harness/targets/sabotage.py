@@ -22,8 +22,9 @@ from typing import BinaryIO
 
 from harness.guest.agent import AgentChannel
 from harness.targets.base import Progress
-from harness.targets.boot import Boot, GuestImage, Limits
+from harness.targets.boot import Boot, GuestImage
 from harness.targets.errors import TargetError
+from harness.targets.session import Limits
 
 # Short enough for a test, long enough for a busy machine: the agent itself needs 8 s for a call that hangs.
 SHORT = Limits(boot_s=40.0, request_s=20.0, silence_s=9.0, sync_s=3.0, fruitless_boots=2, boots=4)

@@ -21,9 +21,9 @@ with fuzzing.instrumented():
     from harness.report import json_report, junit, ktap
     from harness.report.results import Kernel, Results, Row, exit_status
     from harness.scenario import select
-    from harness.targets.boot import errno_text
     from harness.targets.expected import expect
     from harness.targets.gathered import MAX_VIOLATIONS, Gathered
+    from harness.targets.session import errno_text
     from harness.targets.wire import observation
 
 MEMORY_BYTES = 256 << 20

@@ -28,7 +28,7 @@ from harness.outcome import (
 from harness.report import detection, json_report
 from harness.report.results import Kernel, Results, Row
 from harness.scenario import ScenarioError, faults_suite, parse_scenario, select
-from harness.targets import qemu
+from harness.targets import runner
 from harness.targets.expected import expect
 from harness.targets.wire import line, observation, settings
 
@@ -118,16 +118,16 @@ def test_the_fault_goes_to_the_driver_and_never_stays():
 def test_a_driver_that_does_not_come_back_is_not_judged():
     scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=leak-on-release")
     reply = {"answer": {"ret": 32, "transferred": True, "msgs": []}}
-    assert qemu._run_message(1, scenario)["rebind"] == 1
+    assert runner._run_message(1, scenario)["rebind"] == 1
     assert "did not come back" in (observation(scenario, reply, [], [], 1 << 20).lost or "")
     assert observation(scenario, {**reply, "rebound": True}, [], [], 1 << 20).lost is None
 
 
 def test_what_ends_dma_debug_gets_a_boot_of_its_own_and_comes_last():
     todo = faults_suite()[::-1]
-    now, later = qemu._for_one_boot(todo)
+    now, later = runner._for_one_boot(todo)
     assert [s.fault.name for s in later] == ["debug-disabled"] and len(now) == len(todo) - 1
-    assert qemu._for_one_boot(later) == (later, [])
+    assert runner._for_one_boot(later) == (later, [])
 
 
 GOOD = Observation(

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A QEMU guest as a board: over SSH and over a serial line the same verdicts as booted, and a board left as it was."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from boards import shell_board
+
+from harness.devices.witness import WitnessServer
+from harness.guest.serial import SerialLink
+from harness.guest.ssh import Address, SshLink, SshOptions
+from harness.kernel import SILENT
+from harness.targets.machine import BoardGuest, board_image
+
+ROOT = Path(__file__).parents[2]
+RUN_TIMEOUT_S = 600
+# No more than 4 KiB of memory is the board's own; what is left of a session would be seen here.
+STATE = r"""
+ls /tmp /run; cat /proc/modules
+for f in /proc/sys/kernel/printk /sys/kernel/debug/dma-api/all_errors /sys/kernel/debug/dma-api/driver_filter; do
+echo "$f: $(cat $f)"
+done
+for d in /sys/bus/pci/devices/*; do echo "$d $(readlink $d/driver) $(cat $d/driver_override)"; done
+ls /sys/bus/i2c/devices
+"""
+# Each outcome, both fronts, both controllers; two that cost a task in the kernel.
+SLICE = (
+    "heap/master_send/virtio/8",
+    "stack/master_send_dmasafe/virtio/8",
+    "heap/master_recv_dmasafe/dmasafe:bounce/256",
+    "stack/*/dmasafe:bounce/8",
+    "module-rodata/master_send_dmasafe/dmasafe:trusting/8",
+    "rodata/master_recv_dmasafe/dmasafe:bounce/8",
+    "coherent/master_recv_dmasafe/dmasafe:bounce/8",
+    "user/i2cdev_*/dmasafe:bounce/8*",
+    "rodata/master_recv/dmasafe:pio/8",
+)
+
+
+class _Board:
+    """A running board, how a run names it, and its state as somebody else sees it."""
+
+    def __init__(self, guest, image, witness, tmp_path):
+        self.guest, self.image, self.witness, self.tmp_path = guest, image, witness, tmp_path
+        self.target = f"ssh:root@{guest.host}:{guest.port}"
+
+    def link(self):
+        options = SshOptions(self.guest.known_hosts, self.guest.identity)
+        return SshLink(Address(self.guest.host, "root", self.guest.port), options)
+
+    def state(self):
+        with contextlib.closing(self.link()) as link:
+            return link.command(STATE).output
+
+    def arguments(self, *more):
+        return [
+            *("run", "--target", self.target, "--kdir", self.image.build_dir, "--witness", self.witness),
+            *("--identity", self.guest.identity, "--known-hosts", self.guest.known_hosts, *more),
+        ]
+
+
+@pytest.fixture(scope="module")
+def ssh_board(tmp_path_factory):
+    """A board with SSH and the emulated I2C functions, whose devices' trace is served at a socket."""
+    logs = tmp_path_factory.mktemp("board")
+    image = board_image(SILENT)
+    with (
+        BoardGuest(image, logs) as guest,
+        WitnessServer(guest.device.channel, logs / "witness"),
+        _listening(guest.qemu),
+    ):
+        yield _Board(guest, image, logs / "witness", logs)
+
+
+@contextlib.contextmanager
+def _listening(qemu):
+    """Somebody must read the console, or the guest waits for it in its first oops."""
+    qemu.console.setblocking(True)
+
+    def listen():
+        with contextlib.suppress(OSError):
+            while qemu.console.recv(65536):
+                pass
+
+    threading.Thread(target=listen, daemon=True).start()
+    yield
+
+
+def rows(out):
+    return {row["id"]: row for row in json.loads((out / "latest" / "results.json").read_text())["scenarios"]}
+
+
+def same(mine, theirs):
+    """All that two runs must agree on."""
+    keys = ("verdict", "outcome", "expected", "direct")
+    return {id_: [row[key] for key in keys] + [[s["class"] for s in row["splats"]]] for id_, row in mine.items()} == {
+        id_: [row[key] for key in keys] + [[s["class"] for s in row["splats"]]] for id_, row in theirs.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def booted(dmasafe, tmp_path_factory):
+    """The slice as --target qemu judges it."""
+    out = tmp_path_factory.mktemp("booted")
+    dmasafe("run", *SLICE, "--out", out, check=0)
+    return rows(out)
+
+
+def test_over_ssh_the_verdicts_are_those_of_qemu_and_nothing_is_left(ssh_board, booted, dmasafe, tmp_path):
+    before = ssh_board.state()
+    dmasafe(*ssh_board.arguments("--destructive", "--out", tmp_path, *SLICE), check=0, timeout=RUN_TIMEOUT_S)
+    assert same(rows(tmp_path), booted)
+    assert ssh_board.state() == before
+
+
+def test_over_a_bad_serial_line_the_verdicts_are_those_of_qemu(guest, booted, dmasafe, tmp_path):
+    with shell_board(guest, tmp_path / "board") as (line, witness):
+        line.damage = 0.002
+        out = tmp_path / "out"
+        target = f"serial:{line.device}@1500000"
+        arguments = ("run", "--target", target, "--kdir", guest.build.build_dir, "--witness", witness, "--destructive")
+        dmasafe(*arguments, "--out", out, *SLICE, check=0, timeout=RUN_TIMEOUT_S)
+        assert same(rows(out), booted)
+        line.damage = 0.0
+        with contextlib.closing(SerialLink(line.device, 1500000)) as link:
+            assert link.command("ls /tmp /run; cat /proc/modules").output.split() == ["/run:", "/tmp:"]
+            assert link.command("cat /proc/sys/kernel/printk").output.split()[0] != "1"
+
+
+def test_without_a_witness_the_engine_takes_over_and_virtio_is_skipped(ssh_board, dmasafe, tmp_path):
+    arguments = [word for word in ssh_board.arguments() if word not in ("--witness", ssh_board.witness)]
+    chosen = (
+        "heap/master_send/virtio/8",
+        "heap/master_*/dmasafe:bounce/8",
+        "module-rodata/master_send/dmasafe:trusting/8",
+    )
+    dmasafe(*arguments, "--out", tmp_path, *chosen, check=0, timeout=RUN_TIMEOUT_S)
+    found = rows(tmp_path)
+    assert "nobody is witness" in found["heap/master_send/virtio/8"]["why"]
+    assert found["heap/master_send_dmasafe/dmasafe:bounce/8"]["direct"] is True
+    assert found["module-rodata/master_send/dmasafe:trusting/8"]["outcome"] == "CAUGHT"
+
+
+def test_a_link_cut_in_mid_suite_is_said_tidied_up_and_resumed(ssh_board, dmasafe, tmp_path):
+    with contextlib.closing(ssh_board.link()) as link:
+        link.command("dmesg -c > /dev/null")
+    before = ssh_board.state()
+    arguments = [str(word) for word in ssh_board.arguments("--out", tmp_path, "heap*/*/*/*")]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "harness.cli", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    _cut_ssh_in_the_middle(ssh_board, run)
+    output, _ = run.communicate(timeout=RUN_TIMEOUT_S)
+    assert run.returncode == 2, output
+    first = rows(tmp_path)
+    lost = {id_ for id_, row in first.items() if row["verdict"] == "INCONCLUSIVE"}
+    done = {id_ for id_, row in first.items() if row["verdict"] == "PASS"}
+    assert lost and done and lost | done == first.keys()
+    assert {row["why"] for id_, row in first.items() if id_ in lost} and all(
+        "the agent's channel was closed" in first[id_]["why"] or "link is cut" in first[id_]["why"] for id_ in lost
+    )
+    assert ssh_board.state() == before
+
+    resumed = ssh_board.arguments("--out", tmp_path, "--resume", tmp_path / "latest")
+    dmasafe(*resumed, check=0, timeout=RUN_TIMEOUT_S)
+    merged = rows(tmp_path)
+    assert list(merged) == list(first) and {row["verdict"] for row in merged.values()} == {"PASS"}
+    assert all(merged[id_]["us"] == first[id_]["us"] for id_ in done)
+
+
+def _cut_ssh_in_the_middle(board, run):
+    """Kill the board's end of the connection once scenarios are under way: the mark of one is in the log by then."""
+    until = time.monotonic() + RUN_TIMEOUT_S
+    with contextlib.closing(board.link()) as link:
+        while "dmasafe: begin 60\n" not in link.command("dmesg | grep 'dmasafe: begin 60$' | tail -1").output:
+            assert run.poll() is None and time.monotonic() < until, run.stdout.read()
+        mine = link.command("cut -d' ' -f4 /proc/$PPID/stat").output.strip()
+        script = f"""
+for p in /proc/[0-9]*; do
+n=${{p#/proc/}}
+tr '\\0' ' ' < $p/cmdline | grep -q ^/usr/sbin/dropbear && [ $n != $PPID ] && [ $n != {mine} ] &&
+[ "$(cut -d' ' -f4 $p/stat)" = {mine} ] && kill -9 $n
+done; true
+"""
+        link.command(script)
+
+
+def test_a_kernel_directory_of_another_release_is_refused_before_anything_is_loaded(ssh_board, dmasafe, tmp_path):
+    before = ssh_board.state()
+    kdir = tmp_path / "kdir"
+    (kdir / "include" / "config").mkdir(parents=True)
+    (kdir / "Makefile").write_text("")
+    (kdir / ".config").write_text(ssh_board.image.config.read_text())
+    (kdir / "include" / "config" / "kernel.release").write_text("6.12.99-other\n")
+    arguments = [
+        kdir if word == ssh_board.image.build_dir else word for word in ssh_board.arguments("--suite", "smoke")
+    ]
+    done = dmasafe(*arguments, "--out", tmp_path / "out", check=2)
+    assert "runs 6.12.117, but" in done.stderr and "is for 6.12.99-other" in done.stderr
+    assert ssh_board.state() == before
