@@ -16,3 +16,7 @@ class MemoryTableError(DevicesError):
 
 class TraceError(DevicesError):
     """A trace line that is not one."""
+
+
+class SlaveError(DevicesError):
+    """A slave that cannot be plugged into the bus, or what became of one."""

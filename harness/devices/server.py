@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.devices import trace
-from harness.devices.bus import default_bus
+from harness.devices.bus import Bus, default_bus
 from harness.devices.errors import DevicesError
 from harness.devices.lies import LIES
 from harness.devices.loop import Loop
@@ -41,8 +41,10 @@ class Server:
     (``count`` events that the reader was too slow for), ``late`` (this process did not run for ``seconds``). Questions,
     by ``op``: ``sync`` (answered with ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
     are on the way), ``mailbox`` (``address`` or null; no answer), ``fault`` (from now on ``controller`` tells the lie
-    ``name`` of lies.py, null for none; no answer), ``quit``. Anything else is answered with
-    ``{"re":"error","why":...}``.
+    ``name`` of lies.py, null for none; no answer), ``plug`` (``slaves`` and their search ``path`` as plugged.py reads
+    them take the place of all slaves of every controller, null brings the default bus back; answered with
+    ``{"re":"plug","n":N,"why":null}`` or what is wrong with them; one that fails later is a ``slave`` event),
+    ``slaves`` (answered with their attributes), ``quit``. Anything else is answered with ``{"re":"error","why":...}``.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Server:
         self._question = bytearray()
         self._wakeup = socket.socketpair()
         self._backends: dict[str, Backend] = {}
+        self._devices: dict[str, VirtioI2c] = {}
         self._output = Output(self._loop, 1 if control is None else control.fileno(), self._loop.quit)
         try:
             for name in controllers:
@@ -71,7 +74,7 @@ class Server:
             if not self._quiet:
                 self._output.line(trace.line(message))
 
-        device = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
+        device = self._devices[name] = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
         notify = partial(self._connection_event, name)
         return Backend(self._loop, device, directory / f"{name}.sock", notify, complain)
 
@@ -190,6 +193,32 @@ class Server:
             return
         backend.lie = None if name is None else LIES[name]
 
+    def _plug(self, question: dict[str, Any]) -> None:
+        # Only a harness that plugs in slaves of its own pays for the import.
+        from harness.devices.plugged import plug
+
+        why: str | None = None
+        try:
+            if question.get("slaves") is None:
+                for device in self._devices.values():
+                    device.bus = default_bus()
+            else:
+                slaves = plug(question["slaves"], question.get("path"), self._slave_failed)
+                for device in self._devices.values():
+                    device.bus = Bus(slaves)
+        except DevicesError as error:
+            why = str(error)
+        self._reply(re="plug", n=question.get("n"), why=why)
+
+    def _slaves(self, question: dict[str, Any]) -> None:
+        from harness.devices.plugged import states
+
+        found = next((states(device.bus.slaves) for device in self._devices.values()), ())
+        self._reply(re="slaves", n=question.get("n"), slaves=found)
+
+    def _slave_failed(self, why: str) -> None:
+        self._reply(ev="slave", why=why)
+
     def _quit(self, _question: dict[str, Any]) -> None:
         self._loop.quit()
 
@@ -197,6 +226,8 @@ class Server:
         "sync": _sync,
         "mailbox": _set_mailbox,
         "fault": _fault,
+        "plug": _plug,
+        "slaves": _slaves,
         "quit": _quit,
     }
 

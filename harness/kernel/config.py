@@ -82,13 +82,12 @@ class Request:
 
 
 def project_root() -> Path:
-    """The directory that holds kernel-configs/ and images/: the checkout that this file is part of."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "kernel-configs" / "matrix.toml").is_file():
-        raise ConfigError(
-            f"there is no kernel-configs/matrix.toml in {root}: install dmasafe from its checkout (pip install -e .)"
-        )
-    return root
+    """The directory that holds kernel-configs/ and images/: the checkout, or harness/project where one is installed."""
+    package = Path(__file__).resolve().parents[1]
+    for root in (package.parent, package / "project"):
+        if (root / "kernel-configs" / "matrix.toml").is_file():
+            return root
+    raise ConfigError(f"there is no kernel-configs/matrix.toml in or beside {package}: install dmasafe again")
 
 
 def load_matrix(directory: Path | None = None) -> Matrix:

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The plugin's options, one row each. Read by every pytest run on the machine: nothing is imported but typing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TARGETS = ("qemu", "model")
+SCOPES = ("session", "class", "function")
+
+
+class Option(NamedTuple):
+    """One option; its ini name is also its attribute of Settings, without ``dmasafe_``."""
+
+    flag: str
+    metavar: str
+    default: str
+    help: str
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def ini(self) -> str:
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+OPTIONS = (
+    Option("--dmasafe-target", "NAME", "qemu", f"where tests run: {' or '.join(TARGETS)} (default: qemu)", TARGETS),
+    Option("--dmasafe-kernel", "SOURCE", "", "kernel under test, as for 'dmasafe run --kernel'"),
+    Option("--dmasafe-kdir", "DIR", "", "kernel under test: a tree of yours"),
+    Option("--dmasafe-config", "NAME", "default", "configuration of the kernel under test (default: default)"),
+    Option("--dmasafe-arch", "NAME", "x86_64", "architecture of the kernel under test (default: x86_64)"),
+    Option("--dmasafe-image", "NAME", "minimal", "what the guest has besides the agent (default: minimal)"),
+    Option("--dmasafe-accel", "NAME", "", "QEMU accelerator (default: the first that proves to work)"),
+    Option("--dmasafe-boot-scope", "SCOPE", "session", f"who shares a boot: {', '.join(SCOPES)} (default: session)",
+           SCOPES),
+)  # fmt: skip

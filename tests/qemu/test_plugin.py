@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The plugin on a real kernel: the examples as users run them, and what must not pass."""
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+THEIRS = Path(__file__).parent / "plugin" / "others_in_guest.py"
+RUN_TIMEOUT_S = 300
+
+
+def run_tests(directory, *options):
+    """Run the tests of a directory outside the project with nothing but pytest; the cases by name."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=junit.xml", *options],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+    )
+    cases = {}
+    for element in ET.parse(directory / "junit.xml").iter("testcase"):
+        found = [child for child in element if child.tag in ("failure", "error", "skipped")]
+        text = "\n".join(f"{child.get('message', '')}\n{child.text or ''}" for child in element)
+        cases[element.get("name")] = (found[0].tag if found else "passed", text)
+    return cases, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory, guest):
+    """The examples, as somebody would copy them away."""
+    copy = tmp_path_factory.mktemp("examples") / "mine"
+    shutil.copytree(EXAMPLES, copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def cases(directory):
+    shutil.copy(THEIRS, directory / "test_theirs.py")
+    shutil.copytree(directory / "fixed", directory / "broken")
+    (directory / "broken" / "thermo.c").write_text("this is no C\n")
+    found, output = run_tests(directory)
+    (directory / "test_theirs.py").unlink()
+    print(output)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "the_fixed_driver_reads_the_temperature",
+        "the_buggy_driver_is_caught",
+        "files_modules_and_commands",
+        "what_the_device_saw",
+        "scenario",
+        "same_boot",
+        "after_the_panic",
+    ],
+)
+def test_what_is_right_passes(cases, name):
+    assert cases[f"test_{name}"][0] == "passed", cases[f"test_{name}"][1]
+
+
+def line_of(file, text):
+    return next(number for number, line in enumerate(file.read_text().splitlines(), 1) if text in line)
+
+
+def test_a_splat_fails_a_test_that_does_not_expect_it_and_the_report_names_the_drivers_line(cases, directory):
+    outcome, text = cases["test_unexpected"]
+    assert outcome == "failure"
+    source = directory / "buggy" / "thermo.c"
+    line = line_of(source, "i2c_master_recv_dmasafe(client")
+    assert "map-vmalloc-rejected: dmasafe_controller 0000:00:06.0: rejecting DMA map of vmalloc memory" in text
+    assert f"blame: thermo_measure() [thermo] at {source}:{line}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("astray", "stray DMA to 0x"),
+        ("slave_raises", "the slave at 0x48: read() raised ValueError: dead"),
+        ("no_such_module", "there is no module directory"),
+        ("does_not_compile", "broken/thermo.c:1"),
+        ("nobody_takes_it", "no driver took the client other at 0x48"),
+    ],
+)
+def test_what_is_wrong_fails_and_is_named(cases, name, why):
+    outcome, text = cases[f"test_{name}"]
+    assert outcome == "failure", text
+    assert why in text
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("dma_debug_filtered", "dma-debug's driver filter hides"), ("panic", "the guest ")],
+)
+def test_what_cannot_be_trusted_is_inconclusive_even_if_a_failure_was_expected(cases, name, why):
+    outcome, text = cases[f"test_{name}"]
+    assert outcome == "failure", text
+    assert "INCONCLUSIVE: " in text
+    assert why in text
+
+
+def test_workers_have_a_boot_each_and_leave_nothing_behind(directory, cases, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    found, output = run_tests(directory, "-n", "2", "--dmasafe-boot-scope=function", "--basetemp=basetemp")
+    assert sorted(outcome for outcome, _ in found.values()) == ["passed", "passed"], output
+    logs = sorted((directory / "basetemp").glob("popen-gw*/dmasafe0/boot-1/kmsg.log"))
+    assert len(logs) == 2, [str(log) for log in logs]
+    assert list(tmp_path.iterdir()) == []
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    # Other people's runs may be under way on this machine.
+    assert not [command for command in commands if str(tmp_path) in command or str(directory) in command]
