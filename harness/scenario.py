@@ -59,7 +59,8 @@ class Operation:
 
     ``front`` is who makes it: ``client`` (dmasafe_client.ko) or ``i2cdev`` (the agent, from user space). ``marked``
     says whether the messages carry I2C_M_DMA_SAFE; None leaves it to the scenario's ``dma_safe`` option.
-    ``reads`` and ``writes`` say which way the payload goes at the caller's buffer.
+    ``reads`` and ``writes`` say which way the payload goes at the caller's buffer, ``needs`` is an example of an
+    option that there must be.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Operation:
     reads: bool = False
     writes: bool = False
     marked: bool | None = None
+    needs: str | None = None
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -86,9 +88,11 @@ OPERATIONS: dict[str, Operation] = {
         ),
         Operation("i2cdev_read", "i2cdev", "read() on /dev/i2c-N", reads=True, marked=False),
         Operation("i2cdev_write", "i2cdev", "write() on /dev/i2c-N", writes=True, marked=False),
-        Operation("i2cdev_rdwr", "i2cdev", "ioctl(I2C_RDWR)", reads=True, writes=True, marked=True),
+        Operation(
+            "i2cdev_rdwr", "i2cdev", "ioctl(I2C_RDWR)", reads=True, writes=True, marked=True, needs="messages=w1,r8"
+        ),
         # Block transfers are marked, byte and word transfers are not: i2c_smbus_try_get_dmabuf().
-        Operation("i2cdev_smbus", "i2cdev", "ioctl(I2C_SMBUS)", reads=True, writes=True),
+        Operation("i2cdev_smbus", "i2cdev", "ioctl(I2C_SMBUS)", reads=True, writes=True, needs="protocol=byte_data"),
     )
 }
 
@@ -246,6 +250,9 @@ def parse_scenario(text: str) -> Scenario:
         if name == "fault" and not policies:
             raise ScenarioError(f"in '{text}' the fault needs the driver of controller dmasafe")
         options.append((name, value))
+    needs = OPERATIONS[operation].needs
+    if needs is not None and needs.partition("=")[0] not in dict(options):
+        raise ScenarioError(f"in '{text}' {operation} needs an option such as '+{needs}'")
     return Scenario(buffer, operation, controller, policy or None, count, where, tuple(sorted(options)))
 
 

@@ -19,8 +19,9 @@ from harness.kernel.errors import (
     MissingToolError,
     SourceError,
 )
-from harness.kernel.guest import build_agent, build_initramfs, find_busybox
+from harness.kernel.guest import build_agent, build_image, build_initramfs, find_busybox
 from harness.kernel.progress import SILENT, Progress, SilentProgress
+from harness.kernel.rootfs import MINIMAL, image_names
 from harness.kernel.source import (
     DEFAULT_SOURCE,
     AptSource,
@@ -36,6 +37,7 @@ from harness.kernel.tools import Kind, Step, Tool, missing_packages, required_to
 
 __all__ = [
     "DEFAULT_SOURCE",
+    "MINIMAL",
     "SILENT",
     "Absence",
     "AptSource",
@@ -64,12 +66,14 @@ __all__ = [
     "TarballSource",
     "Tool",
     "build_agent",
+    "build_image",
     "build_initramfs",
     "build_kernel",
     "build_modules",
     "configure",
     "fetch",
     "find_busybox",
+    "image_names",
     "list_kernels",
     "load_matrix",
     "missing_packages",

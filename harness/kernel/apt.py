@@ -247,9 +247,7 @@ def find(package: str, cache: Cache, progress: Progress) -> tuple[Package, Path]
             f"apt:{package} needs apt-get, which this machine does not have: give a kernel tree's path, or a tarball's "
             "URL with #sha256=..."
         )
-    places = query(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"])
-    paths = dict(re.findall(r"^(\w+)='([^']*)'", places, re.MULTILINE))
-    source_list, source_parts = Path(paths.get("LIST", "/")), Path(paths.get("PARTS", "/"))
+    source_list, source_parts = _machine_lists()
     archive = archive_entry(machine_entries(source_list, source_parts))
     log = new_log(cache, f"apt-{package}")
 
@@ -294,15 +292,44 @@ def find(package: str, cache: Cache, progress: Progress) -> tuple[Package, Path]
     )
 
 
-def _look(package: str, suite: str, directory: Path, sources: Path, log: Path) -> tuple[Package, Path] | None:
+def isolated(directory: Path, sources: Path, settings: Iterable[str] = ()) -> dict[str, str]:
+    """The environment of an apt that keeps its state in ``directory``, made if missing, and asks ``sources`` alone.
+
+    ``settings`` are further lines of apt.conf(5); where they name an architecture, the machine's own are not meant.
+    """
     for name in ("lists/partial", "cache/archives/partial", "state", "log", "no-parts"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     for name in ("status", "no-main"):
         (directory / name).touch()
     configuration = directory / "apt.conf"
     dump = query(["apt-config", "dump"])
-    configuration.write_text(private_configuration(dump, directory, sources, os.geteuid() == 0), encoding="utf-8")
-    environment = clean_environment({"APT_CONFIG": str(configuration)})
+    own = list(settings)
+    if any(line.startswith("APT::Architecture") for line in own):
+        dump = "\n".join(line for line in dump.splitlines() if not line.startswith("APT::Architecture"))
+    text = private_configuration(dump, directory, sources, os.geteuid() == 0) + "".join(f"{line}\n" for line in own)
+    configuration.write_text(text, encoding="utf-8")
+    return clean_environment({"APT_CONFIG": str(configuration)})
+
+
+def archive_stanza(suite: str) -> str:
+    """A deb822 stanza for ``suite`` of the mirror that this machine's apt uses. Raises SourceError if it has none."""
+    archive = archive_entry(machine_entries(*_machine_lists()))
+    if archive is None:
+        raise SourceError(f"this machine's apt knows no mirror of Debian's archive, where the packages of {suite} are")
+    return suite_stanza(archive, suite)
+
+
+def _machine_lists() -> tuple[Path, Path]:
+    """The machine's sources.list and sources.list.d. Raises SourceError where there is no apt."""
+    if shutil.which("apt-get") is None:
+        raise SourceError("Debian packages need apt-get, which this machine does not have")
+    places = query(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"])
+    paths = dict(re.findall(r"^(\w+)='([^']*)'", places, re.MULTILINE))
+    return Path(paths.get("LIST", "/")), Path(paths.get("PARTS", "/"))
+
+
+def _look(package: str, suite: str, directory: Path, sources: Path, log: Path) -> tuple[Package, Path] | None:
+    environment = isolated(directory, sources)
     # One suite of several may be unreachable (a third party's); what counts is whether the package is known.
     with contextlib.suppress(SourceError):
         run(["apt-get", "update"], what="apt-get update", log=log, env=environment, error=SourceError)
@@ -313,7 +340,8 @@ def _look(package: str, suite: str, directory: Path, sources: Path, log: Path) -
     fields = next(_stanzas(record), {})
     if not all(name in fields for name in ("version", "sha256", "size")):
         return None
-    return Package(package, fields["version"], suite, fields["sha256"], int(fields["size"])), configuration
+    found = Package(package, fields["version"], suite, fields["sha256"], int(fields["size"]))
+    return found, Path(environment["APT_CONFIG"])
 
 
 def download_tarball(package: Package, configuration: Path, into: Path, cache: Cache, progress: Progress) -> Path:

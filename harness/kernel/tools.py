@@ -14,6 +14,8 @@ from harness.kernel.config import Architecture
 from harness.kernel.errors import KernelError, MissingToolError
 from harness.kernel.process import query
 
+#: The kernel's names (matrix.toml) where Debian has others.
+_DEBIAN_NAMES = {"x86_64": "amd64"}
 HEADER_DIRECTORIES = (Path("/usr/include"), Path("/usr/local/include"))
 
 
@@ -81,17 +83,28 @@ def cross_prefix(architecture: Architecture) -> str:
     return "" if is_native(architecture) else architecture.cross_compile
 
 
+def debian_architecture(name: str) -> str:
+    """What Debian calls an architecture of matrix.toml."""
+    return _DEBIAN_NAMES.get(name, name)
+
+
 def required_tools(architecture: Architecture) -> tuple[Tool, ...]:
-    """All tools for building for ``architecture``; a foreign one replaces the compiler by its cross compiler."""
+    """All tools for building for ``architecture``; a foreign one adds its cross compiler and C library.
+
+    Its busybox is no tool of this machine's: rootfs.py fetches it.
+    """
     prefix = cross_prefix(architecture)
     if not prefix:
         return _TOOLS
     triplet = prefix.rstrip("-")
+    library = f"libc6-dev-{debian_architecture(architecture.name)}-cross"
+    own = (tool for tool in _TOOLS if tool.kind is not Kind.STATIC_LIBRARY and tool.steps != (Step.INITRAMFS,))
     cross = (
+        Tool("libc.a", Kind.STATIC_LIBRARY, library, (Step.AGENT,)),
         Tool(f"{prefix}gcc", Kind.PROGRAM, f"gcc-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
         Tool(f"{prefix}ld", Kind.PROGRAM, f"binutils-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
     )
-    return (*_TOOLS, *cross)
+    return (*own, *cross)
 
 
 def missing_packages(

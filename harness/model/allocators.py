@@ -7,11 +7,12 @@ Freed memory is handed out again last in, first out, so that the same calls give
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 from typing import NamedTuple
 
 from harness.model.config import Config
 from harness.model.errors import ModelError
-from harness.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, kmalloc_minalign
+from harness.model.layout import PAGE_SHIFT, PAGE_SIZE, kmalloc_minalign
 from harness.model.memory import Mapping, Memory
 
 # include/linux/slab.h: what kmalloc(0) returns.
@@ -26,12 +27,11 @@ _DEVRES_NODE_POINTERS_SHORT = 3
 _DEVRES_NODE_LONG_SINCE = (6, 0)
 # include/linux/percpu.h PCPU_MIN_UNIT_SIZE
 PCPU_MIN_UNIT_SIZE = 32 << 10
-_PAGE_ALLOC_COSTLY_ORDER = 11
 
 
 def get_order(size: int) -> int:
     """include/asm-generic/getorder.h"""
-    return max(0, (size - 1 >> PAGE_SHIFT).bit_length())
+    return (size - 1 >> PAGE_SHIFT).bit_length()
 
 
 def align(value: int, to: int) -> int:
@@ -45,11 +45,10 @@ def _copied(lists: dict[int, list[int]]) -> dict[int, list[int]]:
 class KmemCache:
     """struct kmem_cache: objects of one size, cut from pages."""
 
-    __slots__ = ("alignment", "free", "name", "size")
+    __slots__ = ("free", "name", "size")
 
     def __init__(self, name: str, size: int, alignment: int) -> None:
         self.name = name
-        self.alignment = alignment
         self.size = align(size, alignment)
         self.free: list[int] = []
 
@@ -59,7 +58,8 @@ class SavedAllocators(NamedTuple):
 
     bumps: tuple[int, int, int, int, int, int]
     lists: tuple[dict[int, list[int]], dict[int, list[int]], dict[int, list[int]]]
-    maps: tuple[dict[int, int], dict[int, int], dict[int, int], dict[int, int]]
+    maps: tuple[dict[int, int], dict[int, int], dict[int, int]]
+    kmapped: dict[int, tuple[int, int]]
     allocated: dict[int, KmemCache | int]
     caches: list[tuple[KmemCache, list[int]]]
 
@@ -70,7 +70,7 @@ class Allocators:
     def __init__(self, config: Config, memory: Memory) -> None:
         self.config = config
         self.memory = memory
-        self._page_bump = align(memory.first_free_phys, PAGE_SIZE << _PAGE_ALLOC_COSTLY_ORDER)
+        self._page_bump = memory.first_free_phys
         self._highmem_bump = memory.lowmem_end
         self._free_pages: dict[int, list[int]] = {}
         self._vmalloc_bump = memory.vmalloc_start
@@ -83,15 +83,14 @@ class Allocators:
         self._percpu_bump = self._percpu_end = 0
         self._percpu_free: dict[int, list[int]] = {}
         self._percpu_sizes: dict[int, int] = {}
-        self._kmapped: dict[int, int] = {}
+        # Of each page: its address, and how often it was mapped.
+        self._kmapped: dict[int, tuple[int, int]] = {}
         self._devres: dict[int, int] = {}
         self.allocated: dict[int, KmemCache | int] = {}
         self.minalign = kmalloc_minalign(config, memory.layout)
         # create_kmalloc_caches() leaves out what the alignment rules out; 96 and 192 only exist below it.
         self.kmalloc_caches = [
-            KmemCache(f"kmalloc-{size}", size, size if size & (size - 1) == 0 else min(size & -size, 64))
-            for size in KMALLOC_SIZES
-            if size >= self.minalign and size % self.minalign == 0
+            KmemCache(f"kmalloc-{size}", size, self.minalign) for size in KMALLOC_SIZES if size % self.minalign == 0
         ]
         self._by_size = [self._cache_for(8 * n) for n in range(KMALLOC_MAX_CACHE_SIZE // 8 + 1)]
         self.caches: list[KmemCache] = list(self.kmalloc_caches)
@@ -107,7 +106,8 @@ class Allocators:
                 self._percpu_end,
             ),
             (_copied(self._free_pages), _copied(self._free_vmalloc), _copied(self._percpu_free)),
-            (dict(self._vmalloc_sizes), dict(self._percpu_sizes), dict(self._kmapped), dict(self._devres)),
+            (dict(self._vmalloc_sizes), dict(self._percpu_sizes), dict(self._devres)),
+            dict(self._kmapped),
             dict(self.allocated),
             [(cache, list(cache.free)) for cache in self.caches],
         )
@@ -122,7 +122,8 @@ class Allocators:
             self._percpu_end,
         ) = saved.bumps
         self._free_pages, self._free_vmalloc, self._percpu_free = (_copied(lists) for lists in saved.lists)
-        self._vmalloc_sizes, self._percpu_sizes, self._kmapped, self._devres = (dict(each) for each in saved.maps)
+        self._vmalloc_sizes, self._percpu_sizes, self._devres = (dict(each) for each in saved.maps)
+        self._kmapped = dict(saved.kmapped)
         self.allocated = dict(saved.allocated)
         self.caches = [cache for cache, _free in saved.caches]
         for cache, free in saved.caches:
@@ -151,7 +152,7 @@ class Allocators:
     def alloc_highpage(self) -> int:
         """alloc_page(GFP_HIGHUSER): a page outside the linear map, where the machine has one."""
         memory = self.memory
-        if not memory.highmem or self._highmem_bump + PAGE_SIZE > memory.memory_end:
+        if self._highmem_bump + PAGE_SIZE > memory.memory_end:
             return self.alloc_pages(0)
         self._highmem_bump += PAGE_SIZE
         return self._highmem_bump - PAGE_SIZE >> PAGE_SHIFT
@@ -227,9 +228,9 @@ class Allocators:
     def _grow(self, cache: KmemCache) -> None:
         order = get_order(cache.size)
         start = self.page_address(self.alloc_pages(order))
-        count = (PAGE_SIZE << order) // cache.size
+        objects = (PAGE_SIZE << order) // cache.size
         # Reversed, as the list is a stack: the slab's first object goes out first.
-        cache.free = [start + n * cache.size for n in reversed(range(count))]
+        cache.free = [start + n * cache.size for n in reversed(range(objects))]
 
     # Managed memory: the data follows a header, at the alignment that drivers/base/devres.c gives struct devres.
 
@@ -267,11 +268,12 @@ class Allocators:
         """vmap(): these frames, one after the other."""
         address = self._vmalloc_bump
         mapped = self.memory.mapped
-        count = 0
-        for count, pfn in enumerate(frames, 1):
-            mapped[(address >> PAGE_SHIFT) + count - 1] = Mapping(pfn, uncached=uncached)
-        self._vmalloc_bump += (count + 1) * PAGE_SIZE
-        self._vmalloc_sizes[address] = count
+        pages = 0
+        for pfn in frames:
+            mapped[(address >> PAGE_SHIFT) + pages] = Mapping(pfn, uncached=uncached)
+            pages += 1
+        self._vmalloc_bump += (pages + 1) * PAGE_SIZE
+        self._vmalloc_sizes[address] = pages
         return address
 
     def vfree(self, address: int) -> None:
@@ -304,14 +306,21 @@ class Allocators:
         """mm/highmem.c kmap(): a lowmem page has its address already, a highmem page gets one of PKMAP's."""
         if not self.memory.page_is_highmem(page):
             return self.page_address(page)
-        address = self.memory.layout.pkmap_base + len(self._kmapped) * PAGE_SIZE
-        self._kmapped[page] = address
-        self.memory.mapped[address >> PAGE_SHIFT] = Mapping(page)
+        address, users = self._kmapped.get(page, (0, 0))
+        if not users:
+            taken = {address for address, _users in self._kmapped.values()}
+            address = next(a for a in count(self.memory.layout.pkmap_base, PAGE_SIZE) if a not in taken)
+            self.memory.mapped[address >> PAGE_SHIFT] = Mapping(page)
+        self._kmapped[page] = (address, users + 1)
         return address
 
     def kunmap(self, page: int) -> None:
-        address = self._kmapped.pop(page, None)
-        if address is not None:
+        if page not in self._kmapped:
+            return
+        address, users = self._kmapped.pop(page)
+        if users > 1:
+            self._kmapped[page] = (address, users - 1)
+        else:
             del self.memory.mapped[address >> PAGE_SHIFT]
 
     # Per-CPU memory.
@@ -321,12 +330,14 @@ class Allocators:
         if size > PCPU_MIN_UNIT_SIZE:
             raise ModelError(f"alloc_percpu() of {size} bytes: at most {PCPU_MIN_UNIT_SIZE}")
         size = align(size, alignment)
-        free = self._percpu_free.get(size)
-        if free:
-            address = free.pop()
+        free = self._percpu_free.get(size, [])
+        fitting = [address for address in free if address % alignment == 0]
+        if fitting:
+            address = fitting[-1]
+            free.remove(address)
         else:
             address = align(self._percpu_bump, alignment)
-            if not self._percpu_bump or address + size > self._percpu_end:
+            if address + size > self._percpu_end:
                 address = self.page_address(self.alloc_pages(get_order(PCPU_MIN_UNIT_SIZE)))
                 self._percpu_end = address + PCPU_MIN_UNIT_SIZE
             self._percpu_bump = address + size
@@ -369,7 +380,3 @@ class Task:
         if self.stack_pointer < self.stack:
             raise ModelError(f"the modelled task's stack has no room for an array of {size} bytes")
         return self.stack_pointer
-
-
-def offset_in_page(address: int) -> int:
-    return address & PAGE_MASK

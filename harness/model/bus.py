@@ -87,7 +87,7 @@ class SlaveBus:
             else:
                 data = answer if len(answer) == length else answer[:length].ljust(length, b"\xff")
         else:
-            data = payload if isinstance(payload, bytes) else bytes(payload)
+            data = bytes(payload)
             accepted = slave.write(data)
             if accepted < len(data):
                 nak = "the slave did not acknowledge " + ("its address" if accepted == ADDRESS_NAK else "a data byte")

@@ -91,14 +91,16 @@ class Call:
 
     __slots__ = ("before", "buf", "caller", "damage", "front", "listed", "mapped", "reads", "ret", "transferred")
 
+    # Set by operations that have a buffer.
+    buf: int
+    before: bytes
+    front: int
+    reads: bool
+
     def __init__(self) -> None:
-        self.buf = 0
-        self.before = b""
-        self.front = 0
         self.listed = False
         self.ret: int | None = None
         self.transferred = False
-        self.reads = False
         self.caller: list[CallerMessage] = []
         self.damage: tuple[str, ...] = ()
         self.mapped: BusMessage | None = None
@@ -302,7 +304,7 @@ def _splat(entry: Report | Line | Death) -> Splat:
         place = entry.place
         file = place.file if place is not None and place.file else None
         return Splat(kind, None, None, entry.message, file=file, line=place.line if file and place else None)
-    return Splat(kind, None, None, entry.text)
+    return Splat(kind, None, None, entry.text.removeprefix("DMA-API: "))
 
 
 def _damage(before: bytes, after: bytes, front: int, length: int, reads: bool, read_only: bool) -> tuple[str, ...]:
@@ -603,8 +605,6 @@ def _get_put_body(client: Client, scenario: Scenario, adap: I2cAdapter, call: Ca
         else:
             memory.store(buf, held)
     i2c.i2c_put_dma_safe_msg_buf(buf, msg, True)
-    if reads:
-        held = memory.load(call.buf, length)
     call.transferred = True
     call.caller.append(CallerMessage(reads, wanted, memory.translate(call.buf), scenario.marked))
     stray = not memory.is_ram(mapped, length)

@@ -116,9 +116,7 @@ class VirtioI2c(NoSmbus):
         queued: list[tuple[I2cMsg, int | None, int | None]] = []
         for msg in msgs:
             if len(queued) == VIRTIO_QUEUE_ENTRIES:
-                # virtqueue_add_sgs() says -ENOSPC; the buffer that was prepared goes back.
-                if msg.len:
-                    core.i2c_put_dma_safe_msg_buf(core.i2c_get_dma_safe_msg_buf(msg, 1), msg, False)
+                # virtqueue_add_sgs() says -ENOSPC.
                 core.notes.append(f"i2c-virtio queues {VIRTIO_QUEUE_ENTRIES} messages and drops the rest")
                 break
             buf = mapped = None
@@ -139,7 +137,7 @@ class VirtioI2c(NoSmbus):
         for number, (msg, _buf, mapped) in enumerate(queued):
             # FAIL_NEXT is set on every message but the caller's last, queued or not.
             read = bool(msg.flags & I2C_M_RD)
-            ok = platform.hardware.request(msg.addr & 0x7F, read, mapped, msg.len, number == last)
+            ok = platform.hardware.request(msg.addr, read, mapped, msg.len, number == last)
             results.append(ok)
         platform.hardware.end_group()
         platform.wait()
@@ -167,29 +165,12 @@ class DmasafeController(NoSmbus):
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
-        self._threshold = 1
+        self.threshold = 1
         self.policy = "bounce"
         # dmam_alloc_coherent(): programmed I/O goes through memory that the device may always touch.
         self.fifo, self.fifo_dma = platform.dma.dma_alloc_coherent(
             platform.dev, CONTROLLER_MAX_LEN + I2C_SMBUS_BLOCK_MAX
         )
-
-    @property
-    def policy(self) -> str:
-        return self._policy
-
-    @policy.setter
-    def policy(self, name: str) -> None:
-        self._policy = name
-        self._get = POLICIES[name]
-
-    @property
-    def threshold(self) -> int:
-        return self._threshold
-
-    @threshold.setter
-    def threshold(self, value: int) -> None:
-        self._threshold = value
 
     def functionality(self, adap: I2cAdapter) -> int:
         return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL | I2C_FUNC_SMBUS_READ_BLOCK_DATA | I2C_FUNC_SMBUS_BLOCK_PROC_CALL
@@ -197,9 +178,9 @@ class DmasafeController(NoSmbus):
     def master_xfer(self, adap: I2cAdapter, msgs: Sequence[I2cMsg]) -> int:
         """controller_main.c controller_xfer()."""
         last = len(msgs) - 1
+        if any(msg.flags & I2C_M_TEN for msg in msgs):
+            return -EOPNOTSUPP
         for number, msg in enumerate(msgs):
-            if msg.flags & I2C_M_TEN:
-                return -EOPNOTSUPP
             ret = self._transfer(adap, msg, number == last)
             if ret:
                 self.platform.hardware.end_group()
@@ -209,12 +190,11 @@ class DmasafeController(NoSmbus):
     def _transfer(self, adap: I2cAdapter, msg: I2cMsg, last: bool) -> int:
         """controller_payload.c controller_transfer()."""
         length = msg.len
-        recv_len = msg.flags & I2C_M_RECV_LEN
-        if recv_len:
+        if msg.flags & I2C_M_RECV_LEN:
             length += I2C_SMBUS_BLOCK_MAX
         if not length:
             return self._ring_send(adap, msg, last, None, 0)
-        buf = self._get(self, msg)
+        buf = POLICIES[self.policy](self, msg)
         if buf is None:
             return self._by_pio(adap, msg, last, length)
         platform = self.platform
@@ -226,8 +206,8 @@ class DmasafeController(NoSmbus):
         else:
             ret = self._ring_send(adap, msg, last, mapped, length)
             dma.dma_unmap_single(dev, mapped, length, direction)
-            if not ret and recv_len:
-                ret = self._received(msg, platform.memory.load(buf, 1)[0])
+            if not ret:
+                ret = self._received(msg, buf)
         if buf != msg.buf:
             platform.i2c.i2c_put_dma_safe_msg_buf(buf, msg, not ret)
         return ret
@@ -239,29 +219,24 @@ class DmasafeController(NoSmbus):
         if not msg.flags & I2C_M_RD:
             memory.store(self.fifo, memory.load(msg.buf, length))
             return self._ring_send(adap, msg, last, self.fifo_dma, length)
-        ret = self._ring_send(adap, msg, last, self.fifo_dma, length)
-        if ret:
-            return ret
-        ret = self._received(msg, memory.load(self.fifo, 1)[0])
-        if ret:
-            return ret
-        memory.store(msg.buf, memory.load(self.fifo, msg.len))
-        return 0
+        ret = self._ring_send(adap, msg, last, self.fifo_dma, length) or self._received(msg, self.fifo)
+        if not ret:
+            memory.store(msg.buf, memory.load(self.fifo, msg.len))
+        return ret
 
-    @staticmethod
-    def _received(msg: I2cMsg, count: int) -> int:
+    def _received(self, msg: I2cMsg, buf: int) -> int:
         """payload_received(): the length of a message whose length the slave gave."""
-        if not msg.flags & I2C_M_RECV_LEN:
-            return 0
-        if count == 0 or count > I2C_SMBUS_BLOCK_MAX:
-            return -EPROTO
-        msg.len += count
+        if msg.flags & I2C_M_RECV_LEN:
+            (count,) = self.platform.memory.load(buf, 1)
+            if not 0 < count <= I2C_SMBUS_BLOCK_MAX:
+                return -EPROTO
+            msg.len += count
         return 0
 
     def _ring_send(self, adap: I2cAdapter, msg: I2cMsg, last: bool, dma: int | None, length: int) -> int:
         """controller_ring.c controller_ring_send()."""
         platform = self.platform
-        ok = platform.hardware.request(msg.addr & 0x7F, bool(msg.flags & I2C_M_RD), dma, length, last)
+        ok = platform.hardware.request(msg.addr, bool(msg.flags & I2C_M_RD), dma, length, last)
         if platform.hardware.now_s and platform.wait() > adap.timeout:
             return -ETIMEDOUT
         return 0 if ok else -ENXIO
@@ -273,10 +248,10 @@ class DmasafeController(NoSmbus):
             # payload_unsuited(): a bounce buffer of the helpers' would be too short.
             self.platform.i2c.notes.append("the length of an I2C_M_RECV_LEN message is not known: no DMA")
             return None
-        return self.platform.i2c.i2c_get_dma_safe_msg_buf(msg, self._threshold)
+        return self.platform.i2c.i2c_get_dma_safe_msg_buf(msg, self.threshold)
 
     def _flag_only(self, msg: I2cMsg) -> int | None:
-        if not msg.flags & I2C_M_DMA_SAFE or msg.len < self._threshold:
+        if not msg.flags & I2C_M_DMA_SAFE or msg.len < self.threshold:
             return None
         self.platform.i2c.notes.append("the message is marked I2C_M_DMA_SAFE: its own buffer is used")
         return msg.buf

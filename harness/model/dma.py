@@ -33,10 +33,10 @@ _REJECT_LINES = {(5, 10): 275, (6, 1): 332, (6, 12): 381, (7, 2): 523}
 _OVERFLOW_LINES = {(5, 10): 97, (6, 1): 103, (6, 12): 103, (7, 2): 131}
 # include/linux/scatterlist.h sg_set_buf(): BUG_ON(!virt_addr_valid(buf)).
 SG_BUG_LINES = {(5, 10): 143, (6, 1): 163, (6, 12): 187, (7, 2): 210}
-# dma_kmalloc_needs_bounce() came with 6.5.
-_KMALLOC_BOUNCE_SINCE = (6, 5)
+# mm/dmapool.c struct dma_block holds the next block's address and, since 6.3, its own DMA address; before, 4 bytes did.
+_DMA_BLOCK_SINCE = (6, 3)
 _ARM64_CLEAN_SINCE = (5, 19)
-# kernel/dma/swiotlb.c: a pool of 64 MiB, slots of 2 KiB, at most 128 of them in a row.
+# kernel/dma/swiotlb.c: slots of 2 KiB, at most 128 of them in a row. The kernel's pool is 64 MiB; 1 MiB is enough here.
 IO_TLB_SHIFT = 11
 IO_TLB_SIZE = 1 << IO_TLB_SHIFT
 IO_TLB_SEGSIZE = 128
@@ -50,14 +50,13 @@ def line_of(lines: dict[tuple[int, int], int], version: tuple[int, ...]) -> int:
 
 
 class Scatterlist:
-    """struct scatterlist: one segment. ``phys`` is sg_phys(), ``virt`` the address it was made from, 0 if a page."""
+    """struct scatterlist: one segment. ``phys`` is sg_phys()."""
 
-    __slots__ = ("dma_address", "length", "phys", "virt")
+    __slots__ = ("dma_address", "length", "phys")
 
-    def __init__(self, phys: int, length: int, virt: int = 0) -> None:
+    def __init__(self, phys: int, length: int) -> None:
         self.phys = phys
         self.length = length
-        self.virt = virt
         self.dma_address = 0
 
 
@@ -69,10 +68,6 @@ class Swiotlb:
         self.start = allocators.alloc_pages(get_order(_IO_TLB_POOL_BYTES)) << PAGE_SHIFT
         self.end = self.start + _IO_TLB_POOL_BYTES
         self._slots: dict[int, tuple[int, int]] = {}
-        self._next = self.start
-
-    def contains(self, phys: int) -> bool:
-        return self.start <= phys < self.end
 
     def map(self, paddr: int, size: int) -> int | None:
         """swiotlb_tbl_map_single(): the slot's physical address, with the page offset kept below a slot's size."""
@@ -120,8 +115,8 @@ class DmaPool:
         self.dma = dma
         self.name = name
         self.dev = dev
-        # A free block holds the list's pointer and, since 6.3, its DMA address.
-        self.size = align(max(size, 4), alignment or 1)
+        least = 2 * dma.memory.layout.bits // 8 if dma.config.version >= _DMA_BLOCK_SINCE else 4
+        self.size = align(max(size, least), alignment or 1)
         self.allocation = max(self.size, PAGE_SIZE)
         self.boundary = min(boundary, self.allocation) if boundary else self.allocation
         self._pages: list[tuple[int, int]] = []
@@ -171,7 +166,7 @@ class Dma:
         self.debug = debug
         self.swiotlb = None if config.swiotlb == "off" else Swiotlb(memory, allocators)
         self.force_bounce = config.swiotlb == "force"
-        self._kmalloc_bounce = config.version >= _KMALLOC_BOUNCE_SINCE and config.has("DMA_BOUNCE_UNALIGNED_KMALLOC")
+        self._kmalloc_bounce = config.has("DMA_BOUNCE_UNALIGNED_KMALLOC")
         self._cache_alignment = dma_get_cache_alignment(config, memory.layout)
         self._map_invalidates = memory.layout.arch == "arm" or config.version < _ARM64_CLEAN_SINCE
         self.error = DMA_MAPPING_ERROR & memory.layout.mask
@@ -241,10 +236,8 @@ class Dma:
         return phys
 
     def _kmalloc_needs_bounce(self, dev: Device, size: int, direction: int) -> bool:
-        """include/linux/dma-map-ops.h dma_kmalloc_needs_bounce()."""
+        """include/linux/dma-map-ops.h dma_kmalloc_needs_bounce(); twice ARCH_DMA_MINALIGN is always aligned."""
         if dev.dma_coherent or direction == DMA_TO_DEVICE:
-            return False
-        if size >= 2 * (self.memory.layout.dma_minalign or 8):
             return False
         return self.allocators.kmalloc_size_roundup(size) % self._cache_alignment != 0
 
@@ -271,11 +264,10 @@ class Dma:
 
     def dma_unmap_page_attrs(self, dev: Device, dma_addr: int, size: int, direction: int, attrs: int = 0) -> None:
         """kernel/dma/mapping.c dma_unmap_page_attrs(), since 6.19 or so dma_unmap_phys()."""
-        if self.swiotlb is not None or not dev.dma_coherent:
-            if not attrs & DMA_ATTR_SKIP_CPU_SYNC:
-                self._sync_for_cpu(dev, dma_addr, size, direction)
-            if self.swiotlb is not None:
-                self.swiotlb.release(dma_addr)
+        if not attrs & DMA_ATTR_SKIP_CPU_SYNC:
+            self._sync_for_cpu(dev, dma_addr, size, direction)
+        if self.swiotlb is not None:
+            self.swiotlb.release(dma_addr)
         if self.debug is not None:
             self.debug.debug_dma_unmap_page(dev, dma_addr, size, direction, attrs)
 
@@ -348,12 +340,12 @@ class Dma:
         """kernel/dma/direct.h dma_direct_sync_single_for_cpu()."""
         if not dev.dma_coherent:
             self._arch_sync_dma_for_cpu(dma_addr, size, direction)
-        if self.swiotlb is not None and self.swiotlb.contains(dma_addr) and direction != DMA_TO_DEVICE:
+        if self.swiotlb is not None and direction != DMA_TO_DEVICE:
             self.swiotlb.bounce(dma_addr, size, to_device=False)
 
     def _sync_for_device(self, dev: Device, dma_addr: int, size: int, direction: int) -> None:
         """kernel/dma/direct.h dma_direct_sync_single_for_device()."""
-        if self.swiotlb is not None and self.swiotlb.contains(dma_addr) and direction != DMA_FROM_DEVICE:
+        if self.swiotlb is not None and direction != DMA_FROM_DEVICE:
             self.swiotlb.bounce(dma_addr, size, to_device=True)
         if not dev.dma_coherent:
             self._arch_sync_dma_for_device(dma_addr, size, direction)
@@ -385,7 +377,7 @@ class Dma:
 
         A device that cannot see the caches gets an uncached mapping in vmalloc space.
         """
-        page = self.allocators.alloc_pages(get_order(align(size, PAGE_SIZE)))
+        page = self.allocators.alloc_pages(get_order(size))
         phys = page << PAGE_SHIFT
         if phys + size - 1 > min(dev.coherent_dma_mask, dev.bus_dma_limit or dev.coherent_dma_mask):
             raise ModelError(f"no coherent memory below {dev.coherent_dma_mask:#x} for {dev.name}")
@@ -395,7 +387,8 @@ class Dma:
         else:
             if self.memory.cache is not None:
                 self.memory.cache.invalidate(phys, align(size, PAGE_SIZE))
-            address = self.allocators.vmap(range(page, page + (align(size, PAGE_SIZE) >> PAGE_SHIFT)), uncached=True)
+            frames = range(page, page + (align(size, PAGE_SIZE) >> PAGE_SHIFT))
+            address = self.allocators.vmap(frames, uncached=True)
         if self.debug is not None:
             self.debug.debug_dma_alloc_coherent(dev, size, phys, phys, attrs)
         return address, phys
@@ -408,11 +401,11 @@ class Dma:
         if not dev.dma_coherent:
             self.allocators.vunmap(address)
         if phys is not None:
-            self.allocators.free_pages(phys >> PAGE_SHIFT, get_order(align(size, PAGE_SIZE)))
+            self.allocators.free_pages(phys >> PAGE_SHIFT, get_order(size))
 
     def dma_alloc_pages(self, dev: Device, size: int, direction: int) -> tuple[int, int]:
         """kernel/dma/mapping.c dma_alloc_pages(): (page, DMA address); memory to be synced by hand."""
-        page = self.allocators.alloc_pages(get_order(align(size, PAGE_SIZE)))
+        page = self.allocators.alloc_pages(get_order(size))
         phys = page << PAGE_SHIFT
         self.memory.ram_write(phys, bytes(align(size, PAGE_SIZE)))
         if self.debug is not None:
@@ -422,7 +415,7 @@ class Dma:
     def dma_free_pages(self, dev: Device, size: int, page: int, dma_addr: int, direction: int) -> None:
         if self.debug is not None:
             self.debug.debug_dma_free_pages(dev, page << PAGE_SHIFT, align(size, PAGE_SIZE), direction, dma_addr)
-        self.allocators.free_pages(page, get_order(align(size, PAGE_SIZE)))
+        self.allocators.free_pages(page, get_order(size))
 
     def dma_pool_create(self, name: str, dev: Device, size: int, alignment: int = 1, boundary: int = 0) -> DmaPool:
         """mm/dmapool.c dma_pool_create()."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 from harness.model.config import Config
 from harness.model.device import (
@@ -18,6 +19,7 @@ from harness.model.device import (
     DMA_ATTR_SKIP_CPU_SYNC,
     DMA_BIDIRECTIONAL,
     DMA_FROM_DEVICE,
+    DMA_MAPPING_ERROR,
     DMA_TO_DEVICE,
     Device,
 )
@@ -33,6 +35,8 @@ HASH_SIZE = 16384
 HASH_FN_SHIFT = 13
 HASH_FN_MASK = HASH_SIZE - 1
 NAME_MAX_LEN = 64
+# Entries to a page: struct dma_debug_entry takes 128 bytes in every version read.
+DMA_DEBUG_DYNAMIC_ENTRIES = 32
 ACTIVE_CACHELINE_MAX_OVERLAP = (1 << 3) - 1
 
 dma_debug_single = "single"
@@ -66,14 +70,13 @@ class Dialect:
     sg_checks: bool | None
     contain_range: bool
     cpu_address: str
-    entry_bytes: int
 
 
 DIALECTS: tuple[Dialect, ...] = (
-    Dialect("never", False, False, "scather-gather", None, True, "0x%016x", 128),
-    Dialect("always", False, False, "scather-gather", None, False, "0x%016x", 128),
-    Dialect("always", False, False, "scatter-gather", None, False, "0x0x%016x", 128),
-    Dialect("aligned", True, True, "scatter-gather", True, False, "0x0x%016x", 192),
+    Dialect("never", False, False, "scather-gather", None, True, "0x%016x"),
+    Dialect("always", False, False, "scather-gather", None, False, "0x%016x"),
+    Dialect("always", False, False, "scatter-gather", None, False, "0x0x%016x"),
+    Dialect("aligned", True, True, "scatter-gather", True, False, "0x0x%016x"),
 )
 # The versions between two that were read follow the older one, but for this: 5.15 began to report overlaps, and
 # somewhere after 6.12 came the condition that 7.2 has (7.0 here).
@@ -263,6 +266,8 @@ MAP_STACK_VMAPPED = Message(
     (1074, 1078, 1082, 1133),
     "device driver maps memory from stack [probable addr=%s]",
 )
+# WARN_ONCE() of active_cacheline_inc_overlap().
+_EXCEEDED_LINES = (498, 499, 463, 465)
 # DMA_ATTR_UNMAP_VALID of check_unmap(), 7.2; the attributes that only 7.2 has are 10 (MMIO), 12 and 13.
 _DMA_ATTR_MMIO = 1 << 10
 _DMA_ATTR_IGNORE_CACHELINES = 1 << 11
@@ -325,7 +330,6 @@ class SavedDebug(NamedTuple):
 
     hash: dict[int, list[DmaDebugEntry]]
     active_cacheline: dict[int, list[int]]
-    line_attrs: dict[int, int]
     free: tuple[int, int, int, int]
 
 
@@ -344,7 +348,8 @@ class DmaDebug:
         self.config = config
         self.memory = memory
         self.log = log
-        self.task: Task | None = None
+        # Whose stack is looked at: ModelKernel says.
+        self.task: Task
         self._row = row_of(config.version)
         self.dialect = DIALECTS[self._row]
         self.overlap = self.dialect.overlap
@@ -352,9 +357,8 @@ class DmaDebug:
             self.overlap = "always"
         if config.version >= _OVERLAP_ALIGNED_SINCE:
             self.overlap = "aligned"
-        self.global_disable = not config.dma_debug
         self._swiotlb_active = config.swiotlb != "off"
-        self._line_shift = (memory.layout.l1_cache_bytes - 1).bit_length()
+        self._line_shift = memory.layout.l1_cache_bytes.bit_length() - 1
         self._lines_per_page_shift = PAGE_SHIFT - self._line_shift
         self._overlaps_matter = dma_get_cache_alignment(config, memory.layout) >= memory.layout.l1_cache_bytes
         self._sg_checks = config.has("DMA_API_DEBUG_SG") if self.dialect.sg_checks is None else self.dialect.sg_checks
@@ -366,17 +370,17 @@ class DmaDebug:
             dma_debug_noncoherent: "noncoherent",
             dma_debug_phy: "phy",
         }
-        self.per_page = PAGE_SIZE // self.dialect.entry_bytes
         self.nr_prealloc_entries = config.dma_debug_entries
-        self.nr_total_entries = -(-config.dma_debug_entries // self.per_page) * self.per_page
+        pages = -(-config.dma_debug_entries // DMA_DEBUG_DYNAMIC_ENTRIES)
+        self.nr_total_entries = pages * DMA_DEBUG_DYNAMIC_ENTRIES
         self.out_of_memory = False
         self.reset()
 
     def reset(self) -> None:
         """As after dma_debug_init(): no entry, nothing counted, the budget as the configuration says."""
         self.hash: dict[int, list[DmaDebugEntry]] = {}
+        # Of each line: how many mappings overlap the first one, and that one's attributes.
         self.active_cacheline: dict[int, list[int]] = {}
-        self._line_attrs: dict[int, int] = {}
         self.error_count = 0
         self.show_all_errors = self.config.all_errors
         self.show_num_errors = 1
@@ -390,7 +394,6 @@ class DmaDebug:
         return SavedDebug(
             {number: list(bucket) for number, bucket in self.hash.items()},
             {line: list(slot) for line, slot in self.active_cacheline.items()},
-            dict(self._line_attrs),
             (self.num_free_entries, self.min_free_entries, self.nr_total_entries, self.entries),
         )
 
@@ -399,7 +402,6 @@ class DmaDebug:
         self.reset()
         self.hash = {number: list(bucket) for number, bucket in saved.hash.items()}
         self.active_cacheline = {line: list(slot) for line, slot in saved.active_cacheline.items()}
-        self._line_attrs = dict(saved.line_attrs)
         self.num_free_entries, self.min_free_entries, self.nr_total_entries, self.entries = saved.free
 
     # Reporting.
@@ -409,16 +411,13 @@ class DmaDebug:
         digits = self.memory.layout.bits // 4
         if self.config.no_hash_pointers:
             return f"{address:0{digits}x}"
-        value = (address * 0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF
-        return f"{(value >> 29) & 0xFFFF_FFFF:0{digits}x}"
+        return f"{crc32(b'%x' % address):0{digits}x}"
 
-    def driver_filter(self, dev: Device | None) -> bool:
+    def driver_filter(self, dev: Device) -> bool:
         """driver_filter(): without a filter everything is printed, with one only that driver's errors."""
         if not self.current_driver_name:
             return True
-        if dev is None or dev.driver is None:
-            return False
-        return dev.driver[: NAME_MAX_LEN - 1] == self.current_driver_name
+        return (dev.driver or "")[: NAME_MAX_LEN - 1] == self.current_driver_name
 
     def filter_write(self, text: str) -> None:
         """A write to debugfs dma-api/driver_filter: the first word, or nothing to switch it off."""
@@ -431,21 +430,20 @@ class DmaDebug:
         self.current_driver_name = text.split()[0]
         self.log.printk(KERN_INFO, f"DMA-API: enable driver filter for driver [{self.current_driver_name}]")
 
-    def _err_printk(self, dev: Device | None, entry: DmaDebugEntry | None, message: Message, *values: object) -> None:
+    def _err_printk(self, dev: Device, entry: DmaDebugEntry | None, message: Message, *values: object) -> None:
         self.error_count += 1
         if (self.show_all_errors or self.show_num_errors > 0) and self.driver_filter(dev):
-            name = dev.name if dev is not None else "NULL"
-            driver = (dev.driver or "") if dev is not None else "NULL"
+            driver = dev.driver or ""
             place = Place(_FILE, message.lines[self._row], message.function)
             frames = None if entry is None else self._frames(entry)
             text = "DMA-API: %s %s: " + message.text
             self.log.warn(
                 Report(
                     message.splat_class,
-                    name,
+                    dev.name,
                     driver,
                     text,
-                    (driver, name, *values),
+                    (driver, dev.name, *values),
                     place,
                     frames=frames or (f"{message.function}+0x0/0x0",),
                     mapped_at=frames,
@@ -477,18 +475,17 @@ class DmaDebug:
                 self.global_disable = True
                 self.log.printk(KERN_ERR, "DMA-API: debugging out of memory - disabling", "debug-disabled")
                 return False
-            self.num_free_entries += self.per_page
-            self.nr_total_entries += self.per_page
-            if self.nr_total_entries % self.nr_prealloc_entries < self.per_page:
+            self.num_free_entries += DMA_DEBUG_DYNAMIC_ENTRIES
+            self.nr_total_entries += DMA_DEBUG_DYNAMIC_ENTRIES
+            if self.nr_total_entries % self.nr_prealloc_entries < DMA_DEBUG_DYNAMIC_ENTRIES:
                 times = self.nr_total_entries // self.nr_prealloc_entries
                 text = f"DMA-API: dma_debug_entry pool grown to {self.nr_total_entries} ({times}00%)"
                 self.log.printk(KERN_INFO, text)
         self.num_free_entries -= 1
-        if self.num_free_entries < self.min_free_entries:
-            self.min_free_entries = self.num_free_entries
+        self.min_free_entries = min(self.min_free_entries, self.num_free_entries)
         return True
 
-    def _add_dma_entry(self, entry: DmaDebugEntry, attrs: int) -> None:
+    def _add_dma_entry(self, entry: DmaDebugEntry) -> None:
         number = (entry.dev_addr >> HASH_FN_SHIFT) & HASH_FN_MASK
         bucket = self.hash.get(number)
         if bucket is None:
@@ -500,13 +497,13 @@ class DmaDebug:
             return
         if self._active_cacheline_insert(entry):
             return
-        if attrs & DMA_ATTR_SKIP_CPU_SYNC or self.overlap == "never":
+        if entry.attrs & DMA_ATTR_SKIP_CPU_SYNC or self.overlap == "never":
             return
         if self.config.has("DMA_BOUNCE_UNALIGNED_KMALLOC") and self._swiotlb_active and self._row >= 2:
             return
         if self.overlap == "aligned":
-            line = self._line(entry)
-            if not self._overlaps_matter or (attrs & _CACHE_CLEAN and self._line_attrs.get(line, 0) & _CACHE_CLEAN):
+            _overlap, first_attrs = self.active_cacheline[self._line(entry)]
+            if not self._overlaps_matter or (entry.attrs & _CACHE_CLEAN and first_attrs & _CACHE_CLEAN):
                 return
         self._err_printk(entry.dev, entry, MESSAGES["cacheline-overlap"])
 
@@ -520,9 +517,7 @@ class DmaDebug:
         line = self._line(entry)
         slot = self.active_cacheline.get(line)
         if slot is None:
-            self.active_cacheline[line] = [0]
-            if entry.attrs:
-                self._line_attrs[line] = entry.attrs
+            self.active_cacheline[line] = [0, entry.attrs]
             return True
         if slot[0] < ACTIVE_CACHELINE_MAX_OVERLAP:
             slot[0] += 1
@@ -534,7 +529,7 @@ class DmaDebug:
                     None,
                     "DMA-API: exceeded %d overlapping mappings of cacheline 0x%016x",
                     (ACTIVE_CACHELINE_MAX_OVERLAP, line),
-                    Place(_FILE, (498, 499, 463, 465)[self._row], "active_cacheline_inc_overlap"),
+                    Place(_FILE, _EXCEEDED_LINES[self._row], "active_cacheline_inc_overlap"),
                     frames=("add_dma_entry+0x0/0x0",),
                 )
             )
@@ -547,10 +542,12 @@ class DmaDebug:
             if slot is not None:
                 if slot[0] == 0:
                     del self.active_cacheline[line]
-                    self._line_attrs.pop(line, None)
                 else:
                     slot[0] -= 1
         self.num_free_entries += 1
+
+    def _bucket(self, dev_addr: int) -> Sequence[DmaDebugEntry]:
+        return self.hash.get((dev_addr >> HASH_FN_SHIFT) & HASH_FN_MASK, ())
 
     def _hash_bucket_find(
         self, bucket: Sequence[DmaDebugEntry], ref: DmaDebugEntry, contains: bool
@@ -578,14 +575,11 @@ class DmaDebug:
         return found if matches == 1 else None
 
     def _bucket_find_exact(self, ref: DmaDebugEntry) -> DmaDebugEntry | None:
-        bucket = self.hash.get((ref.dev_addr >> HASH_FN_SHIFT) & HASH_FN_MASK)
-        return None if bucket is None else self._hash_bucket_find(bucket, ref, False)
+        return self._hash_bucket_find(self._bucket(ref.dev_addr), ref, False)
 
     def _bucket_find_contain(self, ref: DmaDebugEntry) -> DmaDebugEntry | None:
         start = ref.dev_addr >> HASH_FN_SHIFT
-        limit = min(HASH_SIZE, start + 1)
-        if self.dialect.contain_range:
-            limit = (ref.dev.max_seg_size >> HASH_FN_SHIFT) + 1
+        limit = (ref.dev.max_seg_size >> HASH_FN_SHIFT) + 1 if self.dialect.contain_range else HASH_SIZE
         for back in range(limit):
             bucket = self.hash.get((start - back) & HASH_FN_MASK)
             if bucket:
@@ -616,7 +610,7 @@ class DmaDebug:
             form = self.dialect.cpu_address
             message = MESSAGES["free-cpu-address"]
             self._err_printk(dev, entry, message, ref.dev_addr, ref.size, form % entry.paddr, form % ref.paddr)
-        if ref.sg_call_ents and ref.type == dma_debug_sg and ref.sg_call_ents != entry.sg_call_ents:
+        if ref.type == dma_debug_sg and ref.sg_call_ents != entry.sg_call_ents:
             self._err_printk(dev, entry, MESSAGES["free-sg-count"], entry.sg_call_ents, ref.sg_call_ents)
         if ref.direction != entry.direction:
             names_of = (DIR2NAME[entry.direction], DIR2NAME[ref.direction])
@@ -637,12 +631,10 @@ class DmaDebug:
     def _mapping_error(self, dev: Device, dma_addr: int) -> bool:
         """dma_mapping_error(), as check_unmap() calls it: it marks entries as checked, too."""
         self.debug_dma_mapping_error(dev, dma_addr)
-        return dma_addr >= self.memory.layout.mask and dma_addr & self.memory.layout.mask == self.memory.layout.mask
+        return dma_addr == DMA_MAPPING_ERROR & self.memory.layout.mask
 
     def _check_for_stack(self, dev: Device, phys: int) -> None:
         task = self.task
-        if task is None:
-            return
         frames = task.stack_frames
         if frames is None:
             if self.memory.page_is_highmem(phys >> PAGE_SHIFT):
@@ -657,12 +649,9 @@ class DmaDebug:
             self._err_printk(dev, None, MAP_STACK_VMAPPED, self.pointer(address))
 
     def _check_for_illegal_area(self, dev: Device, address: int, length: int) -> None:
-        """memory_intersects() with text and rodata: image addresses, where ``address`` is one of the linear map."""
+        """memory_intersects() with text and the rodata behind it: image addresses; ``address`` is the linear map's."""
         memory = self.memory
-        end = address + length
-        if (address < memory.etext and end > memory.stext) or (
-            address < memory.end_rodata and end > memory.start_rodata
-        ):
+        if address < memory.end_rodata and address + length > memory.stext:
             self._err_printk(dev, None, MESSAGES["map-text-or-rodata"], self.pointer(address), length)
 
     def _check_sync(self, dev: Device, ref: DmaDebugEntry, to_cpu: bool) -> None:
@@ -681,7 +670,7 @@ class DmaDebug:
             self._err_printk(dev, entry, MESSAGES["sync-cpu-readonly"], *values)
         if not to_cpu and entry.direction != DMA_TO_DEVICE and ref.direction != DMA_FROM_DEVICE:
             self._err_printk(dev, entry, MESSAGES["sync-device-writeonly"], *values)
-        if ref.sg_call_ents and ref.type == dma_debug_sg and ref.sg_call_ents != entry.sg_call_ents:
+        if ref.type == dma_debug_sg and ref.sg_call_ents != entry.sg_call_ents:
             self._err_printk(dev, entry, MESSAGES["sync-sg-count"], entry.sg_call_ents, ref.sg_call_ents)
 
     def _check_sg_segment(self, dev: Device, sg: Scatterlist) -> None:
@@ -708,24 +697,21 @@ class DmaDebug:
         """debug_dma_map_page(); since 6.19 or so debug_dma_map_phys(). ``dma_addr`` is valid."""
         if self.global_disable or not self.dma_entry_alloc():
             return
-        entry = DmaDebugEntry(dev, self._page_type, dma_addr, size, direction, phys, 0, 0, MAP_ERR_NOT_CHECKED, attrs)
+        error = MAP_ERR_NOT_CHECKED
+        entry = DmaDebugEntry(dev, self._page_type, dma_addr, size, direction, phys, map_err_type=error, attrs=attrs)
         if attrs & _DMA_ATTR_MMIO and self.dialect.phys:
             if self.memory.is_ram(phys):
                 self._err_printk(dev, entry, MESSAGES["map-resource-ram"], phys)
         else:
             self._check_for_stack(dev, phys)
-            memory = self.memory
-            if not memory.highmem or not memory.page_is_highmem(phys >> PAGE_SHIFT):
-                self._check_for_illegal_area(dev, memory.phys_to_virt(phys), size)
-        self._add_dma_entry(entry, attrs)
+            if not self.memory.page_is_highmem(phys >> PAGE_SHIFT):
+                self._check_for_illegal_area(dev, self.memory.phys_to_virt(phys), size)
+        self._add_dma_entry(entry)
 
     def debug_dma_mapping_error(self, dev: Device, dma_addr: int) -> None:
         if self.global_disable:
             return
-        bucket = self.hash.get((dma_addr >> HASH_FN_SHIFT) & HASH_FN_MASK)
-        if bucket is None:
-            return
-        for entry in bucket:
+        for entry in self._bucket(dma_addr):
             if entry.dev_addr == dma_addr and entry.dev is dev and entry.map_err_type == MAP_ERR_NOT_CHECKED:
                 entry.map_err_type = MAP_ERR_CHECKED
                 return
@@ -733,23 +719,6 @@ class DmaDebug:
     def debug_dma_unmap_page(self, dev: Device, dma_addr: int, size: int, direction: int, attrs: int) -> None:
         if self.global_disable:
             return
-        bucket = self.hash.get((dma_addr >> HASH_FN_SHIFT) & HASH_FN_MASK)
-        if bucket is not None and len(bucket) == 1:
-            # The usual case without _check_unmap()'s work: one entry, a perfect fit, nothing to report.
-            entry = bucket[0]
-            if (
-                entry.dev_addr == dma_addr
-                and entry.size == size
-                and entry.direction == direction
-                and entry.map_err_type == MAP_ERR_CHECKED
-                and entry.type == self._page_type
-                and entry.dev is dev
-                and entry.attrs == attrs
-            ):
-                del self.hash[(dma_addr >> HASH_FN_SHIFT) & HASH_FN_MASK]
-                self.entries -= 1
-                self._dma_entry_free(entry)
-                return
         self._check_unmap(DmaDebugEntry(dev, self._page_type, dma_addr, size, direction, attrs=attrs))
 
     def debug_dma_map_sg(
@@ -769,32 +738,32 @@ class DmaDebug:
                 dev, dma_debug_sg, sg.dma_address, sg.length, direction, sg.phys, len(sgl), mapped, attrs=attrs
             )
             self._check_sg_segment(dev, sg)
-            self._add_dma_entry(entry, attrs)
+            self._add_dma_entry(entry)
 
-    def _sg_ref(self, dev: Device, sg: Scatterlist, nelems: int, direction: int, attrs: int = 0) -> DmaDebugEntry:
-        return DmaDebugEntry(dev, dma_debug_sg, sg.dma_address, sg.length, direction, sg.phys, nelems, attrs=attrs)
-
-    def _get_nr_mapped_entries(self, ref: DmaDebugEntry) -> int:
-        entry = self._bucket_find_exact(ref)
-        return 0 if entry is None else entry.sg_mapped_ents
+    def _sg_refs(
+        self, dev: Device, sgl: Sequence[Scatterlist], direction: int, attrs: int
+    ) -> tuple[list[DmaDebugEntry], int]:
+        """What each segment is held against, and how many entries the list has by its first one's (or 0)."""
+        nents = len(sgl)
+        refs = [
+            DmaDebugEntry(dev, dma_debug_sg, sg.dma_address, sg.length, direction, sg.phys, nents, attrs=attrs)
+            for sg in sgl
+        ]
+        entry = self._bucket_find_exact(refs[0]) if refs else None
+        return refs, 0 if entry is None else entry.sg_mapped_ents
 
     def debug_dma_unmap_sg(self, dev: Device, sgl: Sequence[Scatterlist], direction: int, attrs: int) -> None:
         if self.global_disable:
             return
-        mapped = 0
-        for number, sg in enumerate(sgl):
-            ref = self._sg_ref(dev, sg, len(sgl), direction, attrs)
-            if mapped and number >= mapped:
-                break
-            if not number:
-                mapped = self._get_nr_mapped_entries(ref)
+        refs, mapped = self._sg_refs(dev, sgl, direction, attrs)
+        for ref in refs[: mapped or len(refs)]:
             self._check_unmap(ref)
 
     def debug_dma_alloc_coherent(self, dev: Device, size: int, dma_addr: int, paddr: int, attrs: int) -> None:
         if self.global_disable or not self.dma_entry_alloc():
             return
         entry = DmaDebugEntry(dev, dma_debug_coherent, dma_addr, size, DMA_BIDIRECTIONAL, paddr, attrs=attrs)
-        self._add_dma_entry(entry, attrs)
+        self._add_dma_entry(entry)
 
     def debug_dma_free_coherent(self, dev: Device, size: int, paddr: int, dma_addr: int, attrs: int) -> None:
         if self.global_disable:
@@ -807,7 +776,7 @@ class DmaDebug:
             return
         kind = dma_debug_noncoherent if self._row >= 2 else dma_debug_single
         error = MAP_ERR_CHECK_NOT_APPLICABLE if self._row >= 2 else MAP_ERR_NOT_CHECKED
-        self._add_dma_entry(DmaDebugEntry(dev, kind, dma_addr, size, direction, paddr, map_err_type=error), 0)
+        self._add_dma_entry(DmaDebugEntry(dev, kind, dma_addr, size, direction, paddr, map_err_type=error))
 
     def debug_dma_free_pages(self, dev: Device, paddr: int, size: int, direction: int, dma_addr: int) -> None:
         if self.global_disable:
@@ -824,13 +793,8 @@ class DmaDebug:
         """debug_dma_sync_sg_for_cpu() and debug_dma_sync_sg_for_device()."""
         if self.global_disable:
             return
-        mapped = 0
-        for number, sg in enumerate(sgl):
-            ref = self._sg_ref(dev, sg, len(sgl), direction)
-            if not number:
-                mapped = self._get_nr_mapped_entries(ref)
-            if number >= mapped:
-                break
+        refs, mapped = self._sg_refs(dev, sgl, direction, 0)
+        for ref in refs[:mapped]:
             self._check_sync(dev, ref, to_cpu)
 
     def device_released(self, dev: Device) -> None:

@@ -47,13 +47,18 @@ class Hardware:
         self.bus.stop()
 
     def request(self, address: int, read: bool, dma: int | None, length: int, last: bool) -> bool:
-        """One message; whether it succeeded. I2C_M_RECV_LEN is unknown to the hardware: it reads ``length`` bytes."""
-        why = ""
+        """One message; whether it succeeded. I2C_M_RECV_LEN is unknown to the hardware: it reads ``length`` bytes.
+
+        ``address`` is the driver's: shifted by one, 16 bits of it reach the hardware, which takes no more than 7.
+        """
+        target = address << 1 & 0xFFFF
+        address = target >> 1
+        why = f"the address field {target:#06x} is no 7-bit address" if target > 0xFE else ""
         data = b""
         stray = False
         if dma is not None and not self.memory.is_ram(dma, length):
             stray = True
-            why = f"stray DMA: {length} bytes at {dma:#x} are outside guest memory"
+            why = why or f"stray DMA: {length} bytes at {dma:#x} are outside guest memory"
         if self._failed:
             why = why or "an earlier message of the group failed"
         elif not why:

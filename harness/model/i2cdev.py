@@ -58,6 +58,7 @@ I2C_RDWR_IOCTL_MAX_MSGS: Final = 42
 
 I2CDEV_MAX_BYTES: Final = 8192
 INT_MAX: Final = (1 << 31) - 1
+ULONG_MAX: Final = (1 << 64) - 1
 _TIMEOUT_UNIT_MS = 10
 
 _SIZES = frozenset(
@@ -221,6 +222,7 @@ class I2cDevFile:
 
     def ioctl(self, cmd: int, arg: int = 0) -> int:
         """The requests whose argument is a number; I2C_FUNCS gives its answer as the result. -ENOTTY if unknown."""
+        arg &= ULONG_MAX
         match cmd:
             case 0x0703 | 0x0706:
                 return self.slave(arg, force=cmd == I2C_SLAVE_FORCE)

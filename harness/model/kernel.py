@@ -11,7 +11,7 @@ from harness.model.allocators import Allocators, SavedAllocators, Task
 from harness.model.bus import Bus, Slave, SlaveBus, StandardBus
 from harness.model.caches import DataCache
 from harness.model.config import Config
-from harness.model.controllers import CONTROLLERS, DmasafeController, Platform
+from harness.model.controllers import CONTROLLERS, POLICIES, DmasafeController, Platform
 from harness.model.device import DMA_BIT_MASK, Device
 from harness.model.dma import Dma
 from harness.model.dma_debug import DmaDebug, SavedDebug
@@ -97,6 +97,8 @@ class ModelKernel:
         self.kunmap = allocators.kunmap
         self.kmem_cache_create = allocators.kmem_cache_create
         self.kmem_cache_alloc = allocators.kmem_cache_alloc
+        self.object_is_on_stack = self.task.object_is_on_stack
+        self.alloca = self.task.alloca
         self.load = memory.load
         self.store = memory.store
         self.virt_to_page = memory.virt_to_page
@@ -158,6 +160,8 @@ class ModelKernel:
             if not isinstance(algo, DmasafeController):
                 raise ModelError(f"controller {name} has no policy and no threshold to set")
             if policy is not None:
+                if policy not in POLICIES:
+                    raise ModelError(f"there is no policy '{policy}': it is one of {', '.join(POLICIES)}")
                 algo.policy = policy
             if threshold is not None:
                 algo.threshold = threshold
@@ -167,7 +171,7 @@ class ModelKernel:
         make = CONTROLLERS.get(name)
         if make is None:
             raise ModelError(f"there is no controller '{name}': it is one of {', '.join(CONTROLLERS)}")
-        dev = self.devices[name] = self.device(_PCI_SLOTS.get(name, name), make.driver)
+        dev = self.devices[name] = self.device(_PCI_SLOTS[name], make.driver)
         hardware = self.hardware[name] = Hardware(self.memory, self.bus)
         platform = Platform(self.config, self.memory, self.allocators, self.dma, self.i2c, self.oops, dev, hardware)
         algo = make(platform)
@@ -242,24 +246,12 @@ class ModelKernel:
 
     # Odds and ends of the kernel's.
 
-    def object_is_on_stack(self, address: int) -> bool:
-        """include/linux/sched/task_stack.h object_is_on_stack()."""
-        return self.task.object_is_on_stack(address)
-
-    def alloca(self, size: int) -> int:
-        """An array on the calling task's stack."""
-        return self.task.alloca(size)
-
     def memdup_user(self, data: bytes) -> int:
         """mm/util.c memdup_user(): a kmalloc'ed copy."""
         address = self.allocators.kmalloc(len(data))
         if data:
             self.memory.store(address, data)
         return address
-
-    def kstrdup(self, data: bytes) -> int:
-        """A kmalloc'ed buffer that holds ``data``, for examples."""
-        return self.memdup_user(data)
 
     def why(self) -> str:
         """What was decided since the last call, in order and without repetition."""

@@ -23,9 +23,9 @@ _GIB = 1 << 30
 class Layout:
     """One architecture. Addresses are virtual unless they say otherwise; ends are exclusive.
 
-    ``image_map`` is the address of the byte at ``image_phys`` in the mapping of the kernel image, ``image_in_linear``
-    says that it is the linear map itself. ``vmalloc_start`` 0: behind the linear map, by ``vmalloc_gap`` bytes.
-    ``modules_start`` 0: modules live in vmalloc space. ``lowmem_max`` is how much memory the linear map can hold.
+    ``image_map`` is the address of the byte at ``image_phys`` in the mapping of the kernel image. ``vmalloc_start`` 0:
+    behind the linear map, by ``vmalloc_gap`` bytes. ``modules_start`` 0: modules live in vmalloc space.
+    ``lowmem_max`` is how much memory the linear map can hold, 0 for all.
     ``dma_minalign`` is ARCH_DMA_MINALIGN, 0 where the architecture has none.
     """
 
@@ -41,8 +41,6 @@ class Layout:
     modules_end: int
     image_map: int
     image_phys: int
-    image_limit: int
-    image_in_linear: bool
     lowmem_max: int
     pkmap_base: int
     section_bytes: int
@@ -61,7 +59,7 @@ class Layout:
 
 LAYOUTS: tuple[Layout, ...] = (
     # arch/x86/include/asm/{page_64_types,pgtable_64_types}.h: four levels, no RANDOMIZE_MEMORY, no RANDOMIZE_BASE;
-    # the image is linked at 16 MiB (PHYSICAL_START) and KERNEL_IMAGE_SIZE is 512 MiB.
+    # the image is linked at 16 MiB (PHYSICAL_START).
     Layout(
         arch="x86_64",
         names=("x86_64", "amd64"),
@@ -75,9 +73,7 @@ LAYOUTS: tuple[Layout, ...] = (
         modules_end=0xFFFF_FFFF_FF00_0000,
         image_map=0xFFFF_FFFF_8000_0000,
         image_phys=0,
-        image_limit=512 * _MIB,
-        image_in_linear=False,
-        lowmem_max=1 << 46,
+        lowmem_max=0,
         pkmap_base=0,
         section_bytes=128 * _MIB,
         thread_size=4 * PAGE_SIZE,
@@ -101,8 +97,6 @@ LAYOUTS: tuple[Layout, ...] = (
         modules_end=0,
         image_map=0xC000_0000,
         image_phys=0,
-        image_limit=512 * _MIB,
-        image_in_linear=True,
         lowmem_max=896 * _MIB,
         pkmap_base=0xFF80_0000,
         section_bytes=PAGE_SIZE,
@@ -128,9 +122,7 @@ LAYOUTS: tuple[Layout, ...] = (
         modules_end=0xFFFF_8000_8000_0000,
         image_map=0xFFFF_8000_8000_0000,
         image_phys=_GIB,
-        image_limit=512 * _MIB,
-        image_in_linear=False,
-        lowmem_max=1 << 46,
+        lowmem_max=0,
         pkmap_base=0,
         section_bytes=128 * _MIB,
         thread_size=4 * PAGE_SIZE,
@@ -154,8 +146,6 @@ LAYOUTS: tuple[Layout, ...] = (
         modules_end=0xBFE0_0000,
         image_map=0xC000_0000,
         image_phys=_GIB,
-        image_limit=512 * _MIB,
-        image_in_linear=True,
         lowmem_max=760 * _MIB,
         pkmap_base=0xBFE0_0000,
         section_bytes=PAGE_SIZE,

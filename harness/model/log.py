@@ -84,11 +84,15 @@ class KernelLog:
 
     def __init__(self, config: Config, who: Callable[[], tuple[str, int]]) -> None:
         self.config = config
-        self.entries: list[Entry] = []
         self._who = who
+        self.reset()
+
+    def reset(self) -> None:
+        """As at boot, for a kernel that is used again."""
+        self.entries: list[Entry] = []
+        self._once: set[object] = set()
         self._sequence = 0
         self._us = 1_000_000
-        self._once: set[object] = set()
 
     # Writing.
 
@@ -108,8 +112,7 @@ class KernelLog:
 
     def clear_warn_once(self) -> None:
         """debugfs clear_warn_once, and the modules' own ``rearm``: once-only reports come again."""
-        if self._once:
-            self._once.clear()
+        self._once.clear()
 
     def die(self, death: Death) -> None:
         self.entries.append(death)
@@ -178,11 +181,3 @@ class KernelLog:
         """arch/x86/kernel/dumpstack.c __die_header()."""
         prefix = "Oops: " if self.config.version >= _OOPS_FORM_SINCE else ""
         return f"{prefix}{name}: {error:04x} [#1] SMP"
-
-    # Keeping and restoring, for a kernel that is used again.
-
-    def reset(self) -> None:
-        self.entries = []
-        self._once.clear()
-        self._sequence = 0
-        self._us = 1_000_000

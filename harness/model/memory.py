@@ -13,6 +13,9 @@ from harness.model.config import Config
 from harness.model.errors import ModelError
 from harness.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, has_highmem, layout_of, ram_ranges
 
+# arch/x86/include/asm/page_64_types.h, without RANDOMIZE_BASE.
+_KERNEL_IMAGE_SIZE = 512 << 20
+
 
 class FaultHandler(Protocol):
     """What happens when a kernel address leads nowhere, or cannot be written. It does not return."""
@@ -46,20 +49,20 @@ class Memory:
     """Physical memory and the kernel's page tables. ``cache`` is None on a machine whose devices see every store."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
         layout = self.layout = layout_of(config)
         self.highmem = has_highmem(config, layout)
         self.ram = ram_ranges(config, layout)
-        self._ram_start, self._ram_end = self.ram[0]
         end = self.ram[-1][1]
         size = layout.section_bytes
         self._valid_pfns = [(start >> PAGE_SHIFT, -(-end // size) * size >> PAGE_SHIFT) for start, end in self.ram]
         # Where lowmem ends: max_low_pfn on 32 bits, all of memory on 64.
-        self.lowmem_end = min(end, layout.phys_offset + layout.lowmem_max)
+        self.lowmem_end = min(end, layout.phys_offset + layout.lowmem_max) if layout.lowmem_max else end
         self.memory_end = end if self.highmem else self.lowmem_end
         self.linear_delta = layout.page_offset - layout.phys_offset
         self.high_memory = self.lowmem_end + self.linear_delta
-        self.vmalloc_start = layout.vmalloc_start or (self.high_memory + layout.vmalloc_gap) & ~(layout.vmalloc_gap - 1)
+        self.vmalloc_start = layout.vmalloc_start or self.high_memory + layout.vmalloc_gap
+        if layout.arch == "arm":
+            self.vmalloc_start &= ~(layout.vmalloc_gap - 1)
         self.vmalloc_end = layout.vmalloc_end
         self.modules_start = layout.modules_start or self.vmalloc_start
         self.modules_end = layout.modules_end or self.vmalloc_end
@@ -72,7 +75,7 @@ class Memory:
         self.image_delta = layout.image_map - layout.image_phys
         self.first_free_phys = self.image_end - self.image_delta
         # Below this address of the linear map a store may hit the image (32 bits), so translate() must be asked.
-        self._fast_start = self.image_end if layout.image_in_linear else layout.page_offset
+        self._fast_start = self.image_end if self.image_delta == self.linear_delta else layout.page_offset
         self._fast_end = self.high_memory
         self.fault: FaultHandler = _unhandled
         self.cache: DataCache | None = None
@@ -83,8 +86,6 @@ class Memory:
 
     def is_ram(self, phys: int, length: int = 1) -> bool:
         """Whether all of the range is memory."""
-        if self._ram_start <= phys and phys + length <= self._ram_end:
-            return True
         return any(start <= phys and phys + length <= end for start, end in self.ram)
 
     def ram_read(self, phys: int, length: int) -> bytes:
@@ -125,18 +126,13 @@ class Memory:
     def load(self, address: int, length: int) -> bytes:
         """memcpy() from a kernel address. A bad address is a page fault: the task dies."""
         if self._fast_start <= address and address + length <= self._fast_end and self.cache is None:
-            phys = address - self.linear_delta
-            offset = phys & PAGE_MASK
-            if offset + length <= PAGE_SIZE:
-                page = self.pages.get(phys >> PAGE_SHIFT)
-                return bytes(length) if page is None else bytes(page[offset : offset + length])
-            return self.ram_read(phys, length)
+            return self.ram_read(address - self.linear_delta, length)
         out = b""
         while length:
             phys, _read_only, uncached = self._walk(address, False)
             count = min(length, PAGE_SIZE - (address & PAGE_MASK))
-            cached = self.cache is not None and not uncached
-            out += self.cache.load(phys, count) if cached and self.cache else self.ram_read(phys, count)
+            cache = None if uncached else self.cache
+            out += self.ram_read(phys, count) if cache is None else cache.load(phys, count)
             address += count
             length -= count
         return out
@@ -173,29 +169,25 @@ class Memory:
 
     def _walk(self, address: int, write: bool) -> tuple[int, bool, bool]:
         """(physical address, read-only, uncached), as the processor's page walk finds them."""
-        if self._fast_start <= address < self._fast_end:
-            return address - self.linear_delta, False, False
+        found = self._look_up(address)
+        if found is None:
+            self.fault(address, write, False)
+        return found
+
+    def translate(self, address: int) -> int | None:
+        """The physical address behind any kernel address, or None. It is what a page walk finds, no arithmetic."""
+        found = self._look_up(address)
+        return None if found is None else found[0]
+
+    def _look_up(self, address: int) -> tuple[int, bool, bool] | None:
         mapping = self.mapped.get(address >> PAGE_SHIFT)
         if mapping is not None:
             return (mapping.pfn << PAGE_SHIFT) | (address & PAGE_MASK), mapping.read_only, mapping.uncached
         if self.stext <= address < self.image_end:
             # mark_rodata_ro(): text and rodata are read-only once the kernel is up.
             return address - self.image_delta, address < self.end_rodata, False
-        if not self.layout.page_offset <= address < self.high_memory:
-            self.fault(address, write, False)
-        return address - self.linear_delta, False, False
-
-    def translate(self, address: int) -> int | None:
-        """The physical address behind any kernel address, or None. It is what a page walk finds, no arithmetic."""
-        if self._fast_start <= address < self._fast_end:
-            return address - self.linear_delta
-        mapping = self.mapped.get(address >> PAGE_SHIFT)
-        if mapping is not None:
-            return (mapping.pfn << PAGE_SHIFT) | (address & PAGE_MASK)
-        if self.stext <= address < self.image_end:
-            return address - self.image_delta
         if self.layout.page_offset <= address < self.high_memory:
-            return address - self.linear_delta
+            return address - self.linear_delta, False, False
         return None
 
     # Arithmetic on addresses: right for the linear map, and nonsense elsewhere just as the kernel's.
@@ -207,7 +199,7 @@ class Memory:
             # arch/x86/include/asm/page_64.h: the carry flag tells the image's mapping from the linear map.
             y = (address - layout.image_map) & layout.mask
             if address > y:
-                return y + layout.image_phys
+                return y
             return (y + layout.image_map - layout.page_offset) & layout.mask
         if layout.arch == "arm64" and not self.is_lm_address(address):
             return (address - self.image_delta) & layout.mask
@@ -248,10 +240,7 @@ class Memory:
 
     def pfn_valid(self, pfn: int) -> bool:
         """include/linux/mmzone.h: whether the frame has a struct page; a sparse section has them all or none."""
-        first, *more = self._valid_pfns
-        if first[0] <= pfn < first[1]:
-            return True
-        return any(start <= pfn < end for start, end in more)
+        return any(start <= pfn < end for start, end in self._valid_pfns)
 
     # The predicates.
 
@@ -269,11 +258,14 @@ class Memory:
         if layout.arch == "x86_64":
             y = (address - layout.image_map) & layout.mask
             if address > y:
-                return y < layout.image_limit and self.pfn_valid(y + layout.image_phys >> PAGE_SHIFT)
+                return y < _KERNEL_IMAGE_SIZE and self.pfn_valid(y >> PAGE_SHIFT)
             x = (y + layout.image_map - layout.page_offset) & layout.mask
             return x <= y and self.pfn_valid(x >> PAGE_SHIFT)
         if layout.arch == "arm64":
             return self.is_lm_address(address) and self.is_ram(self.pa(address))
         if address < layout.page_offset or self.is_vmalloc_addr(address):
             return False
-        return address < self.high_memory and self.pfn_valid(self.pa(address) >> PAGE_SHIFT)
+        # i386 asks for no upper end: of much memory, a frame behind the linear map's end may answer for a kmap address.
+        if layout.arch == "arm" and address >= self.high_memory:
+            return False
+        return self.pfn_valid(self.pa(address) >> PAGE_SHIFT)

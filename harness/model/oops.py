@@ -9,8 +9,8 @@ from harness.model.errors import KernelDied
 from harness.model.log import CUT_HERE, KERN_ALERT, KERN_CRIT, KERN_WARNING, Death, KernelLog, Place
 
 # arch/x86/include/asm/trap_pf.h
-_X86_PF_PROT = 1 << 0
-_X86_PF_WRITE = 1 << 1
+_X86_PF_PROT = 1
+_X86_PF_WRITE = 2
 # arch/x86/lib/memcpy_64.S: seen in guests of 6.12 and 7.2; those of 5.10 and 6.1 say __memcpy.
 _MEMCPY_ORIG_SINCE = (6, 4)
 

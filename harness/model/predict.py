@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from harness.model.bus import Bus, StandardBus
@@ -73,11 +74,17 @@ class Lab:
         kernel.log.clear_warn_once()
         if observation.ret is None or self._leftovers() != self._baseline:
             kernel.restore(self._state)
+        else:
+            # What was freed in another order than it was allocated would be handed out in another order.
+            kernel.allocators.restore(self._state.allocators)
 
 
 @lru_cache(maxsize=64)
-def _lab(facts: Facts) -> Lab:
-    return Lab(facts if isinstance(facts, Config) else Config.of(facts))
+def _lab(facts: Facts, make_bus: Callable[[], Bus] | None) -> Lab:
+    lab = Lab(facts if isinstance(facts, Config) else Config.of(facts), None if make_bus is None else make_bus())
+    # Slaves that judge must be sent what the guest's would be.
+    lab.client.exact = make_bus is not None
+    return lab
 
 
 def expectation_of(observation: Observation, notes: list[str]) -> Expectation:
@@ -93,12 +100,13 @@ def expectation_of(observation: Observation, notes: list[str]) -> Expectation:
     return Expectation(outcome, why, classes, direct(observation), observation.ret is None)
 
 
-def predict(scenario: Scenario, facts: Facts) -> Expectation | Skip:
+def predict(scenario: Scenario, facts: Facts, make_bus: Callable[[], Bus] | None = None) -> Expectation | Skip:
     """What must happen to ``scenario`` on the kernel of ``facts``, or why it cannot exist there.
 
-    The kernel is kept for the next call with the same facts (which must be hashable), so that a suite is one boot.
+    ``make_bus`` gives slaves that judge what they are sent; without it they are StandardBus's. The kernel is kept for
+    the next call with the same facts (which must be hashable), so that a suite is one boot.
     """
-    lab = _lab(facts)
+    lab = _lab(facts, make_bus)
     skip = cannot_exist(scenario, lab.config)
     if skip is not None:
         return skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from harness.model.errors import ModelError
 from harness.model.i2c import (
@@ -41,6 +41,8 @@ REGMAP_ENDIAN_LITTLE: Final = "little"
 REGMAP_ENDIAN_NATIVE: Final = "native"
 # regmap_get_i2c_bus() looks at the adapter's quirks since 5.11 or so (read in 6.1, not in 5.10).
 _QUIRKS_SINCE = (5, 11)
+# regmap_raw_read() and regmap_noinc_read() mind cache_only (read in 6.12, not in 6.1).
+_BUSY_SINCE = (6, 12)
 
 _RegisterPredicate = Callable[[int], bool]
 
@@ -149,13 +151,11 @@ class SmbusBlockReg16Bus(RegmapBus):
         ret = self.kernel.smbus.i2c_smbus_write_byte_data(self.client, low, high)
         if ret < 0:
             return ret
-        values = bytearray()
-        while len(values) < val_size:
+        for n in range(val_size):
             ret = self.kernel.smbus.i2c_smbus_read_byte(self.client)
             if ret < 0:
                 return ret
-            values.append(ret)
-        self.kernel.memory.store(val, bytes(values))
+            self.kernel.memory.store_byte(val + n, ret)
         return 0
 
 
@@ -178,7 +178,7 @@ class SmbusRegisterBus(RegmapBus):
         smbus = self.kernel.smbus
         read = smbus.i2c_smbus_read_byte_data if self._width == 1 else smbus.i2c_smbus_read_word_data
         ret = read(self.client, reg)
-        return (ret, 0) if ret < 0 else (0, self._swap(ret))
+        return min(ret, 0), self._swap(max(ret, 0))
 
     def reg_write(self, reg: int, val: int) -> int:
         if val >> 8 * self._width or reg > 0xFF:
@@ -205,8 +205,9 @@ def regmap_get_i2c_bus(kernel: ModelKernel, client: I2cClient, config: RegmapCon
         bus = SmbusBlockReg16Bus(kernel, client)
         bus.max_raw_read = bus.max_raw_write = I2C_SMBUS_BLOCK_MAX - 2
     elif widths == (8, 16) and has(I2C_FUNC_SMBUS_WORD_DATA):
-        # regmap_get_val_endian() without a bus: big unless the configuration says otherwise.
-        bus = SmbusRegisterBus(kernel, client, 2, config.val_format_endian != REGMAP_ENDIAN_LITTLE)
+        endian = _endian(config.val_format_endian)
+        if endian != REGMAP_ENDIAN_NATIVE:
+            bus = SmbusRegisterBus(kernel, client, 2, endian == REGMAP_ENDIAN_BIG)
     elif widths == (8, 8) and has(I2C_FUNC_SMBUS_BYTE_DATA):
         bus = SmbusRegisterBus(kernel, client, 1)
     if bus is None:
@@ -223,15 +224,26 @@ def regmap_get_i2c_bus(kernel: ModelKernel, client: I2cClient, config: RegmapCon
     return bus
 
 
-def _byte_order(endian: str) -> str:
-    """The bus's default is big; native is little on every architecture of the model."""
-    if endian == REGMAP_ENDIAN_DEFAULT:
-        return "big"
-    return "little" if endian == REGMAP_ENDIAN_NATIVE else endian
+def _endian(configured: str) -> str:
+    """regmap_get_reg_endian(), regmap_get_val_endian(): every bus here is big-endian by default."""
+    return REGMAP_ENDIAN_BIG if configured == REGMAP_ENDIAN_DEFAULT else configured
 
 
-# config->reg_bits: the val_bits that go with it in one formatted word (regmap_format_*_write()), and its bytes.
-_FORMATTED = {(2, 6): 1, (4, 12): 2, (7, 9): 2, (7, 17): 3, (10, 14): 3, (12, 20): 4}
+def _byte_order(endian: str) -> Literal["little", "big"]:
+    """Native is little on every architecture of the model."""
+    return "big" if endian == REGMAP_ENDIAN_BIG else "little"
+
+
+def _has_format(bits: int, endian: str) -> bool:
+    """__regmap_init(): which widths a register or a value may have by itself."""
+    return bits in (8, 16, 32) or (bits == 24 and endian == REGMAP_ENDIAN_BIG)
+
+
+# The widths of register and value that share one word, always big-endian: regmap_format_*_write().
+_FORMATTED = {(2, 6), (4, 12), (7, 9), (7, 17), (10, 14), (12, 20)}
+
+# What bulk accesses of single registers can store: u8, u16, u32.
+_NATIVE_WIDTHS = (1, 2, 4)
 
 
 class Regmap:
@@ -245,19 +257,24 @@ class Regmap:
         self.pad_bytes = config.pad_bits // 8
         self.val_bytes = -(-config.val_bits // 8)
         self.reg_shift = config.pad_bits % 8
-        self.formatted = (config.reg_bits, config.val_bits) in _FORMATTED
-        plain = config.reg_bits + self.reg_shift in (8, 16, 24, 32) and config.val_bits in (8, 16, 24, 32)
-        if bus.raw and not plain and not self.formatted:
+        reg_endian, val_endian = _endian(config.reg_format_endian), _endian(config.val_format_endian)
+        self._reg_order, self._val_order = _byte_order(reg_endian), _byte_order(val_endian)
+        width = config.reg_bits + self.reg_shift
+        self.formatted = (width, config.val_bits) in _FORMATTED
+        if self.formatted:
+            fits = reg_endian == val_endian == REGMAP_ENDIAN_BIG
+        else:
+            fits = _has_format(width, reg_endian) and _has_format(config.val_bits, val_endian)
+        if bus.raw and not fits:
             raise ModelError(f"regmap knows no format for {config.reg_bits}-bit registers of {config.val_bits} bits")
-        self._reg_order = _byte_order(config.reg_format_endian)
-        self._val_order = _byte_order(config.val_format_endian)
-        # No parse_inplace for 24 bits: bulk accesses go register by register.
-        self._bulk_in_place = config.val_bits != 24 or config.val_format_endian == REGMAP_ENDIAN_NATIVE
+        # parse_inplace is there: else bulk accesses go register by register.
+        self._in_place = bus.raw and config.val_bits in (8, 16, 32)
         self.buf_size = -(-(config.reg_bits + config.val_bits + config.pad_bits) // 8)
         self.work_buf = kernel.allocators.kzalloc(self.buf_size)
-        self.cache: dict[int, int] | None = None if config.cache_type == REGCACHE_NONE else {}
+        self.cache: dict[int, int] = {}
+        self.cached = config.cache_type != REGCACHE_NONE
+        self.cache_bypass = not self.cached
         self.cache_only = False
-        self.cache_bypass = config.cache_type == REGCACHE_NONE
         self.cache_dirty = False
 
     def regmap_exit(self) -> None:
@@ -281,7 +298,13 @@ class Regmap:
             return False
         if self.config.volatile_reg is not None:
             return self.config.volatile_reg(reg)
-        return self.cache is None
+        return not self.cached
+
+    def _writeable_noinc(self, reg: int) -> bool:
+        return self.config.writeable_noinc_reg is None or self.config.writeable_noinc_reg(reg)
+
+    def _readable_noinc(self, reg: int) -> bool:
+        return self.config.readable_noinc_reg is None or self.config.readable_noinc_reg(reg)
 
     def _volatile_range(self, reg: int, count: int) -> bool:
         return all(self.regmap_volatile(reg + n * self.config.reg_stride) for n in range(count))
@@ -290,7 +313,7 @@ class Regmap:
 
     def _format_reg(self, reg: int, flag_mask: int) -> None:
         value = (reg << self.reg_shift) & ((1 << 8 * self.reg_bytes) - 1)
-        octets = bytearray(value.to_bytes(self.reg_bytes, "little" if self._reg_order == "little" else "big"))
+        octets = bytearray(value.to_bytes(self.reg_bytes, self._reg_order))
         # regmap_set_work_buf_flag_mask()
         for n in range(self.reg_bytes):
             octets[n] |= flag_mask >> 8 * n & 0xFF
@@ -298,10 +321,10 @@ class Regmap:
 
     def _format_val(self, val: int) -> bytes:
         masked = val & ((1 << 8 * self.val_bytes) - 1)
-        return masked.to_bytes(self.val_bytes, "little" if self._val_order == "little" else "big")
+        return masked.to_bytes(self.val_bytes, self._val_order)
 
     def _parse_val(self, octets: bytes) -> int:
-        return int.from_bytes(octets, "little" if self._val_order == "little" else "big")
+        return int.from_bytes(octets, self._val_order)
 
     @property
     def _work_val(self) -> int:
@@ -313,15 +336,15 @@ class Regmap:
         """_regmap_raw_write_impl(): from the work buffer, as a gather, or linearised into a copy."""
         kernel = self.kernel
         memory = kernel.memory
-        step = 0 if noinc else self.config.reg_stride
-        for n in range(val_len // self.val_bytes):
-            if not self.regmap_writeable(reg + n * step):
-                return -EINVAL
-        if self.cache is not None and not self.cache_bypass:
-            octets = memory.load(val, val_len)
-            for n in range(val_len // self.val_bytes):
-                value = self._parse_val(octets[n * self.val_bytes : (n + 1) * self.val_bytes])
-                self._cache_write(reg + n * step, value)
+        stride = self.config.reg_stride
+        registers = range(reg, reg + val_len // self.val_bytes * stride, stride)
+        unfit = (one for one in registers if not self.regmap_writeable(one) or self._writeable_noinc(one))
+        if not self._writeable_noinc(reg) and any(True for _one in unfit):
+            return -EINVAL
+        if not self.cache_bypass:
+            # A register that takes them all is volatile: nothing of it is cached.
+            for n, one in enumerate(() if noinc else registers):
+                self._cache_write(one, self._parse_val(memory.load(val + n * self.val_bytes, self.val_bytes)))
             if self.cache_only:
                 self.cache_dirty = True
                 return 0
@@ -333,8 +356,9 @@ class Regmap:
             val = work_val
         if val == work_val:
             kernel.notes.append("regmap sends from its work buffer, which is kmalloc'ed but not marked")
-            return self.bus.write(self.work_buf, head + val_len)
-        ret = self.bus.gather_write(self.work_buf, head, val, val_len)
+            ret = self.bus.write(self.work_buf, head + val_len)
+        else:
+            ret = self.bus.gather_write(self.work_buf, head, val, val_len)
         if ret == -ENOTSUPP:
             kernel.notes.append("regmap linearises register and values into a kmalloc'ed copy, which is not marked")
             copy = kernel.allocators.kzalloc(head + val_len)
@@ -343,29 +367,31 @@ class Regmap:
             ret = self.bus.write(copy, head + val_len)
             kernel.allocators.kfree(copy)
         else:
-            kernel.notes.append("regmap hands the caller's buffer to the bus, unmarked (gather write)")
+            if val != work_val:
+                kernel.notes.append("regmap hands the caller's buffer to the bus, unmarked (gather write)")
+            if ret and not self.cache_bypass:
+                self._cache_drop(reg, reg + 1)
         return ret
 
     def _raw_write(self, reg: int, val: int, val_len: int, noinc: bool) -> int:
-        """_regmap_raw_write(): in chunks of what the bus can take."""
-        if val_len < self.val_bytes:
-            return -EINVAL
-        limit = self.bus.max_raw_write
-        chunk = val_len
-        if self.config.use_single_write:
-            chunk = self.val_bytes
-        elif limit and val_len > limit:
-            chunk = limit // self.val_bytes * self.val_bytes
-        ret = 0
-        while val_len:
-            size = min(chunk, val_len)
-            ret = self._raw_write_impl(reg, val, size, noinc)
+        """_regmap_raw_write(): the register advances from chunk to chunk, even for regmap_noinc_write()."""
+
+        def write(reg: int, val: int, size: int) -> int:
+            return self._raw_write_impl(reg, val, size, noinc)
+
+        return self._by_chunks(write, self.config.use_single_write, self.bus.max_raw_write, reg, val, val_len)
+
+    def _by_chunks(
+        self, transfer: Callable[[int, int, int], int], single: bool, limit: int, reg: int, val: int, val_len: int
+    ) -> int:
+        """As many registers at once as map and bus take, until one transfer fails."""
+        chunk = self.val_bytes if single else (limit or val_len) // self.val_bytes * self.val_bytes
+        for done in range(0, val_len, chunk):
+            at = reg + done // self.val_bytes * self.config.reg_stride
+            ret = transfer(at, val + done, min(chunk, val_len - done))
             if ret:
                 return ret
-            reg += 0 if noinc else size // self.val_bytes * self.config.reg_stride
-            val += size
-            val_len -= size
-        return ret
+        return 0
 
     def _raw_read(self, reg: int, val: int, val_len: int) -> int:
         """_regmap_raw_read(): the register from the work buffer, the values straight to ``val``."""
@@ -382,45 +408,49 @@ class Regmap:
     # The cache: one value a register; what volatile_reg says is never cached.
 
     def _cache_write(self, reg: int, value: int) -> None:
-        if self.cache is not None and not self.regmap_volatile(reg):
+        if not self.regmap_volatile(reg):
             self.cache[reg] = value
+
+    def _cache_drop(self, first: int, last: int) -> None:
+        """regcache_maple_drop()."""
+        for reg in range(first, last + 1):
+            self.cache.pop(reg, None)
 
     # The calls of drivers: 0 or a negative errno.
 
     def regmap_write(self, reg: int, val: int) -> int:
         """regmap_write()."""
-        if not self._aligned(reg):
-            return -EINVAL
+        return self._write(reg, val) if self._aligned(reg) else -EINVAL
+
+    def _write(self, reg: int, val: int) -> int:
+        """_regmap_write()."""
         if not self.regmap_writeable(reg):
             return -EIO
-        if self.formatted:
-            return self._formatted_write(reg, val)
-        if not self.bus.raw:
-            if self.cache is not None and not self.cache_bypass:
-                self._cache_write(reg, val)
-                if self.cache_only:
-                    self.cache_dirty = True
-                    return 0
-            return self.bus.reg_write(reg, val)
-        self.kernel.memory.store(self._work_val, self._format_val(val))
-        return self._raw_write_impl(reg, self._work_val, self.val_bytes, False)
+        if self.bus.raw and not self.formatted:
+            # defer_caching: _regmap_raw_write_impl() does it.
+            self.kernel.memory.store(self._work_val, self._format_val(val))
+            return self._raw_write_impl(reg, self._work_val, self.val_bytes, False)
+        if not self.cache_bypass:
+            self._cache_write(reg, val)
+            if self.cache_only:
+                self.cache_dirty = True
+                return 0
+        return self._formatted_write(reg, val) if self.formatted else self.bus.reg_write(reg, val)
 
     def _formatted_write(self, reg: int, val: int) -> int:
         """_regmap_bus_formatted_write(): register and value in one word of the work buffer."""
-        width = _FORMATTED[self.config.reg_bits, self.config.val_bits]
+        width = (self.config.reg_bits + self.reg_shift + self.config.val_bits) // 8
         word = ((reg << self.config.val_bits) | val) & ((1 << 8 * width) - 1)
         self.kernel.memory.store(self.work_buf, word.to_bytes(width, "big"))
-        self._cache_write(reg, val)
         return self.bus.write(self.work_buf, self.buf_size)
 
     def regmap_read(self, reg: int) -> tuple[int, int]:
         """regmap_read(): (0 or a negative errno, value)."""
-        if not self._aligned(reg):
-            return -EINVAL, 0
-        return self._read(reg)
+        return self._read(reg) if self._aligned(reg) else (-EINVAL, 0)
 
     def _read(self, reg: int) -> tuple[int, int]:
-        if self.cache is not None and not self.cache_bypass and not self.regmap_volatile(reg) and reg in self.cache:
+        """_regmap_read()."""
+        if not self.cache_bypass and not self.regmap_volatile(reg) and reg in self.cache:
             return 0, self.cache[reg]
         if self.cache_only:
             return -EBUSY, 0
@@ -436,16 +466,16 @@ class Regmap:
         return ret, value
 
     def regmap_update_bits(self, reg: int, mask: int, val: int) -> int:
-        """regmap_update_bits(): nothing is written if nothing changes."""
-        ret, orig = self.regmap_read(reg)
+        """regmap_update_bits(): nothing is written if nothing changes. The stride is not minded."""
+        ret, orig = self._read(reg)
         if ret:
             return ret
         wanted = orig & ~mask | val & mask
-        return 0 if wanted == orig else self.regmap_write(reg, wanted)
+        return 0 if wanted == orig else self._write(reg, wanted)
 
     def regmap_raw_write(self, reg: int, val: int, val_len: int) -> int:
         """regmap_raw_write(): bytes as they are; several registers at once may go straight from ``val``."""
-        if not self.bus.raw or self.formatted or val_len % self.val_bytes:
+        if not self.bus.raw or self.formatted or val_len % self.val_bytes or val_len == 0:
             return -EINVAL
         return self._raw_write(reg, val, val_len, False)
 
@@ -454,32 +484,21 @@ class Regmap:
         count = val_len // self.val_bytes
         if val_len % self.val_bytes or not self._aligned(reg) or count == 0:
             return -EINVAL
-        if not (self.cache is None or self.cache_bypass or self._volatile_range(reg, count)):
+        if not (self.cache_bypass or self._volatile_range(reg, count)):
             for n in range(count):
                 ret, value = self._read(reg + n * self.config.reg_stride)
                 if ret:
                     return ret
                 self.kernel.memory.store(val + n * self.val_bytes, self._format_val(value))
             return 0
-        if self.cache_only:
+        if self._is_busy():
             return -EBUSY
         if not self.bus.raw:
             return -ENOTSUPP
-        limit = self.bus.max_raw_read
-        chunk = val_len
-        if self.config.use_single_read:
-            chunk = self.val_bytes
-        elif limit and val_len > limit:
-            chunk = limit // self.val_bytes * self.val_bytes
-        while val_len:
-            size = min(chunk, val_len)
-            ret = self._raw_read(reg, val, size)
-            if ret:
-                return ret
-            reg += size // self.val_bytes * self.config.reg_stride
-            val += size
-            val_len -= size
-        return 0
+        return self._by_chunks(self._raw_read, self.config.use_single_read, self.bus.max_raw_read, reg, val, val_len)
+
+    def _is_busy(self) -> bool:
+        return self.cache_only and not self.cache_bypass and self.kernel.config.version >= _BUSY_SINCE
 
     def regmap_bulk_write(self, reg: int, val: int, val_count: int) -> int:
         """regmap_bulk_write(): values in native order, converted in a kmemdup()'ed copy."""
@@ -487,18 +506,17 @@ class Regmap:
             return -EINVAL
         memory, allocators = self.kernel.memory, self.kernel.allocators
         width = self.val_bytes
-        octets = memory.load(val, width * val_count)
-        if not self.bus.raw or not self._bulk_in_place:
-            if width not in (1, 2, 4):
-                return -EINVAL
+        if not self._in_place:
             for n in range(val_count):
-                value = int.from_bytes(octets[n * width : (n + 1) * width], "little")
-                ret = self.regmap_write(reg + n * self.config.reg_stride, value)
+                if width not in _NATIVE_WIDTHS:
+                    return -EINVAL
+                value = int.from_bytes(memory.load(val + n * width, width), "little")
+                ret = self._write(reg + n * self.config.reg_stride, value)
                 if ret:
                     return ret
             return 0
         copy = allocators.kmemdup(val, width * val_count)
-        memory.store(copy, self._reordered(octets))
+        memory.store(copy, self._reordered(memory.load(copy, width * val_count)))
         ret = self.regmap_raw_write(reg, copy, width * val_count)
         allocators.kfree(copy)
         return ret
@@ -509,78 +527,93 @@ class Regmap:
             return -EINVAL
         memory = self.kernel.memory
         width = self.val_bytes
-        volatile = self._volatile_range(reg, val_count)
-        if self.bus.raw and self._bulk_in_place and (volatile or self.cache is None):
+        if self._in_place and (not self.cached or self._volatile_range(reg, val_count)):
             ret = self.regmap_raw_read(reg, val, width * val_count)
             if ret == 0:
                 memory.store(val, self._reordered(memory.load(val, width * val_count)))
             return ret
-        if width not in (1, 2, 4):
-            return -EINVAL
         for n in range(val_count):
             ret, value = self._read(reg + n * self.config.reg_stride)
             if ret:
                 return ret
+            if width not in _NATIVE_WIDTHS:
+                return -EINVAL
             memory.store(val + n * width, value.to_bytes(width, "little"))
         return 0
 
     def _reordered(self, octets: bytes) -> bytes:
         """parse_inplace() over every value: between the bus's order and the processor's (little)."""
         width = self.val_bytes
-        if width == 1 or self._val_order == "little":
+        if self._val_order == "little":
             return octets
         return b"".join(octets[n : n + width][::-1] for n in range(0, len(octets), width))
 
-    def _noinc(self, reg: int, val_len: int, allowed: _RegisterPredicate | None) -> int:
-        if val_len % self.val_bytes or not self._aligned(reg) or val_len == 0:
-            return -EINVAL
-        # Without a predicate every register is fit for it (regmap_readable_noinc(), regmap_writeable_noinc()).
-        fits = allowed is None or allowed(reg)
-        return 0 if self.regmap_volatile(reg) and fits else -EINVAL
+    def _fits_noinc(self, reg: int, val_len: int) -> bool:
+        whole = val_len > 0 and val_len % self.val_bytes == 0
+        return whole and self._aligned(reg) and self.regmap_volatile(reg)
 
     def regmap_noinc_write(self, reg: int, val: int, val_len: int) -> int:
         """regmap_noinc_write(): a FIFO register; the address does not advance."""
-        if not self.bus.raw:
+        if not self.bus.raw or not self._fits_noinc(reg, val_len) or not self._writeable_noinc(reg):
             return -EINVAL
-        ret = self._noinc(reg, val_len, self.config.writeable_noinc_reg)
-        limit = self.bus.max_raw_write
-        while val_len and ret == 0:
-            size = min(limit or val_len, val_len)
-            ret = self._raw_write(reg, val, size, True)
-            val += size
-            val_len -= size
-        return ret
+        step = self.bus.max_raw_write or val_len
+        for done in range(0, val_len, step):
+            ret = self._raw_write(reg, val + done, min(step, val_len - done), True)
+            if ret:
+                return ret
+        return 0
 
     def regmap_noinc_read(self, reg: int, val: int, val_len: int) -> int:
         """regmap_noinc_read(): a FIFO register, straight into ``val``."""
         if not self.bus.raw:
             return -ENOTSUPP
-        ret = self._noinc(reg, val_len, self.config.readable_noinc_reg)
-        limit = self.bus.max_raw_read
-        while val_len and ret == 0:
-            size = min(limit or val_len, val_len)
-            ret = self._raw_read(reg, val, size)
-            val += size
-            val_len -= size
-        return ret
+        if not self._fits_noinc(reg, val_len) or not self._readable_noinc(reg):
+            return -EINVAL
+        if self._is_busy():
+            return -EBUSY
+        step = self.bus.max_raw_read or val_len
+        for done in range(0, val_len, step):
+            ret = self._raw_read(reg, val + done, min(step, val_len - done))
+            if ret:
+                return ret
+        return 0
 
     def regcache_cache_only(self, enable: bool) -> None:
         self.cache_only = enable
 
     def regcache_sync(self) -> int:
-        """regcache_sync(): what was written while cache_only goes to the device."""
-        if self.cache is None:
+        """regcache_sync(): what was written while cache_only, and all else that is cached, goes to the device."""
+        if not self.cached:
             return -EINVAL
-        if self.cache_dirty:
-            self.cache_bypass = True
-            for reg, value in sorted(self.cache.items()):
-                ret = self.regmap_write(reg, value)
-                if ret:
-                    self.cache_bypass = False
-                    return ret
-            self.cache_bypass = False
-            self.cache_dirty = False
-        return 0
+        if not self.cache_dirty:
+            return 0
+        self.cache_bypass = True
+        ret = next((ret for block in self._cached_blocks() if (ret := self._sync_block(block))), 0)
+        self.cache_bypass = False
+        self.cache_dirty = ret != 0
+        return ret
+
+    def _cached_blocks(self) -> list[list[int]]:
+        """regcache_maple_sync(): the cached registers that can be written, neighbours together."""
+        blocks: list[list[int]] = []
+        for reg in sorted(filter(self.regmap_writeable, self.cache)):
+            if blocks and reg == blocks[-1][-1] + 1:
+                blocks[-1].append(reg)
+            else:
+                blocks.append([reg])
+        return blocks
+
+    def _sync_block(self, block: list[int]) -> int:
+        """regcache_maple_sync_block(): several registers in one raw write, where the map can."""
+        if len(block) == 1 or not self.bus.raw or self.formatted:
+            return next((ret for reg in block if (ret := self._write(reg, self.cache[reg]))), 0)
+        allocators = self.kernel.allocators
+        size = len(block) * self.val_bytes
+        buf = allocators.kmalloc(size)
+        self.kernel.memory.store(buf, b"".join(self._format_val(self.cache[reg]) for reg in block))
+        ret = self._raw_write(block[0], buf, size, False)
+        allocators.kfree(buf)
+        return ret
 
 
 def regmap_init_i2c(kernel: ModelKernel, client: I2cClient, config: RegmapConfig) -> Regmap:

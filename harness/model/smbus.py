@@ -127,7 +127,8 @@ class Smbus:
         memory.store_byte(msgbuf0, command)
         if self._clears:
             memory.store_byte(msgbuf1, 0)
-        block = data.block if data is not None else bytearray(34)
+        data = SmbusData() if data is None else data
+        block = data.block
         if size == I2C_SMBUS_QUICK:
             first.len = 0
             first.flags = flags | (I2C_M_RD if reads else 0)
@@ -199,7 +200,7 @@ class Smbus:
             status = 0 if status == nmsgs else -EIO
         if status == 0 and wants_pec and last.flags & I2C_M_RD:
             status = self._check_pec(partial_pec, last)
-        if status == 0 and reads and data is not None:
+        if status == 0 and reads:
             status = self._collect(adap, size, data, first, second)
         for msg in msgs:
             if msg.flags & I2C_M_DMA_SAFE:

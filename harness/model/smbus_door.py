@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ class Door:
         self.kernel = kernel
         self.files: dict[int, I2cDevFile] = {}
         self._next_fd = _FIRST_FD
+        # The modelled machine has one processor: threads are its processes, in the kernel one at a time.
+        self._cpu = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -49,13 +52,14 @@ class Door:
         match = _PATH.fullmatch(path)
         if match is None:
             return os.open(path, flags, mode)
-        try:
-            file = self.kernel.open(int(match[1]))
-        except ModelError:
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path) from None
-        self._next_fd += 1
-        self.files[self._next_fd] = file
-        return self._next_fd
+        with self._cpu:
+            try:
+                file = self.kernel.open(int(match[1]))
+            except ModelError:
+                raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path) from None
+            self._next_fd += 1
+            self.files[self._next_fd] = file
+            return self._next_fd
 
     def close(self, fd: int) -> None:
         if self.files.pop(fd, None) is None:
@@ -65,12 +69,16 @@ class Door:
         file = self.files.get(fd)
         if file is None:
             return os.read(fd, count)
-        answer = file.read(count)
+        with self._cpu:
+            answer = file.read(count)
         return answer if isinstance(answer, bytes) else bytes(check(answer))
 
     def write(self, fd: int, data: bytes) -> int:
         file = self.files.get(fd)
-        return os.write(fd, data) if file is None else check(file.write(bytes(data)))
+        if file is None:
+            return os.write(fd, data)
+        with self._cpu:
+            return check(file.write(bytes(data)))
 
     def ioctl(self, fd: int, request: int, arg: Any = 0, mutate_flag: bool = True) -> int:
         """fcntl.ioctl() on the model's files; ``arg`` is an int or smbus2's ctypes structures."""
@@ -79,14 +87,22 @@ class Door:
             import fcntl
 
             return int(fcntl.ioctl(fd, request, arg, mutate_flag))
-        if request == I2C_FUNCS:
-            arg.value = file.funcs()
-            return 0
-        if request == I2C_RDWR:
-            return check(_rdwr(file, arg))
-        if request == I2C_SMBUS:
-            return check(_smbus(file, arg))
-        return check(file.ioctl(request, int(arg)))
+        with self._cpu:
+            return check(_ioctl(file, request, arg))
+
+
+def _ioctl(file: I2cDevFile, request: int, arg: Any) -> int:
+    """i2cdev_ioctl(). Where a pointer is asked for, a number is one to no memory of this process."""
+    if request in (I2C_FUNCS, I2C_RDWR, I2C_SMBUS) and isinstance(arg, int):
+        return -EFAULT
+    if request == I2C_FUNCS:
+        arg.value = file.funcs()
+        return 0
+    if request == I2C_RDWR:
+        return _rdwr(file, arg)
+    if request == I2C_SMBUS:
+        return _smbus(file, arg)
+    return file.ioctl(request, int(arg))
 
 
 def _rdwr(file: I2cDevFile, arg: Any) -> int:

@@ -85,7 +85,7 @@ def choose_accelerator(
     """
     if wanted is not None:
         return wanted
-    native = os.uname().machine == machine.arch
+    native = os.uname().machine == machine.uname
     for candidate in candidates:
         if candidate == "tcg" or (native and accelerator_works(machine, candidate, kernel, memory)):
             return candidate

@@ -15,15 +15,19 @@ class Machine:
     """One architecture's machine.
 
     ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
-    ``kernel_image`` names the file of a kernel build that is booted.
+    ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
+    random numbers of its own, and ``login`` a second terminal: its name in the guest and QEMU's option for it.
     """
 
     arch: str
+    uname: str
     binary: str
     machine: str
     cpu: str
     firmware: str | None
     debian_package: str
+    login: tuple[str, tuple[str, ...]]
+    random: str = ""
     pci: str = "0000:00"
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -34,6 +38,7 @@ MACHINES: dict[str, Machine] = {
     for machine in (
         Machine(
             arch="x86_64",
+            uname="x86_64",
             binary="qemu-system-x86_64",
             machine="q35,usb=off,vmport=off,smbus=off,sata=off,i8042=off,hpet=off,graphics=off",
             # TCG emulates qemu64 a little faster than max, and nothing here needs more.
@@ -41,13 +46,31 @@ MACHINES: dict[str, Machine] = {
             # qboot starts an uncompressed vmlinux through its PVH entry, without SeaBIOS' device scan.
             firmware="qboot.rom",
             debian_package="qemu-system-x86",
+            login=("ttyS1", ("-serial", "chardev:login")),
+            # SSH would wait for the random number generator to be seeded by interrupts.
+            random=",+rdrand",
             # TCG's TSC is stable; calibrating it against the PIT would cost 100 ms.
             cmdline=("console=ttyS0", "no_timer_check", "tsc=reliable", "mitigations=off", "nokaslr"),
+        ),
+        Machine(
+            arch="arm64",
+            uname="aarch64",
+            binary="qemu-system-aarch64",
+            # highmem=off keeps the PCI windows and ECAM below 4 GiB, as on boards with 32-bit DMA masters.
+            machine="virt,gic-version=2,highmem=off,usb=off",
+            # No pointer authentication, which TCG computes at length.
+            cpu="cortex-a57",
+            firmware=None,
+            debian_package="qemu-system-arm",
+            # The machine has one UART; hvc0 is a port of the agent's virtio-serial device.
+            login=("hvc0", ("-device", "virtconsole,chardev=login,nr=0")),
+            cmdline=("console=ttyAMA0", "mitigations=off", "nokaslr"),
         ),
     )
 }
 
 # PCI slots on the root bus; 0x1f is q35's own LPC.
+NETWORK_SLOT = 0x3
 AGENT_SLOT = 0x4
 FIRST_I2C_SLOT = 0x5
 

@@ -12,17 +12,18 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from harness.qemu.errors import QemuError
-from harness.qemu.machines import AGENT_SLOT, COMMON_CMDLINE, FIRST_I2C_SLOT, Machine, pci_function
+from harness.qemu.machines import AGENT_SLOT, COMMON_CMDLINE, FIRST_I2C_SLOT, NETWORK_SLOT, Machine, pci_function
 from harness.qemu.versions import options_for, qemu_version
 
 QMP_TIMEOUT_S = 5.0
@@ -31,12 +32,52 @@ MEMORY_MIB = 256
 # Seccomp: refuse obsolete and resource-control calls, new privileges and new processes.
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _PR_SET_PDEATHSIG = 1
+# A row of "info usernet": protocol and state, file descriptor, source address and port, destination, queues.
+_FORWARDED = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(?P<port>\d+)\s+\S+\s+22\b")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def _die_with_parent() -> None:
     """In the child: a harness that is killed outright must not leave a machine running."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a machine has only where somebody asks for it.
+
+    ``handover``: files that the guest finds as fw_cfg files below opt/dmasafe. ``ssh``: a network in which there is
+    only the guest, whose port 22 the host reaches at a port of 127.0.0.1. ``login``: the machine's second terminal, at
+    a pty of the host's. ``gdb``: the socket that a debugger connects to.
+    """
+
+    handover: Mapping[str, Path] = field(default_factory=dict)
+    ssh: bool = False
+    login: bool = False
+    gdb: Path | None = None
+
+    def options(self, machine: Machine) -> list[str]:
+        """QEMU's options for all this."""
+        options = []
+        for name, path in self.handover.items():
+            options += ["-fw_cfg", f"name=opt/dmasafe/{name},file={_escape(path)}"]
+        if self.ssh:
+            # Port 0: the host's kernel chooses one that is free.
+            options += ["-netdev", "user,id=ssh,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"]
+            options += ["-device", f"virtio-net-pci,netdev=ssh,addr={NETWORK_SLOT:#x},romfile=,disable-legacy=on"]
+        if self.login:
+            options += ["-chardev", "pty,id=login", *machine.login[1]]
+        if self.gdb is not None:
+            options += ["-chardev", f"socket,id=gdb,path={_escape(self.gdb)},server=on,wait=off"]
+            options += ["-gdb", "chardev:gdb"]
+        return options
+
+    def words(self, machine: Machine) -> list[str]:
+        """What the guest's init is told of it."""
+        return [f"dmasafe.login={machine.login[0]}"] if self.login else []
+
+
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
@@ -54,6 +95,7 @@ class MachineConfig:
     memory_mib: int = MEMORY_MIB
     cpus: int = 1
     sandbox: bool = True
+    extras: Extras = NO_EXTRAS
 
     def i2c_functions(self) -> dict[str, str]:
         """Controller name -> the PCI function it sits on, as sysfs names it."""
@@ -66,12 +108,13 @@ def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: 
     """QEMU's arguments for this machine; the three numbers are inherited socket descriptors."""
     machine = config.machine
     version = qemu_version(machine.binary, machine.debian_package)
-    append = " ".join((*COMMON_CMDLINE, *machine.cmdline, *config.cmdline))
+    append = " ".join((*COMMON_CMDLINE, *machine.cmdline, *config.extras.words(machine), *config.cmdline))
+    cpu = machine.cpu + (machine.random if config.extras.ssh else "")
     command = [
         machine.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-accel", config.accelerator,
         "-machine", f"{machine.machine},memory-backend=ram",
-        "-cpu", machine.cpu if config.accelerator == "tcg" else "host",
+        "-cpu", cpu if config.accelerator == "tcg" else "host",
         "-smp", str(config.cpus), "-m", f"{config.memory_mib}M",
         # vhost-user devices reach guest memory by mapping this file.
         "-object", f"memory-backend-memfd,id=ram,size={config.memory_mib}M,share=on",
@@ -82,7 +125,7 @@ def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: 
         "-device", f"virtio-serial-pci,addr={AGENT_SLOT:#x},disable-legacy=on,max_ports=2",
         "-chardev", f"socket,id=agent,fd={agent_fd}",
         "-device", "virtserialport,chardev=agent,name=dmasafe.agent",
-        *machine.options, *options_for(version),
+        *config.extras.options(machine), *machine.options, *options_for(version),
     ]  # fmt: skip
     if machine.firmware:
         command += ["-bios", machine.firmware]
@@ -190,6 +233,22 @@ class QemuProcess:
     def _within(self, answer: Coroutine[Any, Any, Any]) -> Any:
         assert self._qmp_loop is not None
         return self._qmp_loop.run_until_complete(asyncio.wait_for(answer, QMP_TIMEOUT_S))
+
+    def ssh_port(self) -> int:
+        """The port of 127.0.0.1 behind which the guest's SSH server listens. Raises QemuError if there is none."""
+        table = self.qmp("human-monitor-command", **{"command-line": "info usernet"})
+        match = _FORWARDED.search(str(table))
+        if match is None:
+            raise QemuError(f"QEMU forwards no port to the guest's SSH server: {str(table).strip()[:200]}")
+        return int(match["port"])
+
+    def login_terminal(self) -> Path:
+        """The pty of the machine's second terminal. Raises QemuError if there is none."""
+        for chardev in self.qmp("query-chardev"):
+            kind, _, name = str(chardev.get("filename", "")).partition(":")
+            if chardev.get("label") == "login" and kind == "pty":
+                return Path(name)
+        raise QemuError("QEMU has no pty for the machine's second terminal")
 
     def run_state(self) -> str:
         """QMP's query-status: ``running``, ``shutdown``, ``guest-panicked``, ..., or ``unknown``."""

@@ -22,12 +22,13 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class KernelInfo:
-    """What results.json says of the kernel."""
+    """What results.json says of the kernel; ``config_sha256`` (hex) is of its whole .config, empty if not known."""
 
     release: str
     arch: str
     config: str
     source: str
+    config_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class TargetRun:
     """What a run brought back.
 
     ``observations`` lacks the scenarios that were not reached; ``untrusted`` maps a scenario's id to the reason why
-    its boot (or its own records) cannot be trusted. ``boot_s`` is the first boot from the start of QEMU to the agent's
-    first word, ``scenarios_s`` the time from there to the last answer, in seconds.
+    its boot (or its own records) cannot be trusted, ``skipped`` one to why this place cannot do it.
+    ``boot_s`` is the first boot from the start of QEMU to the agent's first word, ``scenarios_s`` the time from there
+    to the last answer, in seconds.
     """
 
     kernel: KernelInfo
@@ -44,6 +46,7 @@ class TargetRun:
     canary_splatted: bool
     observations: Mapping[str, Observation]
     untrusted: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
     boot_s: float = 0.0
     scenarios_s: float = 0.0
     boots: int = 1
@@ -55,6 +58,10 @@ class Target(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def kernel(self) -> KernelInfo:
+        """The kernel that will run."""
 
     def facts(self) -> KernelFacts:
         """What expectations depend on, for the kernel that will run."""

@@ -22,7 +22,7 @@ from harness.guest.agent import AgentChannel, Message, integer
 from harness.guest.console import Console
 from harness.guest.errors import ChannelClosed
 from harness.qemu.machines import Machine
-from harness.qemu.process import MEMORY_MIB, Extras, MachineConfig, QemuProcess
+from harness.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess
 from harness.targets.errors import BootLost
 from harness.targets.gathered import Gathered
 from harness.targets.session import (
@@ -54,7 +54,7 @@ class GuestImage:
     accelerator: str
     cmdline: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
-    extras: Extras = Extras()
+    extras: Extras = NO_EXTRAS
 
 
 class Boot:

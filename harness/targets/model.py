@@ -42,6 +42,10 @@ class ModelTarget:
         self._kernel = kernel or KernelInfo(release, facts.arch, "model", "model")
         self._log_directory = log_directory
 
+    @property
+    def kernel(self) -> KernelInfo:
+        return self._kernel
+
     def facts(self) -> KernelFacts:
         return self._facts
 

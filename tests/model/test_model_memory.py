@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from harness.model import Config, KernelDied, ModelError, ModelKernel
 from harness.model.client import KINDS, Client, predicates
-from harness.model.layout import LAYOUTS, PAGE_SIZE
+from harness.model.layout import LAYOUTS, PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
 
 X86 = ModelKernel()
 HIGHMEM = Config(arch="i686", memory_bytes=1 << 30).enable("HIGHMEM").disable("VMAP_STACK")
@@ -71,7 +71,14 @@ def test_without_vmap_stack_the_stack_is_in_the_linear_map():
 def test_kmap_of_highmem_leaves_the_linear_map_and_of_lowmem_does_not():
     high = ModelKernel(HIGHMEM)
     answer = predicates(Client(high), "kmap", 8)
-    assert answer["virt_addr_valid"] == 0 and answer["pa"] >= high.memory.lowmem_end
+    assert answer["pa"] >= high.memory.lowmem_end
+    # i386 looks at the frame only, which exists from 1016 MiB on (arch/x86/mm/physaddr.c); arm ends at high_memory.
+    assert answer["virt_addr_valid"] == 1
+    arm = ModelKernel(Config(arch="armv7l", memory_bytes=1 << 30).enable("HIGHMEM"))
+    answer = predicates(Client(arm), "kmap", 8)
+    # arch/arm/include/asm/highmem.h: PKMAP_BASE is 2 MiB below PAGE_OFFSET.
+    assert answer["virt_addr_valid"] == 0
+    assert arm.kmap(arm.allocators.alloc_highpage()) == 0xBFE00000
     low = predicates(Client(ModelKernel(Config(arch="i686").enable("HIGHMEM"))), "kmap", 8)
     assert low["virt_addr_valid"] == 1
 
@@ -200,3 +207,263 @@ def test_save_and_restore_undo_everything():
     assert not adap.locked and kernel.dma_debug.entries == state.dma_debug.free[3]
     again = kernel.kmalloc(100)
     assert again == address and kernel.load(again, 4) == bytes(4)
+
+
+# arch/*/include/asm: PAGE_OFFSET, VMALLOC_START, VMALLOC_END, MODULES_VADDR, MODULES_END.
+SPACES = {
+    "x86_64": (0xFFFF888000000000, 0xFFFFC90000000000, 0xFFFFE8FFFFFFFFFF, 0xFFFFFFFFA0000000, 0xFFFFFFFFFF000000),
+    "i686": (0xC0000000, 0xD0800000, 0xFF7FE000, 0xD0800000, 0xFF7FE000),
+    "aarch64": (0xFFFF000000000000, 0xFFFF800080000000, 0xFFFFFDFFBF800000, 0xFFFF800000000000, 0xFFFF800080000000),
+    "armv7l": (0xC0000000, 0xD0800000, 0xFF800000, 0xBF000000, 0xBFE00000),
+}
+RAM_START = {"x86_64": 0, "i686": 0, "aarch64": 1 << 30, "armv7l": 1 << 30}
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("arch", SPACES)
+def test_the_spaces_of_an_architecture_begin_and_end_where_its_headers_say(arch):
+    memory = ModelKernel(Config(arch=arch)).memory
+    linear, vmalloc, vmalloc_end, modules, modules_end = SPACES[arch]
+    for start, end, holds in (
+        (vmalloc, vmalloc_end, memory.is_vmalloc_addr),
+        (modules, modules_end, memory.is_vmalloc_or_module_addr),
+    ):
+        assert holds(start) and holds(end - 1)
+        assert not holds(end) or end == vmalloc
+    assert not memory.is_vmalloc_addr(vmalloc - 1) and not memory.is_vmalloc_addr(vmalloc_end)
+    assert not memory.is_vmalloc_or_module_addr(min(modules, vmalloc) - 1)
+    assert memory.pa(linear) == memory.translate(linear) == RAM_START[arch]
+    assert memory.ram == ((RAM_START[arch], RAM_START[arch] + 256 * MIB),)
+    # Devices look into the caches on x86, and not as arm's device trees have it.
+    assert ModelKernel(Config(arch=arch)).dma_coherent is (arch in ("x86_64", "i686"))
+
+
+@pytest.mark.parametrize("arch", SPACES)
+def test_the_image_is_linked_at_16_mib_and_its_sections_begin_on_2_mib(arch):
+    """As mark_rodata_ro() wants them. What is free begins behind the image."""
+    memory = ModelKernel(Config(arch=arch)).memory
+    borders = [memory.stext, memory.etext, memory.start_rodata, memory.end_rodata, memory.sdata, memory.edata]
+    assert borders == sorted(borders) and all(border % (2 * MIB) == 0 for border in borders)
+    assert memory.translate(memory.stext) == RAM_START[arch] + 16 * MIB == memory.pa(memory.stext)
+    assert memory.translate(memory.edata - 1) == RAM_START[arch] + 32 * MIB - 1
+    assert memory.first_free_phys == RAM_START[arch] + 32 * MIB
+
+
+@pytest.mark.parametrize("coherent", [True, False])
+@pytest.mark.parametrize("arch", SPACES)
+def test_text_and_rodata_are_read_only_and_data_is_not(arch, coherent):
+    kernel = ModelKernel(Config(arch=arch, coherent=coherent))
+    memory = kernel.memory
+    for address, writable in (
+        (memory.stext, False),
+        (memory.end_rodata - 1, False),
+        (memory.sdata, True),
+        (memory.edata - 1, True),
+    ):
+        if writable:
+            kernel.store(address, b"x")
+            assert kernel.load(address, 1) == b"x"
+        else:
+            with pytest.raises(KernelDied):
+                kernel.store(address, b"x")
+
+
+# virt_addr_valid() at the borders of what it accepts, as (offset from PAGE_OFFSET, answer), with 256 MiB of memory.
+@pytest.mark.parametrize(
+    ("arch", "offset", "valid"),
+    [
+        *(
+            (arch, offset, valid)
+            for arch in SPACES
+            for offset, valid in ((0, True), (-1, False), (256 * MIB - 1, True))
+        ),
+        ("x86_64", 256 * MIB, False),
+        ("i686", 256 * MIB, False),
+        ("aarch64", 256 * MIB, False),
+        ("armv7l", 256 * MIB, False),
+        ("aarch64", 1 << 47, False),
+        ("x86_64", -(1 << 40), False),
+    ],
+)
+def test_the_borders_of_virt_addr_valid(arch, offset, valid):
+    memory = ModelKernel(Config(arch=arch)).memory
+    assert memory.virt_addr_valid(SPACES[arch][0] + offset) is valid
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "offset_mib", "valid"),
+    [(256, 0, True), (256, 255, True), (256, 256, False), (1024, 511, True), (1024, 512, False)],
+)
+def test_the_image_of_x86_64_is_valid_for_512_mib_if_there_is_as_much(memory_mib, offset_mib, valid):
+    memory = ModelKernel(Config(memory_bytes=memory_mib * MIB)).memory
+    assert memory.virt_addr_valid(0xFFFFFFFF80000000 + offset_mib * MIB) is valid
+    assert memory.virt_addr_valid(0xFFFFFFFF7FFFFFFF) is False
+
+
+@pytest.mark.parametrize(
+    ("arch", "last"), [("x86_64", 256 * MIB), ("i686", 130 * MIB), ("armv7l", (1 << 30) + 130 * MIB)]
+)
+def test_frames_exist_by_whole_sections_where_memory_is_sparse(arch, last):
+    """SECTION_SIZE_BITS is 27 on x86_64; i386 and arm are flat."""
+    memory = ModelKernel(Config(arch=arch, memory_bytes=130 * MIB)).memory
+    assert memory.pfn_valid((last >> 12) - 1) and not memory.pfn_valid(last >> 12)
+    first = RAM_START[arch] >> 12
+    assert memory.pfn_valid(first) and not memory.pfn_valid(first - 1)
+
+
+def test_the_pci_hole_has_no_frames():
+    memory = ModelKernel(Config(memory_bytes=6 << 30)).memory
+    at = {gib: memory.pfn_valid((gib << 30) >> 12) for gib in (0, 2, 4, 8)}
+    assert at == {0: True, 2: False, 4: True, 8: False}
+    assert ModelKernel(Config(memory_bytes=2 << 30)).memory.ram == ((0, 2 << 30),)
+    assert memory.is_ram((2 << 30) - 8, 8) and not memory.is_ram((2 << 30) - 8, 9)
+    assert memory.is_ram(4 << 30) and not memory.is_ram((4 << 30) - 1, 2) and not memory.is_ram(-1)
+
+
+def test_linear_memory_of_32_bits_is_limited_and_the_rest_is_highmem():
+    low = ModelKernel(Config(arch="i686", memory_bytes=1 << 30)).memory
+    high = ModelKernel(HIGHMEM).memory
+    for memory in (low, high):
+        assert memory.lowmem_end == 896 * MIB and memory.high_memory == 0xF8000000
+    assert (low.page_is_highmem(896 * MIB >> 12), high.page_is_highmem(896 * MIB >> 12)) == (False, True)
+    assert not high.page_is_highmem((896 * MIB >> 12) - 1)
+    arm = ModelKernel(Config(arch="armv7l", memory_bytes=1 << 30).enable("HIGHMEM")).memory
+    assert arm.lowmem_end == (1 << 30) + 760 * MIB
+    # HIGHMEM is no option of 64 bits.
+    for arch in ("x86_64", "aarch64"):
+        assert not ModelKernel(Config(arch=arch, memory_bytes=1 << 30).enable("HIGHMEM")).memory.highmem
+    # Of i386's vmalloc space the frames exist, if memory is large enough; virt_addr_valid() asks for the space first.
+    assert not high.virt_addr_valid(high.vmalloc_start) and high.pfn_valid(high.pa(high.vmalloc_start) >> 12)
+
+
+@pytest.mark.parametrize(("arch", "start"), [("i686", 0xCFA00000 + 8 * MIB), ("armv7l", 0xD0000000)])
+def test_vmalloc_space_begins_8_mib_behind_memory_and_on_arm_at_a_multiple_of_that(arch, start):
+    assert ModelKernel(Config(arch=arch, memory_bytes=250 * MIB)).memory.vmalloc_start == start
+
+
+def test_page_arithmetic_of_arm64_counts_from_page_offset_whatever_the_address_is():
+    memory = ModelKernel(Config(arch="aarch64")).memory
+    assert memory.virt_to_page(0xFFFF000000001000) == (1 << 30 >> 12) + 1
+    # VMALLOC_START: 2^47 + 2 GiB above PAGE_OFFSET.
+    assert memory.virt_to_page(0xFFFF800080000000) == (1 << 35) + (3 << 30 >> 12)
+    # Below PAGE_OFFSET the difference wraps at 64 bits, then is divided.
+    assert memory.virt_to_page(0xFFFEFFFFFFFFF000) == (1 << 52) - 1 + (1 << 30 >> 12)
+    assert memory.pa(0xFFFF800080001000) == (1 << 30) + 0x1000
+    assert memory.pa(0xFFFF7FFFFFFFFFFF) == (1 << 30) + (1 << 47) - 1
+    # From the end of the linear map on it is the image's mapping that counts, 2 GiB further.
+    assert memory.pa(0xFFFF800000000000) == (1 << 64) - (1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("arch", "page", "address"),
+    [("x86_64", 2, 0xFFFF888000002000), ("i686", 0x40001, 0x1000), ("armv7l", 0x40001, 0xC0001000)],
+)
+def test_a_frames_address_in_the_linear_map_wraps_at_the_width_of_an_address(arch, page, address):
+    memory = ModelKernel(Config(arch=arch)).memory
+    assert memory.page_to_virt(page) == memory.phys_to_virt(page << 12) == address
+    assert memory.page_to_phys(page) == page << 12
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_an_address_leads_to_a_mapping_or_nowhere(arch):
+    kernel = ModelKernel(Config(arch=arch))
+    memory = kernel.memory
+    at = kernel.vmalloc(2 * PAGE_SIZE)
+    first, second = (memory.vmalloc_to_page(at + n * PAGE_SIZE) for n in range(2))
+    assert memory.translate(at + 5) == (first << 12) + 5 and memory.translate(at + 4096) == second << 12
+    assert memory.vmalloc_to_page(at + 2 * PAGE_SIZE) is None
+    for nowhere in (0, 4096, at + 2 * PAGE_SIZE, memory.high_memory, memory.layout.page_offset - 1):
+        assert memory.translate(nowhere) is None
+        with pytest.raises(KernelDied):
+            kernel.load(nowhere, 1)
+    assert memory.translate(memory.high_memory - 1) == memory.ram[-1][1] - 1
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("start", [0, 1, 4095, 4096])
+@pytest.mark.parametrize("length", [1, 4095, 4096, 4097, 8000])
+def test_what_crosses_pages_of_a_mapping_lands_in_each_of_them(arch, start, length):
+    kernel = ModelKernel(Config(arch=arch))
+    at = kernel.vmalloc(4 * PAGE_SIZE)
+    data = bytes(n % 251 + 1 for n in range(length))
+    for write in (kernel.store, kernel.memory.poke):
+        kernel.store(at, bytes(4 * PAGE_SIZE))
+        if kernel.memory.cache:
+            kernel.memory.cache.evict()
+        write(at + start, data)
+        if kernel.memory.cache:
+            kernel.memory.cache.evict()
+        pages = [kernel.memory.ram_read(kernel.memory.translate(at + n * PAGE_SIZE), PAGE_SIZE) for n in range(4)]
+        assert b"".join(pages) == bytes(start) + data + bytes(4 * PAGE_SIZE - start - length)
+        assert kernel.load(at + start, length) == data
+
+
+def test_a_store_stops_at_the_read_only_page():
+    kernel = ModelKernel()
+    at = kernel.allocators.module_alloc(PAGE_SIZE, read_only=True)
+    memory = kernel.memory
+    memory.mapped[(at >> 12) - 1] = type(memory.mapped[at >> 12])(memory.vmalloc_to_page(kernel.vmalloc(8)))
+    with pytest.raises(KernelDied, match=f"{at:016x}"):
+        kernel.store(at - 2, b"abcd")
+    assert kernel.load(at - 2, 4) == b"ab" + bytes(2)
+    memory.poke(at - 2, b"efgh")
+    assert kernel.load(at - 2, 4) == b"efgh"
+
+
+def test_physical_memory_that_nobody_wrote_is_zero_on_both_sides_of_a_page_border():
+    memory = ModelKernel().memory
+    at = (64 << 20) - 3
+    assert memory.ram_read(at, 8) == bytes(8)
+    memory.ram_write(at, b"12345678")
+    assert memory.ram_read(at - 1, 10) == b"\0" + b"12345678" + b"\0"
+    assert memory.ram_read(at + 3, 5) == b"45678" and memory.ram_read((64 << 20) - 4096, 3) == bytes(3)
+
+
+def test_a_byte_is_stored_without_what_is_above_it():
+    kernel = ModelKernel()
+    at = kernel.kmalloc(8)
+    kernel.memory.store_byte(at, 0x1FE)
+    assert kernel.load(at, 2) == b"\xfe\0"
+
+
+def test_after_restore_nothing_is_mapped_or_cached_that_was_not():
+    kernel = ModelKernel(Config(arch="aarch64"))
+    buf = kernel.kmalloc(64)
+    kernel.store(buf, b"kept")
+    kernel.memory.cache.evict()
+    old = kernel.vmalloc(64)
+    state = kernel.save()
+    new = kernel.vmalloc(64)
+    kernel.store(buf, b"lost")
+    kernel.store(new, b"lost")
+    kernel.restore(state)
+    assert kernel.memory.translate(new) is None and kernel.memory.translate(old) is not None
+    assert kernel.load(buf, 4) == b"kept"
+
+
+def test_this_machine_is_what_the_harness_emulates():
+    config = Config()
+    assert (config.memory_bytes, config.dma_debug_entries) == (256 << 20, 65536)
+    assert config.dma_debug and config.all_errors and not config.no_hash_pointers
+    assert not config.disable("VMAP_STACK").has("VMAP_STACK") and config.enable("HIGHMEM").has("HIGHMEM")
+    facts = Config(arch="aarch64", version=(5, 10), symbols=frozenset({"A"}), swiotlb="on")
+    assert Config.of(facts) == Config(arch="aarch64", version=(5, 10), symbols=frozenset({"A"}))
+
+
+@pytest.mark.parametrize(
+    ("arch", "version", "symbol", "alignment", "smallest"),
+    [
+        ("x86_64", (6, 12), False, 1, 8),
+        ("i686", (6, 12), True, 1, 8),
+        ("aarch64", (6, 4), True, 128, 128),
+        ("aarch64", (6, 5), False, 64, 64),
+        ("aarch64", (6, 5), True, 64, 8),
+        ("armv7l", (6, 4), False, 64, 64),
+        ("armv7l", (6, 12), True, 64, 64),
+    ],
+)
+def test_what_dma_aligns_to_and_what_kmalloc_aligns_to(arch, version, symbol, alignment, smallest):
+    """dma_get_cache_alignment() and arch_kmalloc_minalign(), which 6.5 told apart."""
+    config = Config(arch=arch, version=version, swiotlb="on").enable(*["DMA_BOUNCE_UNALIGNED_KMALLOC"] * symbol)
+    layout = layout_of(config)
+    assert (dma_get_cache_alignment(config, layout), kmalloc_minalign(config, layout)) == (alignment, smallest)

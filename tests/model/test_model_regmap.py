@@ -164,7 +164,7 @@ def test_the_cache_answers_what_is_not_volatile_and_is_synced():
     assert len(wire(kernel)) == before + 2
     regmap.regcache_cache_only(False)
     assert regmap.regcache_sync() == 0
-    assert wire(kernel)[-2:] == [b"\x10\x05", b"\x11\x06"]
+    assert wire(kernel)[before + 2 :] == [b"\x10\x05\x06"]
     assert regmap.regmap_read(0x80)[0] == regmap.regmap_write(0x80, 0) == -EIO
     buf = kernel.kmalloc(8)
     count = len(wire(kernel))

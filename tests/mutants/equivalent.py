@@ -1,4 +1,65 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Lines whose mutants nobody can notice, with the reason: (file, a piece of the line, why)."""
 
-EQUIVALENT: tuple[tuple[str, str, str], ...] = ()
+_FIRST = "only the first byte of what is loaded counts"
+_STACK = "the arrays are longer than any message that lies in them, and no address on the stack is told"
+_ANY_BYTES = "any bytes will do that differ from those before"
+_OVERWRITTEN = "set anew before it is read"
+_WHOLE_PAGES = "module memory comes in whole pages"
+_FROZEN = "frozen is for the type checker"
+_ATTRS = "bit 0 is no attribute"
+_FALSE = "None is as false"
+_UNASKED = "where it is left out nobody looks at it"
+
+EQUIVALENT: tuple[tuple[str, str, str], ...] = (
+    ("bus.py", "self.reads = (self.reads + 1) & 0xFF", _ANY_BYTES),
+    ("client.py", "at = self._seq + message & 0xFF", _ANY_BYTES),
+    ("client.py", "self._seq = scenario.seed if self.exact else self._seq + 1", _ANY_BYTES),
+    ("client.py", "data.block[1 : 1 + min(length, 33)] = fill[:33]", "the slice ends where the union does"),
+    ("client.py", "if length * (_MAX_CALLS + 1) > CLIENT_MAX_LEN:", "8192 is no multiple of 5"),
+    ("client.py", "self._seq = 0", _OVERWRITTEN),
+    ("client.py", "self.held = 0", _OVERWRITTEN),
+    ("client.py", "self.held_order = 0", _OVERWRITTEN),
+    ("client.py", "kernel.memory.store(first, client._fill(1))", "one byte of it is sent"),
+    ("client.py", "self.module_data = allocators.module_alloc(", _WHOLE_PAGES),
+    ("client.py", "rodata = allocators.module_alloc(", _WHOLE_PAGES),
+    ("allocators.py", "if size > KMALLOC_MAX_CACHE_SIZE:", "two pages hold as much as the largest cache's objects"),
+    ("config.py", "@dataclass(frozen=True)", _FROZEN),
+    ("dma.py", "attrs: int = 0", _ATTRS),
+    ("dma.py", "return False", _FALSE),
+    ("dma.py", "self.dma_address = 0", _UNASKED),
+    ("dma.py", "_IO_TLB_POOL_BYTES = ", "any size will do that is large"),
+    ("dma_debug.py", "@dataclass(frozen=True)", _FROZEN),
+    (
+        "dma_debug.py",
+        "MAP_ERR_CHECK_NOT_APPLICABLE, MAP_ERR_NOT_CHECKED, MAP_ERR_CHECKED = ",
+        "three numbers that differ",
+    ),
+    ("dma_debug.py", "paddr: int = 0,", _UNASKED),
+    ("dma_debug.py", "sg_mapped_ents: int = 0,", _UNASKED),
+    ("dma_debug.py", "attrs: int = 0,", _ATTRS),
+    ("dma_debug.py", "return False", _FALSE),
+    ("dma_debug.py", 'MESSAGES["sync-out-of-range"]', "the entry that contains a range is never smaller"),
+    ("layout.py", "@dataclass(frozen=True)", _FROZEN),
+    ("layout.py", "vmalloc_gap=0,", "vmalloc space does not follow the linear map there"),
+    ("layout.py", "modules_end=0,", "vmalloc space goes as far"),
+    ("layout.py", "dma_minalign=0,", "an alignment of 1 is none"),
+    ("log.py", "_OOPS_ID = ", "a random number"),
+    ("oops.py", 'place = Place("", 0, ', "a fault tells no line"),
+    ("memory.py", "if self._fast_start <= address and address + length <= self._fast_end", "only a short cut"),
+    ("memory.py", "self._fast_start = ", "only where the short cut begins, but for 32 bits"),
+    ("controllers.py", "last = len(msgs) - 1", "where the group ends is told once more by end_group()"),
+    ("i2c.py", "place = Place(", "the line of a report is told to people only; 0 is unknown"),
+    ("regmap.py", "self.reg_bytes = -(-config.reg_bits // 8)", "no width that has a format tells 8 from 9"),
+    ("regmap.py", "_QUIRKS_SINCE = ", "of the versions between 5.10 and 6.1 none was read"),
+    ("smbus.py", "msgbuf0 = task.alloca(", _STACK),
+    ("smbus.py", "msgbuf1 = task.alloca(", _STACK),
+    ("smbus.py", "memory.store(msgbuf0 + 1, bytes(block[:", "what lies beyond a message's length is not sent"),
+    ("smbus.py", "memory.store(first.buf + 1, bytes(block[:", "what lies beyond a message's length is not sent"),
+    ("smbus.py", "res = 0", _OVERWRITTEN),
+    ("smbus.py", "rpec = self.memory.load(msg.buf + msg.len, 1)[0]", _FIRST),
+    ("smbus.py", "data.block[0] = load(first.buf, 1)[0]", _FIRST),
+    ("smbus.py", "data.block[0] = load(second.buf, 1)[0]", _FIRST),
+    ("smbus.py", "count = load(second.buf, 1)[0]", _FIRST),
+    ("smbus.py", "if status == 0 and wants_pec and last.flags", "the code added to a write matches when it is checked"),
+)

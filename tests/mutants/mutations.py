@@ -182,6 +182,9 @@ def _dull(tree: ast.Module) -> set[int]:
                 skip(node)
             case ast.ClassDef(bases=[ast.Name(id="Protocol"), *_]):
                 skip(node)
+            case ast.ClassDef():
+                for one in node.decorator_list:
+                    skip(one)
     return dull
 
 

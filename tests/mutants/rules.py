@@ -15,7 +15,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("controllers.py", "VIRTIO_QUEUE_ENTRIES = 4", "VIRTIO_QUEUE_ENTRIES = 5"),
     ("controllers.py", "return 0 if ok else -ENXIO", "return 0 if ok else -EIO"),
     ("controllers.py", "length += I2C_SMBUS_BLOCK_MAX", "length += 0"),
-    ("controllers.py", "or msg.len < self._threshold", "or msg.len <= self._threshold"),
+    ("controllers.py", "or msg.len < self.threshold", "or msg.len <= self.threshold"),
     ("hardware.py", "self._failed = bool(why) and not last", "self._failed = False"),
     ("memory.py", "if address > y:", "if address < y:"),
     ("dma_debug.py", "_OVERLAP_SINCE = (5, 15)", "_OVERLAP_SINCE = (5, 10)"),

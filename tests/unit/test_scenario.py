@@ -68,6 +68,8 @@ def test_smoke_has_thirty_scenarios():
         ("heap/transfer/virtio/8+dma_safe=2", "+dma_safe=2"),
         ("heap/transfer/virtio/8+colour=red", "+colour=red"),
         ("user/i2cdev_rdwr/virtio/8+messages=x8", "+messages=x8"),
+        ("user/i2cdev_rdwr/virtio/8", "+messages=w1,r8"),
+        ("user/i2cdev_smbus/virtio/8+rd=1", "+protocol=byte_data"),
     ],
 )
 def test_a_wrong_id_is_refused_with_a_sentence_that_names_the_part(text, named):

@@ -120,7 +120,9 @@ def test_what_is_missing_for_an_initramfs_is_a_sentence(cache: Cache, kernel: Ke
         build_initramfs(kernel, tmp_path, [], agent, agent, cache)
 
 
-def test_a_busybox_with_shared_libraries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busybox_with_shared_libraries_is_refused(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dynamic = tmp_path / "busybox"
     dynamic.write_bytes(Path("/bin/ls").read_bytes())
     dynamic.chmod(dynamic.stat().st_mode | stat.S_IXUSR)
@@ -128,6 +130,6 @@ def test_a_busybox_with_shared_libraries_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(guest, "require", lambda *_: None)
     assert not is_static(dynamic)
     with pytest.raises(MissingToolError, match="apt-get install busybox-static"):
-        find_busybox("x86_64")
+        find_busybox("x86_64", cache)
     dynamic.write_text("#!/bin/sh\n")
     assert not is_static(dynamic)

@@ -13,6 +13,7 @@ from harness.kernel import tools
 from harness.kernel.config import load_matrix, project_root
 from harness.kernel.errors import MissingToolError
 from harness.kernel.tools import Kind, Step, missing_packages, require, required_tools
+from harness.qemu.machines import MACHINES
 
 ROW = load_matrix().architectures["x86_64"]
 NATIVE = replace(ROW, machine=platform.machine())
@@ -57,3 +58,21 @@ def test_the_bootstrap_list_installs_what_the_table_names() -> None:
     # These come with every Debian, or as a dependency of gcc.
     implied = {"tar", "dpkg", "bash", "perl-base", "binutils"}
     assert {tool.package for tool in required_tools(NATIVE)} - implied <= listed
+
+
+def test_the_list_for_arm64_installs_what_its_cross_build_adds() -> None:
+    listed = read_list("packages-debian-arm64.txt")
+    foreign = replace(load_matrix().architectures["arm64"], machine="pdp11")
+    added = {tool.package for tool in required_tools(foreign)} - {tool.package for tool in required_tools(NATIVE)}
+    assert added | {MACHINES["arm64"].debian_package} == listed
+    assert not listed & read_list("packages-debian.txt")
+
+
+def test_a_foreign_busybox_is_not_asked_of_this_machine() -> None:
+    foreign = replace(load_matrix().architectures["arm64"], machine="pdp11")
+    assert "busybox" not in {tool.name for tool in required_tools(foreign)}
+
+
+def read_list(name: str) -> set[str]:
+    lines = (project_root() / "images" / name).read_text().splitlines()
+    return {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from harness.qemu import process, versions
 from harness.qemu.errors import QemuError
 from harness.qemu.machines import MACHINES
-from harness.qemu.process import MachineConfig, command_line
+from harness.qemu.process import Extras, MachineConfig, command_line
 from harness.qemu.versions import options_for, qemu_version
 
 
@@ -66,3 +67,48 @@ def test_an_unusable_qemu_is_said_in_one_sentence(tmp_path, script, sentence):
 def test_a_missing_qemu_names_the_package():
     with pytest.raises(QemuError, match="apt-get install qemu-system-x86"):
         qemu_version("qemu-system-none", "qemu-system-x86")
+
+
+def test_the_guest_is_reached_at_loopback_only_and_reaches_nobody(config):
+    command = command_line(replace(config, extras=Extras(ssh=True)), 3, 4, 5)
+    (network,) = [word for word in command if word.startswith("user,")]
+    options = network.split(",")
+    assert "restrict=on" in options
+    # Port 0: nobody can take the port between its choice and its use.
+    assert [option for option in options if option.startswith("hostfwd=")] == ["hostfwd=tcp:127.0.0.1:0-:22"]
+    assert command[command.index("-sandbox") + 1].startswith("on,")
+
+
+def test_keys_are_handed_over_as_files_and_not_as_words(config, tmp_path):
+    secret = tmp_path / "a,b"
+    secret.write_text("very secret")
+    command = command_line(replace(config, extras=Extras(handover={"host_key": secret})), 3, 4, 5)
+    assert f"name=opt/dmasafe/host_key,file={tmp_path}/a,,b" in command
+    assert not any("very secret" in word for word in command)
+
+
+@pytest.mark.parametrize("arch", sorted(MACHINES))
+def test_a_second_terminal_is_the_one_that_the_guest_is_told_of(config, arch):
+    machine = MACHINES[arch]
+    plain = command_line(replace(config, machine=machine), 3, 4, 5)
+    command = command_line(replace(config, machine=machine, extras=Extras(login=True)), 3, 4, 5)
+    assert "pty,id=login" in command and "pty,id=login" not in plain
+    assert sum("chardev:login" in word or "chardev=login" in word for word in command) == 1
+    assert f"dmasafe.login={machine.login[0]}" in command[command.index("-append") + 1].split()
+    assert "dmasafe.login" not in plain[plain.index("-append") + 1]
+
+
+def test_a_debugger_connects_to_a_socket_and_not_to_a_port(config, tmp_path):
+    command = command_line(replace(config, extras=Extras(gdb=tmp_path / "gdb.sock")), 3, 4, 5)
+    assert command[command.index("-gdb") + 1] == "chardev:gdb"
+    assert f"socket,id=gdb,path={tmp_path}/gdb.sock,server=on,wait=off" in command
+    assert not any("tcp:" in word for word in command)
+
+
+def test_only_a_guest_with_ssh_gets_another_processor(config):
+    def cpu(extras):
+        command = command_line(replace(config, extras=extras), 3, 4, 5)
+        return command[command.index("-cpu") + 1]
+
+    assert cpu(Extras()) == "qemu64"
+    assert cpu(Extras(ssh=True)) == "qemu64,+rdrand"

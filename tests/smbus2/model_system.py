@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The suite's system on the model: its files through the smbus2 door, and processes, which share one processor."""
+
+import threading
+
+from smbus2 import smbus2 as low
+
+from harness.devices.bus import default_bus
+from harness.dmesg import parse
+from harness.model import Config, ModelKernel
+from tests.smbus2.smbus2_suite.run import all_cases, run_case
+
+PROCESS_TIMEOUT_S = 120
+
+
+class ModelSystem:
+    def __init__(self, adapter, version=None):
+        config = Config() if version is None else Config(version=version)
+        self.kernel = ModelKernel(config, slaves=default_bus())
+        self.adapter = adapter
+        self.bus = self.kernel.adapter(adapter).nr
+
+    def open(self):
+        return low.SMBus(self.bus)
+
+    def bind_driver(self, address):
+        self.kernel.adapter(self.adapter).bound.add(address)
+
+    def unbind_driver(self, address):
+        self.kernel.adapter(self.adapter).bound.discard(address)
+
+    def processes(self, functions):
+        """Threads: whatever enters the kernel leaves it before the next one does."""
+        results = [""] * len(functions)
+
+        def run(number):
+            try:
+                results[number] = str(functions[number]())
+            except Exception as error:
+                results[number] = f"{type(error).__name__}: {error}"
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(len(functions))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PROCESS_TIMEOUT_S)
+        return results
+
+
+def run_on_model(adapter, version=None):
+    """Every case's result by its name, in the suite's order, on one model; ``splats`` as in board.py."""
+    system = ModelSystem(adapter, version)
+    results = {}
+    with system.kernel.installed():
+        for case in all_cases(system):
+            before = len(system.kernel.dmesg().splitlines())
+            result = run_case(case)
+            splats = parse(system.kernel.dmesg().splitlines()[before:])
+            results[result["case"]] = {**result, "splats": sorted({splat.splat_class for splat in splats})}
+    return results

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``python3 -m smbus2_suite --bus N --adapter virtio|dmasafe``: a JSON object a case, on this machine's bus.
+
+With --mark the kernel's log says which case begins.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .files import FUNCTIONALITY
+from .run import all_cases, case_name, run_case
+from .witness import System
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bus", type=int, required=True)
+    parser.add_argument("--adapter", choices=sorted(FUNCTIONALITY), required=True)
+    parser.add_argument("--mark", action="store_true")
+    options = parser.parse_args()
+    failed = 0
+    for case in all_cases(System(options.bus, options.adapter)):
+        if options.mark:
+            Path("/dev/kmsg").write_text(f"smbus2: begin {case_name(case)}")
+        result = run_case(case)
+        failed += not result["passed"]
+        print(json.dumps(result), flush=True)
+    return 1 if failed else 0
+
+
+sys.exit(main())
