@@ -45,12 +45,14 @@ def _copied(lists: dict[int, list[int]]) -> dict[int, list[int]]:
 class KmemCache:
     """struct kmem_cache: objects of one size, cut from pages."""
 
-    __slots__ = ("free", "name", "size")
+    __slots__ = ("end", "free", "name", "next", "size")
 
     def __init__(self, name: str, size: int, alignment: int) -> None:
         self.name = name
         self.size = align(size, alignment)
         self.free: list[int] = []
+        # What is left of the newest slab.
+        self.next = self.end = 0
 
 
 class SavedAllocators(NamedTuple):
@@ -61,7 +63,7 @@ class SavedAllocators(NamedTuple):
     maps: tuple[dict[int, int], dict[int, int], dict[int, int]]
     kmapped: dict[int, tuple[int, int]]
     allocated: dict[int, KmemCache | int]
-    caches: list[tuple[KmemCache, list[int]]]
+    caches: list[tuple[KmemCache, list[int], int, int]]
 
 
 class Allocators:
@@ -109,7 +111,7 @@ class Allocators:
             (dict(self._vmalloc_sizes), dict(self._percpu_sizes), dict(self._devres)),
             dict(self._kmapped),
             dict(self.allocated),
-            [(cache, list(cache.free)) for cache in self.caches],
+            [(cache, list(cache.free), cache.next, cache.end) for cache in self.caches],
         )
 
     def restore(self, saved: SavedAllocators) -> None:
@@ -125,9 +127,10 @@ class Allocators:
         self._vmalloc_sizes, self._percpu_sizes, self._devres = (dict(each) for each in saved.maps)
         self._kmapped = dict(saved.kmapped)
         self.allocated = dict(saved.allocated)
-        self.caches = [cache for cache, _free in saved.caches]
-        for cache, free in saved.caches:
-            cache.free = list(free)
+        self.caches = []
+        for cache, free, start, end in saved.caches:
+            cache.free, cache.next, cache.end = list(free), start, end
+            self.caches.append(cache)
 
     def _cache_for(self, size: int) -> KmemCache:
         return next(cache for cache in self.kmalloc_caches if cache.size >= size)
@@ -176,12 +179,7 @@ class Allocators:
             return address
         if size == 0:
             return ZERO_SIZE_PTR
-        cache = self._by_size[size + 7 >> 3]
-        if not cache.free:
-            self._grow(cache)
-        address = cache.free.pop()
-        self.allocated[address] = cache
-        return address
+        return self.kmem_cache_alloc(self._by_size[size + 7 >> 3])
 
     def kzalloc(self, size: int) -> int:
         address = self.kmalloc(size)
@@ -219,18 +217,21 @@ class Allocators:
         return cache
 
     def kmem_cache_alloc(self, cache: KmemCache) -> int:
-        if not cache.free:
-            self._grow(cache)
-        address = cache.free.pop()
+        """What was freed last goes out first, then the rest of the newest slab."""
+        if cache.free:
+            address = cache.free.pop()
+        else:
+            if cache.next == cache.end:
+                self._grow(cache)
+            address = cache.next
+            cache.next += cache.size
         self.allocated[address] = cache
         return address
 
     def _grow(self, cache: KmemCache) -> None:
         order = get_order(cache.size)
-        start = self.page_address(self.alloc_pages(order))
-        objects = (PAGE_SIZE << order) // cache.size
-        # Reversed, as the list is a stack: the slab's first object goes out first.
-        cache.free = [start + n * cache.size for n in reversed(range(objects))]
+        cache.next = self.page_address(self.alloc_pages(order))
+        cache.end = cache.next + (PAGE_SIZE << order) // cache.size * cache.size
 
     # Managed memory: the data follows a header, at the alignment that drivers/base/devres.c gives struct devres.
 
