@@ -26,7 +26,7 @@ with fuzzing.instrumented():
     from harness.targets.session import errno_text
     from harness.targets.wire import observation
 
-MEMORY_BYTES = 256 << 20
+MEMORY = range(256 << 20)
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "I2C_VIRTIO"}))
 SCENARIOS = select(
     [
@@ -88,7 +88,7 @@ def check(data: bytes) -> int:
     for number, reply in enumerate(replies):
         scenario = SCENARIOS[(integer(reply, "seq") or number) % len(SCENARIOS)]
         records = gathered.records.get(integer(reply, "seq") or 0, [])
-        seen = observation(scenario, reply, records, _BUS, MEMORY_BYTES)
+        seen = observation(scenario, reply, records, _BUS, MEMORY)
         rows.append(Row.of(scenario, judge(expect(scenario, FACTS), seen, gathered.lost_log)))
         errno_text(reply)
     if _inputs % RENDER_EVERY == 0:

@@ -190,7 +190,7 @@ def test_a_driver_that_loses_patience_resets_the_engine_and_goes_on(both):
     line = "op=master_recv_dmasafe buffer=heap len=8 addr=0x30"
     scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/8")
     after = ask(both, "dmasafe", line, 6000)
-    seen = observation(scenario, after, (), both.gathered.trace[6000], both.memory_bytes)
+    seen = observation(scenario, after, (), both.gathered.trace[6000], both.memory)
     assert outcome_of(seen)[0] is Outcome.SAFE
 
 

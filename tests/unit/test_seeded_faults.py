@@ -119,8 +119,8 @@ def test_a_driver_that_does_not_come_back_is_not_judged():
     scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=leak-on-release")
     reply = {"answer": {"ret": 32, "transferred": True, "msgs": []}}
     assert runner._run_message(1, scenario)["rebind"] == 1
-    assert "did not come back" in (observation(scenario, reply, [], [], 1 << 20).lost or "")
-    assert observation(scenario, {**reply, "rebound": True}, [], [], 1 << 20).lost is None
+    assert "did not come back" in (observation(scenario, reply, [], [], range(1 << 20)).lost or "")
+    assert observation(scenario, {**reply, "rebound": True}, [], [], range(1 << 20)).lost is None
 
 
 def test_what_ends_dma_debug_gets_a_boot_of_its_own_and_comes_last():

@@ -35,7 +35,7 @@ class Link:
 
 
 def packed(config):
-    return base64.encodebytes(gzip.compress(config.encode())).decode()
+    return base64.encodebytes(gzip.compress(config.encode(), mtime=0)).decode()
 
 
 SAYS = """release=6.12.1

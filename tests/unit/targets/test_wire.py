@@ -5,7 +5,7 @@ from harness.outcome import BusMessage, DmaSegment, Outcome, outcome_of
 from harness.scenario import parse_scenario
 from harness.targets.wire import line, observation, settings
 
-MEMORY = 256 << 20
+MEMORY = range(1 << 12, 256 << 20)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,9 @@ def test_get_put_is_judged_by_what_was_mapped():
 
     assert seen() is Outcome.SAFE
     assert seen(data="0103") is Outcome.SILENT
-    assert seen(dma=hex(MEMORY - 1)) is Outcome.SILENT
+    assert seen(dma=hex(MEMORY.stop - 1)) is Outcome.SILENT
+    assert seen(dma=hex(MEMORY.stop - 2)) is Outcome.SAFE
+    assert seen(dma=hex(MEMORY.start - 1)) is Outcome.SILENT
 
 
 @pytest.mark.parametrize(
