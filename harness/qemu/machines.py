@@ -16,7 +16,8 @@ class Machine:
 
     ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
     ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
-    random numbers of its own, and ``login`` a second terminal: its name in the guest and QEMU's option for it.
+    random numbers of its own, ``login`` a second terminal (its name in the guest and QEMU's option for it),
+    ``memory_base`` the physical address at which memory starts.
     """
 
     arch: str
@@ -28,6 +29,7 @@ class Machine:
     debian_package: str
     login: tuple[str, tuple[str, ...]]
     random: str = ""
+    memory_base: int = 0
     pci: str = "0000:00"
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ MACHINES: dict[str, Machine] = {
             debian_package="qemu-system-arm",
             # The machine has one UART; hvc0 is a port of the agent's virtio-serial device.
             login=("hvc0", ("-device", "virtconsole,chardev=login,nr=0")),
+            memory_base=1 << 30,
             cmdline=("console=ttyAMA0", "mitigations=off", "nokaslr"),
         ),
     )

@@ -94,8 +94,8 @@ class BoardSession:
         self.notes: list[str] = []
 
     @property
-    def memory_bytes(self) -> int:
-        return self._place.memory_bytes
+    def memory(self) -> range:
+        return range(self._place.memory_bytes)
 
     def __enter__(self) -> BoardSession:
         try:

@@ -117,8 +117,9 @@ class Boot:
         self.release = str(hello.get("release", ""))
 
     @property
-    def memory_bytes(self) -> int:
-        return self.image.memory_mib << 20
+    def memory(self) -> range:
+        base = self.image.machine.memory_base
+        return range(base, base + (self.image.memory_mib << 20))
 
     def prepare(self) -> None:
         """Load the modules, bind the adapters, tell the device where the mailbox is. Raises BootLost."""

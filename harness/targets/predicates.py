@@ -79,7 +79,7 @@ def measure(image: GuestImage, log_directory: Path, kinds: Sequence[str] = tuple
                 boot.sync_device()
                 trace = boot.gathered.trace.get(number, ())
                 records = boot.gathered.records.get(number, ())
-                seen = observation(scenario, reply, records, trace, boot.memory_bytes)
+                seen = observation(scenario, reply, records, trace, boot.memory)
                 outcomes[operation], whys[operation] = outcome_of(seen)
             rows.append(Measured(kind, answers, outcomes, whys))
     return rows

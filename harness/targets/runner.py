@@ -211,7 +211,7 @@ class Runner:
         for canary in self._canaries():
             number, reply = self._ask(session, batch, canary)
             records = session.gathered.records.pop(number, [])
-            seen = observation(canary, reply, records, (), session.memory_bytes)
+            seen = observation(canary, reply, records, (), session.memory)
             batch.other_splats += [splat.splat_class for splat in seen.splats]
             wanted = _CANARY_CLASS[canary.id]
             if wanted not in {splat.splat_class for splat in seen.splats}:
@@ -241,7 +241,7 @@ class Runner:
         for control, number, reply in asked:
             records = session.gathered.records.pop(number, ())
             trace = session.gathered.trace.pop(number, ())
-            seen = observation(control, reply, records, trace, session.memory_bytes)
+            seen = observation(control, reply, records, trace, session.memory)
             batch.other_splats += [splat.splat_class for splat in seen.splats]
             outcome, how = outcome_of(seen)
             if seen.lost is not None or outcome is not Outcome.SAFE:
@@ -341,7 +341,7 @@ class Runner:
         for number, scenario, reply in batch.replies:
             trace: Sequence[BusMessage] = gathered.trace.get(number, ())
             records = gathered.records.get(number, ())
-            observed[scenario.id] = observation(scenario, reply, records, trace, session.memory_bytes)
+            observed[scenario.id] = observation(scenario, reply, records, trace, session.memory)
         state.observations |= observed
         reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
         for number, scenario, reply in batch.replies:
@@ -358,7 +358,7 @@ class Runner:
             state.untrusted[scenario.id] = batch.broken_why
             records = gathered.records.get(number, ())
             if records:
-                state.observations[scenario.id] = observation(scenario, {}, records, (), session.memory_bytes)
+                state.observations[scenario.id] = observation(scenario, {}, records, (), session.memory)
         if batch.canary_splatted is not None:
             previous = True if state.canary_splatted is None else state.canary_splatted
             state.canary_splatted = previous and batch.canary_splatted

@@ -46,7 +46,7 @@ LIMITS = Limits()
 class Session(Protocol):
     """A system whose agent takes scenarios. Whatever ends it is raised as BootLost.
 
-    ``adapters`` maps controllers to their I2C adapters' numbers, ``memory_bytes`` is where memory ends,
+    ``adapters`` maps controllers to their I2C adapters' numbers, ``memory`` is where memory lies,
     ``reports_before`` is dma-debug's error_count before the session.
     """
 
@@ -57,7 +57,7 @@ class Session(Protocol):
     reports_before: int
 
     @property
-    def memory_bytes(self) -> int: ...
+    def memory(self) -> range: ...
 
     def prepare(self) -> None:
         """Load the modules, bind the adapters."""

@@ -36,12 +36,12 @@ def line(scenario: Scenario) -> str:
 
 
 def observation(
-    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory_bytes: int
+    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory: range
 ) -> Observation:
     """All that is known of one scenario.
 
     ``reply`` is the agent's to ``run``, ``records`` the kernel log of the scenario, ``trace`` what the device saw,
-    ``memory_bytes`` the size of guest memory (which starts at 0).
+    ``memory`` the physical addresses of guest memory.
     """
     splats = tuple(parse_records(records))
     answer = reply.get("answer")
@@ -56,7 +56,7 @@ def observation(
     caller = tuple(_caller_message(message) for message in messages)
     bus = tuple(trace)
     if scenario.operation == "get_put":
-        bus = tuple(_mapped_message(message, memory_bytes) for message in messages)
+        bus = tuple(_mapped_message(message, memory) for message in messages)
     return Observation(
         ret=ret,
         caller=caller,
@@ -106,12 +106,12 @@ def _caller_message(message: Message) -> CallerMessage:
     )
 
 
-def _mapped_message(message: Message, memory_bytes: int) -> BusMessage:
+def _mapped_message(message: Message, memory: range) -> BusMessage:
     """get_put stops before the bus: what was mapped stands in for what the device would have seen."""
     data = octets(message, "data")
     address = integer(message, "dma")
     segments: tuple[DmaSegment, ...] = ()
     if address is not None:
-        stray = not 0 <= address <= memory_bytes - len(data)
+        stray = not memory.start <= address <= memory.stop - len(data)
         segments = (DmaSegment(address, len(data), stray),)
     return BusMessage(0, bool(integer(message, "rd", 0)), data, True, segments)
