@@ -635,6 +635,8 @@ def test_each_lie_is_told_until_it_is_taken_back(tmp_path: Path, name: str) -> N
                 "slow": not told and data in ([], [b"truth".hex()]),
             }
             assert seen[name], (told, done, events)
+            if name == "slow":
+                assert frontend.called(10.0)
             devices.set_fault("dmasafe", None)
             queue.seen = queue.used_index()
             queue.want_event(queue.seen)
