@@ -194,8 +194,8 @@ def compiler_environment(cache: Cache, architecture: Architecture, base: Path) -
         ("CCACHE_MAXSIZE", CCACHE_DEFAULT_SIZE),
         ("CCACHE_BASEDIR", str(base)),
         ("CCACHE_NOHASHDIR", "1"),
-        # Kbuild has gcc write each file's dependencies anyway: no second run of the preprocessor in a cold build.
-        ("CCACHE_DEPEND", "1"),
+        # Not CCACHE_DEPEND: it would save a cold build the second run of the preprocessor, but autoconf.h is among
+        # every file's dependencies, and what another configuration compiles alike would be compiled again.
     ):
         environment.setdefault(name, value)
     return environment
