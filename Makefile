@@ -38,7 +38,12 @@ test-qemu: packages $(VENV)/.stamp-run ## Build a kernel, boot it in QEMU, run t
 
 .PHONY: test
 test: packages lint types ## All the project's own tests, those that boot a kernel included
+ifeq ($(ARGS),)
+	@status=0; $(BIN)/python -m pytest -m "not qemu" --numprocesses logical --dist loadfile || status=1; \
+	$(BIN)/python -m pytest -m qemu || status=1; exit $$status
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Style, import floors, licence headers

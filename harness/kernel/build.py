@@ -357,7 +357,7 @@ def _merge(make: Make, request: Request, matrix: Matrix, merge_key: str, cache: 
     call(make.command("olddefconfig"))
     text = (object_dir / ".config").read_text(encoding="utf-8")
     config = parse_config(text)
-    checked = check(request.wanted, config, tree.version, matrix.absences)
+    checked = check(request.wanted, config, tree.version, matrix.absences, request.architecture.name)
     if checked.missed:
         raise explain_missed(checked.missed, config, tree.version, tree.path, request.architecture.make_arch)
     publish_text(cache.path("configs", merge_key, "config"), text)

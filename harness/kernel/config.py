@@ -39,14 +39,15 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Absence:
-    """A symbol that some versions are allowed to lack, and why that is right."""
+    """A symbol that some versions are allowed to lack, and why that is right; of ``architectures`` only, if any."""
 
     symbol: str
     versions: str
     why: str
+    architectures: Sequence[str] = ()
 
-    def allows(self, version: str) -> bool:
-        return version_matches(version, self.versions)
+    def allows(self, version: str, arch: str = "") -> bool:
+        return version_matches(version, self.versions) and (not self.architectures or arch in self.architectures)
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,15 @@ class Checked:
     missed: tuple[Wanted, ...]
 
 
-def check(wanted: Iterable[Wanted], config: Mapping[str, str], version: str, absences: Sequence[Absence]) -> Checked:
-    """Hold what fragments want against the merged .config of a kernel ``version``."""
+def check(
+    wanted: Iterable[Wanted], config: Mapping[str, str], version: str, absences: Sequence[Absence], arch: str = ""
+) -> Checked:
+    """Hold what fragments want against the merged .config of a kernel ``version`` for an architecture."""
     absent, missed = [], []
     for line in wanted:
         if config.get(line.symbol, "n") == line.value:
             continue
-        if any(row.symbol == line.symbol and row.allows(version) for row in absences):
+        if any(row.symbol == line.symbol and row.allows(version, arch) for row in absences):
             absent.append(line.symbol)
         else:
             missed.append(line)

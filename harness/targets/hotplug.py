@@ -2,8 +2,8 @@
 """A root port of a running guest, and an emulated controller that is plugged into it and pulled out again.
 
 q35's own bus does not hotplug; behind a root port QEMU announces functions through ACPI, so that the guest's kernel
-needs the configuration fragment `hotplug`. Each plugging is a new connection to the same device, whose slaves keep
-what they hold.
+needs the configuration fragment `hotplug`, which `board` has. Each plugging is a new connection to the same device,
+whose slaves keep what they hold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from harness.qemu.process import QemuProcess
 from harness.targets.errors import TargetError
 from harness.targets.machine import BoardImage
 
-HOTPLUG_FRAGMENT = "hotplug"
 PORT = "root-port"
 # The last slot but q35's own.
 PORT_SLOT = 0x1E

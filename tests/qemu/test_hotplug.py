@@ -14,8 +14,8 @@ from harness.devices.client import DeviceProcess
 from harness.kernel import SILENT
 from harness.qemu.machines import MACHINES
 from harness.targets.errors import TargetError
-from harness.targets.hotplug import HOTPLUG_FRAGMENT, HotplugPort, with_root_port
-from harness.targets.machine import BOARD_CONFIGURATION, BoardGuest, board_image
+from harness.targets.hotplug import HotplugPort, with_root_port
+from harness.targets.machine import BoardGuest, board_image
 from tests.smbus2.board import Board
 
 CONTROLLER = "plugged"
@@ -91,7 +91,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def image():
-    return with_root_port(board_image(SILENT, configuration=f"{BOARD_CONFIGURATION}+{HOTPLUG_FRAGMENT}"))
+    return with_root_port(board_image(SILENT))
 
 
 @contextlib.contextmanager

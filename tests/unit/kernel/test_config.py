@@ -65,6 +65,13 @@ def test_an_absence_excuses_only_its_versions() -> None:
     assert [line.place for line in check(wanted, {}, "6.12.117", rows).missed] == ["f.config:1"]
 
 
+def test_an_absence_excuses_only_its_architectures() -> None:
+    wanted = parse_fragment("CONFIG_HOTPLUG_PCI_ACPI=y", "f.config")
+    rows = (Absence("HOTPLUG_PCI_ACPI", ">=5.10", "no ACPI", ("arm64",)),)
+    assert not check(wanted, {}, "6.12.117", rows, "arm64").missed
+    assert check(wanted, {}, "6.12.117", rows, "x86_64").missed
+
+
 @pytest.mark.parametrize(
     ("version", "tests", "result"),
     [
@@ -103,7 +110,7 @@ def test_every_fragment_is_used_or_documented_as_an_addition() -> None:
     matrix = load_matrix()
     used = {name for names in matrix.configurations.values() for name in names}
     used |= {name for row in matrix.architectures.values() for name in row.fragments}
-    assert {path.stem for path in matrix.directory.glob("*.config")} - used == {"debug-info", "hotplug"}
+    assert {path.stem for path in matrix.directory.glob("*.config")} - used == {"debug-info"}
 
 
 def test_configurations_differ_where_their_names_say() -> None:
