@@ -15,11 +15,15 @@ from harness.scenario import Scenario
 
 @dataclass(frozen=True)
 class KernelFacts:
-    """One kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m."""
+    """One kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m.
+
+    ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's habit.
+    """
 
     arch: str
     version: tuple[int, ...]
     symbols: frozenset[str]
+    coherent: bool | None = None
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

@@ -24,6 +24,8 @@ from harness.targets.machine import guest_image
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
 DEFAULT_ARCH = "x86_64"
+# So QEMU's machines call their PCI bridges, on every architecture.
+COHERENT = True
 
 
 class CliError(DmasafeError):
@@ -88,7 +90,7 @@ def prepare(
     config = kernel.config.read_text()
     sha256 = hashlib.sha256(config.encode()).hexdigest()
     info = KernelInfo(kernel.release, arch, configuration, kernel.source, sha256)
-    facts = facts_from_config(config, arch, kernel.release)
+    facts = facts_from_config(config, arch, kernel.release, COHERENT)
     return Prepared(image, info, facts, kernel)
 
 
@@ -101,7 +103,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
         wanted = kernel.source_identity.startswith(f"{kernel_source}=") or kernel.source_identity == kernel_source
         if wanted and kernel.configuration == configuration and kernel.arch == arch:
             info = KernelInfo(kernel.release, arch, configuration, kernel.source)
-            return facts_from_config(kernel.config.read_text(), arch, kernel.release), info
+            return facts_from_config(kernel.config.read_text(), arch, kernel.release, COHERENT), info
     version = _VERSION.search(kernel_source)
     if version is None:
         raise CliError(
@@ -111,4 +113,4 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     matrix = kernels.load_matrix()
     text = resolve(matrix, configuration, arch).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
-    return facts_from_config(text, arch, version[0]), info
+    return facts_from_config(text, arch, version[0], COHERENT), info

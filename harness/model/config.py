@@ -15,7 +15,9 @@ PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
 
 
 class Facts(Hashable, Protocol):
-    """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m."""
+    """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m,
+    ``coherent`` as in Config.
+    """
 
     @property
     def arch(self) -> str: ...
@@ -25,6 +27,9 @@ class Facts(Hashable, Protocol):
 
     @property
     def symbols(self) -> frozenset[str]: ...
+
+    @property
+    def coherent(self) -> bool | None: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,15 @@ class Config:
     @classmethod
     def of(cls, facts: Facts) -> Config:
         """The configuration that a target's facts describe, on the machine that the harness emulates."""
-        return cls(arch=facts.arch, version=facts.version, symbols=facts.symbols)
+        # arch/arm64/mm/init.c mem_init(): small buffers bounce, so there is a pool whatever the memory's size.
+        pool = facts.arch in ("aarch64", "arm64") and facts.symbols >= {"DMA_BOUNCE_UNALIGNED_KMALLOC", "SWIOTLB"}
+        return cls(
+            arch=facts.arch,
+            version=facts.version,
+            symbols=facts.symbols,
+            coherent=facts.coherent,
+            swiotlb="on" if pool else "off",
+        )
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

@@ -11,8 +11,8 @@ _SET = re.compile(r"^CONFIG_(\w+)=[ym]$", re.MULTILINE)
 _RELEASE = re.compile(r"^(\d+)\.(\d+)(?:\.(\d+))?")
 
 
-def facts_from_config(config: str, arch: str, release: str) -> KernelFacts:
-    """Facts from the text of a .config; ``release`` is uname -r's word."""
+def facts_from_config(config: str, arch: str, release: str, coherent: bool | None = None) -> KernelFacts:
+    """Facts from the text of a .config; ``release`` is uname -r's word, ``coherent`` what is known of the machine."""
     match = _RELEASE.match(release)
     version = tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    return KernelFacts(arch, version, frozenset(_SET.findall(config)))
+    return KernelFacts(arch, version, frozenset(_SET.findall(config)), coherent)

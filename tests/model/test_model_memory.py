@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.expectation import KernelFacts
 from harness.model import Config, KernelDied, ModelError, ModelKernel
 from harness.model.client import KINDS, Client, predicates
 from harness.model.layout import LAYOUTS, PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
@@ -467,3 +468,17 @@ def test_what_dma_aligns_to_and_what_kmalloc_aligns_to(arch, version, symbol, al
     config = Config(arch=arch, version=version, swiotlb="on").enable(*["DMA_BOUNCE_UNALIGNED_KMALLOC"] * symbol)
     layout = layout_of(config)
     assert (dma_get_cache_alignment(config, layout), kmalloc_minalign(config, layout)) == (alignment, smallest)
+
+
+@pytest.mark.parametrize(
+    ("arch", "symbols", "swiotlb"),
+    [
+        ("arm64", {"DMA_BOUNCE_UNALIGNED_KMALLOC", "SWIOTLB"}, "on"),
+        ("aarch64", {"DMA_BOUNCE_UNALIGNED_KMALLOC", "SWIOTLB"}, "on"),
+        ("arm64", {"SWIOTLB"}, "off"),
+        ("x86_64", {"DMA_BOUNCE_UNALIGNED_KMALLOC", "SWIOTLB"}, "off"),
+    ],
+)
+def test_arm64_has_a_pool_for_small_buffers_whatever_its_memory(arch, symbols, swiotlb):
+    config = Config.of(KernelFacts(arch, (6, 12, 117), frozenset(symbols), coherent=True))
+    assert (config.swiotlb, config.coherent) == (swiotlb, True)

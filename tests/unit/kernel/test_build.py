@@ -206,6 +206,21 @@ def test_a_changed_fragment_or_compiler_makes_another_kernel(build: Builder, mon
     assert len(keys) == 3
 
 
+def test_another_way_to_ask_for_the_same_builds_nothing(build: Builder) -> None:
+    kernel = build()
+    fragment = build.matrix_dir / "base.config"
+    fragment.write_text("# In other words.\n" + fragment.read_text())
+    told = Told()
+    assert build(progress=told) == kernel
+    assert told.stages == ["configuring 6.12.7 default"]
+    with (build.matrix_dir / "matrix.toml").open("a") as rules:
+        rules.write('\n[[absence]]\nsymbol = "ELSEWHERE"\nversions = ">=5.10"\nwhy = "nobody here wants it"\n')
+    again = Told()
+    assert build(progress=again) == kernel
+    assert again.stages == []
+    assert build.calls(kernel) == 1
+
+
 def test_a_disk_without_room_is_noticed_before_building(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BUILD_SPACE_BYTES", 2**60)
     with pytest.raises(CacheFullError, match=r"building 6.12.7 default for x86_64 needs"):
