@@ -17,7 +17,8 @@ from harness.scenario import Scenario
 class KernelFacts:
     """One kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m.
 
-    ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's habit.
+    ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
+    habit.
     """
 
     arch: str
