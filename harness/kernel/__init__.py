@@ -5,7 +5,7 @@
 and ``build_initramfs`` add what runs in the guest. All of it lies in the cache and is made once.
 """
 
-from harness.kernel.build import build_kernel, build_modules, configure
+from harness.kernel.build import build_kernel, build_modules, configure, find_kernel
 from harness.kernel.cache import Cache, Kernel, Pruned, list_kernels, open_cache, prune
 from harness.kernel.config import Absence, Architecture, Matrix, load_matrix, project_root
 from harness.kernel.errors import (
@@ -73,6 +73,7 @@ __all__ = [
     "configure",
     "fetch",
     "find_busybox",
+    "find_kernel",
     "image_names",
     "list_kernels",
     "load_matrix",

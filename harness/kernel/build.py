@@ -91,12 +91,12 @@ def build_kernel(
         toolchain = toolchain_version(request.architecture)
         merge_key = _merge_key(tree, request, matrix, toolchain)
         object_dir = _object_dir(tree, request, merge_key)
-        kernel = _find(cache, tree, request, merge_key, toolchain, object_dir)
+        kernel = _find(cache, tree, request, merge_key, toolchain)
         if kernel is not None:
             return kernel
         what = f"{tree.version} {configuration} for {architecture}"
         with lock(cache, objects_lock(object_dir), progress, f"building {what}") as held:
-            kernel = _find(cache, tree, request, merge_key, toolchain, object_dir)
+            kernel = _find(cache, tree, request, merge_key, toolchain)
             if kernel is not None:
                 return kernel
             require_space(cache, BUILD_SPACE_BYTES, f"building {what}")
@@ -105,10 +105,25 @@ def build_kernel(
             if merged is None:
                 merged = _merge(make, request, matrix, merge_key, cache, progress)
                 # Another way to ask for the same: a comment, a rule that says nothing here.
-                kernel = _find(cache, tree, request, merge_key, toolchain, object_dir)
+                kernel = _find(cache, tree, request, merge_key, toolchain)
                 if kernel is not None:
                     return kernel
             return _build(make, request, merged, toolchain, cache, progress)
+
+
+def find_kernel(
+    tree: SourceTree, configuration: str, architecture: str, cache: Cache, *, matrix: Matrix | None = None
+) -> Kernel | None:
+    """The kernel that build_kernel() would find built, or None.
+
+    Raises ConfigError, MissingToolError, CacheError.
+    """
+    matrix = matrix or load_matrix()
+    request = resolve(matrix, configuration, architecture)
+    require(request.architecture, Step.KERNEL)
+    with explained(cache):
+        toolchain = toolchain_version(request.architecture)
+        return _find(cache, tree, request, _merge_key(tree, request, matrix, toolchain), toolchain)
 
 
 def configure(
@@ -333,9 +348,7 @@ def _merged(cache: Cache, merge_key: str) -> Merged | None:
     return Merged((directory / "config").read_text(encoding="utf-8"), tuple(facts["absences"]))
 
 
-def _find(
-    cache: Cache, tree: SourceTree, request: Request, merge_key: str, toolchain: str, object_dir: Path
-) -> Kernel | None:
+def _find(cache: Cache, tree: SourceTree, request: Request, merge_key: str, toolchain: str) -> Kernel | None:
     merged = _merged(cache, merge_key)
     if merged is None:
         return None

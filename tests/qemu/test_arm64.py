@@ -8,7 +8,17 @@ import shutil
 import pytest
 
 from harness.guest.remote_command import run_command
-from harness.kernel import SILENT, list_kernels, load_matrix, missing_packages, open_cache
+from harness.kernel import (
+    DEFAULT_SOURCE,
+    SILENT,
+    fetch,
+    find_kernel,
+    list_kernels,
+    load_matrix,
+    missing_packages,
+    open_cache,
+    parse_source,
+)
 from harness.qemu.machines import MACHINES
 from harness.targets.machine import BoardGuest, board_image
 
@@ -20,7 +30,10 @@ if shutil.which(MACHINE.binary) is None:
 
 
 def _is_built(configuration):
-    return any(k.arch == ARCH and k.configuration == configuration for k in list_kernels(open_cache()))
+    cache = open_cache()
+    if MISSING or not any(kernel.arch == ARCH for kernel in list_kernels(cache)):
+        return False
+    return find_kernel(fetch(parse_source(DEFAULT_SOURCE), cache), configuration, ARCH, cache) is not None
 
 
 def needs(configuration):

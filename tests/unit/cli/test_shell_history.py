@@ -3,6 +3,8 @@
 
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -60,8 +62,14 @@ def terminal(tmp_path):
     opened.shell.close(force=True)
 
 
-def test_what_is_given_is_remembered_and_not_run(terminal, tmp_path):
-    trap = tmp_path / "ran"
+@pytest.fixture
+def trap():
+    """A file that is not there; its path is short, so that a line with it fits into a row."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as directory:
+        yield Path(directory) / "ran"
+
+
+def test_what_is_given_is_remembered_and_not_run(terminal, trap):
     lines = [f"touch {trap}", f"echo $(touch {trap})", "echo 'it''s' \\", "echo done"]
     terminal.give(lines)
     terminal.enter(UP, answer="done")

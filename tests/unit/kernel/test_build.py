@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.kernel import build as build_module
-from harness.kernel.build import build_kernel, build_modules, configure
+from harness.kernel.build import build_kernel, build_modules, configure, find_kernel
 from harness.kernel.cache import Cache, Kernel, list_kernels, open_cache
 from harness.kernel.config import load_matrix
 from harness.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
@@ -96,6 +96,13 @@ def test_a_kernel_is_built_once(build: Builder) -> None:
     assert again.stages == []
     assert build.calls(kernel) == 1
     assert list_kernels(build.cache) == (kernel,)
+
+
+def test_what_would_have_to_be_built_is_not_found(build: Builder) -> None:
+    tree, rules = fetch(LocalSource(build.tree), build.cache), load_matrix(build.matrix_dir)
+    assert find_kernel(tree, "default", ARCH, build.cache, matrix=rules) is None
+    kernel = build()
+    assert find_kernel(tree, "default", ARCH, build.cache, matrix=rules) == kernel
 
 
 def test_nothing_is_written_in_the_source_tree(build: Builder) -> None:
