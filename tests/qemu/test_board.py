@@ -120,6 +120,7 @@ def test_over_ssh_the_verdicts_are_those_of_qemu_and_nothing_is_left(ssh_board, 
     assert ssh_board.state() == before
 
 
+@pytest.mark.skipif("DMASAFE_SERIAL" not in os.environ, reason="takes two minutes: DMASAFE_SERIAL=1")
 def test_over_a_bad_serial_line_the_verdicts_are_those_of_qemu(guest, booted, dmasafe, tmp_path):
     with shell_board(guest, tmp_path / "board") as (line, witness):
         line.damage = 0.002
