@@ -111,7 +111,7 @@ class SerialLink:
         # The word in two pieces: an echo of the question is no answer.
         token = secrets.token_hex(4)
         question = f"echo {token[:4]}''{token[4:]}"
-        named, asked = 0, False
+        named, asked, refusals = 0, False, 0
         until = time.monotonic() + LOGIN_TIMEOUT_S + 2 * self.seconds(1000)
         self._send_line("")
         while time.monotonic() < until:
@@ -121,8 +121,13 @@ class SerialLink:
             if found == 2 and not named:
                 # Somebody else's attempt: an empty one brings the question for the name back.
                 self._send_line("")
-            elif found == 1 and asked:
-                raise LinkError(f"{self.name}: the board refuses user '{self._user}' or the password")
+            elif found == 1:
+                # Once it may be a name too many that was taken for the password.
+                refusals += asked
+                if refusals > 1:
+                    raise LinkError(f"{self.name}: the board refuses user '{self._user}' or the password")
+                if asked:
+                    named, asked = 0, False
             elif found == 2:
                 if self._password is None:
                     raise LinkError(
