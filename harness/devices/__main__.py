@@ -11,10 +11,12 @@ from harness.devices.errors import DevicesError
 from harness.devices.server import serve
 
 USAGE = """\
-usage: python -m harness.devices --directory DIR --controller NAME [--controller NAME ...] [--control-fd N] [--quiet]
+usage: python -m harness.devices --directory DIR --controller NAME [--controller NAME ...] [--usb NAME:BRIDGE ...]
+                                 [--control-fd N] [--quiet]
 
-Creates DIR/NAME.sock for each controller, an I2C bus behind each. With --control-fd, events and questions pass as JSON
-lines over the inherited socket N, whose end is this program's end; without, events go to standard output.
+Creates DIR/NAME.sock for each controller, an I2C bus behind each; those of USB bridges speak usbredir. With
+--control-fd, events and questions pass as JSON lines over the inherited socket N, whose end is this program's end;
+without, events go to standard output.
 """
 EXIT_USAGE = 2
 
@@ -27,6 +29,7 @@ def main(arguments: list[str]) -> int:
     # Not argparse: importing it takes a fifth of the start-up.
     directory: Path | None = None
     controllers: list[str] = []
+    bridges: dict[str, str] = {}
     control_fd: int | None = None
     quiet = False
     words = iter(arguments)
@@ -38,14 +41,17 @@ def main(arguments: list[str]) -> int:
             elif word in ("-h", "--help"):
                 sys.stdout.write(USAGE)
                 return 0
-            elif option in ("--directory", "--controller", "--control-fd"):
+            elif option in ("--directory", "--controller", "--usb", "--control-fd"):
                 value = attached if separator else next(words, None)
                 if value is None:
                     raise _UsageError(f"{option} needs a value")
                 if option == "--directory":
                     directory = Path(value)
                 elif option == "--controller":
-                    controllers.append(_controller(value, controllers))
+                    controllers.append(_controller(value, [*controllers, *bridges]))
+                elif option == "--usb":
+                    name, _, bridge = value.partition(":")
+                    bridges[_controller(name, [*controllers, *bridges])] = bridge
                 elif value.isascii() and value.isdigit():
                     control_fd = int(value)
                 else:
@@ -60,7 +66,7 @@ def main(arguments: list[str]) -> int:
     # Nothing here makes cycles in the hot path; a collection would only be a pause.
     gc.disable()
     try:
-        serve(directory, controllers, control_fd, quiet)
+        serve(directory, controllers, control_fd, quiet, bridges)
     except DevicesError as error:
         sys.stderr.write(f"harness.devices: {error}\n")
         return 1

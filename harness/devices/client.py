@@ -38,13 +38,20 @@ _LOG_LINES_SHOWN = 5
 class DeviceProcess:
     """``python -m harness.devices`` with its sockets in ``directory`` (which should be private to the run).
 
+    ``bridges`` gives further controllers: names with their USB bridges (usb/bridges.py).
     A context manager; usable without ``with`` if ``close`` is called. Everything raises DevicesError if the process has
     died or does not answer in time.
     """
 
-    def __init__(self, directory: Path, controllers: Sequence[str] = ("virtio", "dmasafe")) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        controllers: Sequence[str] = ("virtio", "dmasafe"),
+        bridges: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = directory
-        self._controllers = tuple(controllers)
+        self._bridges = dict(bridges or {})
+        self._controllers = (*controllers, *self._bridges)
         self._log = directory / LOG_NAME
         self._buffer = bytearray()
         self._events: list[dict[str, Any]] = []
@@ -56,8 +63,10 @@ class DeviceProcess:
         self._socket, theirs = socket.socketpair()
         # -S: the process needs nothing but the standard library and this package, and site takes half of its start-up.
         arguments = [sys.executable, "-S", "-m", "harness.devices", "--directory", str(directory)]
-        for name in self._controllers:
+        for name in controllers:
             arguments += ["--controller", name]
+        for name, bridge in self._bridges.items():
+            arguments += ["--usb", f"{name}:{bridge}"]
         arguments += ["--control-fd", str(theirs.fileno())]
         try:
             with theirs, self._log.open("wb") as log:

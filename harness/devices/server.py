@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The device's process: one vhost-user back-end per controller, and the channel to whoever runs it."""
+"""The device's process: a vhost-user back-end or a usbredir port per controller, and the channel to whoever runs it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from harness.devices import trace
 from harness.devices.bus import Bus, default_bus
@@ -21,7 +21,10 @@ from harness.devices.loop import Loop
 from harness.devices.output import Output
 from harness.devices.vhost_user import Backend
 from harness.devices.virtio_i2c import Mailbox, VirtioI2c
-from harness.devices.vring import Violation
+from harness.devices.vring import Violation, What
+
+if TYPE_CHECKING:
+    from harness.devices.usb.port import Port
 
 # Longer than any question; a line without end is a broken harness.
 MAX_QUESTION_BYTES = 65536
@@ -31,6 +34,12 @@ _LISTEN_AGAIN_S = 0.01
 # A process that did not run for so long (stopped, starved) may be the reason why a driver lost patience: it says so.
 LATE_S = 0.5
 _TICK_S = 0.1
+
+
+class _OnBus(Protocol):
+    """What has slaves behind it."""
+
+    bus: Bus
 
 
 class Server:
@@ -48,7 +57,12 @@ class Server:
     """
 
     def __init__(
-        self, directory: Path, controllers: Sequence[str], control: socket.socket | None, quiet: bool = False
+        self,
+        directory: Path,
+        controllers: Sequence[str],
+        control: socket.socket | None,
+        quiet: bool = False,
+        bridges: Mapping[str, str] | None = None,
     ) -> None:
         self._loop = Loop()
         self._control = control
@@ -57,11 +71,14 @@ class Server:
         self._question = bytearray()
         self._wakeup = socket.socketpair()
         self._backends: dict[str, Backend] = {}
-        self._devices: dict[str, VirtioI2c] = {}
+        self._ports: dict[str, Port] = {}
+        self._devices: dict[str, _OnBus] = {}
         self._output = Output(self._loop, 1 if control is None else control.fileno(), self._loop.quit)
         try:
             for name in controllers:
                 self._backends[name] = self._backend(directory, name)
+            for name, bridge in (bridges or {}).items():
+                self._ports[name] = self._port(directory, name, bridge)
         except BaseException:
             self.close()
             raise
@@ -74,9 +91,38 @@ class Server:
             if not self._quiet:
                 self._output.line(trace.line(message))
 
-        device = self._devices[name] = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
+        device = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
+        self._devices[name] = device
         notify = partial(self._connection_event, name)
         return Backend(self._loop, device, directory / f"{name}.sock", notify, complain)
+
+    def _port(self, directory: Path, name: str, bridge: str) -> Port:
+        # Only a harness with bridges pays for the import.
+        from harness.devices.usb.bridges import BRIDGES
+        from harness.devices.usb.master import Master
+        from harness.devices.usb.port import Port
+
+        if bridge not in BRIDGES:
+            raise DevicesError(f"there is no USB bridge '{bridge}': it is one of {', '.join(BRIDGES)}")
+
+        def complain(why: str) -> None:
+            self._event(ev="violation", controller=name, seq=self._seq(), what=What.USBREDIR, why=f"{name}: {why}")
+
+        def record(message: trace.Record) -> None:
+            if not self._quiet:
+                self._output.line(trace.line(message))
+
+        master = self._devices[name] = Master(name, default_bus(), self._seq, record)
+        notify = partial(self._connection_event, name)
+        return Port(self._loop, master, BRIDGES[bridge](master), directory / f"{name}.sock", notify, complain)
+
+    def _seq(self) -> int | None:
+        """The scenario under way, from the memory that a vhost-user front-end shares: USB shows a device none."""
+        for backend in self._backends.values():
+            seq = self._mailbox.seq(backend.memory)
+            if seq is not None:
+                return seq
+        return None
 
     def run(self) -> None:
         """Until "quit", the end of the control channel, SIGTERM, or SIGINT where there is no harness to decide."""
@@ -101,6 +147,8 @@ class Server:
         """Removes the sockets, drops the front-ends, sends what can still be sent."""
         for backend in self._backends.values():
             backend.close()
+        for port in self._ports.values():
+            port.close()
         self._output.close()
         for end in self._wakeup:
             end.close()
@@ -170,10 +218,13 @@ class Server:
     def _sync(self, question: dict[str, Any]) -> None:
         for backend in self._backends.values():
             backend.poll()
+        for port in self._ports.values():
+            port.poll()
         self._sync_when_settled(question)
 
     def _sync_when_settled(self, question: dict[str, Any]) -> None:
-        if any(backend.busy for backend in self._backends.values()):
+        busy = any(backend.busy for backend in self._backends.values())
+        if busy or any(port.busy for port in self._ports.values()):
             self._loop.after(_SYNC_POLL_S, partial(self._sync_when_settled, question))
         else:
             self._reply(re="sync", n=question.get("n"))
@@ -232,7 +283,13 @@ class Server:
     }
 
 
-def serve(directory: Path, controllers: Sequence[str], control_fd: int | None, quiet: bool) -> None:
+def serve(
+    directory: Path,
+    controllers: Sequence[str],
+    control_fd: int | None,
+    quiet: bool,
+    bridges: Mapping[str, str] | None = None,
+) -> None:
     """Runs until told to end. Raises DevicesError if it cannot start."""
     control = None
     if control_fd is not None:
@@ -241,7 +298,7 @@ def serve(directory: Path, controllers: Sequence[str], control_fd: int | None, q
         except OSError as error:
             raise DevicesError(f"--control-fd {control_fd} is no socket: {error}") from error
         os.set_inheritable(control_fd, False)
-    server = Server(directory, controllers, control, quiet)
+    server = Server(directory, controllers, control, quiet, bridges)
     try:
         server.run()
     finally:

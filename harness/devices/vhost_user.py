@@ -254,7 +254,7 @@ class Backend:
             Request.SET_BACKEND_REQ_FD: self._set_backend_req_fd,
             Request.IOTLB_MSG: self._iotlb_msg,
         }
-        self._listener = _listen(path)
+        self._listener = listen(path)
         loop.on_readable(self._listener.fileno(), self._accept)
 
     @property
@@ -670,7 +670,7 @@ def _close_fds(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
-def _listen(path: Path) -> socket.socket:
+def listen(path: Path) -> socket.socket:
     """A listening socket at ``path``; what a crashed process left there is replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -82,6 +82,7 @@ class What(StrEnum):
     GROUP_UNFINISHED = "group-unfinished"
     FEATURE_MISSING = "feature-missing"
     FRONTEND_MESSAGE = "frontend-message"
+    USBREDIR = "usbredir"
     # The device's own rules: what no guest can cause.
     DEVICE_USED_LENGTH = "device-used-length"
     DEVICE_USED_TWICE = "device-used-twice"
