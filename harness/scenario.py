@@ -98,12 +98,31 @@ OPERATIONS: dict[str, Operation] = {
 
 
 @dataclass(frozen=True)
+class Bridge:
+    """A USB-to-I2C bridge: its ``device`` (harness/devices/usb), the Kconfig symbol of its driver, and where it is
+    plugged in: ``xhci`` or ``ehci``."""
+
+    device: str
+    needs: str
+    hcd: str = "xhci"
+
+
+@dataclass(frozen=True)
 class Controller:
-    """The I2C host adapter that carries a scenario. ``policies`` is empty where the driver has none to set."""
+    """The I2C host adapter that carries a scenario. ``policies`` is empty where the driver has none to set.
+
+    ``bridge`` is set for those on USB; they are plugged in only where a scenario asks for them.
+    """
 
     name: str
     what: str
     policies: tuple[str, ...] = ()
+    bridge: Bridge | None = None
+
+
+def _on_usb(name: str, driver: str, needs: str, device: str = "", hcd: str = "xhci") -> Controller:
+    where = {"xhci": "xHCI", "ehci": "EHCI"}[hcd]
+    return Controller(name, f"upstream {driver} on USB, behind {where}", bridge=Bridge(device or name, needs, hcd))
 
 
 POLICIES: dict[str, str] = {
@@ -117,6 +136,16 @@ CONTROLLERS: dict[str, Controller] = {
     for controller in (
         Controller("virtio", "upstream i2c-virtio on a vhost-user device"),
         Controller("dmasafe", "the harness's own controller and driver", tuple(POLICIES)),
+        _on_usb("tiny-usb", "i2c-tiny-usb", "I2C_TINY_USB"),
+        _on_usb("osif", "i2c-robotfuzz-osif", "I2C_ROBOTFUZZ_OSIF"),
+        _on_usb("osif-ehci", "i2c-robotfuzz-osif", "I2C_ROBOTFUZZ_OSIF", device="osif", hcd="ehci"),
+        _on_usb("diolan-u2c", "i2c-diolan-u2c", "I2C_DIOLAN_U2C"),
+        _on_usb("viperboard", "i2c-viperboard", "I2C_VIPERBOARD"),
+        _on_usb("cp2615", "i2c-cp2615", "I2C_CP2615"),
+        _on_usb("dln2", "i2c-dln2", "I2C_DLN2"),
+        _on_usb("mcp2221", "hid-mcp2221", "HID_MCP2221"),
+        _on_usb("cp2112", "hid-cp2112", "HID_CP2112"),
+        _on_usb("ft260", "hid-ft260", "HID_FT260"),
     )
 }
 
@@ -291,8 +320,10 @@ OPTIONS: dict[str, Callable[[str], bool]] = {
 
 
 def places() -> Iterator[tuple[str, str | None]]:
-    """Every controller with each of its policies."""
+    """Every controller that is always there, with each of its policies."""
     for controller in CONTROLLERS.values():
+        if controller.bridge is not None:
+            continue
         for policy in controller.policies or (None,):
             yield controller.name, policy
 
@@ -446,6 +477,48 @@ def board_suite(addresses: Sequence[int] = (BOARD_ADDRESS,)) -> list[Scenario]:
     ]
 
 
+# Payload sizes on upstream's controllers. Behind xHCI 8 is the most that goes out without DMA, 9 the least with it.
+_UPSTREAM_LENGTHS = {
+    "virtio": (1, 8, 32),
+    "osif": (1, 8, 9, 32, 256),
+    "osif-ehci": (1, 8, 9, 32, 256),
+}
+_COPYING_LENGTHS = (8, 32)
+# Drivers that write to msg->buf by the processor die of memory that is read-only, with the adapter's lock held.
+_MAPPING_READS = ("osif", "osif-ehci")
+_READ_ONLY = ("rodata", "module-rodata")
+_UPSTREAM_I2CDEV: tuple[tuple[str, int, int, dict[str, str]], ...] = (
+    ("i2cdev_write", 32, RECORDER_ADDRESS, {}),
+    ("i2cdev_read", 32, RECORDER_ADDRESS, {}),
+    ("i2cdev_rdwr", 32, RECORDER_ADDRESS, {"messages": "w1,r32"}),
+    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "0", "command": "17"}),
+    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "1", "command": "17"}),
+    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "1", "command": "18"}),
+    ("i2cdev_write", 8, ABSENT_ADDRESS, {}),
+)  # fmt: skip
+
+
+def upstream_suite() -> list[Scenario]:
+    """Upstream's controllers: buffer kinds x i2c_transfer() and its callers x a few lengths, and what i2c-dev does."""
+    scenarios = []
+    for controller in CONTROLLERS.values():
+        name = controller.name
+        if controller.policies:
+            continue
+        for kind in BUFFER_KINDS:
+            for operation, options in _CORE_OPERATIONS:
+                reads = OPERATIONS[operation].reads
+                if operation == "get_put" or (reads and kind in _READ_ONLY and name not in _MAPPING_READS):
+                    continue
+                for length in _UPSTREAM_LENGTHS.get(name, _COPYING_LENGTHS):
+                    scenarios.append(Scenario(kind, operation, name, None, length, options=options))
+        for operation, length, address, words in _UPSTREAM_I2CDEV:
+            options = tuple(sorted(words.items()))
+            scenarios.append(Scenario(USER.name, operation, name, None, length, address, options))
+    # Longer than one of its USB messages: the driver goes wrong there.
+    return [*scenarios, *(Scenario("heap", "master_send", "viperboard", None, length) for length in (503, 504))]
+
+
 SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "core": (
         "every buffer kind, operation, controller, policy and length; every i2c-dev operation",
@@ -453,6 +526,7 @@ SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     ),
     "smoke": ("30 scenarios that show each outcome, for a first look", smoke_suite),
     "board": ("reads by i2c-dev on a board's own bus, named by --bus and --address", board_suite),
+    "upstream": ("upstream's controllers, USB bridges among them (with --config upstream)", upstream_suite),
     "faults": ("every mistake that can be seeded into a driver: who notices?", faults_suite),
 }
 

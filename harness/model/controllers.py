@@ -58,6 +58,7 @@ class Platform:
         oops: Oops,
         dev: Device,
         hardware: Hardware,
+        on_stack: Callable[[int], bool],
     ) -> None:
         self.config = config
         self.memory = memory
@@ -67,6 +68,7 @@ class Platform:
         self.oops = oops
         self.dev = dev
         self.hardware = hardware
+        self.on_stack = on_stack
 
     def wait(self) -> int:
         """Jiffies that slaves held the clock for since the last call; they pass."""

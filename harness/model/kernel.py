@@ -11,7 +11,7 @@ from harness.model.allocators import Allocators, SavedAllocators, Task
 from harness.model.bus import Bus, Slave, SlaveBus, StandardBus
 from harness.model.caches import DataCache
 from harness.model.config import Config
-from harness.model.controllers import CONTROLLERS, POLICIES, DmasafeController, Platform
+from harness.model.controllers import CONTROLLERS, POLICIES, DmasafeController, Platform, VirtioI2c
 from harness.model.device import DMA_BIT_MASK, Device
 from harness.model.dma import Dma
 from harness.model.dma_debug import DmaDebug, SavedDebug
@@ -23,12 +23,14 @@ from harness.model.log import KernelLog
 from harness.model.memory import Memory, SavedMemory
 from harness.model.oops import Oops
 from harness.model.smbus import Smbus
+from harness.model.usb_bridges import BRIDGES, UsbBridge
 
 if TYPE_CHECKING:
     from harness.model.regmap import Regmap, RegmapConfig
 
-# Where harness/qemu plugs them.
+# Where harness/qemu plugs them, and the USB host controllers whose devices do a bridge's DMA.
 _PCI_SLOTS = {"virtio": "0000:00:05.0", "dmasafe": "0000:00:06.0"}
+_HCD_SLOTS = {"xhci": "0000:00:08.0", "ehci": "0000:00:09.0"}
 
 
 class SavedState(NamedTuple):
@@ -168,13 +170,25 @@ class ModelKernel:
         return adap
 
     def _bind(self, name: str) -> I2cAdapter:
-        make = CONTROLLERS.get(name)
+        bridge = BRIDGES.get(name)
+        make = bridge or CONTROLLERS.get(name)
         if make is None:
-            raise ModelError(f"there is no controller '{name}': it is one of {', '.join(CONTROLLERS)}")
-        dev = self.devices[name] = self.device(_PCI_SLOTS[name], make.driver)
+            raise ModelError(f"there is no controller '{name}': it is one of {', '.join((*CONTROLLERS, *BRIDGES))}")
+        slot = _PCI_SLOTS[name] if bridge is None else _HCD_SLOTS[bridge.hcd]
+        dev = self.devices[name] = self.device(slot, make.driver)
         hardware = self.hardware[name] = Hardware(self.memory, self.bus)
-        platform = Platform(self.config, self.memory, self.allocators, self.dma, self.i2c, self.oops, dev, hardware)
-        algo = make(platform)
+        platform = Platform(
+            self.config,
+            self.memory,
+            self.allocators,
+            self.dma,
+            self.i2c,
+            self.oops,
+            dev,
+            hardware,
+            self.object_is_on_stack,
+        )
+        algo: VirtioI2c | DmasafeController | UsbBridge = make(platform)
         adap = I2cAdapter(len(self.adapters), algo.name, algo, algo.quirks)
         self.adapters[name] = adap
         return adap

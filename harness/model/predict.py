@@ -23,6 +23,9 @@ def cannot_exist(scenario: Scenario, config: Config) -> Skip | None:
     kind = USER if OPERATIONS[scenario.operation].front == "i2cdev" else BUFFER_KINDS[scenario.buffer]
     if kind.needs is not None and not config.has(kind.needs):
         return Skip(f"{kind.name} needs CONFIG_{kind.needs}, which this kernel does not have")
+    bridge = CONTROLLERS[scenario.controller].bridge
+    if bridge is not None and not config.has(bridge.needs):
+        return Skip(f"this kernel has no driver for the bridge: CONFIG_{bridge.needs} is not set")
     needs = _CONTROLLER_NEEDS.get(scenario.controller)
     if needs is not None and not config.has(needs[0]):
         return Skip(f"{needs[1]}; this kernel does not have CONFIG_{needs[0]}")

@@ -76,6 +76,11 @@ MACHINES: dict[str, Machine] = {
 NETWORK_SLOT = 0x3
 AGENT_SLOT = 0x4
 FIRST_I2C_SLOT = 0x5
+# USB host controllers, plugged in only where something is to sit behind them: slot and QEMU's device.
+HCDS: dict[str, tuple[int, str]] = {
+    "xhci": (0x8, "qemu-xhci,id=xhci,p2=15,p3=1"),
+    "ehci": (0x9, "usb-ehci,id=ehci"),
+}
 
 # Every kernel is told these, whatever the machine: no console chatter (a serial line costs more than the rest of the
 # boot under TCG), every /dev/kmsg write kept, a panic ends the machine, dma-debug's table sized for a small guest.

@@ -23,7 +23,15 @@ from types import TracebackType
 from typing import Any
 
 from harness.qemu.errors import QemuError
-from harness.qemu.machines import AGENT_SLOT, COMMON_CMDLINE, FIRST_I2C_SLOT, NETWORK_SLOT, Machine, pci_function
+from harness.qemu.machines import (
+    AGENT_SLOT,
+    COMMON_CMDLINE,
+    FIRST_I2C_SLOT,
+    HCDS,
+    NETWORK_SLOT,
+    Machine,
+    pci_function,
+)
 from harness.qemu.versions import options_for, qemu_version
 
 QMP_TIMEOUT_S = 5.0
@@ -81,8 +89,19 @@ NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
+class UsbDevice:
+    """A device behind the USB host controller ``hcd`` (``xhci`` or ``ehci``) that speaks usbredir at ``socket``."""
+
+    hcd: str
+    socket: Path
+
+
+@dataclass(frozen=True)
 class MachineConfig:
-    """What to boot. ``i2c_sockets`` maps controller names to vhost-user sockets, in the order of their PCI slots."""
+    """What to boot. ``i2c_sockets`` maps controller names to vhost-user sockets, in the order of their PCI slots.
+
+    ``usb`` maps further ones to USB devices.
+    """
 
     machine: Machine
     accelerator: str
@@ -96,6 +115,7 @@ class MachineConfig:
     cpus: int = 1
     sandbox: bool = True
     extras: Extras = NO_EXTRAS
+    usb: Mapping[str, UsbDevice] = field(default_factory=dict)
 
     def i2c_functions(self) -> dict[str, str]:
         """Controller name -> the PCI function it sits on, as sysfs names it."""
@@ -136,7 +156,18 @@ def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: 
         command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
         device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
         command += ["-device", f"{device},addr={FIRST_I2C_SLOT + number:#x}"]
-    return command
+    return command + _usb_options(config.usb)
+
+
+def _usb_options(devices: Mapping[str, UsbDevice]) -> list[str]:
+    options = []
+    for hcd, (slot, device) in HCDS.items():
+        if any(found.hcd == hcd for found in devices.values()):
+            options += ["-device", f"{device},addr={slot:#x}"]
+    for name, found in devices.items():
+        options += ["-chardev", f"socket,id=usb-{name},path={_escape(found.socket)}"]
+        options += ["-device", f"usb-redir,chardev=usb-{name},bus={found.hcd}.0"]
+    return options
 
 
 def _escape(path: Path) -> str:

@@ -22,7 +22,8 @@ from harness.guest.agent import AgentChannel, Message, integer
 from harness.guest.console import Console
 from harness.guest.errors import ChannelClosed
 from harness.qemu.machines import Machine
-from harness.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess
+from harness.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
+from harness.scenario import CONTROLLERS
 from harness.targets.errors import BootLost
 from harness.targets.gathered import Gathered
 from harness.targets.session import (
@@ -38,6 +39,7 @@ from harness.targets.session import (
 
 # For those who look for it here.
 from harness.targets.session import KMSG_LOG as KMSG_LOG
+from harness.targets.usb import bridge_adapters
 
 CONSOLE_LOG = "console.log"
 QEMU_LOG = "qemu.log"
@@ -46,7 +48,10 @@ CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
 
 @dataclass(frozen=True)
 class GuestImage:
-    """What is booted: a kernel image and an initramfs with the modules and the agent."""
+    """What is booted: a kernel image and an initramfs with the modules and the agent.
+
+    ``bridges`` are the controllers on USB that are plugged in.
+    """
 
     machine: Machine
     kernel: Path
@@ -55,6 +60,7 @@ class GuestImage:
     cmdline: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
     extras: Extras = NO_EXTRAS
+    bridges: tuple[str, ...] = ()
 
 
 class Boot:
@@ -88,7 +94,9 @@ class Boot:
 
     def _start(self) -> None:
         private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
-        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS)))
+        bridges = {name: found for name in self.image.bridges if (found := CONTROLLERS[name].bridge) is not None}
+        devices = {name: bridge.device for name, bridge in bridges.items()}
+        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS), devices))
         # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
         self.device.wait_ready(self.limits.request_s)
         config = MachineConfig(
@@ -102,6 +110,7 @@ class Boot:
             cmdline=self.image.cmdline,
             memory_mib=self.image.memory_mib,
             extras=self.image.extras,
+            usb={name: UsbDevice(bridge.hcd, self.device.socket(name)) for name, bridge in bridges.items()},
         )
         started = time.monotonic()
         self.qemu = self._stack.enter_context(QemuProcess(config))
@@ -136,6 +145,7 @@ class Boot:
             number = integer(reply, "nr")
             if reply.get("errno") == 0 and number is not None:
                 self.adapters[name] = number
+        self.adapters |= bridge_adapters(self, self.image.bridges)
         mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
         if mailbox is not None:
             with contextlib.suppress(ValueError):

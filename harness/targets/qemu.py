@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from harness.targets.boot import Boot, GuestImage
 from harness.targets.errors import TargetError
 from harness.targets.runner import Runner
 from harness.targets.session import LIMITS, Limits
+from harness.targets.usb import bridges_of
 
 BootFactory = Callable[[GuestImage, Path, BinaryIO, Limits], AbstractContextManager[Boot]]
 Watch = Callable[[Progress], Progress]
@@ -55,8 +57,9 @@ class QemuTarget:
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`harness.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
+        image = replace(self._image, bridges=bridges_of(scenarios, self._facts))
         runner = Runner(
-            lambda kmsg_log: self._boots(self._image, self._log_directory, kmsg_log, self._limits),
+            lambda kmsg_log: self._boots(image, self._log_directory, kmsg_log, self._limits),
             self._kernel,
             self._facts,
             self._log_directory,

@@ -6,11 +6,17 @@ import random
 import fuzz_agent
 import fuzz_devices
 import fuzz_frontend
+import fuzz_usbredir
 import fuzzing
 import pytest
 
 COUNT = 4000
-TARGETS = {"agent": fuzz_agent.check, "devices": fuzz_devices.check, "frontend": fuzz_frontend.check}
+TARGETS = {
+    "agent": fuzz_agent.check,
+    "devices": fuzz_devices.check,
+    "frontend": fuzz_frontend.check,
+    "usbredir": fuzz_usbredir.check,
+}
 
 
 @pytest.mark.parametrize("name", TARGETS)

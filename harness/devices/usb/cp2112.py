@@ -81,9 +81,7 @@ _REPORTS = (
 class Cp2112:
     """The chip."""
 
-    descriptors = descriptors(
-        0x10C4, 0xEA90, ("Silicon Laboratories", "CP2112 HID USB-to-SMBus Bridge", "dmasafe"), _REPORTS
-    )
+    descriptors = descriptors(0x10C4, 0xEA90, ("Silicon Laboratories", "CP2112 HID USB-to-SMBus Bridge"), _REPORTS)
 
     def __init__(self, master: Master) -> None:
         self._master = master

@@ -50,7 +50,7 @@ class Cp2615:
     """The bridge: no repeated start, a write and a read in one transfer have a stop between them."""
 
     descriptors = Descriptors(
-        vendor=0x10C4, product=0xEAC1, strings=("Silicon Labs", "CP2615", "dmasafe"),
+        vendor=0x10C4, product=0xEAC1, strings=("Silicon Labs", "CP2615"),
         interfaces=(
             Interface(0),
             Interface(IOP_INTERFACE, alt=0),

@@ -118,7 +118,7 @@ class Descriptors:
 
     vendor: int
     product: int
-    strings: tuple[str, str, str]
+    strings: tuple[str, str]
     interfaces: Sequence[Interface]
     speed: Speed = Speed.FULL
     version: int = 0x0100
@@ -147,15 +147,24 @@ class Function(Protocol):
 
 @dataclass
 class UsbDevice:
-    """A function with its USB state: configuration, alternate settings."""
+    """A function with its USB state: configuration, alternate settings. ``serial`` is how a guest can tell it."""
 
     function: Function
+    serial: str
     configuration: int = 0
     alts: dict[int, int] = field(default_factory=dict)
 
     @property
     def descriptors(self) -> Descriptors:
         return self.function.descriptors
+
+    def _string(self, number: int) -> bytes | None:
+        """Manufacturer, product and serial number are 1 to 3; 0 says in which language."""
+        strings = (*self.descriptors.strings, self.serial)
+        if number > len(strings):
+            return None
+        text = strings[number - 1].encode("utf-16-le") if number else _LANGUAGE_US_ENGLISH
+        return bytes((2 + len(text), DescriptorType.STRING)) + text
 
     def reset(self) -> None:
         self.configuration = 0
@@ -221,7 +230,7 @@ class UsbDevice:
         if kind == DescriptorType.CONFIGURATION and number == 0:
             return configuration_descriptor(self.descriptors)
         if kind == DescriptorType.STRING:
-            return string_descriptor(self.descriptors, number)
+            return self._string(number)
         return None
 
     def _class_descriptor(self, kind: int, number: int) -> bytes | None:
@@ -263,11 +272,3 @@ def configuration_descriptor(found: Descriptors) -> bytes:
         _CONFIGURATION.size, DescriptorType.CONFIGURATION, total, count, 1, 0, _BUS_POWERED, _MAX_POWER_2MA
     )
     return head + body
-
-
-def string_descriptor(found: Descriptors, number: int) -> bytes | None:
-    """Manufacturer, product and serial number are 1 to 3; 0 says in which language."""
-    if number > len(found.strings):
-        return None
-    text = found.strings[number - 1].encode("utf-16-le") if number else _LANGUAGE_US_ENGLISH
-    return bytes((2 + len(text), DescriptorType.STRING)) + text

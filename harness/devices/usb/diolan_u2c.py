@@ -74,7 +74,7 @@ class DiolanU2c:
     """The bridge. What follows a refused byte is refused too, up to the next start."""
 
     descriptors = Descriptors(
-        vendor=0x0ABF, product=0x3370, strings=("Diolan", "U2C-12", "dmasafe"),
+        vendor=0x0ABF, product=0x3370, strings=("Diolan", "U2C-12"),
         interfaces=(Interface(0, endpoints=(Endpoint(EP_OUT, Transfer.BULK), Endpoint(EP_IN, Transfer.BULK))),),
     )  # fmt: skip
     source = EP_IN

@@ -54,7 +54,7 @@ class Dln2:
     """The chip: each transfer is a transaction of its own."""
 
     descriptors = Descriptors(
-        vendor=0xA257, product=0x2013, strings=("Diolan", "DLN-2", "dmasafe"),
+        vendor=0xA257, product=0x2013, strings=("Diolan", "DLN-2"),
         interfaces=(Interface(0, endpoints=(Endpoint(EP_IN, Transfer.BULK), Endpoint(EP_OUT, Transfer.BULK))),),
         device_class=(0xFF, 0, 0),
     )  # fmt: skip

@@ -69,7 +69,7 @@ _REPORTS = (
 class Ft260:
     """The chip. A message in pieces is put together and carried out with its last piece."""
 
-    descriptors = descriptors(0x0403, 0x6030, ("FTDI", "FT260", "dmasafe"), _REPORTS)
+    descriptors = descriptors(0x0403, 0x6030, ("FTDI", "FT260"), _REPORTS)
 
     def __init__(self, master: Master) -> None:
         self._master = master
@@ -139,17 +139,15 @@ class Ft260:
             return []
         start = self._fetched
         self._fetched += length
-        if not condition & Condition.STOP:
-            data = self._master.preview(self._address, self._fetched)
-        else:
+        data = None if condition & Condition.STOP else self._master.preview(self._address, self._fetched)
+        if data is None:
             result = self._master.transfer(self._address, True, self._fetched)
             self._fetched = None
-            data = result.data if result.ok else None
-        if data is None:
-            # The driver is left waiting, as by the chip.
-            self._fetched = None
-            self._refuse(Nak.ADDRESS)
-            return []
+            if not result.ok:
+                # The driver is left waiting, as by the chip.
+                self._refuse(result.nak)
+                return []
+            data = result.data
         pieces = range(start, start + length, PIECE_BYTES)
         return [_input(data[at : min(at + PIECE_BYTES, start + length)]) for at in pieces]
 

@@ -102,7 +102,7 @@ class Hid:
         return self._chip.output(data) if endpoint == EP_OUT and data else None
 
 
-def descriptors(vendor: int, product: int, strings: tuple[str, str, str], reports: Sequence[Report]) -> Descriptors:
+def descriptors(vendor: int, product: int, strings: tuple[str, str], reports: Sequence[Report]) -> Descriptors:
     """A full-speed device with these reports."""
     report = report_descriptor(reports)
     functional = _HID.pack(_HID.size, DescriptorType.HID, 0x0111, 0, 1, DescriptorType.HID_REPORT, len(report))

@@ -54,7 +54,7 @@ class Mcp2221:
     """The chip's I2C engine."""
 
     descriptors = descriptors(
-        0x04D8, 0x00DD, ("Microchip Technology Inc.", "MCP2221 USB-I2C/UART Combo", "dmasafe"),
+        0x04D8, 0x00DD, ("Microchip Technology Inc.", "MCP2221 USB-I2C/UART Combo"),
         (Report(0, Use.INPUT, REPORT_BYTES), Report(0, Use.OUTPUT, REPORT_BYTES)),
     )  # fmt: skip
 

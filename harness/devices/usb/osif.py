@@ -38,7 +38,7 @@ class Osif:
     """A refused message is carried through on USB all the same, and the status tells."""
 
     descriptors = Descriptors(
-        vendor=0x1964, product=0x0001, strings=("RobotFuzz", "OSIF", "dmasafe"),
+        vendor=0x1964, product=0x0001, strings=("RobotFuzz", "OSIF"),
         interfaces=(Interface(0),), speed=Speed.HIGH, device_class=(0xFF, 0, 0),
     )  # fmt: skip
     source = IN

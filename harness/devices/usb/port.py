@@ -39,7 +39,7 @@ class Port:
     ) -> None:
         self._loop = loop
         self._master = master
-        self._device = UsbDevice(function)
+        self._device = UsbDevice(function, master.name)
         self._path = path
         self._notify = notify
         self._complain = complain

@@ -41,7 +41,7 @@ class TinyUsb:
     """The firmware: a refused message is carried through on USB all the same, and the status tells."""
 
     descriptors = Descriptors(
-        vendor=0x0403, product=0xC631, strings=("Till Harbaum", "i2c-tiny-usb", "dmasafe"),
+        vendor=0x0403, product=0xC631, strings=("Till Harbaum", "i2c-tiny-usb"),
         interfaces=(Interface(0),), speed=Speed.LOW, version=0x0205, max_packet=8, device_class=(0xFF, 0, 0),
     )  # fmt: skip
     source = IN

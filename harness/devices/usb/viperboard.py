@@ -57,7 +57,7 @@ class Viperboard:
     """A write fills the buffer before it is told the address; a read is done when it is, and then fetched."""
 
     descriptors = Descriptors(
-        vendor=0x2058, product=0x1005, strings=("Nano River Technologies", "Viperboard", "dmasafe"),
+        vendor=0x2058, product=0x1005, strings=("Nano River Technologies", "Viperboard"),
         interfaces=(Interface(0, endpoints=(Endpoint(EP_OUT, Transfer.BULK), Endpoint(EP_IN, Transfer.BULK))),),
         device_class=(0xFF, 0, 0),
     )  # fmt: skip
