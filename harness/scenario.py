@@ -539,21 +539,25 @@ def suite(name: str) -> list[Scenario]:
 
 
 def select(patterns: Sequence[str]) -> list[Scenario]:
-    """Scenarios by id, or by shell pattern over the core suite (``stack/*_dmasafe/*``), in order, without repetition.
+    """Scenarios by id, or by shell pattern (``stack/*_dmasafe/*``), in order, without repetition.
 
-    A pattern that asks for a fault (``*+fault=free-*``) goes over the faults suite.
+    A pattern goes over the core suite; if nothing matches there, over the upstream suite (``stack/*/osif/*``). One that
+    asks for a fault (``*+fault=free-*``) goes over the faults suite.
 
     Raises ScenarioError for an id that cannot be read and for a pattern that matches nothing.
     """
     chosen: dict[str, Scenario] = {}
     for pattern in patterns:
-        if any(c in pattern for c in "*?["):
-            name = "faults" if "+fault=" in pattern else "core"
-            matching = [s for s in suite(name) if fnmatch.fnmatchcase(s.id, pattern)]
-            if not matching:
-                hint = f"see 'dmasafe list --scenarios {name}'"
-                raise ScenarioError(f"no scenario of suite {name} matches '{pattern}' ({hint})")
-        else:
-            matching = [parse_scenario(pattern)]
+        matching = _matching(pattern) if any(c in pattern for c in "*?[") else [parse_scenario(pattern)]
         chosen.update((s.id, s) for s in matching)
     return list(chosen.values())
+
+
+def _matching(pattern: str) -> list[Scenario]:
+    names = ("faults",) if "+fault=" in pattern else ("core", "upstream")
+    for name in names:
+        matching = [s for s in suite(name) if fnmatch.fnmatchcase(s.id, pattern)]
+        if matching:
+            return matching
+    where = " or ".join(names)
+    raise ScenarioError(f"no scenario of suite {where} matches '{pattern}' (see 'dmasafe list --scenarios {names[0]}')")

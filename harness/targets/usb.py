@@ -20,7 +20,7 @@ from harness.targets.session import Session
 APPEAR_TIMEOUT_S = 20.0
 _POLL_S = 0.05
 _DEVICES = "/sys/bus/usb/devices"
-_ADAPTER = re.compile(r"i2c-(\d+)")
+_ADAPTER = re.compile(r"i2c-([0-9]{1,5})")
 # Below an interface: a HID device (bus, vendor, product, number), a cell of an MFD.
 _CHILD = re.compile(r"[0-9A-F]{4}:[0-9A-F]{4}:[0-9A-F]{4}\.[0-9A-F]{4}|[\w-]+\.\d+\.auto")
 # sysfs of a guest that plays tricks.
