@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("boot", "dmesg", "history", "model")
+NAMES = ("audit", "boot", "dmesg", "model")
 
 
 def main() -> None:

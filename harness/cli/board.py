@@ -101,23 +101,36 @@ def split_target(text: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def open_board(
-    kind: str, rest: str, arguments: BoardArguments, logs: Path, progress: Progress
+    kind: str,
+    rest: str,
+    arguments: BoardArguments,
+    logs: Path,
+    progress: Progress,
+    extra_modules: str | None = None,
 ) -> Iterator[BoardTarget]:
-    """Reach the board, hold its kernel against KDIR, build what is copied. Raises what the rooms below raise."""
+    """Reach the board, hold its kernel against KDIR, build what is copied. Raises what the rooms below raise.
+
+    ``extra_modules`` names a directory of images/ whose modules are copied too.
+    """
     from harness.kernel.kdir import open_kdir
 
     kdir = open_kdir(_kdir(kind, arguments))
     progress.stage("reaching the board")
     link = open_link(kind, rest, arguments)
     try:
-        yield _target(link, kdir, arguments, logs, progress)
+        yield _target(link, kdir, arguments, logs, progress, extra_modules)
     finally:
         with contextlib.suppress(DmasafeError):
             link.close()
 
 
 def _target(
-    link: Link, kdir: KernelDirectory, arguments: BoardArguments, logs: Path, progress: Progress
+    link: Link,
+    kdir: KernelDirectory,
+    arguments: BoardArguments,
+    logs: Path,
+    progress: Progress,
+    extra_modules: str | None,
 ) -> BoardTarget:
     from harness.kernel.kdir import build_for_board
     from harness.targets.board import BoardOptions, BoardTarget, check, probe
@@ -125,7 +138,9 @@ def _target(
     board = probe(link)
     notes = check(board, kdir, link.name)
     images = kernels.project_root() / "images"
-    files = build_for_board(kdir, board.machine, arguments.cross_compile, images, kernels.open_cache(), progress)
+    files = build_for_board(
+        kdir, board.machine, arguments.cross_compile, images, kernels.open_cache(), progress, extra_modules
+    )
     options = BoardOptions(arguments.bus, arguments.addresses, arguments.witness, arguments.destructive)
     return BoardTarget(link, board, kdir, files, images / "board" / "run", logs, options, notes)
 

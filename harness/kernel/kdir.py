@@ -105,11 +105,18 @@ def _comparable(config: str) -> Mapping[str, str]:
 
 
 def build_for_board(
-    kdir: KernelDirectory, machine: str, cross_compile: str, images: Path, cache: Cache, progress: Progress = SILENT
+    kdir: KernelDirectory,
+    machine: str,
+    cross_compile: str,
+    images: Path,
+    cache: Cache,
+    progress: Progress = SILENT,
+    extra_modules: str | None = None,
 ) -> BoardFiles:
     """Modules for the kernel of ``kdir`` and an agent for ``machine`` (uname -m), from the sources in ``images``.
 
-    ``cross_compile`` goes before ``gcc``. Raises BuildError, MissingToolError, CacheError.
+    ``cross_compile`` goes before ``gcc``; ``extra_modules`` names a directory of ``images`` with more modules.
+    Raises BuildError, MissingToolError, CacheError.
     """
     if shutil.which(f"{cross_compile}gcc") is None:
         raise MissingToolError(f"{cross_compile}gcc is not installed: name a compiler for {machine} by --cross-compile")
@@ -124,7 +131,10 @@ def build_for_board(
         cross_compile, (), "", (), 0,
     )  # fmt: skip
     agent = compile_agent(row, images / "agent", cache, progress)
-    return BoardFiles(_build_modules(kdir, row, images / "modules", cache, progress), agent)
+    modules = _build_modules(kdir, row, images / "modules", cache, progress)
+    if extra_modules is not None:
+        modules += _build_modules(kdir, row, images / extra_modules, cache, progress)
+    return BoardFiles(modules, agent)
 
 
 def _build_modules(

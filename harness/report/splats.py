@@ -19,7 +19,7 @@ from harness.report.text import blamed, one_line, visible
 
 SARIF_VERSION = "2.1.0"
 # The specification's own name for its schema.
-_SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _DOCUMENTATION = "https://docs.kernel.org/"
 
 
@@ -55,7 +55,7 @@ def to_sarif(splats: Sequence[Splat], log: str) -> str:
         "originalUriBaseIds": {"SRCROOT": {"description": {"text": "the kernel's source tree"}}},
         "results": [_result(splat, slugs.index(splat.splat_class), log) for splat in splats],
     }
-    return json.dumps({"$schema": _SARIF_SCHEMA, "version": SARIF_VERSION, "runs": [run]}, indent=2)
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": SARIF_VERSION, "runs": [run]}, indent=2)
 
 
 def _rule(slug: str) -> dict[str, Any]:

@@ -223,6 +223,10 @@ class BoardTarget:
         farewells = tuple(note for each in sessions for note in each.notes)
         return replace(run, skipped=skipped, notes=(*self._notes, *run.notes, *farewells))
 
+    def session(self, kmsg_log: BinaryIO) -> BoardSession:
+        """A session for other work than scenarios."""
+        return BoardSession(self._link, self._place, kmsg_log, self._limits)
+
     def _cannot(self, scenario: Scenario, destructive: bool) -> str | None:
         """Why the board cannot or must not do this; None if it can."""
         if scenario.controller == BOARD.name:

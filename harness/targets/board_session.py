@@ -97,6 +97,11 @@ class BoardSession:
     def memory(self) -> range:
         return range(self._place.memory_bytes)
 
+    @property
+    def directory(self) -> str:
+        """Where on the board the copied files are."""
+        return self._directory
+
     def __enter__(self) -> BoardSession:
         try:
             self._start()

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The only place of the audit with differences between kernel versions, 5.10 to 7.2. */
+#ifndef DMASAFE_AUDIT_COMPAT_H
+#define DMASAFE_AUDIT_COMPAT_H
+
+#include <linux/module.h>
+#include <linux/version.h>
+
+/* The tracepoints of the DMA mapping functions came with 6.12; dma_map_page became dma_map_phys. */
+#if __has_include("trace/events/dma.h")
+#define AUDIT_DMA_TRACEPOINTS
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define audit_check_map_type check_trace_callback_type_dma_map_phys
+#else
+#define audit_check_map_type check_trace_callback_type_dma_map_page
+#endif
+#endif
+
+/* Since 6.4 a module's memory is an array by type, before that one block with borders in it. */
+#ifdef for_each_mod_mem_type
+#define AUDIT_MODULE_MEMORY_TYPES
+#endif
+
+/*
+ * Until 6.1 ksize() tells KASAN that the bytes from its argument on may all be touched, which is
+ * not true of an address inside an object.
+ */
+#if defined(CONFIG_KASAN) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define AUDIT_NO_OBJECT_SIZES
+#endif
+
+/* With slub_debug=U ksize() writes behind the object (since 6.1), wherever its argument points. */
+#if defined(CONFIG_SLUB_DEBUG_ON) && !defined(AUDIT_NO_OBJECT_SIZES)
+#define AUDIT_NO_OBJECT_SIZES
+#endif
+
+/* Until 5.16 a page names its slab cache; later only the allocator can read that. */
+#if defined(CONFIG_SLUB) && LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0)
+#include <linux/slab.h>
+#include <linux/slub_def.h>
+#define audit_cache_name(page) ((page)->slab_cache->name)
+#else
+#define audit_cache_name(page) NULL
+#endif
+
+#endif
