@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
     "doctor": "What is installed here, which accelerator works, what to do about the rest.",
     "explain": "What a class of splat means, which rule it breaks, how to fix it.",
+    "findings": "What upstream does wrong, reproduced on the kernels at hand.",
     "kernel": "Build kernels, and list what is built.",
     "list": "What there is to run: suites, buffer kinds, operations, controllers.",
     "matrix": "Cells over time: record results, compare nights, report.",
