@@ -91,7 +91,7 @@ def _contradiction(witness: Witness, row: Row) -> str | None:
 def _seen(row: Row) -> str:
     judgement = row.judgement
     ways = {True: ", straight from the caller's buffer", False: ", through another buffer", None: ""}
-    return f"{judgement.outcome}{ways[judgement.direct]}"
+    return f"{judgement.outcome}{ways[judgement.direct]}: {judgement.why}"
 
 
 def from_program(finding: Finding, kernel: Kernel, output: str, source: str) -> Evidence:

@@ -8,19 +8,10 @@ import shutil
 import pytest
 
 from harness.guest.remote_command import run_command
-from harness.kernel import (
-    DEFAULT_SOURCE,
-    SILENT,
-    fetch,
-    find_kernel,
-    list_kernels,
-    load_matrix,
-    missing_packages,
-    open_cache,
-    parse_source,
-)
+from harness.kernel import SILENT, load_matrix, missing_packages
 from harness.qemu.machines import MACHINES
 from harness.targets.machine import BoardGuest, board_image
+from tests.qemu.built import needs
 
 ARCH = "arm64"
 MACHINE = MACHINES[ARCH]
@@ -29,28 +20,13 @@ if shutil.which(MACHINE.binary) is None:
     MISSING.append(MACHINE.debian_package)
 
 
-def _is_built(configuration):
-    cache = open_cache()
-    if MISSING or not any(kernel.arch == ARCH for kernel in list_kernels(cache)):
-        return False
-    return find_kernel(fetch(parse_source(DEFAULT_SOURCE), cache), configuration, ARCH, cache) is not None
-
-
-def needs(configuration):
-    """Building costs minutes, which only whoever works on this architecture spends."""
-    return pytest.mark.skipif(
-        not _is_built(configuration),
-        reason=f"first: dmasafe kernel build --arch {ARCH} --config {configuration}",
-    )
-
-
 pytestmark = pytest.mark.skipif(
     bool(MISSING) and platform.machine() != MACHINE.uname,
     reason=f"not installed: {' '.join(MISSING)} (images/packages-debian-arm64.txt)",
 )
 
 
-@needs("default")
+@needs("default", ARCH)
 def test_the_smoke_suite_happens_as_on_any_architecture(dmasafe, tmp_path):
     done = dmasafe("run", "--suite", "smoke", "--arch", ARCH, "--out", tmp_path, timeout=900)
     results = json.loads((tmp_path / "latest" / "results.json").read_text())
@@ -62,7 +38,7 @@ def test_the_smoke_suite_happens_as_on_any_architecture(dmasafe, tmp_path):
     assert len(rows) > 20
 
 
-@needs("board")
+@needs("board", ARCH)
 def test_a_board_has_python_and_its_bus(tmp_path):
     with BoardGuest(board_image(SILENT, arch=ARCH), tmp_path, serial=True) as board:
         script = "import platform, smbus2, pyudev; print(platform.machine(), smbus2.SMBus(0).read_byte_data(0x20, 0))"

@@ -6,13 +6,19 @@ import json
 import pytest
 
 from harness.scenario import CONTROLLERS, suite
+from tests.qemu.built import needs
 
 BRIDGES = [name for name, row in CONTROLLERS.items() if row.bridge is not None]
 RUN_TIMEOUT_S = 900
 pytestmark = pytest.mark.timeout(3000)
 
 
-@pytest.fixture(scope="module", params=["6.12", "7.2"])
+VERSIONS = [
+    pytest.param(version, marks=needs("upstream", source=f"apt:linux-source-{version}")) for version in ("6.12", "7.2")
+]
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
 def upstream(request, tmp_path_factory, dmasafe):
     """results.json of the suite on one kernel, by scenario id."""
     out = tmp_path_factory.mktemp("upstream")

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tests of kernels that cost minutes to build, which only whoever works on them spends."""
+
+import pytest
+
+from harness.kernel import DEFAULT_SOURCE, fetch, find_kernel, list_kernels, open_cache, parse_source
+
+
+def is_built(configuration, arch="x86_64", source=DEFAULT_SOURCE):
+    """Whether this kernel is in the cache, as the sources and fragments are now."""
+    cache = open_cache()
+    if not any(kernel.arch == arch and kernel.configuration == configuration for kernel in list_kernels(cache)):
+        return False
+    return find_kernel(fetch(parse_source(source), cache), configuration, arch, cache) is not None
+
+
+def needs(configuration, arch="x86_64", source=DEFAULT_SOURCE):
+    """A mark: skip unless this kernel is built."""
+    return pytest.mark.skipif(
+        not is_built(configuration, arch, source),
+        reason=f"first: dmasafe kernel build {source} --arch {arch} --config {configuration}",
+    )

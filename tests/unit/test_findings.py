@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The catalogue of findings, what counts as reproduced, and the page."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from harness.findings import CatalogueError, Evidence, Report, from_program, from_rows, load, to_json, to_markdown
+from harness.outcome import Frame, Judgement, Outcome, Splat, Verdict
+from harness.report.results import Kernel, Results, Row
+from harness.scenario import parse_scenario
+
+KERNEL = Kernel("7.2.13", "x86_64", "upstream", "linux-source-7.2 7.2.13-1")
+SOURCE = "apt:linux-source-7.2"
+SPLAT = Splat(
+    "usb-buffer-on-stack", None, None, "transfer buffer is on stack", file="drivers/usb/core/hcd.c", line=1507,
+    function="usb_hcd_map_urb_for_dma", frames=(Frame("usb_hcd_map_urb_for_dma", 1, 2), Frame("osif_xfer", 3, 4)),
+)  # fmt: skip
+(OSIF,) = load(["osif-callers-buffer"])
+(SIGNAL,) = load(["virtio-interrupted-transfer"])
+
+
+def results_for(finding, **changes):
+    """Results in which every witness shows what it must; ``changes`` go to the first one's judgement."""
+    rows = []
+    for witness in finding.proof.witnesses:
+        splats = tuple(replace(SPLAT, splat_class=name) for name in witness.classes)
+        verdict = Judgement(Verdict.PASS, witness.outcome, witness.outcome, "so it is", witness.direct, splats)
+        rows.append(Row.of(parse_scenario(witness.scenario), verdict))
+    rows[0] = replace(rows[0], judgement=replace(rows[0].judgement, **changes))
+    return Results("findings", "qemu", KERNEL, "tcg", True, tuple(rows))
+
+
+@pytest.mark.parametrize("finding", load(), ids=lambda finding: finding.id)
+def test_every_finding_is_proved_by_what_it_asks_for_and_says_its_command(finding):
+    assert finding.versions and finding.concerns(SOURCE)
+    assert finding.command(SOURCE) == f"dmasafe findings {finding.id} --kernel {SOURCE}"
+    if finding.proof.witnesses:
+        assert from_rows(finding, results_for(finding), SOURCE).reproduced is True
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"outcome": Outcome.SAFE}, "SAFE, not CAUGHT"),
+        ({"splats": ()}, "reported nothing"),
+        ({"splats": (replace(SPLAT, splat_class="map-stack"),)}, "reported map-stack"),
+        ({"splats": (replace(SPLAT, frames=()),)}, "osif_xfer() is not in the report's trace"),
+    ],
+)
+def test_what_differs_is_not_reproduced(changes, why):
+    found = from_rows(OSIF, results_for(OSIF, **changes), SOURCE)
+    assert found.reproduced is False and why in found.why
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.SKIP, Verdict.ERROR])
+def test_what_cannot_be_trusted_proves_nothing(verdict):
+    found = from_rows(OSIF, results_for(OSIF, verdict=verdict, why="no canary"), SOURCE)
+    assert found.reproduced is None and "no canary" in found.why
+
+
+def test_a_scenario_that_was_not_run_proves_nothing():
+    assert from_rows(OSIF, replace(results_for(OSIF), rows=()), SOURCE).reproduced is None
+
+
+LEAK = [
+    "6,1,1,-;------------[ cut here ]------------",
+    "4,2,2,-;DMA-API: pci 0000:00:05.0: device driver has pending DMA allocations while released from device [count=4]",
+    "4,3,3,-;WARNING: CPU: 0 PID: 35 at kernel/dma/debug.c:862 dma_debug_device_change+0x1/0x2",
+    "4,4,4,-;---[ end trace 0000000000000000 ]---",
+]
+SAID = {"interrupted_read_failed": True, "later_reads_get_the_byte_before": True, "kmsg": LEAK}
+
+
+@pytest.mark.parametrize(
+    ("said", "reproduced", "why"),
+    [
+        (SAID, True, ""),
+        (SAID | {"later_reads_get_the_byte_before": False}, False, "later_reads_get_the_byte_before is false"),
+        (SAID | {"kmsg": []}, False, "did not report leak-on-release"),
+        (SAID | {"kmsg": [1, None, {"a": 2}]}, False, "did not report"),
+        ({"interrupted_read_failed": True}, None, "said nothing of later_reads"),
+    ],
+)
+def test_a_programs_word_is_held_against_the_catalogue(said, reproduced, why):
+    found = from_program(SIGNAL, KERNEL, f"noise\n[1]\n{json.dumps(said)}\n", SOURCE)
+    assert found.reproduced is reproduced and why in found.why
+
+
+def evidence(finding, reproduced):
+    return Evidence(finding, KERNEL, SOURCE, reproduced, "why", ("a fact",), (SPLAT,))
+
+
+@pytest.mark.parametrize(
+    ("seen", "status"), [([True, True], 0), ([True, False], 1), ([None, False], 1), ([True, None], 2), ([], 2)]
+)
+def test_the_status_is_the_worst(seen, status):
+    assert Report(tuple(evidence(OSIF, each) for each in seen)).status == status
+
+
+def test_only_what_was_reproduced_is_on_the_page_and_everything_in_the_json():
+    report = Report((evidence(OSIF, True), evidence(SIGNAL, False)))
+    page = to_markdown(report, [OSIF, SIGNAL])
+    assert OSIF.title in page and SIGNAL.title not in page
+    assert f"`{OSIF.command(SOURCE)}`" in page and "drivers/usb/core/hcd.c:1507" in page and "  osif_xfer" in page
+    rows = json.loads(to_json(report))["findings"]
+    assert [(row["finding"], row["reproduced"]) for row in rows] == [(OSIF.id, True), (SIGNAL.id, False)]
+
+
+def test_a_finding_of_another_version_is_not_looked_for():
+    finding = replace(OSIF, versions=("7.2",))
+    assert not finding.concerns("apt:linux-source-6.12") and finding.concerns("/a/tree")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "finding = 1",
+        "[[finding]]\nid = 'x'",
+        "[[finding]]\nid='x'\ntitle='t'\nrule='r'\nwhere='w'\nwhat='w'\nremedy='r'\nknown='k'\nversions=[]\n"
+        "proof={config='c'}",
+    ],
+)
+def test_a_catalogue_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "catalogue.toml"
+    path.write_text(text)
+    with pytest.raises(CatalogueError, match="is not a catalogue of findings"):
+        load(path=path)
+
+
+def test_an_unknown_finding_is_refused():
+    with pytest.raises(CatalogueError, match="no finding is called 'nothing'"):
+        load(["nothing"])
