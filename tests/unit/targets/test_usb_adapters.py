@@ -10,7 +10,10 @@ from harness.targets.usb import bridge_adapters, bridges_of
 
 # What the guest's sysfs showed: a hub, a bridge with its adapter below the interface, an MFD cell, a HID device.
 FOUND = {
-    "/sys/bus/usb/devices": ["usb1", "1-0:1.0", "1-1", "1-1:1.0", "1-2", "1-2:1.0", "1-3", "1-3:1.0", "1-4"],
+    "/sys/bus/usb/devices": ["usb1", "1-0:1.0", "1-1", "1-1:1.0", "1-2", "1-2:1.0", "1-3", "1-3:1.0", "1-4", "1-5"],
+    "/sys/bus/usb/devices/1-5": ["1-5:1.0"],
+    "/sys/bus/usb/devices/1-5/1-5:1.0": ["driver", "power"],
+    "/sys/bus/i2c/devices": ["i2c-0", "i2c-6", "i2c-7", "0-0048"],
     "/sys/bus/usb/devices/1-1": ["1-1:1.0", "ep_00", "power"],
     "/sys/bus/usb/devices/1-1/1-1:1.0": ["i2c-3", "driver", "power"],
     "/sys/bus/usb/devices/1-2": ["1-2:1.0"],
@@ -21,7 +24,14 @@ FOUND = {
     "/sys/bus/usb/devices/1-3/1-3:1.0": ["0003:04D8:00DD.0001", "power"],
     "/sys/bus/usb/devices/1-3/1-3:1.0/0003:04D8:00DD.0001": ["gpiochip0", "i2c-12"],
 }
-SERIALS = {"usb1": "0000:00:08.0", "1-1": "tiny-usb", "1-2": "dln2", "1-3": "mcp2221", "1-4": "ft260"}
+SERIALS = {"usb1": "0000:00:08.0", "1-1": "tiny-usb", "1-2": "dln2", "1-3": "mcp2221", "1-4": "ft260", "1-5": "osif"}
+FILES = {
+    "/sys/bus/usb/devices/1-5/busnum": "1",
+    "/sys/bus/usb/devices/1-5/devnum": "12",
+    "/sys/bus/i2c/devices/i2c-0/name": "virtio_i2c",
+    "/sys/bus/i2c/devices/i2c-6/name": "OSIF at bus 001 device 002",
+    "/sys/bus/i2c/devices/i2c-7/name": "OSIF at bus 001 device 012",
+}
 
 
 class Guest:
@@ -46,7 +56,7 @@ class Guest:
         return {"re": "list", "errno": 0, "names": self.lists[path]}
 
     def read(self, path):
-        return self.serials.get(path.split("/")[-2])
+        return self.serials.get(path.split("/")[-2]) if path.endswith("/serial") else FILES.get(path)
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +70,10 @@ def test_an_adapter_is_found_below_its_interface_its_cell_or_its_hid_device():
     wanted = {"tiny-usb": 3, "dln2": 4, "mcp2221": 12}
     assert bridge_adapters(guest, tuple(wanted)) == wanted
     assert guest.adapters == wanted
+
+
+def test_an_adapter_without_a_parent_is_known_by_its_name():
+    assert bridge_adapters(Guest(), ("osif",)) == {"osif": 7}
 
 
 def test_a_bridge_that_comes_late_is_waited_for_and_one_that_does_not_come_is_left_out():
