@@ -10,7 +10,7 @@ import contextlib
 import selectors
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from harness.guest.console import Console
 from harness.guest.errors import ChannelClosed
 from harness.qemu.machines import Machine
 from harness.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
-from harness.scenario import CONTROLLERS
+from harness.scenario import CONTROLLERS, Bridge
 from harness.targets.errors import BootLost
 from harness.targets.gathered import Gathered
 from harness.targets.session import (
@@ -63,6 +63,16 @@ class GuestImage:
     bridges: tuple[str, ...] = ()
 
 
+def usb_bridges(names: Iterable[str]) -> dict[str, Bridge]:
+    """Those of these controllers that are on USB."""
+    return {name: found for name in names if (found := CONTROLLERS[name].bridge) is not None}
+
+
+def usb_devices(bridges: Mapping[str, Bridge], device: DeviceProcess) -> dict[str, UsbDevice]:
+    """What QEMU is told of bridges that the device's process plays."""
+    return {name: UsbDevice(bridge.hcd, device.socket(name)) for name, bridge in bridges.items()}
+
+
 class Boot:
     """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
 
@@ -94,7 +104,7 @@ class Boot:
 
     def _start(self) -> None:
         private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
-        bridges = {name: found for name in self.image.bridges if (found := CONTROLLERS[name].bridge) is not None}
+        bridges = usb_bridges(self.image.bridges)
         devices = {name: bridge.device for name, bridge in bridges.items()}
         self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS), devices))
         # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
@@ -110,7 +120,7 @@ class Boot:
             cmdline=self.image.cmdline,
             memory_mib=self.image.memory_mib,
             extras=self.image.extras,
-            usb={name: UsbDevice(bridge.hcd, self.device.socket(name)) for name, bridge in bridges.items()},
+            usb=usb_devices(bridges, self.device),
         )
         started = time.monotonic()
         self.qemu = self._stack.enter_context(QemuProcess(config))

@@ -22,7 +22,7 @@ from harness.qemu.accelerators import choose_accelerator
 from harness.qemu.machines import MACHINES
 from harness.qemu.process import NO_EXTRAS, Extras, MachineConfig, QemuProcess
 from harness.targets.base import Progress
-from harness.targets.boot import CONSOLE_LOG, CONTROLLER_DRIVERS, QEMU_LOG, GuestImage
+from harness.targets.boot import CONSOLE_LOG, CONTROLLER_DRIVERS, QEMU_LOG, GuestImage, usb_bridges, usb_devices
 from harness.targets.errors import BootLost, TargetError
 from harness.targets.handover import Keys, make_keys
 
@@ -118,7 +118,8 @@ class BoardGuest:
     """A QEMU guest as a board: up when the ``with`` is entered, gone with all its keys and processes afterwards.
 
     ``serial`` gives it a second terminal with logins, at the pty ``serial`` of this host; ``serial_password`` is
-    root's there (empty: none is asked for). Raises BootLost, QemuError, DevicesError.
+    root's there (empty: none is asked for). ``bridges`` are the controllers on USB that are plugged in. Raises
+    BootLost, QemuError, DevicesError.
     """
 
     user = BOARD_USER
@@ -131,8 +132,10 @@ class BoardGuest:
         serial: bool = False,
         serial_password: str = "",
         ready_s: float = BOARD_READY_S,
+        bridges: tuple[str, ...] = (),
     ) -> None:
         self.board = board
+        self._bridges = bridges
         self.console_log = log_directory / CONSOLE_LOG
         self.serial: Path | None = None
         self.functions: Mapping[str, str] = {}
@@ -163,7 +166,9 @@ class BoardGuest:
             # fw_cfg has no empty files.
             handover["password"] = private / "password"
             handover["password"].write_text(f"{self._password}\n")
-        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS)))
+        bridges = usb_bridges(self._bridges)
+        devices = {name: bridge.device for name, bridge in bridges.items()}
+        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS), devices))
         self.device.wait_ready(DEVICE_READY_S)
         image = with_ssh(self.board.image, keys, Extras(handover, login=self._serial))
         config = MachineConfig(
@@ -177,6 +182,7 @@ class BoardGuest:
             cmdline=image.cmdline,
             memory_mib=image.memory_mib,
             extras=image.extras,
+            usb=usb_devices(bridges, self.device),
         )
         self.functions = config.i2c_functions()
         started = time.monotonic()
