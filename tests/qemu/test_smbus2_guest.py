@@ -13,6 +13,7 @@ from harness.kernel import SILENT
 from harness.targets.machine import BoardGuest, board_image
 from tests.smbus2.__main__ import run_both
 from tests.smbus2.board import Board
+from tests.smbus2.guest_tools import tools
 from tests.smbus2.smbus2_suite.run import all_cases, case_name
 
 ADAPTERS = ("virtio", "dmasafe")
@@ -63,11 +64,6 @@ def test_the_harnesss_own_controller_earns_no_report(results):
 
 
 # i2c-tools: a second client, whose output shows what the slaves hold.
-
-
-def tools(command):
-    """busybox's shell would take its own applets of these names."""
-    return re.sub(r"\b(i2c(?:get|set|transfer|detect|dump)) ", r"/usr/sbin/\1 ", command)
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)

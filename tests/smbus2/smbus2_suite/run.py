@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs the cases in a fixed order and tells, for each, what came of it and all that it saw."""
 
+import errno
 import traceback
 import unittest
 
@@ -9,9 +10,9 @@ from . import calls, files, messages, pec, processes, times
 MODULES = (calls, pec, messages, files, times, processes)
 
 
-def all_cases(system):
-    """Every case, bound to this system."""
-    for module in MODULES:
+def all_cases(system, modules=MODULES):
+    """Every case of these modules, bound to this system."""
+    for module in modules:
         loader = unittest.TestLoader()
         for group in loader.loadTestsFromModule(module):
             for case in group:
@@ -26,11 +27,16 @@ def case_name(case):
 
 
 class _Outcome(unittest.TestResult):
-    """One case's result; ``why`` is the last lines of its traceback, "" if it passed."""
+    """One case's result; ``why`` is the last lines of its traceback, "" if it passed.
+
+    ``unsupported``: it ended because the adapter does not do what it was asked.
+    """
 
     why = ""
+    unsupported = False
 
     def _failed(self, test, error):
+        self.unsupported = isinstance(error[1], OSError) and error[1].errno == errno.EOPNOTSUPP
         self.why = self.why or "".join(traceback.format_exception(*error)[-3:])
 
     def addError(self, test, error):
@@ -48,12 +54,14 @@ class _Outcome(unittest.TestResult):
 
 
 def run_case(case):
-    """``{"case": name, "passed": bool, "why": text, "saw": [line, ...]}``; ``why`` is empty if it passed."""
+    """``{"case": name, "passed": bool, "unsupported": bool, "why": text, "saw": [line, ...]}``; ``why`` is empty if it
+    passed."""
     outcome = _Outcome()
     case(outcome)
     return {
         "case": case_name(case),
         "passed": outcome.why == "",
+        "unsupported": outcome.unsupported,
         "why": outcome.why,
         "saw": getattr(case, "noted", []),
     }

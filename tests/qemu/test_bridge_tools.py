@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""i2c-tools and smbus2 through every USB bridge, upstream's drivers on both sides of which we know nothing."""
+
+import json
+
+import pytest
+
+from harness.kernel import SILENT
+from harness.scenario import CONTROLLERS
+from harness.targets.machine import BoardGuest, board_image
+from tests.qemu.built import needs
+from tests.smbus2.board import Board
+from tests.smbus2.guest_tools import tools
+
+BRIDGES = [name for name, row in CONTROLLERS.items() if row.bridge is not None]
+VERSIONS = [
+    pytest.param(source, marks=needs("upstream", source=source), id=source.rpartition("-")[2])
+    for source in ("apt:linux-source-6.12", "apt:linux-source-7.2")
+]
+# It hands buffers of the caller's stack to USB: SMBus calls that read fail, each with a report.
+TRUSTING = ("osif", "osif-ehci")
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def board(request, tmp_path_factory):
+    image = board_image(SILENT, source=request.param, configuration="upstream")
+    with BoardGuest(image, tmp_path_factory.mktemp("bridges"), bridges=tuple(BRIDGES)) as guest, Board(guest) as board:
+        yield board
+
+
+@pytest.fixture(scope="module")
+def buses(board):
+    """Each bridge's adapter number."""
+    found = json.loads(board.run(f"python3 bridges.py {len(BRIDGES)}", 60))
+    assert set(BRIDGES) <= set(found)
+    return found
+
+
+@pytest.mark.parametrize("name", BRIDGES)
+def test_i2ctransfer_writes_and_reads(board, buses, name):
+    number = buses[name]
+    command = f"i2ctransfer -y {number} w4@0x20 0x40 0x11 0x22 0x33 && i2ctransfer -y {number} w1@0x20 0x40 r3"
+    assert board.run(tools(command)).strip() == "0x11 0x22 0x33"
+
+
+@pytest.mark.parametrize("name", [name for name in BRIDGES if name not in TRUSTING])
+def test_smbus2_gets_right_data_from_each_bridge(board, buses, name):
+    rows = board.suite(buses[name], name)
+    wrong = {case: row["why"] for case, row in rows.items() if not row["passed"] and not row["unsupported"]}
+    assert wrong == {}
+    assert sum(row["passed"] for row in rows.values()) >= 10
+    assert {case: row["splats"] for case, row in rows.items() if row["splats"]} == {}
