@@ -126,8 +126,7 @@ RULES: Mapping[str, Rule] = {
         True,
         "A marked buffer shares its first cache line with other data of the same object",
         "Where DMA is not coherent with the caches, a read loses what the CPU meanwhile wrote to the rest of that "
-        "line, or the bytes just read. A buffer inside a struct is the usual cause; devm_kmalloc() memory looks the "
-        "same where the architecture does not align it for DMA.",
+        "line, or the bytes just read. A buffer inside a struct is the usual cause.",
         "Allocate the buffer by itself, or align it in its struct: __aligned(ARCH_DMA_MINALIGN), behind all else.",
     ),
     NEEDLESS_BOUNCE: Rule(
@@ -489,6 +488,6 @@ def _notes(record: Record) -> Iterator[str]:
     if not record.callers:
         yield "this kernel cannot name callers: it takes CONFIG_STACKTRACE and CONFIG_KALLSYMS"
     if not record.objects:
-        yield "slab objects' sizes are not asked for (slub_debug, or KASAN before 6.2): buffers in structs go unseen"
+        yield "slab objects' sizes are not asked for (slub_debug, KASAN, no SLUB): buffers in structs go unseen"
     if not record.image:
         yield "vmlinux's sections are not known (CONFIG_KALLSYMS_ALL): its data may be called reserved or image"

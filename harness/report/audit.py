@@ -97,8 +97,13 @@ def lines(record: Record, judgement: Judgement, splats: Sequence[Splat], strict:
     )
     yield from (Text(f"INCONCLUSIVE: {one_line(why)}", "yellow") for why in judgement.distrust)
     if not judgement.distrust:
-        found = status(judgement, splats, strict)
-        yield Text("FAIL: see the findings above", "bold red") if found else Text("PASS: nothing found", "green")
+        yield _end(judgement, splats, strict)
+
+
+def _end(judgement: Judgement, splats: Sequence[Splat], strict: bool) -> Text:
+    if status(judgement, splats, strict):
+        return Text("FAIL: see the findings above", "bold red")
+    return Text("PASS: nothing found but notes" if judgement.findings else "PASS: nothing found", "green")
 
 
 def status(judgement: Judgement, splats: Sequence[Splat], strict: bool) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from harness.outcome import Splat
 from harness.targets.base import Progress
 from harness.targets.boot import Boot, GuestImage
 from harness.targets.errors import BootLost
-from harness.targets.gathered import OUTSIDE
+from harness.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered
 from harness.targets.interrupt import interrupt_deferred
 from harness.targets.session import LIMITS, Limits, Session, errno_text
 
@@ -224,13 +224,22 @@ def audit(
     begin(session, module, rows)
     session.request("kmsg")
     session.gathered.records.pop(OUTSIDE, None)
+    session.gathered.lost_log = None
     before(session)
     status, output = workload(session, progress)
     with interrupt_deferred():
         record = finish(session)
         session.request("kmsg")
     splats = parse_records(session.gathered.records.get(OUTSIDE, ()))
-    return Outcome(record, tuple(splats), status, output)
+    return Outcome(replace(record, incomplete=tuple(_lost_log(session.gathered))), tuple(splats), status, output)
+
+
+def _lost_log(gathered: Gathered) -> Iterator[str]:
+    """Why the kernel may have reported more than is known."""
+    if gathered.lost_log is not None:
+        yield f"the kernel's own reports may be incomplete: {gathered.lost_log}"
+    if len(gathered.records.get(OUTSIDE, ())) >= MAX_RECORDS_PER_SCENARIO:
+        yield f"the kernel's log has more than {MAX_RECORDS_PER_SCENARIO} records: its own reports may be incomplete"
 
 
 # ---- suites

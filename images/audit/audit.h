@@ -155,6 +155,7 @@ extern bool audit_object_sizes;
 extern unsigned long audit_image[2 * AUDIT_IMAGE_RANGES];
 extern unsigned long audit_percpu[2];
 
+void memory_init(void);
 void memory_classify(const void *buf, size_t len, struct memory *memory);
 phys_addr_t memory_phys(const void *buf, enum memory_class class);
 unsigned int memory_line(void);

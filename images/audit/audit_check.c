@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include "audit.h"
+#include "compat.h"
 
 #define CHECK_BYTES 64
 #define CHECK_OFFSET 8
@@ -44,7 +45,7 @@ static void check_embedded(const u8 *object)
 	size_t len = strlen(wrong);
 	struct memory memory;
 
-	if (!object || !memory_knows_objects())
+	if (!object || !memory_knows_objects() || audit_in_kfence(object))
 		return;
 	memory_classify(object + CHECK_OFFSET, CHECK_OFFSET, &memory);
 	if (memory.object != CHECK_BYTES || memory.offset != CHECK_OFFSET || !memory.before)

@@ -33,6 +33,7 @@ static int __init audit_init(void)
 	ret = table_init(clamp(rows, ROWS_MIN, ROWS_MAX));
 	if (ret)
 		return ret;
+	memory_init();
 	ret = module_ranges_init();
 	if (ret)
 		goto no_ranges;

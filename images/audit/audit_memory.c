@@ -7,6 +7,7 @@
  *
  * Nothing here sleeps, allocates or takes a lock that others hold for long.
  */
+#include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
@@ -52,6 +53,8 @@ const char *const audit_class_names[MEMORY_CLASSES] = {
 unsigned long audit_image[2 * AUDIT_IMAGE_RANGES];
 /* __per_cpu_start and __per_cpu_end. */
 unsigned long audit_percpu[2];
+/* sizeof(struct devres), 0 if that could not be found out. */
+static size_t devres_offset;
 
 static const enum memory_class image_classes[AUDIT_IMAGE_RANGES] = {
 	MEMORY_TEXT, MEMORY_RODATA, MEMORY_DATA, MEMORY_DATA,
@@ -206,11 +209,38 @@ static void find_object(const void *buf, struct memory *memory)
 	unsigned long from_start = (unsigned long)buf - (unsigned long)page_address(page);
 
 	memory->cache = audit_cache_name(page);
-	if (!memory_knows_objects())
+	if (!memory_knows_objects() || audit_in_kfence(buf))
 		return;
 	memory->object = ksize(buf);
 	if (memory->object)
 		memory->offset = from_start % memory->object;
+}
+
+static void release_nothing(struct device *dev, void *res)
+{
+}
+
+/**
+ * memory_init() - learn where in its object the memory of devm_kmalloc() begins
+ *
+ * struct devres is private to the driver core, and grows from version to version.
+ */
+void memory_init(void)
+{
+	struct memory memory = { };
+	void *data = devres_alloc(release_nothing, L1_CACHE_BYTES, GFP_KERNEL);
+
+	if (!data)
+		return;
+	find_object(data, &memory);
+	devres_offset = memory.offset;
+	devres_free(data);
+}
+
+/* Aligned for DMA where DMA is not coherent; elsewhere its place in a cache line means nothing. */
+static bool is_devres(const struct memory *memory)
+{
+	return devres_offset && memory->offset == devres_offset && dma_get_cache_alignment() == 1;
 }
 
 static void find_neighbours(unsigned long address, size_t len, struct memory *memory)
@@ -218,7 +248,7 @@ static void find_neighbours(unsigned long address, size_t len, struct memory *me
 	unsigned long end = address + len;
 	unsigned int line = memory_line();
 
-	memory->before = memory->offset && !IS_ALIGNED(address, line);
+	memory->before = memory->offset && !IS_ALIGNED(address, line) && !is_devres(memory);
 	memory->after = memory->object > memory->offset + len && !IS_ALIGNED(end, line);
 }
 

@@ -22,10 +22,10 @@
 #endif
 
 /*
- * Until 6.1 ksize() tells KASAN that the bytes from its argument on may all be touched, which is
- * not true of an address inside an object.
+ * Objects lie ksize() bytes apart only in SLUB, and without KASAN's metadata between them. Until
+ * 6.1 ksize() also tells KASAN that the bytes from its argument on may all be touched.
  */
-#if defined(CONFIG_KASAN) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#if defined(CONFIG_KASAN) || !defined(CONFIG_SLUB)
 #define AUDIT_NO_OBJECT_SIZES
 #endif
 
@@ -41,6 +41,14 @@
 #define audit_cache_name(page) ((page)->slab_cache->name)
 #else
 #define audit_cache_name(page) NULL
+#endif
+
+/* A few heap objects are KFENCE's (since 5.12), each somewhere in a page of its own. */
+#if __has_include("linux/kfence.h")
+#include <linux/kfence.h>
+#define audit_in_kfence(address) is_kfence_address(address)
+#else
+#define audit_in_kfence(address) false
 #endif
 
 #endif

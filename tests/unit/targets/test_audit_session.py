@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit import AuditError
+from harness.audit import AuditError, judge
 from harness.dmesg import Symbols
 from harness.kernel import SILENT
 from harness.outcome import Frame, Splat
@@ -25,6 +25,7 @@ SYMBOLS = {"re": "symbols", "errno": 0, "__per_cpu_start": "0x0", "__per_cpu_end
 class _Gathered:
     def __init__(self):
         self.records = {OUTSIDE: ["an old record"]}
+        self.lost_log = "something old"
 
 
 class System:
@@ -74,6 +75,27 @@ def test_a_command_is_run_with_the_buses_named_and_its_record_read_in_pieces():
 
 def test_what_the_kernel_said_before_is_not_the_audits():
     assert audit(System(), "x.ko", waiting(0.01), SILENT).splats == ()
+
+
+def test_a_log_with_gaps_makes_the_audit_inconclusive():
+    def workload(session, progress):
+        session.gathered.lost_log = "log records 7 to 9 are missing"
+        return 0, ""
+
+    record = audit(System(), "x.ko", workload, SILENT).record
+    assert any("records 7 to 9" in why for why in judge(record, "6.12.117").distrust)
+    assert judge(audit(System(), "x.ko", waiting(0.01), SILENT).record, "6.12.117").distrust == ()
+
+
+def test_a_log_that_was_not_kept_whole_makes_the_audit_inconclusive(monkeypatch):
+    monkeypatch.setattr("harness.targets.audit.MAX_RECORDS_PER_SCENARIO", 2)
+
+    def workload(session, progress):
+        session.gathered.records[OUTSIDE] = ["6,1,0,-;one", "6,2,0,-;two"]
+        return 0, ""
+
+    record = audit(System(), "x.ko", workload, SILENT).record
+    assert any("more than 2 records" in why for why in judge(record, "6.12.117").distrust)
 
 
 def test_a_command_that_does_not_end_is_said():
