@@ -27,7 +27,7 @@ _FRAME = re.compile(
     r"(?P<function>[^\s+]{1,128})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
     r"(?: \[(?P<module>[^\s\]]{1,64})[^\]]*\])?"
 )
-_MAX_FRAMES = 6
+_MAX_FRAMES = 10
 _MAX_TEXT = 512
 
 

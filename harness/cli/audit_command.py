@@ -24,7 +24,7 @@ from harness.report import audit as render
 from harness.report.progress import Progress
 from harness.report.terminal import console_for
 from harness.report.text import visible
-from harness.scenario import POLICIES, suite
+from harness.scenario import POLICIES, Scenario, select, suite
 from harness.targets import audit as auditing
 from harness.targets.base import KernelInfo
 from harness.targets.boot import Boot
@@ -42,7 +42,7 @@ class _Wanted:
     """What is to be audited, from the command line."""
 
     command: str | None
-    suite: str | None
+    scenarios: tuple[Scenario, ...]
     seconds: float | None
     timeout_s: float
     modules: tuple[Path, ...]
@@ -95,6 +95,13 @@ class _Objects:
     help="Where to look: qemu, local, ssh:[USER@]HOST[:PORT], serial:DEVICE[@BAUD], labgrid:PLACE.",
 )
 @click.option("--suite", "suite_name", metavar="NAME", help="The workload is a named suite (QEMU only).")
+@click.option(
+    "--scenario",
+    "patterns",
+    metavar="PATTERN",
+    multiple=True,
+    help="QEMU: the workload is what 'dmasafe run PATTERN' runs (again for more).",
+)
 @click.option("--seconds", metavar="N", type=click.FloatRange(min=0, min_open=True), help="Watch for so long.")
 @click.option(
     "--timeout",
@@ -157,6 +164,7 @@ def command(
     words: tuple[str, ...],
     target: str,
     suite_name: str | None,
+    patterns: tuple[str, ...],
     seconds: float | None,
     timeout_s: float,
     modules: tuple[Path, ...],
@@ -177,12 +185,13 @@ def command(
     """Watch every I2C message while COMMAND, a suite or nothing special runs: whose buffers may DMA not touch?
 
     The controller need not do DMA. One word of COMMAND is a line for the shell, several are a program and its
-    arguments. Without COMMAND, --suite and --seconds it watches until Ctrl-C.
+    arguments. Without COMMAND, scenarios and --seconds it watches until Ctrl-C.
 
     Exit status: 0 nothing found, 1 findings, 2 the audit cannot be trusted.
     """
     kind, rest = split_target(target)
-    wanted = _wanted(words, suite_name, seconds, timeout_s, modules, policy, rows, kind)
+    scenarios = (*(suite(suite_name) if suite_name is not None else ()), *select(patterns))
+    wanted = _wanted(words, scenarios, seconds, timeout_s, modules, policy, rows, kind)
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary, Progress() as progress:
         logs = Path(temporary)
         if kind == "qemu":
@@ -203,7 +212,7 @@ def command(
 
 def _wanted(
     words: Sequence[str],
-    suite_name: str | None,
+    scenarios: tuple[Scenario, ...],
     seconds: float | None,
     timeout_s: float,
     modules: tuple[Path, ...],
@@ -211,18 +220,18 @@ def _wanted(
     rows: int,
     kind: str,
 ) -> _Wanted:
-    if (bool(words) + (suite_name is not None) + (seconds is not None)) > 1:
-        raise CliError("give a COMMAND, --suite or --seconds: one of them")
+    if (bool(words) + bool(scenarios) + (seconds is not None)) > 1:
+        raise CliError("give a COMMAND, scenarios (--suite, --scenario) or --seconds: one of them")
     if kind == "model":
         raise CliError("the model has no kernel that could be audited: --target qemu, or a board")
-    if kind != "qemu" and (suite_name or modules or policy):
-        raise CliError("--suite, --module and --policy are for the guest in QEMU: on a board, run what you run there")
-    if suite_name is not None and (modules or policy):
-        raise CliError("a suite says itself what runs: --module and --policy go with a COMMAND or --seconds")
+    if kind != "qemu" and (scenarios or modules or policy):
+        raise CliError("scenarios, --module and --policy are for the guest in QEMU: on a board, run what you run there")
+    if scenarios and (modules or policy):
+        raise CliError("scenarios say themselves what runs: --module and --policy go with a COMMAND or --seconds")
     line = None
     if words:
         line = words[0] if len(words) == 1 else shlex.join(words)
-    return _Wanted(line, suite_name, seconds, timeout_s, modules, policy, rows)
+    return _Wanted(line, scenarios, seconds, timeout_s, modules, policy, rows)
 
 
 # ---- in QEMU
@@ -250,8 +259,8 @@ def _objects(prepared: Prepared, directories: Sequence[Path], progress: Progress
 def _in_guest(
     prepared: Prepared, wanted: _Wanted, objects: _Objects, logs: Path, progress: Progress
 ) -> auditing.Outcome:
-    if wanted.suite is not None:
-        return _suite(prepared, wanted.suite, wanted.rows, logs, progress)
+    if wanted.scenarios:
+        return _run(prepared, wanted.scenarios, wanted.rows, logs, progress)
     progress.stage("boot")
     with (logs / KMSG_LOG).open("wb") as kmsg_log, Boot(prepared.image, logs, kmsg_log) as boot:
         boot.prepare()
@@ -275,11 +284,15 @@ def _set_policy(session: Session, policy: str) -> None:
         raise AuditError(f"the controller refuses policy {policy}: {str(reply.get('error', reply))[:200]}")
 
 
-def _suite(prepared: Prepared, name: str, rows: int, logs: Path, progress: Progress) -> auditing.Outcome:
+def _run(
+    prepared: Prepared, scenarios: Sequence[Scenario], rows: int, logs: Path, progress: Progress
+) -> auditing.Outcome:
     audited = auditing.Audited(rows)
     target = make_target(prepared.image, prepared.kernel, prepared.facts, logs, boots=audited.boot)
-    expectations = {scenario: expect(scenario, target.facts()) for scenario in suite(name)}
+    expectations = {scenario: expect(scenario, target.facts()) for scenario in scenarios}
     possible = [scenario for scenario, found in expectations.items() if not isinstance(found, Skip)]
+    if not possible:
+        raise CliError("none of these scenarios can exist on this target: 'dmasafe run' says why")
     destructive = frozenset(
         scenario.id for scenario, found in expectations.items() if isinstance(found, Expectation) and found.destructive
     )

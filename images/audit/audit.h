@@ -14,7 +14,7 @@
 struct seq_file;
 struct tracepoint;
 
-#define AUDIT_FRAMES 6
+#define AUDIT_FRAMES 10
 #define AUDIT_FRAME_TEXT 96
 #define AUDIT_NAME_TEXT 48
 #define AUDIT_ADAPTERS 32

@@ -152,6 +152,11 @@ static bool is_other_stack(unsigned long address)
 	unsigned long *end = (unsigned long *)(address & ~(THREAD_SIZE - 1));
 	unsigned long magic;
 
+#ifdef CONFIG_MMU
+	/* A fault takes its time, even one that is made good. */
+	if (is_vmalloc_addr(end) && !vmalloc_to_page(end))
+		return false;
+#endif
 	if (copy_from_kernel_nofault(&magic, end, sizeof(magic)))
 		return false;
 	return magic == STACK_END_MAGIC;

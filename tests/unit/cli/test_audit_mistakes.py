@@ -16,7 +16,8 @@ from harness.errors import DmasafeError
         (["--target", "model"], "no kernel that could be audited"),
         (["--target", "local", "--suite", "smoke"], "for the guest in QEMU"),
         (["--target", "ssh:board", "--module", "."], "for the guest in QEMU"),
-        (["--suite", "smoke", "--policy", "pio"], "a suite says itself"),
+        (["--suite", "smoke", "--policy", "pio"], "scenarios say themselves"),
+        (["--scenario", "heap/*/virtio/8", "--module", "."], "scenarios say themselves"),
         (["--target", "moon"], "there is no target 'moon'"),
     ],
 )

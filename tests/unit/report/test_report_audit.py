@@ -41,7 +41,9 @@ def test_the_table_names_caller_and_rule_and_the_end_says_what_was_seen():
 
 def test_a_clean_audit_passes_and_one_that_cannot_be_trusted_does_not():
     clean = replace(RECORD, kinds=RECORD.kinds[2:], messages=6)
-    assert printed(clean, judge(clean, "6.12")).rstrip().endswith("PASS: nothing found")
+    assert printed(clean, judge(clean, "6.12")).rstrip().endswith("PASS: nothing found but notes")
+    judgement = judge(clean, "6.12", bounce_bytes=129)
+    assert printed(clean, judgement).rstrip().endswith("PASS: nothing found")
     lost = replace(clean, lost=1, messages=7)
     text = printed(lost, judge(lost, "6.12"))
     assert "INCONCLUSIVE: 1 of 7" in text and "PASS" not in text
