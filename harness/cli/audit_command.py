@@ -346,8 +346,6 @@ def _print(outcome: auditing.Outcome, judgement: Judgement, kernel: KernelInfo, 
     console = console_for()
     if outcome.output:
         console.print(Text(visible(outcome.output.rstrip("\n"))), soft_wrap=True)
-    if outcome.status:
-        console.print(Text(f"the command ended with status {outcome.status}", "yellow"))
     console.print(render.table(outcome.record, judgement))
     for line in render.lines(outcome.record, judgement, outcome.splats, strict):
         console.print(line, soft_wrap=True)

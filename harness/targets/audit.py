@@ -45,8 +45,8 @@ _TALK_S = 1.0
 # The agent gets lines of 64 KiB; escapes make six bytes of one.
 _PIECE_BYTES = 8192
 _ENOENT = 2
-# i2c_master_send_dmasafe() and the like: nobody's own line.
-_INLINE_API = "include/linux/i2c.h"
+# i2c_master_send_dmasafe(), regmap_update_bits() and the like: nobody's own line.
+_INLINE_API = ("include/linux/i2c.h", "include/linux/regmap.h")
 
 
 @dataclass(frozen=True)
@@ -231,11 +231,14 @@ def audit(
         record = finish(session)
         session.request("kmsg")
     splats = parse_records(session.gathered.records.get(OUTSIDE, ()))
-    return Outcome(replace(record, incomplete=tuple(_lost_log(session.gathered))), tuple(splats), status, output)
+    incomplete = tuple(_incomplete(session.gathered, status))
+    return Outcome(replace(record, incomplete=incomplete), tuple(splats), status, output)
 
 
-def _lost_log(gathered: Gathered) -> Iterator[str]:
-    """Why the kernel may have reported more than is known."""
+def _incomplete(gathered: Gathered, status: int | None) -> Iterator[str]:
+    """Why less was audited than was asked for, or the kernel may have reported more than is known."""
+    if status:
+        yield f"the command ended with status {status}: what it left undone was not audited"
     if gathered.lost_log is not None:
         yield f"the kernel's own reports may be incomplete: {gathered.lost_log}"
     if len(gathered.records.get(OUTSIDE, ())) >= MAX_RECORDS_PER_SCENARIO:
@@ -306,7 +309,7 @@ def _as_splat(kind: MessageKind) -> Splat:
 
 
 def _lined(kind: MessageKind, splat: Splat) -> MessageKind:
-    """The caller becomes the innermost call at its place that is not one of the I2C core's inline functions."""
+    """The caller becomes the innermost call at its place that is not one of the inline functions of I2C or regmap."""
     at, inlined = 0, 0
     for index, frame in enumerate(splat.frames):
         if frame.offset is None and frame.file is not None:

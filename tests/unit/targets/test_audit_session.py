@@ -77,6 +77,11 @@ def test_what_the_kernel_said_before_is_not_the_audits():
     assert audit(System(), "x.ko", waiting(0.01), SILENT).splats == ()
 
 
+def test_a_command_that_fails_makes_the_audit_inconclusive():
+    record = audit(System(status="3"), "x.ko", running("false", 5.0), SILENT).record
+    assert any("ended with status 3" in why for why in judge(record, "6.12.117").distrust)
+
+
 def test_a_log_with_gaps_makes_the_audit_inconclusive():
     def workload(session, progress):
         session.gathered.lost_log = "log records 7 to 9 are missing"
@@ -157,26 +162,27 @@ def test_a_module_under_test_arrives_whole_and_is_removed(tmp_path):
 
 
 class _Resolver(Symbols):
-    """Names an inlined call of the I2C core's and one of the driver's in every frame of module m."""
+    """Names an inlined call of the core's and one of the driver's in every frame of module thermo."""
 
-    def __init__(self):
+    def __init__(self, inline="include/linux/i2c.h"):
         super().__init__(None, {})
+        self._inline = inline
 
     def resolve(self, splats):
         return [Splat("other", None, None, "", frames=self._frames(splat)) for splat in splats]
 
-    @staticmethod
-    def _frames(splat):
+    def _frames(self, splat):
         frames = []
         for frame in splat.frames:
             if frame.module == "thermo":
-                frames.append(Frame("i2c_master_recv_dmasafe", file="include/linux/i2c.h", line=94, module="thermo"))
+                frames.append(Frame("inline_of_the_core", file=self._inline, line=94, module="thermo"))
                 frames.append(Frame("thermo_measure", file="thermo.c", line=21, module="thermo"))
             frames.append(frame)
         return tuple(frames)
 
 
-def test_the_caller_is_the_innermost_function_that_is_not_the_i2c_cores():
-    record = with_lines(audit(System(), "x.ko", waiting(0.01), SILENT).record, _Resolver())
+@pytest.mark.parametrize("inline", ["include/linux/i2c.h", "include/linux/regmap.h"])
+def test_the_caller_is_the_innermost_function_that_is_not_the_i2c_cores(inline):
+    record = with_lines(audit(System(), "x.ko", waiting(0.01), SILENT).record, _Resolver(inline))
     assert [kind.blamed.function for kind in record.kinds[:3]] == ["thermo_measure", "thermo_measure", "at24_read"]
     assert record.kinds[0].blamed.line == 21
