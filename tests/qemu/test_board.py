@@ -16,7 +16,7 @@ from boards import shell_board
 from harness.devices.witness import WitnessServer
 from harness.guest.serial import SerialLink
 from harness.guest.ssh import Address, SshLink, SshOptions
-from harness.kernel import SILENT
+from harness.kernel import SILENT, build_modules, open_cache
 from harness.targets.machine import BoardGuest, board_image
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ class _Board:
         with contextlib.closing(self.link()) as link:
             return link.command(STATE).output
 
-    def arguments(self, *more):
+    def arguments(self, *more, command="run"):
         return [
-            *("run", "--target", self.target, "--kdir", self.image.build_dir, "--witness", self.witness),
+            *(command, "--target", self.target, "--kdir", self.image.build_dir, "--witness", self.witness),
             *("--identity", self.guest.identity, "--known-hosts", self.guest.known_hosts, *more),
         ]
 
@@ -197,6 +197,29 @@ tr '\\0' ' ' < $p/cmdline | grep -q ^/usr/sbin/dropbear && [ $n != $PPID ] && [ 
 done; true
 """
         link.command(script)
+
+
+def test_a_driver_on_a_board_is_audited_and_named_at_its_line(ssh_board, dmasafe):
+    (module,) = build_modules(ssh_board.image.kernel, ROOT / "docs/examples/buggy", open_cache(), cflags=("-g",))
+    before = ssh_board.state()
+    with contextlib.closing(ssh_board.link()) as link:
+        link.upload({module.name: module.read_bytes()}, "/tmp")
+        read = f"""insmod /tmp/{module.name} && rm /tmp/{module.name} &&
+cd /sys/bus/i2c/devices/i2c-$DMASAFE_BUS && echo thermo 0x30 > new_device && cat $DMASAFE_BUS-0030/temperature
+echo 0x30 > delete_device && rmmod thermo"""
+        options = ("--modules", module.parent, "--format", "json", "--", read)
+        done = dmasafe(*ssh_board.arguments(*options, command="audit"), check=1)
+    found = json.loads(done.stdout)
+    assert found["distrust"] == [] and found["kernel"]["release"] == ssh_board.image.kernel.release
+    (finding,) = found["findings"]
+    message = found["messages"][finding["message"]]
+    caller = message["frames"][message["caller"]]
+    lines = (ROOT / "docs/examples/buggy/thermo.c").read_text().splitlines()
+    assert (finding["rule"], caller["function"]) == ("flagged-unsafe", "thermo_measure")
+    assert Path(caller["file"]).name == "thermo.c" and "i2c_master_recv_dmasafe" in lines[caller["line"] - 1]
+    # The controller does DMA: the kernel noticed too.
+    assert [splat["class"] for splat in found["splats"]] == ["map-vmalloc-rejected"]
+    assert ssh_board.state() == before
 
 
 def test_a_kernel_directory_of_another_release_is_refused_before_anything_is_loaded(ssh_board, dmasafe, tmp_path):
