@@ -151,7 +151,9 @@ enum memory_class module_ranges_class(unsigned long address)
 			class = ranges[i].class;
 	raw_spin_unlock_irqrestore(&range_lock, flags);
 #if defined(CONFIG_MODULES) && defined(MODULES_VADDR)
-	if (class == MEMORY_UNKNOWN && address >= MODULES_VADDR && address < MODULES_END)
+	/* On i386 modules have no space of their own: there such an address is vmalloc memory. */
+	if (class == MEMORY_UNKNOWN && address >= MODULES_VADDR && address < MODULES_END &&
+	    !is_vmalloc_addr((void *)address))
 		class = MEMORY_MODULE;
 #endif
 	return class;

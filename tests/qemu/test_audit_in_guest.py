@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 
+from tests.qemu.built import needs
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = "docs/examples"
 BUS = "/sys/bus/i2c/devices/i2c-$DMASAFE_BUS"
@@ -54,10 +56,13 @@ UNSAFE = {"stack", "vmalloc", "rodata", "data", "module-data", "module-rodata", 
 EVERY_BUFFER = ("*/master_*/dmasafe:trusting/8", "*/master_recv*/virtio/8", "heap/master_send/dmasafe:bounce/0")
 
 
-@pytest.mark.parametrize(
-    ("version", "arch"),
-    [("5.10", "x86_64"), ("6.1", "x86_64"), ("6.12", "x86_64"), ("7.2", "x86_64"), ("6.12", "arm64")],
-)
+def on(version, arch="x86_64", configuration="default"):
+    """A test's kernel, skipped where it is not built."""
+    mark = needs(configuration, arch, f"apt:linux-source-{version}")
+    return pytest.param(version, arch, marks=mark, id=f"{version}-{arch}")
+
+
+@pytest.mark.parametrize(("version", "arch"), [on("5.10"), on("6.1"), on("6.12"), on("7.2"), on("6.12", "arm64")])
 def test_every_kind_of_buffer_is_classified_on_every_kernel(dmasafe, version, arch):
     chosen = (word for pattern in EVERY_BUFFER for word in ("--scenario", pattern))
     found = audited(dmasafe, "--kernel", f"apt:linux-source-{version}", "--arch", arch, *chosen, check=1)
@@ -76,3 +81,32 @@ def test_every_kind_of_buffer_is_classified_on_every_kernel(dmasafe, version, ar
         # Policy trusting, and nobody else: i2c-virtio uses the helpers.
         drivers = {found["messages"][finding["message"]]["adapter_driver"] for finding in mapped}
         assert drivers == {"dmasafe_controller"}
+
+
+def documented(version):
+    """docs/audit.md's table of upstream client drivers: (file, direction, class) -> lengths."""
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs/audit.md").read_text().splitlines()]
+    return {
+        (driver, direction, memory_class): lengths
+        for driver, direction, lengths, memory_class, *versions in (
+            row for row in rows if row[0].startswith("drivers/")
+        )
+        if version in versions[0]
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "arch"), [on("6.12", configuration="upstream"), on("7.2", configuration="upstream")]
+)
+def test_what_upstream_client_drivers_send_is_what_the_documentation_says(dmasafe, version, arch):
+    work = (ROOT / "docs/examples/upstream-clients.sh").read_text()
+    options = ("--kernel", f"apt:linux-source-{version}", "--arch", arch, "--config", "upstream", "--policy", "pio")
+    found = audited(dmasafe, *options, "--", work, check=0)
+    assert found["distrust"] == found["splats"] == []
+    lengths = {}
+    for kind in found["messages"]:
+        assert not kind["dma_safe"]
+        key = (kind["frames"][kind["caller"]]["file"], "read" if kind["read"] else "write", kind["memory_class"])
+        lengths.setdefault(key, []).extend((kind["min_bytes"], kind["max_bytes"]))
+    spoken = {key: " to ".join(map(str, sorted({min(of), max(of)}))) for key, of in lengths.items()}
+    assert spoken == documented(version)
