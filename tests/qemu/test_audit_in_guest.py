@@ -95,9 +95,7 @@ def documented(version):
     }
 
 
-@pytest.mark.parametrize(
-    ("version", "arch"), [on("6.12", configuration="upstream"), on("7.2", configuration="upstream")]
-)
+@pytest.mark.parametrize(("version", "arch"), [on("7.2", configuration="upstream")])
 def test_what_upstream_client_drivers_send_is_what_the_documentation_says(dmasafe, version, arch):
     work = (ROOT / "docs/examples/upstream-clients.sh").read_text()
     options = ("--kernel", f"apt:linux-source-{version}", "--arch", arch, "--config", "upstream", "--policy", "pio")
