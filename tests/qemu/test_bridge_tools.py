@@ -43,10 +43,23 @@ def test_i2ctransfer_writes_and_reads(board, buses, name):
     assert board.run(tools(command)).strip() == "0x11 0x22 0x33"
 
 
+# What a bridge cannot do, by words in names of cases. A stop follows each message: the slave that speaks SMBus forgets
+# the command before it is read.
+STOPS = ("BlockData.test_a_command", "BlockData.test_one", "BlockData.test_thirty", "ProcessCall", "speaks_smbus")
+# Its driver makes SMBus calls of its own, in which blocks, and calls without data, differ.
+OWN_SMBUS = ("calls.BlockData", "BlockProcessCall", "Quick")
+LIMITS = {
+    **dict.fromkeys(("viperboard", "cp2615", "dln2"), STOPS),
+    **dict.fromkeys(("mcp2221", "cp2112", "ft260"), OWN_SMBUS),
+}
+AT_LEAST = 30
+
+
 @pytest.mark.parametrize("name", [name for name in BRIDGES if name not in TRUSTING])
 def test_smbus2_gets_right_data_from_each_bridge(board, buses, name):
     rows = board.suite(buses[name], name)
-    wrong = {case: row["why"] for case, row in rows.items() if not row["passed"] and not row["unsupported"]}
+    able = {case: row for case, row in rows.items() if not any(word in case for word in LIMITS.get(name, ()))}
+    wrong = {case: row["why"] for case, row in able.items() if not row["passed"] and not row["unsupported"]}
     assert wrong == {}
-    assert sum(row["passed"] for row in rows.values()) >= 10
+    assert sum(row["passed"] for row in able.values()) >= AT_LEAST
     assert {case: row["splats"] for case, row in rows.items() if row["splats"]} == {}
