@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from harness import kernel as kernels
+from harness.architecture import architecture_names
 from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from harness.cli.run_command import run_and_judge
-from harness.qemu.machines import MACHINES
 from harness.report import detection, terminal
 from harness.report.progress import Progress
 from harness.report.results import Results, exit_status
@@ -29,7 +29,7 @@ OUTPUT = Path("docs/detection.md")
 @click.option(
     "--config", "configurations", multiple=True, default=CONFIGURATIONS, show_default=True, help="Repeatable."
 )
-@click.option("--arch", type=click.Choice(sorted(MACHINES)), default=DEFAULT_ARCH, show_default=True)
+@click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
 @click.option("--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default=OUTPUT, show_default=True,

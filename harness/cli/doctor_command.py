@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 import click
 
 from harness import kernel as kernels
+from harness.architecture import architecture_names
 from harness.cli.prepare import DEFAULT_ARCH
 from harness.errors import DmasafeError
-from harness.kernel.config import load_matrix
+from harness.kernel.config import find_architecture
 from harness.kernel.tools import required_tools
 from harness.qemu.accelerators import accelerator_works
 from harness.qemu.errors import QemuError
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.qemu.versions import qemu_version
 
 # A kernel's objects, its source tree and its tarball, unpacked.
@@ -40,7 +41,7 @@ def checks(arch: str) -> list[Check]:
 
 
 def _packages(arch: str) -> list[Check]:
-    architecture = load_matrix().architectures[arch]
+    architecture = find_architecture(arch)
     tools = required_tools(architecture)
     missing = kernels.missing_packages(architecture)
     found = []
@@ -58,7 +59,7 @@ def _packages(arch: str) -> list[Check]:
 
 
 def _qemu(arch: str) -> Check:
-    machine = MACHINES[arch]
+    machine = find_machine(arch)
     try:
         version = qemu_version(machine.binary, machine.debian_package)
     except QemuError as error:
@@ -89,14 +90,14 @@ def _accelerator(arch: str) -> Check:
         built = [kernel for kernel in kernels.list_kernels(store) if kernel.arch == arch]
         if not built:
             return Check("accelerator", None, "/dev/kvm exists; it counts once it has booted a kernel")
-        works = accelerator_works(MACHINES[arch], "kvm", built[0].image, store.path("accelerators.json"))
+        works = accelerator_works(find_machine(arch), "kvm", built[0].image, store.path("accelerators.json"))
     except DmasafeError as error:
         return Check("accelerator", None, f"tcg ({error})")
     return Check("accelerator", None, "kvm" if works else "tcg (/dev/kvm exists, but a kernel does not boot with it)")
 
 
 @click.command(name="doctor", epilog="Example: dmasafe doctor --format json")
-@click.option("--arch", type=click.Choice(sorted(MACHINES)), default=DEFAULT_ARCH, show_default=True)
+@click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(arch: str, form: str) -> int:
     """Say what is installed, which accelerator works, and what to do. Exit status 2 if something is missing."""

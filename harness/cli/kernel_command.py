@@ -8,8 +8,8 @@ import json
 import click
 
 from harness import kernel as kernels
+from harness.architecture import architecture_names
 from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
-from harness.qemu.machines import MACHINES
 from harness.report.progress import Progress
 
 
@@ -21,7 +21,7 @@ def command() -> None:
 @command.command(name="build", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
 @click.argument("source", default=kernels.DEFAULT_SOURCE)
 @click.option("--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True)
-@click.option("--arch", type=click.Choice(sorted(MACHINES)), default=DEFAULT_ARCH, show_default=True)
+@click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
 @click.option("--update", is_flag=True, help="Look again which version the source's name stands for.")
 @click.option("--jobs", type=click.IntRange(1), help="Parallel jobs of make; default: one a processor.")
 def build(source: str, configuration: str, arch: str, update: bool, jobs: int | None) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from harness import kernel as kernels
+from harness.architecture import architecture_names
 from harness.errors import DmasafeError
 from harness.expectation import KernelFacts
 from harness.kernel.config import resolve
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.targets.base import KernelInfo, Progress
 from harness.targets.boot import GuestImage
 from harness.targets.kconfig import facts_from_config
@@ -24,8 +25,6 @@ from harness.targets.machine import guest_image
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
 DEFAULT_ARCH = "x86_64"
-# So QEMU's machines call their PCI bridges, on every architecture.
-COHERENT = True
 
 
 class CliError(DmasafeError):
@@ -48,7 +47,7 @@ def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work (kvm, tcg)."
         ),
-        click.option("--arch", type=click.Choice(sorted(MACHINES)), default=DEFAULT_ARCH, show_default=True),
+        click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True),
         click.option(
             "--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True,
             help="Configuration from kernel-configs/matrix.toml.",
@@ -86,11 +85,11 @@ def prepare(
     ``extra_modules`` names a directory of images/ whose modules go into the initramfs too.
     """
     kernel = build_kernel(kernel_source, configuration, arch, progress)
-    image = guest_image(kernel, image_name, accel, progress, cmdline, extra_modules)
+    image = guest_image(kernel, image_name, accel, progress, cmdline, extra_modules, configuration)
     config = kernel.config.read_text()
     sha256 = hashlib.sha256(config.encode()).hexdigest()
     info = KernelInfo(kernel.release, arch, configuration, kernel.source, sha256)
-    facts = facts_from_config(config, arch, kernel.release, COHERENT)
+    facts = facts_from_config(config, arch, kernel.release, image.machine.coherent)
     return Prepared(image, info, facts, kernel)
 
 
@@ -99,18 +98,20 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
 
     A kernel that is not in the cache is not built for the model's sake. Raises KernelError, CliError.
     """
+    matrix = kernels.load_matrix()
+    cell = kernels.find_configuration(matrix, configuration, arch)
+    coherent = find_machine(arch, cell.machine).coherent
     for kernel in kernels.list_kernels(kernels.open_cache()):
         wanted = kernel.source_identity.startswith(f"{kernel_source}=") or kernel.source_identity == kernel_source
-        if wanted and kernel.configuration == configuration and kernel.arch == arch:
+        if wanted and kernel.configuration == cell.kernel_name and kernel.arch == arch:
             info = KernelInfo(kernel.release, arch, configuration, kernel.source)
-            return facts_from_config(kernel.config.read_text(), arch, kernel.release, COHERENT), info
+            return facts_from_config(kernel.config.read_text(), arch, kernel.release, coherent), info
     version = _VERSION.search(kernel_source)
     if version is None:
         raise CliError(
             f"the model cannot tell the version of '{kernel_source}': build it first, with "
             f"'dmasafe kernel build --config {configuration} {kernel_source}'"
         )
-    matrix = kernels.load_matrix()
-    text = resolve(matrix, configuration, arch).text
+    text = resolve(matrix, configuration, arch, version[0]).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
-    return facts_from_config(text, arch, version[0], COHERENT), info
+    return facts_from_config(text, arch, version[0], coherent), info

@@ -5,9 +5,18 @@
 and ``build_initramfs`` add what runs in the guest. All of it lies in the cache and is made once.
 """
 
+from harness.architecture import project_root
 from harness.kernel.build import build_kernel, build_modules, configure, find_kernel
 from harness.kernel.cache import Cache, Kernel, Pruned, list_kernels, open_cache, prune
-from harness.kernel.config import Absence, Architecture, Matrix, load_matrix, project_root
+from harness.kernel.config import (
+    Absence,
+    Architecture,
+    Configuration,
+    Matrix,
+    find_architecture,
+    find_configuration,
+    load_matrix,
+)
 from harness.kernel.errors import (
     BuildError,
     CacheError,
@@ -48,6 +57,7 @@ __all__ = [
     "CacheFullError",
     "CacheUnwritableError",
     "ConfigError",
+    "Configuration",
     "GitSource",
     "HashMismatchError",
     "Kernel",
@@ -72,7 +82,9 @@ __all__ = [
     "build_modules",
     "configure",
     "fetch",
+    "find_architecture",
     "find_busybox",
+    "find_configuration",
     "find_kernel",
     "image_names",
     "list_kernels",

@@ -39,6 +39,7 @@ from harness.kernel.config import (
     Request,
     check,
     explain_missed,
+    find_architecture,
     load_matrix,
     parse_config,
     resolve,
@@ -85,7 +86,7 @@ def build_kernel(
     symbol that did not take), BuildError (with the log's last lines), MissingToolError, CacheError.
     """
     matrix = matrix or load_matrix()
-    request = resolve(matrix, configuration, architecture)
+    request = resolve(matrix, configuration, architecture, tree.version)
     require(request.architecture, Step.KERNEL)
     with explained(cache):
         toolchain = toolchain_version(request.architecture)
@@ -119,7 +120,7 @@ def find_kernel(
     Raises ConfigError, MissingToolError, CacheError.
     """
     matrix = matrix or load_matrix()
-    request = resolve(matrix, configuration, architecture)
+    request = resolve(matrix, configuration, architecture, tree.version)
     require(request.architecture, Step.KERNEL)
     with explained(cache):
         toolchain = toolchain_version(request.architecture)
@@ -137,7 +138,7 @@ def configure(
 ) -> Path:
     """The merged and checked .config of a cell, without building it. Raises like build_kernel()."""
     matrix = matrix or load_matrix()
-    request = resolve(matrix, configuration, architecture)
+    request = resolve(matrix, configuration, architecture, tree.version)
     require(request.architecture, Step.KERNEL)
     with explained(cache):
         toolchain = toolchain_version(request.architecture)
@@ -250,8 +251,7 @@ def build_modules(
     """
     if not any((module_source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
         raise BuildError(f"{module_source_dir} has no Kbuild file: give a directory of external modules")
-    matrix = load_matrix()
-    architecture = resolve(matrix, next(iter(matrix.configurations)), kernel.arch).architecture
+    architecture = find_architecture(kernel.arch)
     key = digest(kernel.key, tree_digest(module_source_dir), *cflags)[:KEY_DIGITS]
     home = cache.path("modules", f"{kernel.key}-{key}")
     with explained(cache):
@@ -318,7 +318,8 @@ def _concise(absence: Absence) -> dict[str, object]:
 
 
 def _merge_key(tree: SourceTree, request: Request, matrix: Matrix, toolchain: str) -> str:
-    row = json.dumps(asdict(request.architecture), sort_keys=True)
+    # What Debian calls it shapes no kernel.
+    row = json.dumps({k: v for k, v in asdict(request.architecture).items() if k != "debian"}, sort_keys=True)
     # Only the rows that concern it: another one's must not cost a build.
     symbols = {line.symbol for line in request.wanted}
     rules = json.dumps([_concise(row) for row in matrix.absences if row.symbol in symbols], sort_keys=True)
@@ -419,7 +420,7 @@ def _build(make: Make, request: Request, merged: Merged, toolchain: str, cache: 
         source = object_dir / product
         if not source.is_file():
             raise BuildError(
-                f"the build of {tree.version} left no {product} in {object_dir}: see matrix.toml's targets"
+                f"the build of {tree.version} left no {product} in {object_dir}: see targets in kernel-configs/arch/"
             )
         paths[name] = home / ("config" if product == ".config" else source.name)
         publish_file(source, paths[name])

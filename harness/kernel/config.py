@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What to build: matrix.toml's configurations and architectures, fragments, and the merged .config checked.
+"""What to build: matrix.toml's configurations, the architectures' files, fragments, and the merged .config checked.
 
 The kernel's own tools merge (tinyconfig, merge_config.sh, olddefconfig); then every wanted line is looked up in the
 result, because Kconfig drops in silence what it cannot give. Only an [[absence]] row excuses a line.
@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from harness.architecture import architecture_names, make_row, project_root, read_architecture, require_table
 from harness.kernel.errors import ConfigError
 from harness.kernel.kconfig import read_kconfig, why_not
 
@@ -24,7 +24,10 @@ _VERSION_TEST = re.compile(r"\s*(<=|>=|<|>|==|=|!=)\s*(\d+)(?:\.(\d+))?\s*$")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A row of matrix.toml: how the kernel is built for it, and what boots (``image``, below the object directory)."""
+    """The table ``[kernel]`` of an architecture's file: how its kernel is built.
+
+    ``machine`` is what ``uname -m`` says, ``image`` what boots, below the object directory, ``debian`` Debian's name.
+    """
 
     name: str
     fragments: tuple[str, ...]
@@ -35,6 +38,35 @@ class Architecture:
     image: str
     agent_cflags: tuple[str, ...]
     steps: int
+    debian: str = ""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A row of matrix.toml: a kernel, by its ``fragments`` or as another configuration's, and how it is booted.
+
+    ``append`` are words for the kernel's command line, ``machine`` is a variation of the machine (harness/qemu); both
+    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty.
+    """
+
+    name: str
+    fragments: tuple[str, ...] = ()
+    kernel: str = ""
+    append: tuple[str, ...] = ()
+    machine: str = ""
+    architectures: tuple[str, ...] = ()
+    versions: str = ""
+
+    @property
+    def kernel_name(self) -> str:
+        """The configuration that the kernel is built as: its own name, or that of the one whose kernel it boots."""
+        return self.kernel or self.name
+
+    def makes_sense(self, version: str, architecture: str) -> bool:
+        """Whether a cell of this kernel version ("6.12.117") and architecture exists. Raises ConfigError."""
+        if self.architectures and architecture not in self.architectures:
+            return False
+        return not self.versions or version_matches(version, self.versions)
 
 
 @dataclass(frozen=True)
@@ -52,10 +84,10 @@ class Absence:
 
 @dataclass(frozen=True)
 class Matrix:
-    """matrix.toml, read and checked. Configurations map a name to names of fragments in ``directory``."""
+    """matrix.toml and the architectures' files, read and checked; ``directory`` has the fragments."""
 
     directory: Path
-    configurations: Mapping[str, tuple[str, ...]]
+    configurations: Mapping[str, Configuration]
     architectures: Mapping[str, Architecture]
     absences: tuple[Absence, ...]
 
@@ -74,21 +106,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Request:
-    """A configuration for an architecture, resolved: the fragments' joined text and what it asks for."""
+    """A kernel's configuration for an architecture, resolved: the fragments' joined text and what it asks for.
+
+    ``name`` is the kernel's, which can be another than that of the configuration that was asked for.
+    """
 
     name: str
     architecture: Architecture
     text: str
     wanted: tuple[Wanted, ...]
-
-
-def project_root() -> Path:
-    """The directory that holds kernel-configs/ and images/: the checkout, or harness/project where one is installed."""
-    package = Path(__file__).resolve().parents[1]
-    for root in (package.parent, package / "project"):
-        if (root / "kernel-configs" / "matrix.toml").is_file():
-            return root
-    raise ConfigError(f"there is no kernel-configs/matrix.toml in or beside {package}: install dmasafe again")
 
 
 def load_matrix(directory: Path | None = None) -> Matrix:
@@ -97,8 +123,7 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     path = directory / "matrix.toml"
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        architectures = {name: _architecture(name, row) for name, row in data["architecture"].items()}
-        configurations = {name: tuple(row["fragments"]) for name, row in data["configuration"].items()}
+        configurations = {name: _configuration(name, row) for name, row in data["configuration"].items()}
         absences = tuple(Absence(**row) for row in data.get("absence", ()))
         for absence in absences:
             absence.allows("0.0")
@@ -106,28 +131,73 @@ def load_matrix(directory: Path | None = None) -> Matrix:
         raise ConfigError(f"{path} is missing") from cause
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as cause:
         raise ConfigError(f"{path} cannot be read: {cause}") from cause
-    return Matrix(directory, configurations, architectures, absences)
+    architectures = {name: _architecture(name, directory) for name in architecture_names(directory)}
+    matrix = Matrix(directory, configurations, architectures, absences)
+    for configuration in configurations.values():
+        _check(configuration, matrix)
+    return matrix
 
 
-def _architecture(name: str, row: Mapping[str, Any]) -> Architecture:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return Architecture(name=name, **values)
+def _configuration(name: str, row: object) -> Configuration:
+    place = f"matrix.toml: [configuration.{name}]"
+    return make_row(Configuration, {**require_table(row, place), "name": name}, place)
 
 
-def resolve(matrix: Matrix, configuration: str, architecture: str) -> Request:
+def _check(row: Configuration, matrix: Matrix) -> None:
+    place = f"matrix.toml: [configuration.{row.name}]"
+    if bool(row.fragments) == bool(row.kernel):
+        raise ConfigError(f"{place} needs either 'fragments' or 'kernel'")
+    if row.kernel and (row.kernel not in matrix.configurations or matrix.configurations[row.kernel].kernel):
+        known = ", ".join(sorted(name for name, other in matrix.configurations.items() if not other.kernel))
+        raise ConfigError(f"{place}: there is no kernel '{row.kernel}': those with fragments are {known}")
+    unknown = sorted(set(row.architectures) - set(matrix.architectures))
+    if unknown:
+        known = ", ".join(matrix.architectures)
+        raise ConfigError(f"{place}: there is no architecture '{unknown[0]}': kernel-configs/arch/ has {known}")
+    row.makes_sense("0.0", "")
+
+
+def _architecture(name: str, directory: Path) -> Architecture:
+    data = read_architecture(name, directory)
+    values = {**data["kernel"], "name": name, "machine": data["uname"], "debian": data["debian"]}
+    return make_row(Architecture, values, f"kernel-configs/arch/{name}.toml: [kernel]")
+
+
+def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
+    """The row of ``configuration`` (NAME, or NAME+FRAGMENT+...), if it makes sense there (``version`` may be unknown).
+
+    ConfigError lists what there is. Added fragments stay in the names of the row and of its kernel.
+    """
+    if architecture not in matrix.architectures:
+        known = ", ".join(sorted(matrix.architectures))
+        raise ConfigError(f"there is no architecture '{architecture}': kernel-configs/arch/ has {known}")
+    base, plus, extra = configuration.partition("+")
+    if base not in matrix.configurations:
+        known = ", ".join(sorted(matrix.configurations))
+        raise ConfigError(f"there is no configuration '{base}': matrix.toml has {known}")
+    row = matrix.configurations[base]
+    if row.architectures and architecture not in row.architectures:
+        raise ConfigError(f"the configuration {base} is for {' and '.join(row.architectures)}, not for {architecture}")
+    if row.versions and version and not version_matches(version, row.versions):
+        raise ConfigError(f"the configuration {base} is for Linux {row.versions}, not for {version}")
+    return replace(row, name=configuration, kernel=f"{row.kernel}{plus}{extra}" if row.kernel else "")
+
+
+def find_architecture(name: str) -> Architecture:
+    """The row of an architecture of the project's own. Raises ArchitectureError, which lists what there is."""
+    return _architecture(name, project_root() / "kernel-configs")
+
+
+def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Request:
     """Find ``configuration`` (NAME, or NAME+FRAGMENT+...) and ``architecture``; ConfigError lists what there is.
 
     A FRAGMENT is a name in kernel-configs/ or a path (it has a slash or ends in .config).
     """
-    if architecture not in matrix.architectures:
-        known = ", ".join(sorted(matrix.architectures))
-        raise ConfigError(f"there is no architecture '{architecture}': matrix.toml has {known}")
+    cell = find_configuration(matrix, configuration, architecture, version)
     row = matrix.architectures[architecture]
-    base, *extra = configuration.split("+")
-    if base not in matrix.configurations:
-        known = ", ".join(sorted(matrix.configurations))
-        raise ConfigError(f"there is no configuration '{base}': matrix.toml has {known}")
-    paths = [matrix.directory / f"{name}.config" for name in (*row.fragments, *matrix.configurations[base])]
+    base, *extra = cell.kernel_name.split("+")
+    fragments = matrix.configurations[base].fragments
+    paths = [matrix.directory / f"{name}.config" for name in (*row.fragments, *fragments)]
     for name in extra:
         own = "/" in name or name.endswith(".config")
         paths.append(Path(name).expanduser() if own else matrix.directory / f"{name}.config")
@@ -144,7 +214,7 @@ def resolve(matrix: Matrix, configuration: str, architecture: str) -> Request:
             # The last line wins, here as in merge_config.sh.
             wanted.pop(line.symbol, None)
             wanted[line.symbol] = line
-    return Request(configuration, row, "".join(texts), tuple(wanted.values()))
+    return Request(cell.kernel_name, row, "".join(texts), tuple(wanted.values()))
 
 
 def parse_fragment(text: str, name: str) -> tuple[Wanted, ...]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from harness.kernel import apt
 from harness.kernel.cache import Cache, digest, file_sha256, lock, new_log
+from harness.kernel.config import find_architecture
 from harness.kernel.errors import SourceError
 from harness.kernel.process import query, run
 from harness.kernel.progress import Progress
-from harness.kernel.tools import debian_architecture
 
 #: The suite that guests are made of: one, whatever this machine runs, so that everybody gets the same guest.
 SUITE = "bookworm"
@@ -64,7 +64,7 @@ def fetch_packages(packages: PackageList, arch: str, cache: Cache, progress: Pro
 
     Raises SourceError with apt's last lines, MissingToolError without Debian's archive keys.
     """
-    architecture = debian_architecture(arch)
+    architecture = find_architecture(arch).debian
     key = digest(*packages.wanted, "-", *packages.left_out)[:8]
     home = cache.path("apt", f"{SUITE}-{architecture}-{key}")
     with lock(cache, f"apt-{home.name}", progress, f"downloading packages for {arch}") as held:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.architecture import project_root
 from harness.kernel.build import compiler_environment, is_module_source, toolchain_version, tree_digest
 from harness.kernel.cache import (
     KEY_DIGITS,
@@ -25,7 +26,7 @@ from harness.kernel.cache import (
     publish_file,
     staging,
 )
-from harness.kernel.config import Architecture, load_matrix, project_root, resolve
+from harness.kernel.config import Architecture, find_architecture
 from harness.kernel.errors import BuildError, MissingToolError
 from harness.kernel.process import clean_environment, run
 from harness.kernel.progress import SILENT, Progress
@@ -54,8 +55,7 @@ def build_agent(architecture: str, agent_source_dir: Path, cache: Cache, progres
 
     Raises BuildError (with the compiler's words), MissingToolError, CacheError.
     """
-    matrix = load_matrix()
-    row = resolve(matrix, next(iter(matrix.configurations)), architecture).architecture
+    row = find_architecture(architecture)
     require(row, Step.AGENT)
     return compile_agent(row, agent_source_dir, cache, progress)
 
@@ -109,8 +109,7 @@ def find_busybox(architecture: str, cache: Cache, progress: Progress = SILENT) -
 
     Raises MissingToolError if this machine has none (or only a dynamic one), SourceError if Debian's cannot be had.
     """
-    matrix = load_matrix()
-    row = resolve(matrix, next(iter(matrix.configurations)), architecture).architecture
+    row = find_architecture(architecture)
     if cross_prefix(row):
         return foreign_busybox(architecture, cache, progress)
     require(row, Step.INITRAMFS)

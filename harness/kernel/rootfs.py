@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from harness.architecture import project_root
 from harness.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -28,7 +29,6 @@ from harness.kernel.cache import (
     read_json,
     staging,
 )
-from harness.kernel.config import project_root
 from harness.kernel.cpio import join, write_tree
 from harness.kernel.debian import Deb, PackageList, fetch_packages, read_package_list, unpack
 from harness.kernel.errors import SourceError

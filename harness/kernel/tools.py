@@ -14,8 +14,6 @@ from harness.kernel.config import Architecture
 from harness.kernel.errors import KernelError, MissingToolError
 from harness.kernel.process import query
 
-#: The kernel's names (matrix.toml) where Debian has others.
-_DEBIAN_NAMES = {"x86_64": "amd64"}
 HEADER_DIRECTORIES = (Path("/usr/include"), Path("/usr/local/include"))
 
 
@@ -83,11 +81,6 @@ def cross_prefix(architecture: Architecture) -> str:
     return "" if is_native(architecture) else architecture.cross_compile
 
 
-def debian_architecture(name: str) -> str:
-    """What Debian calls an architecture of matrix.toml."""
-    return _DEBIAN_NAMES.get(name, name)
-
-
 def required_tools(architecture: Architecture) -> tuple[Tool, ...]:
     """All tools for building for ``architecture``; a foreign one adds its cross compiler and C library.
 
@@ -97,7 +90,7 @@ def required_tools(architecture: Architecture) -> tuple[Tool, ...]:
     if not prefix:
         return _TOOLS
     triplet = prefix.rstrip("-")
-    library = f"libc6-dev-{debian_architecture(architecture.name)}-cross"
+    library = f"libc6-dev-{architecture.debian}-cross"
     own = (tool for tool in _TOOLS if tool.kind is not Kind.STATIC_LIBRARY and tool.steps != (Step.INITRAMFS,))
     cross = (
         Tool("libc.a", Kind.STATIC_LIBRARY, library, (Step.AGENT,)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import kernel as kernels
-from harness.kernel.config import load_matrix
+from harness.kernel.config import find_architecture
 from harness.kernel.process import query
 from harness.kernel.tools import cross_prefix
 from harness.pytest_plugin.dmesg import Dmesg
@@ -131,7 +131,7 @@ class ModuleLoader:
         stripped = module.with_suffix(".stripped") / module.name
         if not stripped.exists():
             stripped.parent.mkdir(exist_ok=True)
-            prefix = cross_prefix(load_matrix().architectures[self._kernel.arch])
+            prefix = cross_prefix(find_architecture(self._kernel.arch))
             # Another worker may be at it.
             with tempfile.TemporaryDirectory(dir=stripped.parent) as private:
                 made = Path(private) / module.name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Machines: one row per architecture says how QEMU shall look and what the kernel is told.
+"""Machines: how QEMU shall look for an architecture, and what the kernel is told. The rows: kernel-configs/arch/.
 
 PCI addresses are fixed so that the guest's side can name the functions. Numbers and options were measured with
 QEMU 7.2; what later versions need differently is in versions.py.
@@ -7,17 +7,23 @@ QEMU 7.2; what later versions need differently is in versions.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from harness.architecture import ArchitectureError, make_row, read_architecture, require_table
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One architecture's machine.
+    """One architecture's machine: the table ``[machine]`` of its file.
 
     ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
     ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
-    random numbers of its own, ``login`` a second terminal (its name in the guest and QEMU's option for it),
-    ``memory_base`` the physical address at which memory starts.
+    random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
+    ``memory_base`` the physical address at which memory starts. ``coherent`` says whether its PCI bridge is told to the
+    kernel as coherent; ``variation`` is the name of what was changed.
     """
 
     arch: str
@@ -25,52 +31,53 @@ class Machine:
     binary: str
     machine: str
     cpu: str
-    firmware: str | None
     debian_package: str
-    login: tuple[str, tuple[str, ...]]
+    login: tuple[str, ...]
+    firmware: str | None = None
     random: str = ""
     memory_base: int = 0
     pci: str = "0000:00"
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    coherent: bool = True
+    variation: str = ""
 
 
-MACHINES: dict[str, Machine] = {
-    machine.arch: machine
-    for machine in (
-        Machine(
-            arch="x86_64",
-            uname="x86_64",
-            binary="qemu-system-x86_64",
-            machine="q35,usb=off,vmport=off,smbus=off,sata=off,i8042=off,hpet=off,graphics=off",
-            # TCG emulates qemu64 a little faster than max, and nothing here needs more.
-            cpu="qemu64",
-            # qboot starts an uncompressed vmlinux through its PVH entry, without SeaBIOS' device scan.
-            firmware="qboot.rom",
-            debian_package="qemu-system-x86",
-            login=("ttyS1", ("-serial", "chardev:login")),
-            # SSH would wait for the random number generator to be seeded by interrupts.
-            random=",+rdrand",
-            # TCG's TSC is stable; calibrating it against the PIT would cost 100 ms.
-            cmdline=("console=ttyS0", "no_timer_check", "tsc=reliable", "mitigations=off", "nokaslr"),
-        ),
-        Machine(
-            arch="arm64",
-            uname="aarch64",
-            binary="qemu-system-aarch64",
-            # highmem=off keeps the PCI windows and ECAM below 4 GiB, as on boards with 32-bit DMA masters.
-            machine="virt,gic-version=2,highmem=off,usb=off",
-            # No pointer authentication, which TCG computes at length.
-            cpu="cortex-a57",
-            firmware=None,
-            debian_package="qemu-system-arm",
-            # The machine has one UART; hvc0 is a port of the agent's virtio-serial device.
-            login=("hvc0", ("-device", "virtconsole,chardev=login,nr=0")),
-            memory_base=1 << 30,
-            cmdline=("console=ttyAMA0", "mitigations=off", "nokaslr"),
-        ),
+@dataclass(frozen=True)
+class Variation:
+    """What a table ``[variation.NAME]`` adds to its architecture's machine, and why it is of use."""
+
+    why: str
+    machine: str = ""
+    cmdline: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    coherent: bool = True
+
+
+@cache
+def find_machine(arch: str, variation: str = "") -> Machine:
+    """The machine of an architecture, plain or in a named variation. Raises ArchitectureError."""
+    data = read_architecture(arch)
+    place = f"kernel-configs/arch/{arch}.toml"
+    values = {**data["machine"], "arch": arch, "uname": data["uname"]}
+    machine = make_row(Machine, values, f"{place}: [machine]")
+    if not variation:
+        return machine
+    rows: Mapping[str, Any] = data.get("variation", {})
+    if variation not in rows:
+        known = ", ".join(rows) or "none"
+        raise ArchitectureError(f"{arch} has no machine '{variation}': the variations in {place} are: {known}")
+    table = require_table(rows[variation], f"{place}: [variation.{variation}]")
+    row = make_row(Variation, table, f"{place}: [variation.{variation}]")
+    return replace(
+        machine,
+        machine=machine.machine + row.machine,
+        cmdline=machine.cmdline + row.cmdline,
+        options=machine.options + row.options,
+        coherent=row.coherent,
+        variation=variation,
     )
-}
+
 
 # PCI slots on the root bus; 0x1f is q35's own LPC.
 NETWORK_SLOT = 0x3

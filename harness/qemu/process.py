@@ -74,7 +74,7 @@ class Extras:
             options += ["-netdev", "user,id=ssh,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"]
             options += ["-device", f"virtio-net-pci,netdev=ssh,addr={NETWORK_SLOT:#x},romfile=,disable-legacy=on"]
         if self.login:
-            options += ["-chardev", "pty,id=login", *machine.login[1]]
+            options += ["-chardev", "pty,id=login", *machine.login[1:]]
         if self.gdb is not None:
             options += ["-chardev", f"socket,id=gdb,path={_escape(self.gdb)},server=on,wait=off"]
             options += ["-gdb", "chardev:gdb"]

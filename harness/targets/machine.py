@@ -19,7 +19,7 @@ from harness import kernel as kernels
 from harness.devices.client import DeviceProcess
 from harness.kernel.config import resolve
 from harness.qemu.accelerators import choose_accelerator
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.qemu.process import NO_EXTRAS, Extras, MachineConfig, QemuProcess
 from harness.targets.base import Progress
 from harness.targets.boot import CONSOLE_LOG, CONTROLLER_DRIVERS, QEMU_LOG, GuestImage, usb_bridges, usb_devices
@@ -47,10 +47,12 @@ def guest_image(
     progress: Progress,
     cmdline: tuple[str, ...] = (),
     extra_modules: str | None = None,
+    configuration: str | None = None,
 ) -> GuestImage:
     """Build modules and agent for ``kernel``, pack the image, choose an accelerator. Raises KernelError, QemuError.
 
-    ``extra_modules`` names a directory of images/ whose modules go in too.
+    ``extra_modules`` names a directory of images/ whose modules go in too. ``configuration`` says how to boot; None:
+    as the one that the kernel was built for.
     """
     store = kernels.open_cache()
     images = kernels.project_root() / "images"
@@ -59,9 +61,10 @@ def guest_image(
         modules += kernels.build_modules(kernel, images / extra_modules, store, progress)
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
     initrd = kernels.build_image(image_name, kernel, modules, agent, store, progress)
-    machine = MACHINES[kernel.arch]
+    cell = kernels.find_configuration(kernels.load_matrix(), configuration or kernel.configuration, kernel.arch)
+    machine = find_machine(kernel.arch, cell.machine)
     accelerator = choose_accelerator(machine, kernel.image, store.path("accelerators.json"), accel)
-    return GuestImage(machine, kernel.image, initrd, accelerator, cmdline)
+    return GuestImage(machine, kernel.image, initrd, accelerator, (*cell.append, *cmdline))
 
 
 def require_ssh(configuration: str, arch: str, image_name: str) -> None:
@@ -111,7 +114,8 @@ def board_image(
     store = kernels.open_cache()
     tree = kernels.fetch(kernels.parse_source(source), store, progress)
     kernel = kernels.build_kernel(tree, configuration, arch, store, progress)
-    return BoardImage(guest_image(kernel, BOARD_IMAGE, accel, progress, ("dmasafe.board",)), kernel)
+    image = guest_image(kernel, BOARD_IMAGE, accel, progress, ("dmasafe.board",), configuration=configuration)
+    return BoardImage(image, kernel)
 
 
 class BoardGuest:

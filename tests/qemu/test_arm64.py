@@ -9,12 +9,12 @@ import pytest
 
 from harness.guest.remote_command import run_command
 from harness.kernel import SILENT, load_matrix, missing_packages
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.targets.machine import BoardGuest, board_image
 from tests.qemu.built import needs
 
 ARCH = "arm64"
-MACHINE = MACHINES[ARCH]
+MACHINE = find_machine(ARCH)
 MISSING = [*missing_packages(load_matrix().architectures[ARCH])]
 if shutil.which(MACHINE.binary) is None:
     MISSING.append(MACHINE.debian_package)

@@ -12,7 +12,7 @@ import pytest
 
 from harness.devices.client import DeviceProcess
 from harness.kernel import SILENT
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.targets.errors import TargetError
 from harness.targets.hotplug import HotplugPort, with_root_port
 from harness.targets.machine import BoardGuest, board_image
@@ -269,6 +269,6 @@ def test_upstreams_driver_waits_for_ever_for_a_device_that_does_not_answer(spoil
 
 
 def test_a_machine_without_hotplug_is_one_sentence(image):
-    arm64 = replace(image, image=replace(image.image, machine=MACHINES["arm64"]))
+    arm64 = replace(image, image=replace(image.image, machine=find_machine("arm64")))
     with pytest.raises(TargetError, match="only x86_64 guests"):
         with_root_port(arm64)

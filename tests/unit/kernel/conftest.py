@@ -64,20 +64,25 @@ fragments = ["base"]
 [configuration.other]
 fragments = ["base", "other"]
 
-[architecture.x86_64]
+[[absence]]
+symbol = "NEWER"
+versions = "<7.0"
+why = "came with 7.0"
+"""
+ARCHITECTURE = """\
+uname = "x86_64"
+debian = "amd64"
+
+[kernel]
 fragments = []
 make_arch = "x86"
-machine = "x86_64"
 cross_compile = "x86_64-linux-gnu-"
 targets = ["vmlinux", "modules"]
 image = "vmlinux"
 agent_cflags = []
 steps = 3
 
-[[absence]]
-symbol = "NEWER"
-versions = "<7.0"
-why = "came with 7.0"
+[machine]
 """
 
 
@@ -104,6 +109,8 @@ def matrix_dir(tmp_path: Path) -> Path:
     directory = tmp_path / "kernel-configs"
     directory.mkdir()
     (directory / "matrix.toml").write_text(MATRIX)
+    (directory / "arch").mkdir()
+    (directory / "arch" / "x86_64.toml").write_text(ARCHITECTURE)
     (directory / "base.config").write_text("CONFIG_WANTED=y\nCONFIG_NEWER=y\n")
     (directory / "other.config").write_text("# CONFIG_STACKS is not set\n")
     return directory

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.architecture import ArchitectureError, project_root
+from harness.errors import DmasafeError
 from harness.kernel.config import (
     Absence,
     check,
+    find_architecture,
+    find_configuration,
     load_matrix,
     parse_config,
     parse_fragment,
-    project_root,
     resolve,
     version_matches,
 )
@@ -101,14 +104,15 @@ def test_every_row_of_the_matrix_resolves_for_every_architecture() -> None:
     matrix = load_matrix()
     assert project_root() / "kernel-configs" == matrix.directory
     for architecture in matrix.architectures:
-        for configuration in matrix.configurations:
-            assert resolve(matrix, configuration, architecture).wanted
+        for row in matrix.configurations.values():
+            if not row.architectures or architecture in row.architectures:
+                assert resolve(matrix, row.name, architecture).wanted
     assert {"default", "no-vmap-stack", "no-dma-debug", "debug-sg"} <= set(matrix.configurations)
 
 
 def test_every_fragment_is_used_or_documented_as_an_addition() -> None:
     matrix = load_matrix()
-    used = {name for names in matrix.configurations.values() for name in names}
+    used = {name for row in matrix.configurations.values() for name in row.fragments}
     used |= {name for row in matrix.architectures.values() for name in row.fragments}
     assert {path.stem for path in matrix.directory.glob("*.config")} - used == {"debug-info"}
 
@@ -144,7 +148,7 @@ def test_later_fragments_win_and_can_be_anybodys_file(matrix_dir: Path, tmp_path
     ("configuration", "architecture", "says"),
     [
         ("defualt", "x86_64", r"no configuration 'defualt': matrix.toml has default, other"),
-        ("default", "vax", r"no architecture 'vax': matrix.toml has x86_64"),
+        ("default", "vax", r"no architecture 'vax': kernel-configs/arch/ has x86_64"),
         ("default+none", "x86_64", r"no fragment .*none.config: kernel-configs/ has base, other"),
     ],
 )
@@ -162,9 +166,85 @@ def test_a_damaged_matrix_or_fragment_names_the_file(matrix_dir: Path) -> None:
     path.write_text(path.read_text().replace('"<7.0"', '"before 7"'))
     with pytest.raises(ConfigError, match="is not a version test"):
         load_matrix(matrix_dir)
-    path.write_text("[configuration.default]\n")
+    path.write_text("[configuration.default\n")
     with pytest.raises(ConfigError, match=r"matrix.toml cannot be read"):
         load_matrix(matrix_dir)
     path.unlink()
     with pytest.raises(ConfigError, match=r"matrix.toml is missing"):
         load_matrix(matrix_dir)
+
+
+def add_rows(matrix_dir: Path, text: str) -> None:
+    with (matrix_dir / "matrix.toml").open("a") as rows:
+        rows.write(text)
+
+
+def test_a_configuration_can_boot_the_kernel_of_another(matrix_dir: Path) -> None:
+    add_rows(matrix_dir, '[configuration.forced]\nkernel = "other"\nappend = ["swiotlb=force"]\nmachine = "odd"\n')
+    matrix = load_matrix(matrix_dir)
+    assert resolve(matrix, "forced", "x86_64") == resolve(matrix, "other", "x86_64")
+    cell = find_configuration(matrix, "forced+base", "x86_64")
+    assert (cell.name, cell.kernel_name, cell.append, cell.machine) == (
+        "forced+base",
+        "other+base",
+        ("swiotlb=force",),
+        "odd",
+    )
+    assert resolve(matrix, "forced+base", "x86_64").name == "other+base"
+
+
+def test_a_configuration_exists_where_its_row_says(matrix_dir: Path) -> None:
+    add_rows(matrix_dir, '[configuration.rt]\nfragments = ["base"]\narchitectures = ["x86_64"]\nversions = ">=6.12"\n')
+    (matrix_dir / "arch" / "vax.toml").write_text((matrix_dir / "arch" / "x86_64.toml").read_text())
+    matrix = load_matrix(matrix_dir)
+    row = matrix.configurations["rt"]
+    assert row.makes_sense("6.12.117", "x86_64")
+    assert not row.makes_sense("6.1.192", "x86_64")
+    assert not row.makes_sense("6.12.117", "vax")
+    with pytest.raises(ConfigError, match=r"rt is for Linux >=6.12, not for 6.1.192"):
+        resolve(matrix, "rt", "x86_64", "6.1.192")
+    with pytest.raises(ConfigError, match="rt is for x86_64, not for vax"):
+        resolve(matrix, "rt", "vax")
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("", "needs either 'fragments' or 'kernel'"),
+        ('kernel = "default"\nfragments = ["base"]', "needs either 'fragments' or 'kernel'"),
+        ('kernel = "defualt"', "no kernel 'defualt': those with fragments are default, other"),
+        ('fragments = ["base"]\narchitectures = ["vax"]', "no architecture 'vax': kernel-configs/arch/ has x86_64"),
+        ('fragments = ["base"]\nversions = "new"', "is not a version test"),
+        ('fragments = "base"', "'fragments' must be a list of texts, not 'base'"),
+        ('fragments = ["base"]\nappends = []', "has 'appends', but there are only name, fragments"),
+    ],
+)
+def test_a_row_that_cannot_be_is_named(matrix_dir: Path, row: str, says: str) -> None:
+    add_rows(matrix_dir, f"[configuration.odd]\n{row}\n")
+    with pytest.raises(DmasafeError, match=says) as caught:
+        load_matrix(matrix_dir)
+    assert "odd" in str(caught.value) or "version test" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("steps = 3", "", r"x86_64.toml: \[kernel\] lacks 'steps'"),
+        ("steps = 3", 'steps = "3"', "'steps' must be a number, not '3'"),
+        ("steps = 3", "steps = 3\nstep = 4", "has 'step', but there are only"),
+        ('uname = "x86_64"', "", "x86_64.toml lacks uname"),
+        ("[machine]", "[machines]", "has machines, which no architecture has"),
+        ("[machine]", "[machine", "x86_64.toml cannot be read"),
+        ('debian = "amd64"', "debian = 64", "'debian' must be text in quotes, not 64"),
+    ],
+)
+def test_a_damaged_architecture_names_the_file_and_the_entry(matrix_dir: Path, old: str, new: str, says: str) -> None:
+    path = matrix_dir / "arch" / "x86_64.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ArchitectureError, match=says):
+        load_matrix(matrix_dir)
+
+
+def test_an_unknown_architecture_or_machine_lists_the_known_ones() -> None:
+    with pytest.raises(ArchitectureError, match=r"no architecture 'vax': kernel-configs/arch/ has .*arm64"):
+        find_architecture("vax")

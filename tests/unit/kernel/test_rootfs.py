@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.architecture import project_root
 from harness.kernel import rootfs
 from harness.kernel.cache import Cache, open_cache
-from harness.kernel.config import project_root
 from harness.kernel.debian import Deb, PackageList, _deb
 from harness.kernel.errors import SourceError
 from harness.kernel.progress import SILENT

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.architecture import project_root
 from harness.kernel import tools
-from harness.kernel.config import load_matrix, project_root
+from harness.kernel.config import load_matrix
 from harness.kernel.errors import MissingToolError
 from harness.kernel.tools import Kind, Step, missing_packages, require, required_tools
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 
 ROW = load_matrix().architectures["x86_64"]
 NATIVE = replace(ROW, machine=platform.machine())
@@ -64,7 +65,7 @@ def test_the_list_for_arm64_installs_what_its_cross_build_adds() -> None:
     listed = read_list("packages-debian-arm64.txt")
     foreign = replace(load_matrix().architectures["arm64"], machine="pdp11")
     added = {tool.package for tool in required_tools(foreign)} - {tool.package for tool in required_tools(NATIVE)}
-    assert added | {MACHINES["arm64"].debian_package} == listed
+    assert added | {find_machine("arm64").debian_package} == listed
     assert not listed & read_list("packages-debian.txt")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.qemu import accelerators, versions
 from harness.qemu.accelerators import accelerator_works, choose_accelerator
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def machine(tmp_path, monkeypatch):
         )
         binary.chmod(0o755)
 
-    row = dataclasses.replace(MACHINES["x86_64"], binary=str(binary), arch=os.uname().machine)
+    row = dataclasses.replace(find_machine("x86_64"), binary=str(binary), arch=os.uname().machine)
     behave.runs = lambda: len(runs.read_text().split()) if runs.exists() else 0
     return row, behave, tmp_path / "memory.json", tmp_path / "vmlinux"
 

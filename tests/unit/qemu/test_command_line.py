@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.architecture import architecture_names
 from harness.qemu import process, versions
 from harness.qemu.errors import QemuError
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.qemu.process import Extras, MachineConfig, command_line
 from harness.qemu.versions import options_for, qemu_version
 
@@ -16,7 +17,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "qemu_version", lambda *_: (7, 2))
     sockets = {"virtio": tmp_path / "a,b.sock", "dmasafe": tmp_path / "c.sock"}
     return MachineConfig(
-        MACHINES["x86_64"], "tcg", Path("vmlinux"), Path("initrd"), sockets, tmp_path / "c.log", tmp_path / "e.log"
+        find_machine("x86_64"), "tcg", Path("vmlinux"), Path("initrd"), sockets, tmp_path / "c.log", tmp_path / "e.log"
     )
 
 
@@ -87,9 +88,9 @@ def test_keys_are_handed_over_as_files_and_not_as_words(config, tmp_path):
     assert not any("very secret" in word for word in command)
 
 
-@pytest.mark.parametrize("arch", sorted(MACHINES))
+@pytest.mark.parametrize("arch", architecture_names())
 def test_a_second_terminal_is_the_one_that_the_guest_is_told_of(config, arch):
-    machine = MACHINES[arch]
+    machine = find_machine(arch)
     plain = command_line(replace(config, machine=machine), 3, 4, 5)
     command = command_line(replace(config, machine=machine, extras=Extras(login=True)), 3, 4, 5)
     assert "pty,id=login" in command and "pty,id=login" not in plain

@@ -4,13 +4,13 @@
 import itertools
 from pathlib import Path
 
-from harness.qemu.machines import MACHINES
+from harness.qemu.machines import find_machine
 from harness.qemu.process import MachineConfig, UsbDevice, command_line
 
 
 def options(usb):
     config = MachineConfig(
-        MACHINES["x86_64"], "tcg", Path("vmlinux"), Path("initrd"), {}, Path("console"), Path("stderr"), usb=usb
+        find_machine("x86_64"), "tcg", Path("vmlinux"), Path("initrd"), {}, Path("console"), Path("stderr"), usb=usb
     )
     command = command_line(config, 3, 4, 5)
     return [value for word, value in itertools.pairwise(command) if word in ("-device", "-chardev")]

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines come from the architectures' files, plain or in a variation."""
+
+import pytest
+
+from harness.architecture import ArchitectureError, architecture_names, read_architecture
+from harness.kernel.config import load_matrix
+from harness.qemu.machines import find_machine
+
+
+@pytest.mark.parametrize("arch", architecture_names())
+def test_every_machine_and_every_variation_can_be_made(arch):
+    plain = find_machine(arch)
+    assert plain.arch == arch and plain.coherent and plain.variation == ""
+    for name in read_architecture(arch).get("variation", {}):
+        machine = find_machine(arch, name)
+        assert machine.variation == name and machine != plain
+        assert machine.cmdline[: len(plain.cmdline)] == plain.cmdline
+
+
+def test_every_configuration_finds_its_machine_where_it_makes_sense():
+    matrix = load_matrix()
+    for row in matrix.configurations.values():
+        for arch in row.architectures or matrix.architectures:
+            assert find_machine(arch, row.machine).variation == row.machine
+
+
+def test_an_unknown_machine_lists_the_variations():
+    with pytest.raises(ArchitectureError, match=r"x86_64 has no machine 'steam': the variations in .*x86_64.toml are"):
+        find_machine("x86_64", "steam")
