@@ -18,13 +18,14 @@ class KernelFacts:
     """One kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m.
 
     ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
-    habit.
+    habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it.
     """
 
     arch: str
     version: tuple[int, ...]
     symbols: frozenset[str]
     coherent: bool | None = None
+    swiotlb: str | None = None
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

@@ -89,7 +89,7 @@ def prepare(
     config = kernel.config.read_text()
     sha256 = hashlib.sha256(config.encode()).hexdigest()
     info = KernelInfo(kernel.release, arch, configuration, kernel.source, sha256)
-    facts = facts_from_config(config, arch, kernel.release, image.machine.coherent)
+    facts = facts_from_config(config, arch, kernel.release, image.machine.coherent, image.cmdline)
     return Prepared(image, info, facts, kernel)
 
 
@@ -105,7 +105,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
         wanted = kernel.source_identity.startswith(f"{kernel_source}=") or kernel.source_identity == kernel_source
         if wanted and kernel.configuration == cell.kernel_name and kernel.arch == arch:
             info = KernelInfo(kernel.release, arch, configuration, kernel.source)
-            return facts_from_config(kernel.config.read_text(), arch, kernel.release, coherent), info
+            return facts_from_config(kernel.config.read_text(), arch, kernel.release, coherent, cell.append), info
     version = _VERSION.search(kernel_source)
     if version is None:
         raise CliError(
@@ -114,4 +114,4 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
         )
     text = resolve(matrix, configuration, arch, version[0]).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
-    return facts_from_config(text, arch, version[0], coherent), info
+    return facts_from_config(text, arch, version[0], coherent, cell.append), info

@@ -15,7 +15,7 @@ from harness.model.allocators import PCPU_MIN_UNIT_SIZE, KmemCache, get_order
 from harness.model.bus import pattern
 from harness.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Device
 from harness.model.dma import DmaPool
-from harness.model.errors import KernelDied, ModelError, TaskHung
+from harness.model.errors import KernelDied, TaskHung, Unsupported
 from harness.model.hardware import Hardware, Seen
 from harness.model.i2c import (
     EIO,
@@ -77,10 +77,6 @@ def client_fill(length: int, seed: int) -> bytes:
         state ^= state << 5 & 0xFFFFFFFF
         filled[i] = state & 0xFF
     return bytes(filled)
-
-
-class Unsupported(ModelError):
-    """A buffer kind or operation that this kernel, or the client, cannot have; the sentence is the reason."""
 
 
 class Call:

@@ -10,13 +10,15 @@ from typing import Protocol
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
 # harness/qemu/process.py gives its guests as much.
 DEFAULT_MEMORY_BYTES = 256 << 20
+# So much of it the machines of kernel-configs/arch/{i386,arm}.toml keep out of the linear map.
+GUEST_HIGHMEM_BYTES = 8 << 20
 # kernel/dma/debug.c PREALLOC_DMA_DEBUG_ENTRIES
 PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
 
 
 class Facts(Hashable, Protocol):
     """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m,
-    ``coherent`` as in Config.
+    ``coherent`` as in Config, ``swiotlb`` the boot parameter.
     """
 
     @property
@@ -31,11 +33,19 @@ class Facts(Hashable, Protocol):
     @property
     def coherent(self) -> bool | None: ...
 
+    @property
+    def swiotlb(self) -> str | None: ...
+
+
+# kernel/dma/swiotlb.c setup_io_tlb_npages(): what the boot parameter makes of the pool.
+_SWIOTLB = {"force": "force", "noforce": "off"}
+
 
 @dataclass(frozen=True)
 class Config:
     """One kernel on one machine.
 
+    ``highmem_bytes`` of memory stay out of the linear map of a kernel with HIGHMEM, even if there were room.
     ``coherent`` None takes the architecture's habit. ``swiotlb`` is off, on (a pool exists) or force (swiotlb=force).
     ``dma_debug_entries`` is the boot parameter of that name, ``dma_debug`` False is dma_debug=off, ``all_errors`` and
     ``no_hash_pointers`` are what the harness sets in its guests.
@@ -45,6 +55,7 @@ class Config:
     version: tuple[int, ...] = (6, 12)
     symbols: frozenset[str] = DEFAULT_SYMBOLS
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    highmem_bytes: int = 0
     coherent: bool | None = None
     swiotlb: str = "off"
     dma_debug: bool = True
@@ -61,8 +72,9 @@ class Config:
             arch=facts.arch,
             version=facts.version,
             symbols=facts.symbols,
+            highmem_bytes=GUEST_HIGHMEM_BYTES if "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
-            swiotlb="on" if pool else "off",
+            swiotlb=_SWIOTLB.get(facts.swiotlb or "", "on" if pool else "off"),
         )
 
     def has(self, symbol: str) -> bool:

@@ -148,7 +148,9 @@ class VirtioI2c(NoSmbus):
         for (msg, buf, mapped), ok in zip(queued, results, strict=True):
             if mapped is not None:
                 direction = DMA_FROM_DEVICE if msg.flags & I2C_M_RD else DMA_TO_DEVICE
-                dma.dma_unmap_page(dev, mapped, msg.len, direction)
+                # virtio_i2c_msg_done() takes the buffer back.
+                with platform.oops.interrupt():
+                    dma.dma_unmap_page(dev, mapped, msg.len, direction)
             failed = failed or not ok
             if not failed:
                 count += 1

@@ -95,11 +95,17 @@ class Swiotlb:
                     self._store(original + offset, self._load(slot, size))
                 return
 
+    # By way of phys_to_virt(), which takes back what made a nonsense page of an address, or leads to a page fault.
+
     def _load(self, phys: int, size: int) -> bytes:
-        return self.memory.cache.load(phys, size) if self.memory.cache else self.memory.ram_read(phys, size)
+        if self.memory.page_is_highmem(phys >> PAGE_SHIFT):
+            return self.memory.cache.load(phys, size) if self.memory.cache else self.memory.ram_read(phys, size)
+        return self.memory.load(self.memory.phys_to_virt(phys), size)
 
     def _store(self, phys: int, data: bytes) -> None:
-        if self.memory.cache:
+        if not self.memory.page_is_highmem(phys >> PAGE_SHIFT):
+            self.memory.store(self.memory.phys_to_virt(phys), data)
+        elif self.memory.cache:
             self.memory.cache.store(phys, data)
         else:
             self.memory.ram_write(phys, data)

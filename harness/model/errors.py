@@ -8,6 +8,14 @@ class ModelError(DmasafeError):
     """A call that no kernel could carry out: an unknown adapter, kfree() of memory that was never allocated, ..."""
 
 
+class Unsupported(ModelError):
+    """A buffer kind or operation that this kernel, or the client, cannot have; the sentence is the reason."""
+
+
+class KernelPanic(Unsupported):
+    """An oops where no task can be ended for it: the kernel takes everything down, and nobody is left to answer."""
+
+
 class KernelDied(ModelError):
     """The calling task ended in a BUG or an oops; the kernel's log holds the report, locks stay held."""
 

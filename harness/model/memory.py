@@ -15,6 +15,9 @@ from harness.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, has_highmem, 
 
 # arch/x86/include/asm/page_64_types.h, without RANDOMIZE_BASE.
 _KERNEL_IMAGE_SIZE = 512 << 20
+# Of a 32-bit kernel. mem_map is allocated from the top of the linear map down, after little else (seen: 2.9 MiB).
+_STRUCT_PAGE_BYTES = 32
+_ABOVE_MEM_MAP = 3 << 20
 
 
 class FaultHandler(Protocol):
@@ -57,6 +60,8 @@ class Memory:
         self._valid_pfns = [(start >> PAGE_SHIFT, -(-end // size) * size >> PAGE_SHIFT) for start, end in self.ram]
         # Where lowmem ends: max_low_pfn on 32 bits, all of memory on 64.
         self.lowmem_end = min(end, layout.phys_offset + layout.lowmem_max) if layout.lowmem_max else end
+        if self.highmem:
+            self.lowmem_end = min(self.lowmem_end, end - config.highmem_bytes)
         self.memory_end = end if self.highmem else self.lowmem_end
         self.linear_delta = layout.page_offset - layout.phys_offset
         self.high_memory = self.lowmem_end + self.linear_delta
@@ -74,8 +79,8 @@ class Memory:
         self.image_end = self.edata
         self.image_delta = layout.image_map - layout.image_phys
         self.first_free_phys = self.image_end - self.image_delta
-        # Below this address of the linear map a store may hit the image (32 bits), so translate() must be asked.
-        self._fast_start = self.image_end if self.image_delta == self.linear_delta else layout.page_offset
+        # Below this address of the linear map a store may hit the image, so the page tables must be asked.
+        self._fast_start = self.first_free_phys + self.linear_delta
         self._fast_end = self.high_memory
         self.fault: FaultHandler = _unhandled
         self.cache: DataCache | None = None
@@ -187,7 +192,9 @@ class Memory:
             # mark_rodata_ro(): text and rodata are read-only once the kernel is up.
             return address - self.image_delta, address < self.end_rodata, False
         if self.layout.page_offset <= address < self.high_memory:
-            return address - self.linear_delta, False, False
+            phys = address - self.linear_delta
+            # Its alias too: x86 cpa_process_alias(), arm64 mark_linear_text_alias_ro().
+            return phys, self.stext <= phys + self.image_delta < self.end_rodata, False
         return None
 
     # Arithmetic on addresses: right for the linear map, and nonsense elsewhere just as the kernel's.
@@ -235,8 +242,19 @@ class Memory:
         return None if mapping is None else mapping.pfn
 
     def page_is_highmem(self, page: int) -> bool:
-        """PageHighMem(), PhysHighMem(): constant false without CONFIG_HIGHMEM."""
-        return self.highmem and page << PAGE_SHIFT >= self.lowmem_end
+        """PageHighMem(), PhysHighMem(): constant false without CONFIG_HIGHMEM; else a look at struct page.
+
+        The struct page of a nonsense frame lies behind mem_map: in somebody's memory, or behind the linear map's end.
+        """
+        if not self.highmem:
+            return False
+        frames = self.memory_end - self.layout.phys_offset >> PAGE_SHIFT
+        index = page - (self.layout.phys_offset >> PAGE_SHIFT)
+        if not 0 <= index < frames:
+            address = self.high_memory - _ABOVE_MEM_MAP - (frames - index) * _STRUCT_PAGE_BYTES
+            if not self.layout.page_offset <= address < self.high_memory:
+                self.fault(address & self.layout.mask, False, False)
+        return page << PAGE_SHIFT >= self.lowmem_end
 
     def pfn_valid(self, pfn: int) -> bool:
         """include/linux/mmzone.h: whether the frame has a struct page; a sparse section has them all or none."""

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
-from harness.model.errors import KernelDied
+from harness.model.errors import KernelDied, KernelPanic
 from harness.model.log import CUT_HERE, KERN_ALERT, KERN_CRIT, KERN_WARNING, Death, KernelLog, Place
 
 # arch/x86/include/asm/trap_pf.h
@@ -16,10 +18,20 @@ _MEMCPY_ORIG_SINCE = (6, 4)
 
 
 class Oops:
-    """Writes the last words to the log, then raises KernelDied."""
+    """Writes the last words to the log, then raises KernelDied, or KernelPanic in an interrupt."""
 
     def __init__(self, log: KernelLog) -> None:
         self.log = log
+        self._in_interrupt = False
+
+    @contextmanager
+    def interrupt(self) -> Iterator[None]:
+        """What happens in here happens in an interrupt handler: an oops is a panic."""
+        self._in_interrupt = True
+        try:
+            yield
+        finally:
+            self._in_interrupt = False
 
     def bug(self, splat_class: str, file: str, line: int, function: str) -> NoReturn:
         """BUG(), BUG_ON(): lib/bug.c report_bug() and the architecture's die()."""
@@ -50,6 +62,8 @@ class Oops:
         self._die("other", lines, text, self.log.oops_title("Oops", error), place)
 
     def _die(self, splat_class: str, lines: list[tuple[int, str]], text: str, title: str, place: Place) -> NoReturn:
+        if self._in_interrupt:
+            raise KernelPanic(f"the kernel would panic, as it would oops in an interrupt: {text}")
         symbol = f"{place.function}+0x0/0x0"
         lines += [(KERN_WARNING, title), (KERN_WARNING, "CPU: 0 PID: 35 Comm: agent")]
         lines += [(KERN_WARNING, f"RIP: 0010:{symbol}"), (KERN_WARNING, "Call Trace:")]

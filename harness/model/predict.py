@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from harness.model.bus import Bus, StandardBus
-from harness.model.client import Client, Unsupported
+from harness.model.client import Client
 from harness.model.config import Config, Facts
+from harness.model.errors import KernelPanic, Unsupported
 from harness.model.kernel import ModelKernel
 from harness.outcome import Expectation, Observation, Skip, direct, outcome_of
 from harness.scenario import BUFFER_KINDS, CONTROLLERS, OPERATIONS, USER, Scenario
@@ -58,11 +59,19 @@ class Lab:
         """(observation, the kernel's log as /dev/kmsg records, what was decided on the way). Raises Unsupported."""
         kernel = self.kernel
         self.prepare()
-        observation = self.client.run(scenario)
+        observation = self.perform(scenario)
         records = kernel.log.take() if kernel.log.entries else []
         notes = list(kernel.notes)
         self.tidy(observation)
         return observation, records, notes
+
+    def perform(self, scenario: Scenario) -> Observation:
+        """The client's part alone. Raises Unsupported."""
+        try:
+            return self.client.run(scenario)
+        except KernelPanic:
+            self.kernel.restore(self._state)
+            raise
 
     def prepare(self) -> None:
         """The log and the notes begin anew, and the slaves if they are the model's own."""
@@ -115,7 +124,7 @@ def predict(scenario: Scenario, facts: Facts, make_bus: Callable[[], Bus] | None
         return skip
     lab.prepare()
     try:
-        observation = lab.client.run(scenario)
+        observation = lab.perform(scenario)
     except Unsupported as error:
         return Skip(str(error))
     expectation = expectation_of(observation, lab.kernel.notes)

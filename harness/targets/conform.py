@@ -15,8 +15,8 @@ from typing import NamedTuple
 from harness.devices.bus import default_bus
 from harness.dmesg import parse_records
 from harness.expectation import KernelFacts
-from harness.model.client import Unsupported
 from harness.model.config import Config
+from harness.model.errors import Unsupported
 from harness.model.predict import Lab, cannot_exist
 from harness.outcome import BusMessage, CallerMessage, Observation, direct, outcome_of
 from harness.scenario import RECORDER_ADDRESS, Scenario

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from harness.expectation import KernelFacts
 
@@ -11,8 +12,14 @@ _SET = re.compile(r"^CONFIG_(\w+)=[ym]$", re.MULTILINE)
 _RELEASE = re.compile(r"^(\d+)\.(\d+)(?:\.(\d+))?")
 
 
-def facts_from_config(config: str, arch: str, release: str, coherent: bool | None = None) -> KernelFacts:
-    """Facts from the text of a .config; ``release`` is uname -r's word, ``coherent`` what is known of the machine."""
+def facts_from_config(
+    config: str, arch: str, release: str, coherent: bool | None = None, cmdline: Sequence[str] = ()
+) -> KernelFacts:
+    """Facts from the text of a .config.
+
+    ``release`` is uname -r's word, ``coherent`` what is known of the machine, ``cmdline`` the words that it boots with.
+    """
     match = _RELEASE.match(release)
     version = tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    return KernelFacts(arch, version, frozenset(_SET.findall(config)), coherent)
+    swiotlb = [word.removeprefix("swiotlb=") for word in cmdline if word.startswith("swiotlb=")]
+    return KernelFacts(arch, version, frozenset(_SET.findall(config)), coherent, swiotlb[-1] if swiotlb else None)

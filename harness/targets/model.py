@@ -16,18 +16,13 @@ from typing import TextIO
 from harness.devices.bus import default_bus
 from harness.dmesg import parse_records
 from harness.expectation import KernelFacts
-from harness.model.client import Unsupported
 from harness.model.config import Config
+from harness.model.errors import Unsupported
 from harness.model.predict import Lab, cannot_exist
 from harness.outcome import Observation, Splat
-from harness.scenario import Scenario, parse_scenario
+from harness.scenario import Scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
-
-# Known to splat on every kernel: through dma-debug, and through dma_map_single()'s own check.
-_CANARIES = (
-    ("DMA_API_DEBUG", parse_scenario("module-rodata/master_send_dmasafe/dmasafe:trusting/8"), "map-invalid-area"),
-    (None, parse_scenario("vmalloc/master_send_dmasafe/dmasafe:trusting/8"), "map-vmalloc-rejected"),
-)
+from harness.targets.canaries import canaries
 
 
 class ModelTarget:
@@ -89,12 +84,10 @@ class ModelTarget:
 
     def _silent_canary(self, lab: Lab, log: TextIO | None) -> str | None:
         """Why nothing of this kernel can be trusted, or None if each canary splatted as it must."""
-        for symbol, canary, wanted in _CANARIES:
-            if symbol is not None and not self._facts.has(symbol):
-                continue
-            seen = {splat.splat_class for splat in self._perform(lab, canary, log).splats}
-            if wanted not in seen:
-                return f"the canary {canary.id} did not splat {wanted}"
+        for canary in canaries(self._facts):
+            seen = {splat.splat_class for splat in self._perform(lab, canary.scenario, log).splats}
+            if canary.splat_class not in seen:
+                return f"the canary {canary.scenario.id} did not splat {canary.splat_class}"
         return None
 
     def _perform(self, lab: Lab, scenario: Scenario, log: TextIO | None) -> Observation:

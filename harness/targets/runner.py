@@ -23,6 +23,7 @@ from harness.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
 from harness.qemu.errors import QemuError
 from harness.scenario import Scenario, parse_scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
+from harness.targets.canaries import canaries
 from harness.targets.errors import BootLost, HostTrouble
 from harness.targets.interrupt import interrupt_deferred
 from harness.targets.session import KMSG_LOG, LIMITS, Limits, Session
@@ -31,11 +32,6 @@ from harness.targets.wire import line, observation, settings
 # Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
 WINDOW = 32
 
-# Known to splat on every kernel: the first through dma-debug, the second through dma_map_single()'s own check, which
-# proves the way from the kernel's log to here without dma-debug.
-CANARY_DMA_DEBUG = parse_scenario("module-rodata/master_send_dmasafe/dmasafe:trusting/8")
-CANARY_LOG = parse_scenario("vmalloc/master_send_dmasafe/dmasafe:trusting/8")
-_CANARY_CLASS = {CANARY_DMA_DEBUG.id: "map-invalid-area", CANARY_LOG.id: "map-vmalloc-rejected"}
 # Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
 # and a scenario's wrong data says nothing.
 CONTROLS = tuple(
@@ -47,6 +43,8 @@ _ETIMEDOUT = 110
 # err_printk() in kernel/dma/debug.c counts each of its reports; giving up is a message of another kind.
 _COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
 _COUNTED -= {"debug-disabled"}
+# active_cacheline_inc_overlap() warns by itself, in the class of a report that is counted.
+_UNCOUNTED_FIELD = "overlaps"
 _DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
 
 
@@ -201,24 +199,20 @@ class Runner:
             return f"the guest runs {session.release}, not the kernel that was built, {self._kernel.release}"
         return None
 
-    def _canaries(self) -> list[Scenario]:
-        return [CANARY_DMA_DEBUG, CANARY_LOG] if self._facts.has("DMA_API_DEBUG") else [CANARY_LOG]
-
     def _canary(self, session: Session, batch: _Batch) -> str | None:
         """Provoke the known splats; the reason why this boot cannot be trusted if one does not come."""
         if "dmasafe" not in session.adapters:
             return "the canary needs the dmasafe controller, whose adapter did not appear"
-        for canary in self._canaries():
-            number, reply = self._ask(session, batch, canary)
+        for canary in canaries(self._facts):
+            number, reply = self._ask(session, batch, canary.scenario)
             records = session.gathered.records.pop(number, [])
-            seen = observation(canary, reply, records, (), session.memory)
-            batch.other_splats += [splat.splat_class for splat in seen.splats]
-            wanted = _CANARY_CLASS[canary.id]
-            if wanted not in {splat.splat_class for splat in seen.splats}:
+            seen = observation(canary.scenario, reply, records, (), session.memory)
+            batch.other_splats += seen.splats
+            if canary.splat_class not in {splat.splat_class for splat in seen.splats}:
                 outcome = outcome_of(seen)[0] if seen.lost is None else seen.lost
                 batch.canary_splatted = False
-                cause = self._dma_debug_state(session, batch) if canary is CANARY_DMA_DEBUG else None
-                return f"the canary {canary.id} did not splat {wanted} ({cause or outcome})"
+                cause = self._dma_debug_state(session, batch) if canary.splat_class in _COUNTED else None
+                return f"the canary {canary.scenario.id} did not splat {canary.splat_class} ({cause or outcome})"
         batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
         return None
 
@@ -242,7 +236,7 @@ class Runner:
             records = session.gathered.records.pop(number, ())
             trace = session.gathered.trace.pop(number, ())
             seen = observation(control, reply, records, trace, session.memory)
-            batch.other_splats += [splat.splat_class for splat in seen.splats]
+            batch.other_splats += seen.splats
             outcome, how = outcome_of(seen)
             if seen.lost is not None or outcome is not Outcome.SAFE:
                 return f"the control {control.id} went wrong ({seen.lost or how}{_late(session)})"
@@ -379,8 +373,8 @@ class _Batch:
         self.canary_splatted: bool | None = None
         # The scenario from which on the device's trace may be incomplete; None if it is whole.
         self.trace_ends_at: int | None = None
-        # Classes that the canaries splatted, and dma-debug's own count of its reports, as its file says it.
-        self.other_splats: list[str] = []
+        # What the canaries splatted, and dma-debug's own count of its reports, as its file says it.
+        self.other_splats: list[Splat] = []
         self.error_count: str | None = None
         self.reports_before = 0
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
@@ -390,9 +384,8 @@ class _Batch:
         """Why the log cannot be whole: dma-debug counted other reports than were read. None if it did not count."""
         if self.error_count is None:
             return None
-        classes = [splat.splat_class for seen in observed for splat in seen.splats]
-        classes += [splat.splat_class for splat in outside]
-        read = sum(slug in _COUNTED for slug in [*classes, *self.other_splats])
+        splats = [splat for seen in observed for splat in seen.splats]
+        read = sum(_is_counted(splat) for splat in (*splats, *outside, *self.other_splats))
         if self.error_count == str(self.reports_before + read):
             return None
         if self.reports_before:
@@ -414,6 +407,11 @@ class _Batch:
             self.todo.remove(scenario)
         self.under_way.clear()
         self.unsent = 0
+
+
+def _is_counted(splat: Splat) -> bool:
+    """Whether dma-debug's error_count counts this report."""
+    return splat.splat_class in _COUNTED and _UNCOUNTED_FIELD not in splat.fields
 
 
 def _rescue_trace(session: Session) -> int | None:

@@ -197,19 +197,27 @@ static void vmalloc_put(struct scenario *s)
 /*
  * A buffer inside a vmlinux object that the host found by name. If the object is too small for
  * guards they reach into its neighbours, which are looked at, and put back only if they
- * changed.
+ * changed. If it has room, each buffer starts in another cache line: a caller that dies with
+ * its buffer mapped leaves dma-debug an entry for that line.
  */
 static const char *vmlinux_get(struct scenario *s, unsigned long address, unsigned long size,
 			       const char *unknown)
 {
 	unsigned long start = ALIGN(address + CLIENT_GUARD, L1_CACHE_BYTES);
+	unsigned long end = start + s->len + CLIENT_GUARD;
+	static unsigned long used;
 
 	if (!address)
 		return unknown;
 	if (s->len > size)
 		return "longer than the borrowed object";
-	if (start + s->len + CLIENT_GUARD > address + size)
+	if (end > address + size) {
 		start = ALIGN_DOWN(address + (size - s->len) / 2, sizeof(u64));
+	} else {
+		used = end + used > address + size ? 0 : used;
+		start += used;
+		used += L1_CACHE_BYTES;
+	}
 	s->buf = (u8 *)start;
 	s->phys = __pa_symbol(start);
 	return NULL;
