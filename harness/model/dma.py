@@ -173,6 +173,9 @@ class Dma:
         self.swiotlb = None if config.swiotlb == "off" else Swiotlb(memory, allocators)
         self.force_bounce = config.swiotlb == "force"
         self._kmalloc_bounce = config.has("DMA_BOUNCE_UNALIGNED_KMALLOC")
+        # dma_capable(): where dma_addr_t has 32 bits, an address below the first of memory has wrapped around.
+        narrow = memory.layout.bits == 32 and not config.has("ARCH_DMA_ADDR_T_64BIT")
+        self._lowest = memory.ram[0][0] if narrow else 0
         self._cache_alignment = dma_get_cache_alignment(config, memory.layout)
         self._map_invalidates = memory.layout.arch == "arm" or config.version < _ARM64_CLEAN_SINCE
         self.error = DMA_MAPPING_ERROR & memory.layout.mask
@@ -228,11 +231,9 @@ class Dma:
         """kernel/dma/direct.h dma_direct_map_page(), dma_direct_map_phys()."""
         if self.force_bounce:
             return self._swiotlb_map(dev, phys, size, direction, attrs, "swiotlb=force")
-        if phys + size - 1 > dev.dma_limit or (
-            self._kmalloc_bounce and self._kmalloc_needs_bounce(dev, size, direction)
-        ):
+        beyond = phys + size - 1 > dev.dma_limit or phys < self._lowest
+        if beyond or (self._kmalloc_bounce and self._kmalloc_needs_bounce(dev, size, direction)):
             if self.swiotlb is not None:
-                beyond = phys + size - 1 > dev.dma_limit
                 reason = "the device cannot reach it" if beyond else "kmalloc() memory shares its cache line"
                 return self._swiotlb_map(dev, phys, size, direction, attrs, reason)
             self._overflow(dev, phys, size)

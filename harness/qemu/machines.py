@@ -22,8 +22,9 @@ class Machine:
     ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
     ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
     random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
-    ``memory_base`` the physical address at which memory starts. ``coherent`` says whether its PCI bridge is told to the
-    kernel as coherent; ``variation`` is the name of what was changed.
+    ``memory_base`` the physical address at which memory starts. ``without`` are properties taken out of QEMU's
+    device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, and
+    ``variation`` is the name of what was changed.
     """
 
     arch: str
@@ -39,6 +40,7 @@ class Machine:
     pci: str = "0000:00"
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     coherent: bool = True
     variation: str = ""
 
@@ -51,6 +53,7 @@ class Variation:
     machine: str = ""
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     coherent: bool = True
 
 
@@ -74,6 +77,7 @@ def find_machine(arch: str, variation: str = "") -> Machine:
         machine=machine.machine + row.machine,
         cmdline=machine.cmdline + row.cmdline,
         options=machine.options + row.options,
+        without=row.without,
         coherent=row.coherent,
         variation=variation,
     )

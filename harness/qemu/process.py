@@ -16,12 +16,14 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.qemu.device_tree import without_properties
 from harness.qemu.errors import QemuError
 from harness.qemu.machines import (
     AGENT_SLOT,
@@ -124,8 +126,13 @@ class MachineConfig:
         }
 
 
-def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: int) -> list[str]:
-    """QEMU's arguments for this machine; the three numbers are inherited socket descriptors."""
+def command_line(
+    config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: int, device_tree: Path | None = None
+) -> list[str]:
+    """QEMU's arguments for this machine; the three numbers are inherited socket descriptors.
+
+    ``device_tree`` is what the kernel is given instead of QEMU's own.
+    """
     machine = config.machine
     version = qemu_version(machine.binary, machine.debian_package)
     append = " ".join((*COMMON_CMDLINE, *machine.cmdline, *config.extras.words(machine), *config.cmdline))
@@ -149,6 +156,8 @@ def command_line(config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: 
     ]  # fmt: skip
     if machine.firmware:
         command += ["-bios", machine.firmware]
+    if device_tree is not None:
+        command += ["-dtb", str(device_tree)]
     if config.sandbox:
         command += ["-sandbox", SANDBOX]
     for number, (name, path) in enumerate(config.i2c_sockets.items()):
@@ -188,6 +197,7 @@ class QemuProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Any = None
         self._qmp_loop: asyncio.AbstractEventLoop | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> QemuProcess:
         try:
@@ -207,8 +217,9 @@ class QemuProcess:
         self.console, self.agent, self._qmp_socket = (ours for ours, _ in pairs)
         self._sockets = [ours for ours, _ in pairs]
         theirs = [their for _, their in pairs]
-        command = command_line(self.config, *(their.fileno() for their in theirs))
         try:
+            console, agent, qmp = (their.fileno() for their in theirs)
+            command = command_line(self.config, console, agent, qmp, self._device_tree())
             with self.config.stderr_log.open("ab") as stderr:
                 # Its own session: Ctrl-C at the terminal is the harness's to handle.
                 self._process = subprocess.Popen(
@@ -225,6 +236,16 @@ class QemuProcess:
         finally:
             for their in theirs:
                 their.close()
+
+    def _device_tree(self) -> Path | None:
+        machine, config = self.config.machine, self.config
+        if not machine.without:
+            return None
+        self._directory = tempfile.TemporaryDirectory(prefix="dmasafe-qemu-")
+        path = Path(self._directory.name) / "machine.dtb"
+        cpu = ["-cpu", machine.cpu, "-smp", str(config.cpus), "-m", f"{config.memory_mib}M", "-display", "none"]
+        without_properties([machine.binary, *cpu, "-machine", machine.machine], machine.without, path)
+        return path
 
     @property
     def pid(self) -> int:
@@ -319,3 +340,5 @@ class QemuProcess:
         for sock in self._sockets:
             sock.close()
         self._sockets = []
+        if self._directory is not None:
+            self._directory.cleanup()
