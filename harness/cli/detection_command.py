@@ -12,7 +12,7 @@ import click
 from harness import kernel as kernels
 from harness.architecture import architecture_names
 from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
-from harness.cli.run_command import run_and_judge
+from harness.matrix.verdicts import run_and_judge
 from harness.report import detection, terminal
 from harness.report.progress import Progress
 from harness.report.results import Results, exit_status

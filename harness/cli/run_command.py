@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,13 @@ import click
 from harness.cli import resume
 from harness.cli.board import BoardArguments, board_options, open_board, split_target
 from harness.cli.prepare import CliError, Prepared, kernel_options, model_kernel, prepare
-from harness.expectation import KernelFacts
-from harness.outcome import Expectation, Skip, judge, noticed
+from harness.matrix.verdicts import run_and_judge
 from harness.report import ReportError, detection, directory, json_report, terminal
 from harness.report.progress import Progress
-from harness.report.results import Kernel, Results, Row, exit_status
+from harness.report.results import Kernel, Results, exit_status
 from harness.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
-from harness.targets.base import Target, TargetRun
+from harness.targets.base import Target
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
-from harness.targets.expected import expect
 from harness.targets.interrupt import interrupt_deferred
 from harness.targets.model import ModelTarget
 from harness.targets.qemu import QemuTarget, make_target
@@ -172,62 +170,3 @@ def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardAr
     if suite_name == BOARD.name and arguments.addresses:
         return board_suite(arguments.addresses)
     return select(scenarios) if scenarios else suite(suite_name or DEFAULT_SUITE)
-
-
-def run_and_judge(
-    target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
-) -> Results:
-    """Run the scenarios that can exist on this target and hold every one against its expectation."""
-    facts = target.facts()
-    expectations = {scenario.id: _expectation(target, scenario, facts) for scenario in scenarios}
-    possible = [scenario for scenario in scenarios if not isinstance(expectations[scenario.id], Skip)]
-    destructive = frozenset(
-        id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
-    )
-    run = target.run(possible, destructive, progress)
-    expectations |= {id_: Skip(why) for id_, why in run.skipped.items()}
-    return _results(target.name, run, scenarios, expectations, suite_name, progress, started)
-
-
-def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expectation | Skip:
-    if scenario.fault is not None and target.name == ModelTarget.name:
-        return Skip("the model's controllers make no mistakes")
-    if scenario.controller == BOARD.name and target.name in (ModelTarget.name, QemuTarget.name):
-        return Skip("only a board has a bus of its own: --target ssh:..., serial:... or local")
-    return expect(scenario, facts)
-
-
-def _results(
-    target_name: str,
-    run: TargetRun,
-    scenarios: Sequence[Scenario],
-    expectations: Mapping[str, Expectation | Skip],
-    suite_name: str,
-    progress: Progress,
-    started: float,
-) -> Results:
-    faulty = any(scenario.fault is not None for scenario in scenarios)
-    rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
-    kernel = Kernel(**dataclasses.asdict(run.kernel))
-    reasons = set(run.untrusted.values())
-    everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
-    return Results(
-        suite=suite_name,
-        target=target_name,
-        kernel=kernel,
-        accel=run.accel,
-        canary_splatted=run.canary_splatted,
-        rows=rows,
-        boot_s=run.boot_s,
-        scenarios_s=run.scenarios_s,
-        total_s=time.monotonic() - started,
-        stages=progress.stages(),
-        reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
-        notes=run.notes,
-    )
-
-
-def _row(scenario: Scenario, run: TargetRun, expectation: Expectation | Skip, faulty: bool) -> Row:
-    observation = run.observations.get(scenario.id)
-    judgement = judge(expectation, observation, run.untrusted.get(scenario.id))
-    return Row.of(scenario, judgement, noticed(observation) if faulty and observation is not None else None)

@@ -203,8 +203,12 @@ def destructive(facts: KernelFacts, scenarios: Iterable[Scenario]) -> frozenset[
 def compare(target: Target, scenarios: Sequence[Scenario], progress: Progress) -> Comparison:
     """Runs the scenarios on both sides. Raises TargetError if no guest could be started."""
     facts = target.facts()
+    return held(target.run(scenarios, destructive(facts, scenarios), progress), scenarios, facts)
+
+
+def held(run: TargetRun, scenarios: Sequence[Scenario], facts: KernelFacts) -> Comparison:
+    """What a guest did with the scenarios, held against the model doing the same in the same order."""
     by_id = {scenario.id: scenario for scenario in scenarios}
-    run = target.run(scenarios, destructive(facts, scenarios), progress)
     side = ModelSide(facts)
     differences = []
     inconclusive = dict(run.untrusted)
