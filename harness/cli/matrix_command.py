@@ -9,6 +9,8 @@ import click
 
 # Subcommand -> one line of help: modules are imported when used, as those of the commands are.
 SUBCOMMANDS: dict[str, str] = {
+    "list": "What there is to run: selections, and their cells.",
+    "run": "Build, boot and judge every cell of a selection.",
     "compare": "What changed between two runs, nights or revisions.",
     "record": "Write results into the history.",
     "regressions": "What is worse than before a time: for CI.",

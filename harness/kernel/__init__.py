@@ -6,7 +6,7 @@ and ``build_initramfs`` add what runs in the guest. All of it lies in the cache 
 """
 
 from harness.architecture import project_root
-from harness.kernel.build import build_kernel, build_modules, configure, find_kernel
+from harness.kernel.build import build_kernel, build_modules, configure, find_kernel, kernel_key
 from harness.kernel.cache import Cache, Kernel, Pruned, list_kernels, open_cache, prune
 from harness.kernel.config import (
     Absence,
@@ -87,6 +87,7 @@ __all__ = [
     "find_configuration",
     "find_kernel",
     "image_names",
+    "kernel_key",
     "list_kernels",
     "load_matrix",
     "missing_packages",

@@ -153,6 +153,20 @@ def configure(
         return cache.path("configs", merge_key, "config")
 
 
+def kernel_key(
+    tree: SourceTree, configuration: str, architecture: str, cache: Cache, progress: Progress = SILENT
+) -> str:
+    """The key of the kernel that build_kernel() would find or make. Raises like build_kernel()."""
+    configure(tree, configuration, architecture, cache, progress)
+    matrix = load_matrix()
+    request = resolve(matrix, configuration, architecture, tree.version)
+    toolchain = toolchain_version(request.architecture)
+    merged = _merged(cache, _merge_key(tree, request, matrix, toolchain))
+    if merged is None:
+        raise BuildError(f"the configuration of {tree.version} was taken from the cache: try again")
+    return _kernel_key(tree, request, merged, toolchain)
+
+
 @dataclass(frozen=True)
 class Merged:
     """A merged configuration: its text, and the wanted symbols that this version is allowed to lack."""

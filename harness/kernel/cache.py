@@ -41,6 +41,8 @@ DIRECTORIES = {
     "modules": "external modules per kernel",
     "agents": "static guest programs",
     "initramfs": "guest images",
+    "bundles": "what boots, whole: kernel, guest image, configuration",
+    "store": "what workers of the matrix share, unless --store says otherwise",
     "ccache": "compiler results, unless CCACHE_DIR says otherwise",
     "ccache-bin": "links that put ccache in front of the compiler",
     "logs": "output of every command",
@@ -297,10 +299,10 @@ def prune(cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS) -> Pruned:
             doomed.extend(idle)
         else:
             doomed.append(home)
-    for place in ("modules", "agents", "initramfs", "configs", "logs"):
+    for place in ("modules", "agents", "initramfs", "bundles", "configs", "logs"):
         doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
     if unused_days <= 0:
-        for place in ("git", "apt", "resolutions"):
+        for place in ("git", "apt", "resolutions", "store"):
             doomed.extend(cache.path(place).iterdir())
     doomed.extend(path for path in cache.path("tmp").iterdir() if not _owner_lives(path))
     freed = sum(_remove(path) for path in doomed)

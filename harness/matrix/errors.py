@@ -22,3 +22,23 @@ class SelectionError(MatrixError):
 
 class SiteError(MatrixError):
     """A report that cannot be written."""
+
+
+class PlanError(MatrixError):
+    """A selection, a source or a cell that does not exist."""
+
+
+class StoreError(MatrixError):
+    """The place where workers share what they made cannot be used."""
+
+
+class EngineError(MatrixError):
+    """No scheduler, no workers, or they are gone."""
+
+
+class RunError(MatrixError):
+    """A run that cannot be begun or resumed."""
+
+
+class BisectError(MatrixError):
+    """A bisection that cannot be begun, or that found nothing."""

@@ -54,17 +54,29 @@ def guest_image(
     ``extra_modules`` names a directory of images/ whose modules go in too. ``configuration`` says how to boot; None:
     as the one that the kernel was built for.
     """
+    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
+    return bootable(kernel.image, initrd, kernel.arch, configuration or kernel.configuration, accel, cmdline)
+
+
+def pack_initrd(kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | None = None) -> Path:
+    """What ``kernel`` boots into, as guest_image() makes it. Raises KernelError."""
     store = kernels.open_cache()
     images = kernels.project_root() / "images"
     modules = kernels.build_modules(kernel, images / "modules", store, progress)
     if extra_modules is not None:
         modules += kernels.build_modules(kernel, images / extra_modules, store, progress)
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
-    initrd = kernels.build_image(image_name, kernel, modules, agent, store, progress)
-    cell = kernels.find_configuration(kernels.load_matrix(), configuration or kernel.configuration, kernel.arch)
-    machine = find_machine(kernel.arch, cell.machine)
-    accelerator = choose_accelerator(machine, kernel.image, store.path("accelerators.json"), accel)
-    return GuestImage(machine, kernel.image, initrd, accelerator, (*cell.append, *cmdline))
+    return kernels.build_image(image_name, kernel, modules, agent, store, progress)
+
+
+def bootable(
+    kernel: Path, initrd: Path, arch: str, configuration: str, accel: str | None, cmdline: tuple[str, ...] = ()
+) -> GuestImage:
+    """Files that boot, in the machine and with the words of ``configuration``. Raises ConfigError, QemuError."""
+    cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
+    machine = find_machine(arch, cell.machine)
+    accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
+    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline))
 
 
 def require_ssh(configuration: str, arch: str, image_name: str) -> None:
