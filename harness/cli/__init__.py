@@ -20,6 +20,7 @@ EXIT_INTERRUPTED = 130
 # Command -> (module, one line of help): modules are imported when used, so that --help and list stay quick.
 COMMANDS: dict[str, str] = {
     "audit": "Every I2C message of a running kernel: may DMA touch its buffer, and who sent it?",
+    "bisect": "Which commit of a kernel tree, or of a driver's, made it go wrong?",
     "conform": "The model against a real kernel, on scenarios by lot.",
     "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
     "doctor": "What is installed here, which accelerator works, what to do about the rest.",

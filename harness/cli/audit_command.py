@@ -338,7 +338,7 @@ def _with_lines(outcome: auditing.Outcome, objects: _Objects) -> auditing.Outcom
 def _print(outcome: auditing.Outcome, judgement: Judgement, kernel: KernelInfo, form: str, strict: bool) -> None:
     if form == "json":
         facts = dataclasses.asdict(kernel)
-        click.echo(render.to_json(outcome.record, judgement, outcome.splats, facts, strict))
+        click.echo(render.to_json(outcome.record, judgement, outcome.splats, facts, strict, outcome.status))
         return
     if form == "sarif":
         click.echo(render.to_sarif(judgement))

@@ -30,7 +30,9 @@ ROOT = Path("out/matrix")
 @click.option("--run", "id_", metavar="NAME", help="The run's name; one that was begun is resumed.")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the selection.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask's scheduler, such as tcp://HOST:8786.  [default: our own]")
-@click.option("--workers", type=click.IntRange(1), help="Processes of our own cluster.  [default: one a processor]")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Guests at a time in our own cluster.  [default: one a processor]"
+)
 @click.option(
     "--store", metavar="DIR|URL", help="What the workers share: a directory, or a URL that fsspec knows.  [default: in "
     "the cache of this machine]",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The plan on Dask: an embedded cluster of this machine's size, or somebody's scheduler.
 
-A worker that offers the resource ``build`` takes kernels, one at a time, each with all processors of its machine; any
-worker takes the rest, a stage for each of its threads. A worker that dies is replaced, and what it did is done again.
+Workers that offer the resource ``build`` take kernels, one at a time, each with all processors of its machine; those
+that offer ``boot`` take guests. What nobody offers, nobody needs. A worker that dies is replaced, and what it did is
+done again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from harness.matrix import tasks
 from harness.matrix.errors import EngineError
 from harness.matrix.plan import Kind, Plan, Stage
 
-BUILD = "build"
+# What of a worker's resources the tasks need, by the kind of their first stage.
+RESOURCES = {Kind.CONFIGURE: "build", Kind.BOOT: "boot"}
 CONNECT_TIMEOUT_S = 20
 FIRST_WORKER_TIMEOUT_S = 60
 # Without a word from the scheduler for so long, it is taken for gone.
@@ -58,7 +60,7 @@ class Event:
 def open_client(scheduler: str | None, workers: int | None = None) -> Iterator[Client]:
     """A client of the scheduler at this address, or of a cluster of our own that ends with it. Raises EngineError.
 
-    ``workers``: how many processes, one for each processor if None.
+    ``workers``: how many guests may run at a time, one for each processor if None.
     """
     with contextlib.ExitStack() as stack:
         # Dask's own logs are about its insides; what a user can mend is in the Done of a task.
@@ -85,12 +87,12 @@ def _own_cluster(workers: int) -> Iterator[SpecCluster]:
             # Kernels are built and booted in processes of which Dask knows nothing.
             "memory_limit": 0,
             "local_directory": directory,
-            "preload": [tasks.__name__],
+            "preload": [tasks.__name__, *dask.config.get("distributed.worker.preload", ())],
             "silence_logs": logging.CRITICAL,
         }
         specs = {
-            number: {"cls": Nanny, "options": {**options, "resources": {BUILD: 1} if number == 0 else {}}}
-            for number in range(workers)
+            number: {"cls": Nanny, "options": {**options, "resources": {resource: 1}}}
+            for number, resource in enumerate(["build", *["boot"] * workers])
         }
         scheduler = {
             "cls": Scheduler,
@@ -149,7 +151,7 @@ class Engine:
         """Begin: the tasks without which the ``wanted`` stages cannot be. Raises EngineError."""
         self._client.run(tasks.resume, self._run)
         self._client.subscribe_topic(tasks.topic(self._run), self._heard)
-        limited = self._offers(BUILD)
+        offered = self._offered()
         task_of: dict[str, str] = {}
         for task, stages in _needed(grouped(plan), wanted).items():
             needs = dict.fromkeys(task_of[need] for stage in stages for need in stage.needs if need in task_of)
@@ -166,7 +168,7 @@ class Engine:
                 key=f"{self._run}-{self._attempt}-{task}",
                 pure=False,
                 priority=_PRIORITY[kind],
-                resources={BUILD: 1} if kind is Kind.CONFIGURE and limited else None,
+                resources={RESOURCES[kind]: 1} if RESOURCES.get(kind) in offered else None,
             )
             self._futures[task] = future
             self._tasks[task] = tuple(stage.name for stage in stages)
@@ -200,9 +202,9 @@ class Engine:
         with contextlib.suppress(Exception):
             self._client.run(tasks.stop, self._run, on_error="ignore", nanny=False)
 
-    def _offers(self, resource: str) -> bool:
+    def _offered(self) -> set[str]:
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return any(worker.get("resources", {}).get(resource) for worker in workers)
+        return {name for worker in workers for name in worker.get("resources", {})}
 
     def _heard(self, message: Any) -> None:
         # (when, what) of a worker's log_event(); it comes from the network.

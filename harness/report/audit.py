@@ -118,12 +118,20 @@ def _blamed(finding: Finding) -> str:
     return f"controller {kind.adapter} ({kind.adapter_driver or kind.adapter_name}), called by {_caller(kind)}"
 
 
-def to_json(record: Record, judgement: Judgement, splats: Sequence[Splat], kernel: dict[str, Any], strict: bool) -> str:
-    """See docs/audit.md."""
+def to_json(
+    record: Record,
+    judgement: Judgement,
+    splats: Sequence[Splat],
+    kernel: dict[str, Any],
+    strict: bool,
+    command_status: int | None = None,
+) -> str:
+    """See docs/audit.md. ``command_status`` is that of the workload, None if it was no command."""
     document = {
         "schema": FORMAT,
         "kernel": kernel,
         "status": status(judgement, splats, strict),
+        "command_status": command_status,
         "distrust": list(judgement.distrust),
         "notes": list(judgement.notes),
         "counts": {key: getattr(record, key) for key in ("messages", "transfers", "failed", "lost", "unmapped")},
