@@ -11,10 +11,12 @@ import click
 SUBCOMMANDS: dict[str, str] = {
     "list": "What there is to run: selections, and their cells.",
     "run": "Build, boot and judge every cell of a selection.",
+    "emit": "The jobs of a selection for GitHub or GitLab.",
     "compare": "What changed between two runs, nights or revisions.",
     "record": "Write results into the history.",
     "regressions": "What is worse than before a time: for CI.",
     "report": "The history as a static site.",
+    "summary": "By version and architecture: failures, agreement, detection.",
 }
 
 

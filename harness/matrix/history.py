@@ -44,6 +44,7 @@ class Run(NamedTuple):
     scenarios_s: float | None
     detection_id: int | None
     evidence_id: int | None
+    model_id: int | None
 
     @property
     def name(self) -> str:

@@ -2,7 +2,8 @@
 """A results.json into the history.
 
 What the file does not say (when, which revision of the harness, how long the build took, the exact source) comes from
-the sidecar ``matrix.json`` beside it. A run is known by its content and its cell: recorded again, it changes nothing.
+the sidecar ``matrix.json`` beside it, and how far the model agrees from ``model.json``. A run is known by its content
+and its cell: recorded again, it changes nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from harness.matrix import schema, vectors, writer
+from harness.matrix import agreement, schema, vectors, writer
+from harness.matrix.agreement import Agreement
 from harness.matrix.cells import Cell, identity_of, label_of
 from harness.matrix.database import Database
 from harness.matrix.errors import RecordError
@@ -69,7 +71,7 @@ class NewRun:
     """A run ready to be written: findings by scenario id, sorted.
 
     ``examples`` are packed splats with the scenario that showed them; ``told`` is the evidence of each scenario that
-    neither passed nor was skipped.
+    neither passed nor was skipped; ``model`` is how far the model agrees, packed.
     """
 
     digest: str
@@ -88,6 +90,7 @@ class NewRun:
     examples: Mapping[Signature, tuple[str, bytes]] = field(repr=False)
     told: Mapping[str, Any] = field(repr=False)
     detection: bytes | None = field(default=None, repr=False)
+    model: bytes | None = field(default=None, repr=False)
 
 
 def find(paths: Sequence[Path]) -> Iterator[Path]:
@@ -116,14 +119,15 @@ def read(path: Path, given: Mapping[str, Any] | None = None, assumed: Mapping[st
         raise failure("read", path, error) from error
     facts = _facts(path, {**(assumed or {}), **_sidecar(path.with_name(SIDECAR)), **(given or {})})
     results = json_report.load(path)
+    agreed = agreement.read(path.with_name(agreement.MODEL_JSON))
     try:
-        return prepare(results, data, facts, str(path))
+        return prepare(results, data, facts, str(path), agreed)
     except (TypeError, AttributeError, ValueError, KeyError) as error:
         # json_report.load() looks at keys, not at what every value is.
         raise RecordError(f"{path} breaks the contract of results.json: {error} (see docs/formats.md)") from error
 
 
-def prepare(results: Results, data: bytes, facts: Facts, name: str) -> NewRun:
+def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agreement | None = None) -> NewRun:
     """``results`` as a row of the history; ``data`` are the bytes of their results.json, ``name`` is for sentences.
 
     Raises RecordError for results that say what cannot be.
@@ -163,6 +167,7 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str) -> NewRun:
         examples=examples,
         told={id_: _told(rows[id_]) for id_, one in findings.items() if one.verdict not in _UNREMARKABLE},
         detection=_detection(results),
+        model=None if agreed is None else packed(asdict(agreed)),
     )
 
 
@@ -198,6 +203,7 @@ def _write(connection: Connection, runs: Sequence[NewRun]) -> None:
             "vector_id": writer.intern_vectors(connection, [(set_id, data)])[set_id, data],
             "detection_id": None if run.detection is None else writer.intern_document(connection, run.detection),
             "evidence_id": None if evidence is None else writer.intern_document(connection, evidence),
+            "model_id": None if run.model is None else writer.intern_document(connection, run.model),
         }
         for key in ("time", "night", "source_id", "release", "revision", "accel", "build_s", "boot_s", "scenarios_s"):
             row[key] = getattr(run, key)

@@ -24,9 +24,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -94,7 +95,8 @@ vector = Table(
 )
 
 # What is too long or too various for a finding, compressed JSON: the table of who notices which fault (kind
-# ``detection``), and of scenarios that went otherwise than in the run before, the whole reason and the splats.
+# ``detection``); of scenarios that went otherwise than in the run before, the whole reason and the splats; how far the
+# model agrees with the kernel, in every oracle (``model``).
 document = Table(
     "document",
     metadata,
@@ -123,6 +125,7 @@ run = Table(
     Column("scenarios_s", Float),
     Column("detection_id", ForeignKey("document.id")),
     Column("evidence_id", ForeignKey("document.id")),
+    Column("model_id", ForeignKey("document.id")),
     # The runs before one of a cell; the runs of a night; the runs of a revision. Nothing else is asked for.
     Index("run_of_cell", "cell_id", "time", "id"),
     Index("run_of_night", "night"),
@@ -145,5 +148,10 @@ sighting = Table(
 
 Migration = Callable[[Connection], None]
 
+
+def _add_model(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE run ADD COLUMN model_id INTEGER REFERENCES document (id)"))
+
+
 # MIGRATIONS[n] leads from version n to n + 1, with statements of its own (the tables above are always the newest).
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {1: _add_model}

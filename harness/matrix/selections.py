@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -96,7 +96,8 @@ class Selections:
                 for key in self._matching(pattern, name):
                     found[key] = tuple(dict.fromkeys((*found.get(key, ()), *include.suites)))
         for pattern in selection.exclude:
-            for key in self._matching(pattern, name):
+            # One that names nothing takes nothing away: no reason to stop, unlike an include.
+            for key in self._keys(_words(pattern, name)):
                 found.pop(key, None)
         if not found:
             raise PlanError(f"the selection {name} excludes every cell that it includes")
@@ -108,12 +109,7 @@ class Selections:
         return tuple(self._cell(key, tuple(suites)) for key in keys)
 
     def _matching(self, pattern: str, where: str) -> list[tuple[str, str, str]]:
-        words = _words(pattern, where)
-        keys = [
-            (source, arch, config)
-            for source, arch, config in self._all()
-            if all(fnmatchcase(value, word) for value, word in zip((source, arch, config), words, strict=True))
-        ]
+        keys = self._keys(_words(pattern, where))
         if not keys:
             there = (
                 ", ".join(self.sources),
@@ -126,7 +122,10 @@ class Selections:
             )
         return keys
 
-    def _all(self) -> Iterable[tuple[str, str, str]]:
+    def _keys(self, words: Sequence[str]) -> list[tuple[str, str, str]]:
+        return [key for key in self._all() if all(map(fnmatchcase, key, words))]
+
+    def _all(self) -> Iterator[tuple[str, str, str]]:
         for source in self.sources.values():
             for arch in self.matrix.architectures:
                 for config, row in self.matrix.configurations.items():

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.dmesg import SPLAT_CLASSES, explanation
 from harness.matrix import vectors
+from harness.matrix.agreement import Agreement, from_json
 from harness.matrix.cells import Cell
 from harness.matrix.compare import Comparison, regressions
 from harness.matrix.errors import SiteError
@@ -77,6 +78,7 @@ class CellPage:
     heat: dict[str, list[Group]] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     more_troubles: int = 0
+    model: Agreement | None = None
 
     @property
     def file(self) -> str:
@@ -90,7 +92,10 @@ class CellPage:
 
     @property
     def agreement(self) -> float | None:
-        """Of the verdicts that can be trusted, the percentage in which model and kernel agree."""
+        """The percentage of rows in which model and kernel agree: in every oracle, or where that is not known, in the
+        verdicts that can be trusted."""
+        if self.model is not None:
+            return self.model.percent
         judged = self.total.passed + self.total.failed
         return 100.0 * self.total.passed / judged if judged else None
 
@@ -245,6 +250,8 @@ def _fill(history: History, page: CellPage, columns: Mapping[str, Sequence[str]]
     bad.sort(key=lambda one: (one[1].verdict is not Verdict.FAIL, one[0].name))
     page.more_troubles = max(0, len(bad) - MAX_TROUBLES)
     evidence = _evidence(history, page) if bad else {}
+    if page.newest.model_id is not None:
+        page.model = from_json(unpacked(history.documents([page.newest.model_id])[page.newest.model_id]))
     for row, finding in bad[:MAX_TROUBLES]:
         told = evidence.get(row.name, {})
         splats = tuple("\n".join(splat_lines(splat_from_json(one))) for one in told.get("splats", ()))
