@@ -1,35 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the stages do, and the process of its own in which a worker has them done: ``python -m harness.matrix.stages``.
-
-The worker writes the request, as JSON, to its standard input, and reads lines of JSON from its standard output:
-progress, and what came of each stage. The process ends with its worker, and on SIGTERM, and leaves nothing running.
-"""
+"""What the stages of a run do; harness/matrix/stage_process.py has them done."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import hashlib
-import json
-import os
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, TextIO
 
 from harness import kernel as kernels
-from harness.errors import DmasafeError
 from harness.kernel.cache import load_kernel
 from harness.matrix import agreement, bundle
 from harness.matrix.errors import MatrixError
+from harness.matrix.stage_process import Arguments, Reporter, Result, Stage, interrupted
 from harness.matrix.store import Store
 from harness.matrix.verdicts import observe_and_judge
 from harness.report import directory
-from harness.report.progress import Progress
 from harness.scenario import suite
 from harness.targets.base import KernelInfo
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
@@ -37,38 +23,9 @@ from harness.targets.kconfig import facts_from_config
 from harness.targets.machine import bootable, pack_initrd
 from harness.targets.qemu import make_target
 
-_PR_SET_PDEATHSIG = 1
-_TELL_EVERY_S = 0.5
-
-Arguments = dict[str, Any]
-Result = dict[str, Any]
-
 
 class StageError(MatrixError):
     """A stage that cannot be done."""
-
-
-class Reporter(Progress):
-    """Progress as lines of JSON, at most a few a second."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._answers = stream
-        self._told = 0.0
-
-    def advance(self, done: float, total: float | None = None, text: str = "") -> None:
-        now = time.monotonic()
-        if now - self._told >= _TELL_EVERY_S:
-            self._told = now
-            tell(self._answers, {"done": done, "total": total, "text": text})
-
-    def _say(self, line: str) -> None:
-        tell(self._answers, {"doing": line})
-
-
-def tell(stream: TextIO, what: Result) -> None:
-    stream.write(json.dumps(what) + "\n")
-    stream.flush()
 
 
 def fetch(arguments: Arguments, progress: Reporter) -> Result:
@@ -129,7 +86,7 @@ def boot(arguments: Arguments, progress: Reporter) -> Result:
         target = make_target(guest, info, facts, logs)
         results, run = observe_and_judge(target, scenarios, arguments["suite"], progress, started)
         # Ctrl-C keeps what a guest did so far; here half a run is to be run again.
-        if _interrupted:
+        if interrupted():
             raise KeyboardInterrupt
         progress.stage("judging")
         directory.write_all(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
@@ -150,60 +107,4 @@ def _tree(arguments: Arguments, progress: Reporter) -> kernels.SourceTree:
     return tree
 
 
-STAGES: dict[str, Callable[[Arguments, Reporter], Result]] = {
-    function.__name__: function for function in (fetch, configure, build, image, boot)
-}
-
-_interrupted = False
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    global _interrupted
-    _interrupted = True
-    raise KeyboardInterrupt
-
-
-def end_with(parent: int) -> None:
-    """Be stopped when the process ``parent`` ends, however it ends."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        raise KeyboardInterrupt
-
-
-def perform(request: Arguments, answers: TextIO) -> None:
-    """Do the stages of a request, one after the other, and tell what came of each; the first failure ends it.
-
-    What a stage finds out is known to those after it.
-    """
-    known = dict(request["known"])
-    for stage in request["stages"]:
-        started = time.monotonic()
-        tell(answers, {"began": stage["name"]})
-        reporter = Reporter(answers)
-        arguments = {**stage["arguments"], "known": known, "name": stage["name"]}
-        arguments |= {key: request[key] for key in ("run", "store")}
-        result = STAGES[stage["kind"]](arguments, reporter)
-        known |= result
-        tell(answers, {"finished": stage["name"], "result": result, "seconds": time.monotonic() - started})
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # Whatever prints must not look like an answer.
-    os.dup2(2, 1)
-    request = json.load(sys.stdin)
-    # Nobody may be there any more to read it: no reason for a traceback.
-    with contextlib.suppress(BrokenPipeError):
-        try:
-            end_with(request["parent"])
-            perform(request, answers)
-        except DmasafeError as error:
-            tell(answers, {"failed": str(error)})
-        except KeyboardInterrupt:
-            tell(answers, {"interrupted": True})
-
-
-if __name__ == "__main__":
-    main()
+STAGES: dict[str, Stage] = {function.__name__: function for function in (fetch, configure, build, image, boot)}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stages that take no time, for tests of everything around them; in processes of their own as the real ones.
 
-Started by a worker like harness.matrix.stages, and loaded by workers (Dask's preload) so that they do. STAND_IN names a
-directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file is gone,
-``fail-NAME`` makes one fail.
+Started by a worker like harness.matrix.stage_process, and loaded by workers (Dask's preload) so that they do. STAND_IN
+names a directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file is
+gone, ``fail-NAME`` makes one fail, ``die-NAME`` kills its process.
 """
 
 import os
@@ -12,11 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from matrix_samples import results
-
-from harness.matrix import bundle, stages, tasks
-from harness.matrix.store import Store
-from harness.report import directory as report
+from harness.matrix import stage_process, tasks
+from harness.matrix.errors import MatrixError
+from harness.matrix.plan import Kind
 
 HOLD_LIMIT_S = 300
 
@@ -38,7 +36,7 @@ def stand_in(kind):
         if (home / f"die-{name}").exists():
             os._exit(9)
         if (home / f"fail-{name}").exists():
-            raise stages.StageError(f"{name} was told to fail")
+            raise MatrixError(f"{name} was told to fail")
         result = {"identity": "6.12", "made": True, "bundle": "none"}
         if kind == "boot":
             result = {"archive": boot(arguments, home / f"archive-{os.getpid()}"), "time": time.time()}
@@ -49,6 +47,13 @@ def stand_in(kind):
 
 
 def boot(arguments, directory):
+    # Half a second of imports that no other stage needs.
+    from matrix_samples import results
+
+    from harness.matrix import bundle
+    from harness.matrix.store import Store
+    from harness.report import directory as report
+
     directory.mkdir()
     # No two boots take as long: recorded twice, they would be two runs.
     made = results(config=arguments["config"], suite=arguments["suite"], boot_s=1 + random.random())
@@ -63,6 +68,4 @@ def dask_setup(worker):
 
 
 if __name__ == "__main__":
-    for kind in stages.STAGES:
-        stages.STAGES[kind] = stand_in(kind)
-    stages.main()
+    stage_process.main({kind: stand_in(kind) for kind in Kind})
