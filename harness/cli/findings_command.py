@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.prepare import Prepared, prepare
-from harness.cli.run_command import run_and_judge
 from harness.dmesg.symbols import Symbols
 from harness.findings import Evidence, Finding, Report, from_program, from_rows, load, to_json, to_markdown
 from harness.findings.catalogue import PROGRAMS
 from harness.guest.errors import GuestError
 from harness.guest.ssh import SshLink, SshOptions, parse_address
+from harness.matrix.verdicts import run_and_judge
 from harness.outcome import Splat
 from harness.report import files
 from harness.report.progress import Progress
