@@ -44,6 +44,7 @@ static void rearm_warnings(void)
 		"/sys/kernel/debug/clear_warn_once",
 		"/sys/module/dmasafe_controller/parameters/rearm",
 		"/sys/module/dmasafe_client/parameters/rearm",
+		"/sys/module/dmasafe_buses/parameters/rearm",
 	};
 	size_t i;
 

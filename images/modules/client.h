@@ -54,6 +54,7 @@ struct buffer_kind {
  * @name: the word of the contract
  * @call: makes the call, sets &scenario.ret, &scenario.ns, &scenario.transferred and
  *	the messages
+ * @objection: why this kernel cannot make the call, or NULL; may be NULL itself
  * @rd: the call reads into the buffer; else it is asked by rd=
  * @takes_rd: rd= decides the direction
  * @adapter: the call needs an adapter
@@ -63,6 +64,7 @@ struct buffer_kind {
 struct operation {
 	const char *name;
 	void (*call)(struct scenario *s);
+	const char *(*objection)(const struct scenario *s);
 	bool rd;
 	bool takes_rd;
 	bool adapter;
@@ -141,6 +143,7 @@ struct answer {
  * @operation: op=
  * @kind: buffer=, or NULL
  * @protocol: protocol=, the word
+ * @bus: bus=, which of dmasafe_buses' controllers, or NULL
  * @then: then=, letters of the calls that follow on the same buffer, or NULL
  * @len: len=, bytes
  * @addr: addr=
@@ -176,6 +179,7 @@ struct scenario {
 	const struct operation *operation;
 	const struct buffer_kind *kind;
 	const char *protocol;
+	const char *bus;
 	const char *then;
 	size_t len;
 	u16 addr;
@@ -227,6 +231,9 @@ extern const struct operation client_operations[];
 void client_operation_run(struct scenario *s);
 void client_fill(u8 *buf, size_t len, u32 seed);
 struct caller_message *client_add_message(struct scenario *s, bool rd, const u8 *buf, size_t len);
+struct caller_message *client_add_own_message(struct scenario *s);
+const struct operation *client_find_operation(const char *name);
+int dmasafe_client_add_operations(const struct operation *(*find)(const char *name));
 
 /* client_smbus.c */
 void client_smbus_call(struct scenario *s);
@@ -247,6 +254,7 @@ void memory_predicates(struct scenario *s);
 __printf(2, 3) void answer_add(struct answer *answer, const char *format, ...);
 __printf(2, 3) void answer_error(struct answer *answer, const char *format, ...);
 void answer_unsupported(struct answer *answer, const char *why);
+void answer_hex(struct answer *answer, const char *key, const u8 *data, size_t len);
 void answer_seen(struct answer *answer, const struct recorder *recorder);
 void answer_call(struct scenario *s, const char *damage);
 

@@ -4,6 +4,7 @@
  * needs escaping.
  */
 #include <linux/kernel.h>
+#include <linux/module.h>
 #include "client.h"
 #include "compat.h"
 
@@ -27,6 +28,7 @@ void answer_add(struct answer *answer, const char *format, ...)
 	answer_print(answer, format, args);
 	va_end(args);
 }
+EXPORT_SYMBOL_GPL(answer_add);
 
 /**
  * answer_error() - the line cannot be understood; replaces the answer
@@ -56,7 +58,14 @@ void answer_unsupported(struct answer *answer, const char *why)
 	answer_add(answer, "{\"ret\":%d,\"unsupported\":\"%s\"}", -EOPNOTSUPP, why);
 }
 
-static void answer_hex(struct answer *answer, const char *key, const u8 *data, size_t len)
+/**
+ * answer_hex() - append a member that is not the first
+ * @answer: the answer
+ * @key: its name
+ * @data: bytes; those that do not fit are left out
+ * @len: how many
+ */
+void answer_hex(struct answer *answer, const char *key, const u8 *data, size_t len)
 {
 	answer_add(answer, ",\"%s\":\"", key);
 	len = min(len, (CLIENT_ANSWER_SIZE - answer->len - 1) / 2);
@@ -64,6 +73,7 @@ static void answer_hex(struct answer *answer, const char *key, const u8 *data, s
 	answer->len += 2 * len;
 	answer_add(answer, "\"");
 }
+EXPORT_SYMBOL_GPL(answer_hex);
 
 static void answer_phys(struct answer *answer, phys_addr_t pa)
 {

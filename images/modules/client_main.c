@@ -106,16 +106,6 @@ static int session_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static const struct operation *find_operation(const char *name)
-{
-	const struct operation *operation;
-
-	for (operation = client_operations; operation->name; operation++)
-		if (!strcmp(operation->name, name))
-			return operation;
-	return NULL;
-}
-
 static const struct buffer_kind *find_kind(const char *name)
 {
 	const struct buffer_kind *kind;
@@ -150,6 +140,10 @@ static bool parse_word(struct scenario *s, struct words *words, const char *key,
 	}
 	if (!strcmp(key, "protocol")) {
 		s->protocol = value;
+		return true;
+	}
+	if (!strcmp(key, "bus")) {
+		s->bus = value;
 		return true;
 	}
 	if (!strcmp(key, "then")) {
@@ -244,7 +238,7 @@ static bool take_adapter(struct scenario *s)
 
 static void run_operation(struct scenario *s, const struct words *words)
 {
-	s->operation = find_operation(words->op);
+	s->operation = client_find_operation(words->op);
 	if (!s->operation) {
 		answer_unsupported(&s->answer, "no such operation in this module");
 		return;
@@ -276,6 +270,7 @@ static void run_line(struct session *session)
 	struct words words = {};
 
 	s->protocol = NULL;
+	s->bus = NULL;
 	s->then = NULL;
 	s->len = 0;
 	s->addr = 0;

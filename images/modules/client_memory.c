@@ -46,6 +46,7 @@ phys_addr_t memory_phys(const struct scenario *s, const void *address)
 	}
 	return virt_addr_valid(p) ? virt_to_phys((void *)p) : DMASAFE_NO_PHYS;
 }
+EXPORT_SYMBOL_GPL(memory_phys);
 
 /**
  * memory_write_read_only() - write as a device could, past the page tables' read-only bit

@@ -3,6 +3,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/ktime.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 #include "client.h"
 
@@ -28,6 +29,7 @@ void client_fill(u8 *buf, size_t len, u32 seed)
 		buf[i] = state;
 	}
 }
+EXPORT_SYMBOL_GPL(client_fill);
 
 /**
  * client_add_message() - note a message that the call stands for
@@ -49,8 +51,13 @@ struct caller_message *client_add_message(struct scenario *s, bool rd, const u8 
 	return message;
 }
 
-/* A message in the scenario's own buffer. */
-static struct caller_message *add_own_message(struct scenario *s)
+/**
+ * client_add_own_message() - note a message in the scenario's own buffer
+ * @s: the scenario
+ *
+ * Return: the message, to add what the operation knows besides.
+ */
+struct caller_message *client_add_own_message(struct scenario *s)
 {
 	const u8 *data = s->rd ? s->buf : s->before + s->front;
 	struct caller_message *message;
@@ -66,6 +73,7 @@ static struct caller_message *add_own_message(struct scenario *s)
 	message->buf = s->buf;
 	return message;
 }
+EXPORT_SYMBOL_GPL(client_add_own_message);
 
 static u64 call_begin(struct scenario *s)
 {
@@ -84,7 +92,7 @@ static void call_end(struct scenario *s, u64 begin, int ret)
 static void after_master_call(struct scenario *s, int dma_safe)
 {
 	s->transferred = s->ret >= 0 && s->ret == s->len;
-	add_own_message(s)->dma_safe = dma_safe;
+	client_add_own_message(s)->dma_safe = dma_safe;
 }
 
 static void master_send(struct scenario *s)
@@ -141,7 +149,7 @@ static void transfer(struct scenario *s)
 	s->transferred = s->ret == ARRAY_SIZE(msgs);
 	message = client_add_message(s, false, s->scratch, 1);
 	message->dma_safe = s->dma_safe;
-	add_own_message(s)->dma_safe = s->dma_safe;
+	client_add_own_message(s)->dma_safe = s->dma_safe;
 	kfree(first);
 }
 
@@ -230,6 +238,36 @@ const struct operation client_operations[] = {
 	{ .name = "smbus", .call = client_smbus_call, .takes_rd = true, .adapter = true },
 	{}
 };
+
+/* Those of a module that is loaded besides, and stays. */
+static const struct operation *(*find_more)(const char *name);
+
+/**
+ * client_find_operation() - the operation of this name, or NULL
+ * @name: the word of the contract
+ */
+const struct operation *client_find_operation(const char *name)
+{
+	const struct operation *operation;
+	const struct operation *(*more)(const char *name) = READ_ONCE(find_more);
+
+	for (operation = client_operations; operation->name; operation++)
+		if (!strcmp(operation->name, name))
+			return operation;
+	return more ? more(name) : NULL;
+}
+
+/**
+ * dmasafe_client_add_operations() - let another module's operations be asked for
+ * @find: finds them by name; the module cannot be unloaded any more
+ *
+ * Return: 0, or -EBUSY if there are some already.
+ */
+int dmasafe_client_add_operations(const struct operation *(*find)(const char *name))
+{
+	return cmpxchg(&find_more, NULL, find) ? -EBUSY : 0;
+}
+EXPORT_SYMBOL_GPL(dmasafe_client_add_operations);
 
 static void add_damage(char *damage, size_t size, const char *what)
 {
@@ -322,7 +360,9 @@ static void make_calls(struct scenario *s)
 	bool rd = s->rd;
 	int error = 0;
 
-	record_start(&s->recorder, s);
+	/* Others send their messages through a framework, which sends some of its own besides. */
+	if (s->operation->adapter)
+		record_start(&s->recorder, s);
 	for (;;) {
 		s->operation->call(s);
 		rd |= s->rd;
@@ -401,6 +441,11 @@ void client_operation_run(struct scenario *s)
 	const char *why;
 
 	s->phys = DMASAFE_NO_PHYS;
+	why = s->operation->objection ? s->operation->objection(s) : NULL;
+	if (why) {
+		answer_unsupported(&s->answer, why);
+		return;
+	}
 	if (!s->operation->buffer) {
 		s->operation->call(s);
 		return;
