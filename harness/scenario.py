@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harness.buses import BUS_CALLS, BUSES
 from harness.errors import DmasafeError
 from harness.faults import FAULTS, NO_FAULT, Fault
 
@@ -57,7 +58,8 @@ USER = BufferKind("user", "user space memory, copied in by i2c-dev", needs="I2C_
 class Operation:
     """The API call under test.
 
-    ``front`` is who makes it: ``client`` (dmasafe_client.ko) or ``i2cdev`` (the agent, from user space). ``marked``
+    ``front`` is who makes it: ``client`` (dmasafe_client.ko), ``i2cdev`` (the agent, from user space) or ``bus``
+    (dmasafe_buses.ko, on another bus than I2C proper). ``marked``
     says whether the messages carry I2C_M_DMA_SAFE; None leaves it to the scenario's ``dma_safe`` option.
     ``reads`` and ``writes`` say which way the payload goes at the caller's buffer, ``needs`` is an example of an
     option that there must be.
@@ -93,6 +95,10 @@ OPERATIONS: dict[str, Operation] = {
         ),
         # Block transfers are marked, byte and word transfers are not: i2c_smbus_try_get_dmabuf().
         Operation("i2cdev_smbus", "i2cdev", "ioctl(I2C_SMBUS)", reads=True, writes=True, needs="protocol=byte_data"),
+        *(
+            Operation(c.name, "bus", c.what, reads=c.reads, writes=not c.reads, marked=False)
+            for c in BUS_CALLS.values()
+        ),
     )
 }
 
@@ -146,6 +152,7 @@ CONTROLLERS: dict[str, Controller] = {
         _on_usb("mcp2221", "hid-mcp2221", "HID_MCP2221"),
         _on_usb("cp2112", "hid-cp2112", "HID_CP2112"),
         _on_usb("ft260", "hid-ft260", "HID_FT260"),
+        *(Controller(bus.name, bus.what) for bus in BUSES.values()),
     )
 }
 
@@ -264,6 +271,8 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError(f"in '{text}' the buffer does not fit: i2cdev_* operations, and only they, use 'user'")
     if controller == BOARD.name and OPERATIONS[operation].front != "i2cdev":
         raise ScenarioError(f"in '{text}' a bus of the board's own takes i2cdev_* operations only")
+    if (OPERATIONS[operation].front == "bus") != (controller in BUSES):
+        raise ScenarioError(f"in '{text}' {controller} has no {operation}: see 'dmasafe list --scenarios buses'")
     try:
         count = int(length)
         where = int(address, 16) if address else RECORDER_ADDRESS
@@ -271,6 +280,8 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError(f"in '{text}' the last part must be LENGTH or LENGTH@HEXADDRESS") from None
     if not 0 <= count <= 65535 or not 0 <= where <= 0x3FF:
         raise ScenarioError(f"in '{text}' the length must be 0 to 65535 and the address 0 to 3ff")
+    if controller in BUSES:
+        _bus_can(text, operation, controller, count)
     options = []
     for option in option_texts:
         name, separator, value = option.partition("=")
@@ -283,6 +294,15 @@ def parse_scenario(text: str) -> Scenario:
     if needs is not None and needs.partition("=")[0] not in dict(options):
         raise ScenarioError(f"in '{text}' {operation} needs an option such as '+{needs}'")
     return Scenario(buffer, operation, controller, policy or None, count, where, tuple(sorted(options)))
+
+
+def _bus_can(text: str, operation: str, controller: str, length: int) -> None:
+    """Raises ScenarioError if the bus has no such call, or not of that length."""
+    call, bus = BUS_CALLS[operation], BUSES[controller]
+    _one_of(f"call on {controller}", operation, list(bus.calls))
+    most = 1 if call.single else bus.most
+    if not 1 <= length <= most:
+        raise ScenarioError(f"in '{text}' the length must be {'1' if most == 1 else f'1 to {most}'}")
 
 
 def _one_of(what: str, value: str, values: list[str]) -> None:
@@ -322,7 +342,7 @@ OPTIONS: dict[str, Callable[[str], bool]] = {
 def places() -> Iterator[tuple[str, str | None]]:
     """Every controller that is always there, with each of its policies."""
     for controller in CONTROLLERS.values():
-        if controller.bridge is not None:
+        if controller.bridge is not None or controller.name in BUSES:
             continue
         for policy in controller.policies or (None,):
             yield controller.name, policy
@@ -503,7 +523,7 @@ def upstream_suite() -> list[Scenario]:
     scenarios = []
     for controller in CONTROLLERS.values():
         name = controller.name
-        if controller.policies:
+        if controller.policies or name in BUSES:
             continue
         for kind in BUFFER_KINDS:
             for operation, options in _CORE_OPERATIONS:
@@ -519,6 +539,18 @@ def upstream_suite() -> list[Scenario]:
     return [*scenarios, *(Scenario("heap", "master_send", "viperboard", None, length) for length in (503, 504))]
 
 
+def buses_suite() -> list[Scenario]:
+    """Every call on every other bus, with every buffer kind that the call can be given."""
+    scenarios = []
+    for bus in BUSES.values():
+        for name in bus.calls:
+            call = BUS_CALLS[name]
+            # What reads into memory that is read-only is a processor's copy as often as not: it would oops.
+            kinds = [kind for kind in BUFFER_KINDS if not (call.reads and kind in _READ_ONLY)]
+            scenarios += [Scenario(kind, name, bus.name, None, n) for kind in kinds for n in call.lengths]
+    return scenarios
+
+
 SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "core": (
         "every buffer kind, operation, controller, policy and length; every i2c-dev operation",
@@ -527,6 +559,7 @@ SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "smoke": ("30 scenarios that show each outcome, for a first look", smoke_suite),
     "board": ("reads by i2c-dev on a board's own bus, named by --bus and --address", board_suite),
     "upstream": ("upstream's controllers, USB bridges among them (with --config upstream)", upstream_suite),
+    "buses": ("regmap and MTD on SPI, SPMI, SLIMbus, 1-Wire (with --config upstream): who maps what?", buses_suite),
     "faults": ("every mistake that can be seeded into a driver: who notices?", faults_suite),
 }
 
@@ -541,8 +574,8 @@ def suite(name: str) -> list[Scenario]:
 def select(patterns: Sequence[str]) -> list[Scenario]:
     """Scenarios by id, or by shell pattern (``stack/*_dmasafe/*``), in order, without repetition.
 
-    A pattern goes over the core suite; if nothing matches there, over the upstream suite (``stack/*/osif/*``). One that
-    asks for a fault (``*+fault=free-*``) goes over the faults suite.
+    A pattern goes over the core suite; if nothing matches there, over the upstream suite (``stack/*/osif/*``), then
+    over the buses suite. One that asks for a fault (``*+fault=free-*``) goes over the faults suite.
 
     Raises ScenarioError for an id that cannot be read and for a pattern that matches nothing.
     """
@@ -554,7 +587,7 @@ def select(patterns: Sequence[str]) -> list[Scenario]:
 
 
 def _matching(pattern: str) -> list[Scenario]:
-    names = ("faults",) if "+fault=" in pattern else ("core", "upstream")
+    names = ("faults",) if "+fault=" in pattern else ("core", "upstream", "buses")
     for name in names:
         matching = [s for s in suite(name) if fnmatch.fnmatchcase(s.id, pattern)]
         if matching:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from harness.buses import BUSES
 from harness.expectation import KernelFacts
 from harness.outcome import Expectation, Skip, judge, noticed
 from harness.report.results import Kernel, Results, Row, Stage
@@ -52,6 +53,8 @@ def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expe
         return Skip("the model's controllers make no mistakes")
     if scenario.controller == BOARD.name and target.name in (ModelTarget.name, QemuTarget.name):
         return Skip("only a board has a bus of its own: --target ssh:..., serial:... or local")
+    if scenario.controller in BUSES and target.name != QemuTarget.name:
+        return Skip("only a guest has the harness's controllers on other buses: --target qemu")
     return expect(scenario, facts)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+from harness.buses import BUSES
 from harness.model.bus import Bus, StandardBus
 from harness.model.client import Client
 from harness.model.config import Config, Facts
@@ -24,6 +25,8 @@ def cannot_exist(scenario: Scenario, config: Config) -> Skip | None:
     kind = USER if OPERATIONS[scenario.operation].front == "i2cdev" else BUFFER_KINDS[scenario.buffer]
     if kind.needs is not None and not config.has(kind.needs):
         return Skip(f"{kind.name} needs CONFIG_{kind.needs}, which this kernel does not have")
+    if scenario.controller in BUSES:
+        return Skip("the model has no other bus than I2C")
     bridge = CONTROLLERS[scenario.controller].bridge
     if bridge is not None and not config.has(bridge.needs):
         return Skip(f"this kernel has no driver for the bridge: CONFIG_{bridge.needs} is not set")

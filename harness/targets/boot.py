@@ -28,6 +28,7 @@ from harness.targets.errors import BootLost
 from harness.targets.gathered import Gathered
 from harness.targets.session import (
     BORROWED,
+    BUSES_MODULE,
     LIMITS,
     MODULES,
     Conversation,
@@ -50,7 +51,7 @@ CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
 class GuestImage:
     """What is booted: a kernel image and an initramfs with the modules and the agent.
 
-    ``bridges`` are the controllers on USB that are plugged in.
+    ``bridges`` are the controllers on USB that are plugged in; ``buses`` asks for those on buses other than I2C.
     """
 
     machine: Machine
@@ -61,6 +62,7 @@ class GuestImage:
     memory_mib: int = MEMORY_MIB
     extras: Extras = NO_EXTRAS
     bridges: tuple[str, ...] = ()
+    buses: bool = False
 
 
 def usb_bridges(names: Iterable[str]) -> dict[str, Bridge]:
@@ -145,7 +147,7 @@ class Boot:
         symbols = self.request("symbols", names=",".join(BORROWED))
         self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
         parameters = borrowed_objects(symbols)
-        for module in MODULES:
+        for module in (*MODULES, *((BUSES_MODULE,) if self.image.buses else ())):
             words = parameters if module == "dmasafe_client" else ""
             reply = self.request("load", path=f"/modules/{module}.ko", params=words)
             if reply.get("errno") != 0:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one source of expectations: the model, configured as the kernel at hand; for seeded faults, their rows."""
+"""The one source of expectations: the model, configured as the kernel at hand; for faults and other buses, rows."""
 
 from __future__ import annotations
 
+from harness.buses import BUSES
 from harness.devices.bus import default_bus
 from harness.expectation import KernelFacts, expect_seeded
 from harness.model import predict
 from harness.outcome import Expectation, Outcome, Skip
 from harness.scenario import BOARD, USER, Scenario
+from harness.targets.expected_buses import expect_on_bus
 
 
 def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
@@ -16,6 +18,8 @@ def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
         return _expect_of_board(kernel)
     if scenario.fault is not None:
         return expect_seeded(scenario, kernel)
+    if scenario.controller in BUSES:
+        return expect_on_bus(scenario, kernel)
     # The emulated hardware's own slaves: they refuse a wrong count or packet error code.
     return predict(scenario, kernel, default_bus)
 

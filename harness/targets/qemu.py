@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.buses import BUSES
 from harness.expectation import KernelFacts
 from harness.scenario import Scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
@@ -57,7 +58,8 @@ class QemuTarget:
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`harness.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
-        image = replace(self._image, bridges=bridges_of(scenarios, self._facts))
+        buses = any(scenario.controller in BUSES for scenario in scenarios)
+        image = replace(self._image, bridges=bridges_of(scenarios, self._facts), buses=buses)
         runner = Runner(
             lambda kmsg_log: self._boots(image, self._log_directory, kmsg_log, self._limits),
             self._kernel,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.buses import BUSES
 from harness.devices.errors import DevicesError
 from harness.dmesg import SPLAT_CLASSES, parse_records
 from harness.expectation import KernelFacts
@@ -453,7 +454,7 @@ def _run_message(number: int, scenario: Scenario) -> Message:
     message: Message = {
         "op": "run",
         "seq": number,
-        "adapter": scenario.controller,
+        "adapter": "" if scenario.controller in BUSES else scenario.controller,
         "set": settings(scenario),
         "line": line(scenario),
     }

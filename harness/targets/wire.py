@@ -11,6 +11,9 @@ from harness.guest.agent import Message, integer, octets
 from harness.outcome import BusMessage, CallerMessage, DmaSegment, Observation
 from harness.scenario import OPERATIONS, Scenario
 
+# Where the client module finds the controller by its name, and hears from it what the hardware saw.
+_BUS = "bus"
+
 _I2CDEV = "i2cdev_"
 
 
@@ -32,6 +35,8 @@ def line(scenario: Scenario) -> str:
     words += [f"{name}={value}" for name, value in scenario.options if name != "fault" and (own or name != "threshold")]
     if front == "i2cdev":
         return " ".join(["front=i2cdev", f"op={scenario.operation.removeprefix(_I2CDEV)}", *words])
+    if front == _BUS:
+        words.append(f"bus={scenario.controller}")
     return " ".join([f"op={scenario.operation}", f"buffer={scenario.buffer}", *words])
 
 
@@ -51,12 +56,14 @@ def observation(
         return Observation(None, splats=splats, lost=f"the guest cannot do this: {answer['unsupported']}")
     ret = integer(answer, "ret")
     ns = integer(answer, "ns")
-    messages = [message for message in _list(answer, "msgs") if isinstance(message, dict)]
+    messages = _messages(answer, "msgs")
     damage = tuple(str(item) for item in _list(answer, "damage"))
     caller = tuple(_caller_message(message) for message in messages)
     bus = tuple(trace)
     if scenario.operation == "get_put":
         bus = tuple(_mapped_message(message, memory) for message in messages)
+    elif OPERATIONS[scenario.operation].front == _BUS:
+        bus = tuple(_hardware_message(message, memory) for message in _messages(answer, "bus"))
     return Observation(
         ret=ret,
         caller=caller,
@@ -74,6 +81,10 @@ def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
     if fault is None or not fault.rebinds or reply.get("rebound") is True:
         return None
     return "the controller's driver did not come back when it was unbound and bound again"
+
+
+def _messages(answer: Message, key: str) -> list[Message]:
+    return [message for message in _list(answer, key) if isinstance(message, dict)]
 
 
 def _list(answer: Message, key: str) -> list[object]:
@@ -115,3 +126,14 @@ def _mapped_message(message: Message, memory: range) -> BusMessage:
         stray = not memory.start <= address <= memory.stop - len(data)
         segments = (DmaSegment(address, len(data), stray),)
     return BusMessage(0, bool(integer(message, "rd", 0)), data, True, segments)
+
+
+def _hardware_message(message: Message, memory: range) -> BusMessage:
+    """What hardware in the guest saw of a payload; it says of an address itself if it leads elsewhere."""
+    segments = []
+    for segment in _messages(message, "segments"):
+        address, length = integer(segment, "address", 0) or 0, integer(segment, "length", 0) or 0
+        inside = length >= 0 and memory.start <= address <= memory.stop - length
+        stray = bool(integer(segment, "stray", 1)) or not inside
+        segments.append(DmaSegment(address, length, stray))
+    return BusMessage(0, bool(integer(message, "rd", 0)), octets(message, "data"), True, tuple(segments))
