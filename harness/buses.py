@@ -14,6 +14,7 @@ from dataclasses import dataclass
 class BusCall:
     """A call of a subsystem's: ``reads`` says which way the payload goes, ``lengths`` what the suite tries.
 
+    ``kinds`` is with which buffer kinds, if not with all. ``file_system`` must be mounted on the bus's flash.
     ``single`` is for calls that take one byte and no more; they have no buffer of the caller's, or one of a byte.
     """
 
@@ -21,10 +22,18 @@ class BusCall:
     what: str
     reads: bool
     lengths: tuple[int, ...] = (8,)
+    kinds: tuple[str, ...] | None = None
+    file_system: str | None = None
 
     @property
     def single(self) -> bool:
         return self.lengths == (1,)
+
+
+def _on_file_system(fs: str, what: str, reads: bool) -> BusCall:
+    # The caller's buffer ends at the page cache: two kinds are enough. 8192 bytes are two pages.
+    name, done = (f"{fs}_read", "read from") if reads else (f"{fs}_write", "written to")
+    return BusCall(name, f"a file {done} a flash through {what}", reads, (64, 8192), ("heap", "vmalloc"), fs)
 
 
 BUS_CALLS: dict[str, BusCall] = {
@@ -43,6 +52,10 @@ BUS_CALLS: dict[str, BusCall] = {
         BusCall("spi_write_then_read", "spi_write_then_read(), of which only the reading", True),
         BusCall("mtd_write", "mtd_write() on a flash of spi-nor's", False, (32, 256)),
         BusCall("mtd_read", "mtd_read() on a flash of spi-nor's", True, (32, 256)),
+        _on_file_system("jffs2", "JFFS2", False),
+        _on_file_system("jffs2", "JFFS2", True),
+        _on_file_system("ubifs", "UBIFS on UBI", False),
+        _on_file_system("ubifs", "UBIFS on UBI", True),
         BusCall("spmi_register_write", "spmi_register_write(), of a byte", False, (1,)),
         BusCall("spmi_register_read", "spmi_register_read(), of a byte", True, (1,)),
         BusCall("spmi_ext_register_write", "spmi_ext_register_write()", False),
@@ -69,14 +82,14 @@ class Bus:
 
 _REGMAP = tuple(name for name in BUS_CALLS if name.startswith("regmap_"))
 _SPI = ("spi_write", "spi_read", "spi_write_then_read")
-_MTD = ("mtd_write", "mtd_read")
+_MTD = ("mtd_write", "mtd_read", "jffs2_write", "jffs2_read", "ubifs_write", "ubifs_read")
 BUSES: dict[str, Bus] = {
     bus.name: bus
     for bus in (
-        Bus("bus-i2c", "an I2C adapter that maps msg->buf whatever it is", _REGMAP, 4096),
-        Bus("bus-spi", "a SPI controller with can_dma(): the SPI core maps for it", (*_REGMAP, *_SPI, *_MTD), 4096),
-        Bus("bus-spi-own", "a SPI controller that maps transfers itself", (*_REGMAP, *_SPI, *_MTD), 4096),
-        Bus("bus-spi-mem", "a SPI controller for flashes, with the SPI core's mapping helper", _MTD, 4096),
+        Bus("bus-i2c", "an I2C adapter that maps msg->buf whatever it is", _REGMAP, 8192),
+        Bus("bus-spi", "a SPI controller with can_dma(): the SPI core maps for it", (*_REGMAP, *_SPI, *_MTD), 8192),
+        Bus("bus-spi-own", "a SPI controller that maps transfers itself", (*_REGMAP, *_SPI, *_MTD), 8192),
+        Bus("bus-spi-mem", "a SPI controller for flashes, with the SPI core's mapping helper", _MTD, 8192),
         Bus(
             "bus-spmi",
             "a SPMI controller that maps; regmap uses extended commands",

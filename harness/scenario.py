@@ -546,7 +546,7 @@ def buses_suite() -> list[Scenario]:
         for name in bus.calls:
             call = BUS_CALLS[name]
             # What reads into memory that is read-only is a processor's copy as often as not: it would oops.
-            kinds = [kind for kind in BUFFER_KINDS if not (call.reads and kind in _READ_ONLY)]
+            kinds = [kind for kind in call.kinds or BUFFER_KINDS if not (call.reads and kind in _READ_ONLY)]
             scenarios += [Scenario(kind, name, bus.name, None, n) for kind in kinds for n in call.lengths]
     return scenarios
 

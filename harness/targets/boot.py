@@ -24,6 +24,7 @@ from harness.guest.errors import ChannelClosed
 from harness.qemu.machines import Machine
 from harness.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
 from harness.scenario import CONTROLLERS, Bridge
+from harness.targets.buses import mount_file_systems
 from harness.targets.errors import BootLost
 from harness.targets.gathered import Gathered
 from harness.targets.session import (
@@ -51,7 +52,8 @@ CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
 class GuestImage:
     """What is booted: a kernel image and an initramfs with the modules and the agent.
 
-    ``bridges`` are the controllers on USB that are plugged in; ``buses`` asks for those on buses other than I2C.
+    ``bridges`` are the controllers on USB that are plugged in; ``buses`` asks for those on buses other than I2C,
+    ``file_systems`` for (bus, file system) on their flashes.
     """
 
     machine: Machine
@@ -63,6 +65,7 @@ class GuestImage:
     extras: Extras = NO_EXTRAS
     bridges: tuple[str, ...] = ()
     buses: bool = False
+    file_systems: tuple[tuple[str, str], ...] = ()
 
 
 def usb_bridges(names: Iterable[str]) -> dict[str, Bridge]:
@@ -158,6 +161,7 @@ class Boot:
             if reply.get("errno") == 0 and number is not None:
                 self.adapters[name] = number
         self.adapters |= bridge_adapters(self, self.image.bridges)
+        mount_file_systems(self, self.image.file_systems)
         mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
         if mailbox is not None:
             with contextlib.suppress(ValueError):

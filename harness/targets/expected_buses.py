@@ -28,6 +28,7 @@ class Handed(Enum):
     COPY = "a copy on the heap"
     STACK = "a variable on the subsystem's own stack"
     VALUE = "bytes, and no buffer"
+    OTHERS = "buffers of a file system's"
     NOTHING = "nothing: the call is refused"
 
 
@@ -80,7 +81,12 @@ def _regmap(write: Way, read: Way, bulk: Way = _BULK, one: Way = _WORK_BUF) -> d
     }
 
 
-_MTD = {"mtd_write": _SPI_NOR, "mtd_read": _SPI_NOR}
+_FILE = Way(Handed.OTHERS, "the page cache takes the caller's, file system and spi-nor see to the rest")
+_MTD = {
+    "mtd_write": _SPI_NOR,
+    "mtd_read": _SPI_NOR,
+    **dict.fromkeys(("jffs2_write", "jffs2_read", "ubifs_write", "ubifs_read"), _FILE),
+}
 _SPI = {
     **_regmap(_GATHER_SPI, _READ_SPI),
     "regmap_read": _READ_SPI,
@@ -156,7 +162,7 @@ def expect_on_bus(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip
     match way.handed:
         case Handed.NOTHING:
             return Expectation(Outcome.REFUSED, f"{why}: errno {way.error}")
-        case Handed.VALUE:
+        case Handed.VALUE | Handed.OTHERS:
             return Expectation(Outcome.SAFE, why)
         case Handed.COPY:
             return Expectation(Outcome.SAFE, why, direct=False)

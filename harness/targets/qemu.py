@@ -14,6 +14,7 @@ from harness.expectation import KernelFacts
 from harness.scenario import Scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
 from harness.targets.boot import Boot, GuestImage
+from harness.targets.buses import file_systems_of
 from harness.targets.errors import TargetError
 from harness.targets.runner import Runner
 from harness.targets.session import LIMITS, Limits
@@ -59,7 +60,12 @@ class QemuTarget:
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`harness.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
         buses = any(scenario.controller in BUSES for scenario in scenarios)
-        image = replace(self._image, bridges=bridges_of(scenarios, self._facts), buses=buses)
+        image = replace(
+            self._image,
+            bridges=bridges_of(scenarios, self._facts),
+            buses=buses,
+            file_systems=file_systems_of(scenarios),
+        )
         runner = Runner(
             lambda kmsg_log: self._boots(image, self._log_directory, kmsg_log, self._limits),
             self._kernel,

@@ -106,6 +106,8 @@ unsigned int kmsg_forward(struct text *out, long long seq);
 int file_write(const char *path, const char *data, size_t len);
 /* Adds to the end of a file, which is made if it is not there. Returns 0 or a positive errno. */
 int file_append(const char *path, const char *data, size_t len);
+/* The data must be as long as the request's number says; what the kernel writes there is lost. */
+int file_ioctl(const char *path, unsigned long request, const char *data, size_t len);
 /* Reads up to room bytes from the start. Returns the number, or a negative errno. */
 long file_read(const char *path, long long offset, char *data, size_t room);
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Whole files, small ones: sysfs, debugfs and procfs. */
+/* Whole files, small ones: sysfs, debugfs and procfs. And devices, which take more than bytes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioctl.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -14,6 +17,23 @@ int file_write(const char *path, const char *data, size_t len)
 	if (fd < 0)
 		return errno;
 	if (write(fd, data, len) < 0)
+		error = errno;
+	close(fd);
+	return error;
+}
+
+int file_ioctl(const char *path, unsigned long request, const char *data, size_t len)
+{
+	char argument[512];
+	int fd, error = 0;
+
+	if (len > sizeof(argument) || _IOC_SIZE(request) != len)
+		return EINVAL;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	memcpy(argument, data, len);
+	if (ioctl(fd, request, argument) < 0)
 		error = errno;
 	close(fd);
 	return error;

@@ -85,6 +85,15 @@ static void append_file(const struct request *request, struct text *out)
 	add_errno(out, path && data ? file_append(path, data->value, data->len) : EINVAL);
 }
 
+static void control_file(const struct request *request, struct text *out)
+{
+	const char *path = request_text(request, "path");
+	const struct field *data = request_field(request, "data");
+	unsigned long number = request_number(request, "request", 0);
+
+	add_errno(out, path && data ? file_ioctl(path, number, data->value, data->len) : EINVAL);
+}
+
 static void run_command(const struct request *request, struct text *out)
 {
 	static char output[COMMAND_MAX_BYTES];
@@ -219,6 +228,7 @@ static const struct {
 	{ "read", read_file },
 	{ "write", write_file },
 	{ "append", append_file },
+	{ "ioctl", control_file },
 	{ "command", run_command },
 	{ "list", list_directory },
 	{ "symbols", symbols },

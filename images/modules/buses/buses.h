@@ -63,6 +63,7 @@ struct buses_chip_type {
  * @position: the next of them
  * @header: bytes at the start of a message that are not payload
  * @left: of these, those still to come
+ * @with_files: a flash with file systems, whose buffers are counted
  * @flash: the state of buses_flash.c
  */
 struct buses_chip {
@@ -73,6 +74,7 @@ struct buses_chip {
 	size_t position;
 	size_t header;
 	size_t left;
+	bool with_files;
 	struct {
 		u8 command;
 		u32 address;
@@ -168,6 +170,7 @@ const char *buses_operation_objection(const struct scenario *s);
 /* Operations, each table with an empty row at its end. */
 extern const struct buses_operation buses_regmap_operations[];
 extern const struct buses_operation buses_mtd_operations[];
+extern const struct buses_operation buses_files_operations[];
 extern const struct buses_operation buses_spi_operations[];
 extern const struct buses_operation buses_spmi_operations[];
 extern const struct buses_operation buses_slimbus_operations[];
@@ -200,6 +203,10 @@ int buses_registers_init(struct buses_chip *chip, struct device *dev, size_t hea
 
 /* buses_flash.c */
 int buses_flash_init(struct buses_chip *chip, struct device *dev);
+
+/* buses_files.c */
+int buses_files_watch(struct buses_bus *bus);
+void buses_files_count(const struct buses_chip *chip, const void *buf);
 
 /* buses_regmap.c */
 extern const struct regmap_config buses_regmap_8_8;

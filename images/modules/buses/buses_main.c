@@ -26,6 +26,7 @@ static struct buses_bus buses[] = {
 static const struct buses_operation *const buses_tables[] = {
 	buses_regmap_operations,
 	buses_mtd_operations,
+	buses_files_operations,
 	buses_spi_operations,
 	buses_spmi_operations,
 	buses_slimbus_operations,

@@ -4,6 +4,8 @@
  * for it; that of bus-spi-own maps them itself, with dma_map_single(). A chip on each select.
  */
 #include <linux/mtd/mtd.h>
+#include <linux/mtd/partitions.h>
+#include <linux/sizes.h>
 #include <linux/spi/flash.h>
 #include <linux/spi/spi.h>
 #include "buses.h"
@@ -48,6 +50,7 @@ static int transfer(struct buses_chip *chip, void *buf, struct sg_table *table, 
 {
 	if (!buf)
 		return 0;
+	buses_files_count(chip, buf);
 	return table->nents ? buses_dma_sg(chip, table, len, rd) :
 			      buses_dma_single(chip, buf, len, rd);
 }
@@ -74,20 +77,44 @@ static struct spi_device *add_device(struct spi_controller *ctlr, const char *mo
 }
 
 static int add_flash(struct buses_bus *bus, struct spi_controller *ctlr, unsigned int select,
-		     struct buses_chip *chip, const char *suffix)
+		     struct buses_chip *chip, struct flash_platform_data *data)
 {
-	struct flash_platform_data *data;
 	int ret = buses_flash_init(chip, bus->dev);
 
 	if (ret)
 		return ret;
-	data = devm_kzalloc(bus->dev, sizeof(*data), GFP_KERNEL);
-	if (!data)
-		return -ENOMEM;
-	data->name = devm_kasprintf(bus->dev, GFP_KERNEL, "%s%s", bus->name, suffix);
-	if (!data->name)
-		return -ENOMEM;
 	return add_device(ctlr, "spi-nor", select, data) ? 0 : -ENODEV;
+}
+
+/* What spi-nor keeps of a bus's two flashes: one for mtd_read(), one in halves for file systems. */
+struct flash_names {
+	struct flash_platform_data plain;
+	struct flash_platform_data files;
+	struct mtd_partition parts[2];
+};
+
+static int add_flashes(struct buses_bus *bus, struct spi_controller *ctlr)
+{
+	struct flash_names *names = devm_kzalloc(bus->dev, sizeof(*names), GFP_KERNEL);
+	struct mtd_partition *parts;
+	int ret;
+
+	if (!names)
+		return -ENOMEM;
+	parts = names->parts;
+	names->plain.name = (char *)bus->name;
+	parts[0].name = devm_kasprintf(bus->dev, GFP_KERNEL, "%s-jffs2", bus->name);
+	parts[1].name = devm_kasprintf(bus->dev, GFP_KERNEL, "%s-ubi", bus->name);
+	if (!parts[0].name || !parts[1].name)
+		return -ENOMEM;
+	parts[0].size = SZ_2M;
+	parts[1].offset = SZ_2M;
+	parts[1].size = MTDPART_SIZ_FULL;
+	names->files.parts = parts;
+	names->files.nr_parts = ARRAY_SIZE(names->parts);
+	ret = add_flash(bus, ctlr, SELECT_FLASH, &bus->flash, &names->plain);
+	ret = ret ?: add_flash(bus, ctlr, SELECT_FILES, &bus->files, &names->files);
+	return ret ?: buses_files_watch(bus);
 }
 
 /**
@@ -125,8 +152,7 @@ int buses_spi_add(struct buses_bus *bus, bool core_maps, const struct spi_contro
 	bus->regmap = regmap_init_spi(spi, &buses_regmap_8_8);
 	if (IS_ERR(bus->regmap))
 		return PTR_ERR(bus->regmap);
-	ret = add_flash(bus, ctlr, SELECT_FLASH, &bus->flash, "");
-	ret = ret ?: add_flash(bus, ctlr, SELECT_FILES, &bus->files, "-files");
+	ret = add_flashes(bus, ctlr);
 	if (ret)
 		return ret;
 	bus->mtd = get_mtd_device_nm(bus->name);

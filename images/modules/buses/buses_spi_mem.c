@@ -31,6 +31,7 @@ static int buses_spi_mem_exec_op(struct spi_mem *mem, const struct spi_mem_op *o
 	send_header(chip, op);
 	if (op->data.dir == SPI_MEM_NO_DATA)
 		return 0;
+	buses_files_count(chip, op->data.buf.in);
 	ret = spi_controller_dma_map_mem_op_data(ctlr, op, &table);
 	if (ret)
 		return ret;
