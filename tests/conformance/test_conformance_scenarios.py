@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_scenarios():
 
 def test_everything_there_is_to_do_is_drawn():
     drawn = generate.scenarios(3000, 1)
-    assert {s.operation for s in drawn} == set(OPERATIONS)
+    assert {s.operation for s in drawn} == {op.name for op in OPERATIONS.values() if op.front != "bus"}
     assert {letter for s in drawn for letter in s.option("then")} == set(STEPS)
     assert {s.option("pec") for s in drawn} == {"", "1"}
     assert {n for s in drawn for n in (s.length % 2, s.length == 8192)} == {0, 1}
