@@ -9,12 +9,16 @@ import pytest
 from harness.cli.buses_command import expected, measured, table
 from harness.report import json_report
 from harness.scenario import suite
+from tests.qemu.built import needs
 
 RUN_TIMEOUT_S = 900
 pytestmark = pytest.mark.timeout(3000)
+VERSIONS = [
+    pytest.param(version, marks=needs("upstream", source=f"apt:linux-source-{version}")) for version in ("6.12", "7.2")
+]
 
 
-@pytest.fixture(scope="module", params=["6.12", "7.2"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def buses(request, tmp_path_factory, dmasafe):
     """The directory with the results of the suite on one kernel."""
     out = tmp_path_factory.mktemp("buses")
