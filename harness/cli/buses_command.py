@@ -51,18 +51,19 @@ class Fate:
 
 @click.command(name="buses", epilog="Examples: dmasafe buses | dmasafe buses out/latest/results.json")
 @click.argument("results", required=False, type=click.Path(path_type=Path, dir_okay=False))
-def command(results: Path | None) -> None:
+@click.option("--kernel", "source", metavar="SOURCE", default=KERNEL, show_default=True, help="Without RESULTS.")
+def command(results: Path | None, source: str) -> None:
     """Who maps a caller's buffer, who bounces it: a table (Markdown) of every call on every other bus.
 
     With RESULTS (the results.json of a run of suite buses) as it was measured, without as the kernel's source has it.
     """
-    fates = expected() if results is None else measured(json_report.load(results))
+    fates = expected(source) if results is None else measured(json_report.load(results))
     click.echo("\n".join(table(fates)))
 
 
-def expected() -> dict[str, Fate]:
-    """What must become of each scenario on Linux 7.2, by id."""
-    facts, _ = model_kernel(KERNEL, CONFIGURATION, ARCH)
+def expected(source: str = KERNEL) -> dict[str, Fate]:
+    """What must become of each scenario on this kernel, by id."""
+    facts, _ = model_kernel(source, CONFIGURATION, ARCH)
     fates = {}
     for scenario in buses_suite():
         found = expect_on_bus(scenario, facts)

@@ -25,6 +25,8 @@ _UBI_MAKE_VOLUME, _VOLUME_REQUEST = 0x40986F00, struct.Struct("=iiqbBh4x128s")
 _UBI_AUTO = -1
 _UBI_DYNAMIC = 3
 _VOLUME = "files"
+# On a busy host; less than a session waits for a reply.
+_MOUNT_TIMEOUT_MS = 12_000
 _MTD = re.compile(r"mtd([0-9]{1,3})")
 
 
@@ -80,7 +82,7 @@ def _control(session: Session, path: str, request: int, data: bytes) -> None:
 
 
 def _succeed(session: Session, command: str) -> None:
-    reply = session.request("command", command=command)
+    reply = session.request("command", command=command, timeout_ms=_MOUNT_TIMEOUT_MS)
     if reply.get("errno") != 0 or integer(reply, "status") != 0:
         output = str(reply.get("output", "")).strip()[:200]
         raise BootLost(f"the guest could not do '{command}': {output or errno_text(reply)}")

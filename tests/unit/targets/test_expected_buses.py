@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What must come of calls on other buses."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.buses import BUS_CALLS, BUSES
@@ -56,6 +58,13 @@ def test_a_stack_in_the_linear_map_is_caught_by_dma_debug_alone():
     without = kernel(without=["VMAP_STACK"])
     assert expect(parse_scenario("heap/slim_writeb/bus-slimbus/1"), without).classes == ("map-stack",)
     assert expect(parse_scenario("stack/mtd_read/bus-spi/32"), without).outcome is Outcome.SAFE
+
+
+def test_the_spi_core_maps_past_dma_debugs_tracking_of_cache_lines():
+    old = replace(kernel(), version=(6, 12, 117))
+    assert expect(parse_scenario("coherent/spi_read/bus-spi-own/8"), old).classes == ("cacheline-overlap",)
+    assert expect(parse_scenario("coherent/mtd_read/bus-spi-mem/32"), old).classes == ("cacheline-overlap",)
+    assert expect(parse_scenario("coherent/spi_read/bus-spi/8"), old).outcome is Outcome.SAFE
 
 
 def test_a_kernel_that_lacks_a_bus_is_skipped_by_the_symbols_name():
