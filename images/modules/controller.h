@@ -171,6 +171,8 @@ int controller_prepare(struct controller *ctl, struct device *dev,
 		       const struct controller_hardware *hardware, u64 mask);
 int controller_add(struct controller *ctl);
 void controller_del(struct controller *ctl);
+void controller_suspend(struct controller *ctl);
+int controller_resume(struct controller *ctl);
 
 /* controller_payload.c */
 extern const struct controller_policy controller_policies[];

@@ -193,6 +193,34 @@ void controller_del(struct controller *ctl)
 	controller_ring_stop(ctl);
 }
 
+/**
+ * controller_suspend() - leave the hardware still
+ * @ctl: the controller; its clients are suspended already
+ */
+void controller_suspend(struct controller *ctl)
+{
+	i2c_mark_adapter_suspended(&ctl->adap);
+	controller_ring_stop(ctl);
+}
+
+/**
+ * controller_resume() - undo controller_suspend(), whatever became of the hardware meanwhile
+ * @ctl: the controller
+ *
+ * Return: 0 or a negative errno; transfers are then refused.
+ */
+int controller_resume(struct controller *ctl)
+{
+	int ret;
+
+	controller_ring_stop(ctl);
+	ret = controller_ring_start(ctl);
+	if (ret)
+		return ret;
+	i2c_mark_adapter_resumed(&ctl->adap);
+	return 0;
+}
+
 static int __init controller_init(void)
 {
 	int ret;

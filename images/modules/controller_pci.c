@@ -272,6 +272,20 @@ static void pci_remove(struct pci_dev *pdev)
 	pci_disable_device(pdev);
 }
 
+static int __maybe_unused pci_suspend(struct device *dev)
+{
+	controller_suspend(dev_get_drvdata(dev));
+	return 0;
+}
+
+static int __maybe_unused pci_resume(struct device *dev)
+{
+	return controller_resume(dev_get_drvdata(dev));
+}
+
+/* Without them the PCI core switches bus mastering off, and the device forgets its driver. */
+static SIMPLE_DEV_PM_OPS(pci_pm_ops, pci_suspend, pci_resume);
+
 /*
  * Empty: upstream's virtio-pci keeps the device until driver_override says otherwise
  * (pci_match_device()).
@@ -285,6 +299,7 @@ static struct pci_driver pci_controller_driver = {
 	.id_table = pci_ids,
 	.probe = pci_probe,
 	.remove = pci_remove,
+	.driver.pm = &pci_pm_ops,
 };
 
 /**
