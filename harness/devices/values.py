@@ -16,13 +16,15 @@ from importlib import import_module
 from typing import Any
 
 from harness.devices.errors import SlaveError
+from harness.devices.slaves.catalogue import CATALOGUE
 
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _PLAIN = (type(None), bool, int, float, str)
 
 
 def describe(slave: object) -> Any:
-    """What makes this slave elsewhere: an object, a class, functools.partial(class, ...), or "module:Class".
+    """What makes this slave elsewhere: an object, a class, functools.partial(class, ...), "module:Class", or a chip's
+    name (slaves/catalogue.py).
 
     Raises SlaveError with what is wrong about it.
     """
@@ -53,9 +55,10 @@ def import_path(thing: Any) -> str:
 
 
 def find(path: str) -> Any:
-    """Import what stands behind ``module:Class``. Raises SlaveError."""
+    """Import what stands behind ``module:Class``, or a name of slaves/catalogue.py. Raises SlaveError."""
+    path = CATALOGUE.get(path, path) if isinstance(path, str) else path
     if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise SlaveError(f"{path!r:.100} is no import path: write 'module:Class'")
+        raise SlaveError(f"{path!r:.100} is no import path: write 'module:Class', or a chip of {', '.join(CATALOGUE)}")
     module, _, name = path.partition(":")
     try:
         found: Any = import_module(module)
