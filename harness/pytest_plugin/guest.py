@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.guest.agent import Message, integer
 from harness.pytest_plugin.errors import PluginError, Refused, plainly
-from harness.pytest_plugin.shared_boot import SharedBoot
 from harness.targets.session import errno_text
+from harness.targets.shared_boot import SharedBoot
 
 COMMAND_TIMEOUT_S = 5.0
 # The agent gets a line of 64 KiB; escapes make six bytes of one.

@@ -22,11 +22,11 @@ from harness.pytest_plugin.errors import Inconclusive
 from harness.pytest_plugin.model_window import ModelWindow
 from harness.pytest_plugin.qemu_window import QemuWindow
 from harness.pytest_plugin.settings import Settings
-from harness.pytest_plugin.shared_boot import PROBE, SharedBoot
 from harness.pytest_plugin.window import Window
 from harness.targets.base import KernelInfo
 from harness.targets.errors import BootLost
 from harness.targets.model import ModelTarget
+from harness.targets.shared_boot import PROBE, SharedBoot
 
 # A busy machine can be too slow for a guest once.
 BOOTS_TRIED = 3

@@ -20,13 +20,13 @@ from harness.pytest_plugin.dmesg import Dmesg
 from harness.pytest_plugin.errors import Inconclusive, plainly
 from harness.pytest_plugin.guest import Guest
 from harness.pytest_plugin.module import ModuleLoader
-from harness.pytest_plugin.shared_boot import SharedBoot
 from harness.pytest_plugin.window import PluginTarget
 from harness.scenario import parse_scenario
 from harness.targets.boot import CONSOLE_LOG
 from harness.targets.expected import expect
 from harness.targets.qemu import QemuTarget
 from harness.targets.session import KMSG_LOG
+from harness.targets.shared_boot import SharedBoot
 
 _NO_WITNESS = "this kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
 

@@ -14,8 +14,8 @@ from harness.pytest_plugin.dmesg import Dmesg
 from harness.pytest_plugin.lab import _scope_key
 from harness.pytest_plugin.options import OPTIONS
 from harness.pytest_plugin.settings import Settings
-from harness.pytest_plugin.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords
 from harness.targets.gathered import MAX_RECORDS_PER_SCENARIO
+from harness.targets.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 

@@ -17,11 +17,10 @@ from harness.expectation import KernelFacts
 from harness.guest.agent import Message
 from harness.kernel import SILENT
 from harness.outcome import BusMessage, Outcome, outcome_of
-from harness.pytest_plugin.errors import PluginError
 from harness.scenario import Scenario, parse_scenario
 from harness.targets.base import KernelInfo, TargetRun
 from harness.targets.boot import Boot, GuestImage
-from harness.targets.errors import BootLost
+from harness.targets.errors import BootLost, TargetError
 from harness.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered
 from harness.targets.runner import Runner
 from harness.targets.session import LIMITS, MODULES, Limits
@@ -100,29 +99,34 @@ class SharedBoot(Boot):
         """From here on records and messages are the next test's. Raises BootLost."""
         self.flush()
         self.clear()
-        for path in _REARM:
-            if self.request("write", path=path, data="1").get("errno") != 0:
-                raise BootLost(f"once-only warnings could not be re-armed: {path} cannot be written")
+        self.rearm()
         self.set_policy(*DEFAULT_POLICY)
         self.reports_before = self._reports()
         label = name.encode("ascii", "backslashreplace").decode()[:200]
         self.request("write", path="/dev/kmsg", data=f"dmasafe: test {label}\n")
 
+    def rearm(self) -> None:
+        """Once-only warnings warn once more. Raises BootLost."""
+        for path in _REARM:
+            if self.request("write", path=path, data="1").get("errno") != 0:
+                raise BootLost(f"once-only warnings could not be re-armed: {path} cannot be written")
+
     def set_policy(self, policy: str, threshold: int) -> None:
-        """The dmasafe controller's, until a scenario sets another. Raises PluginError, BootLost."""
+        """The dmasafe controller's, until a scenario sets another. Raises TargetError, BootLost."""
         # By a scenario that does nothing: the agent keeps account of what is set.
         settings = f"policy={policy} threshold={threshold} fault=none"
         line = "op=predicates buffer=heap len=8"
         self.send({"op": "run", "seq": 0, "adapter": "dmasafe", "set": settings, "line": line})
         reply = next(iter(self.replies()))
         if not isinstance(reply.get("answer"), dict):
-            raise PluginError(f"the controller refuses {settings}: {str(reply.get('error', reply))[:200]}")
+            raise TargetError(f"the controller refuses {settings}: {str(reply.get('error', reply))[:200]}")
 
     def command(self, command: str, timeout_s: float) -> Message:
         """The reply to a shell command, which may take longer than other requests. Raises BootLost."""
         self.send({"op": "command", "command": command, "timeout_ms": round(timeout_s * 1000)})
         patience_s = timeout_s + self.limits.request_s
-        return self._talk.wait_for(lambda reply: reply.get("re") == "command", patience_s, f"the end of '{command}'")
+        what = f"the end of '{command.strip().splitlines()[-1][:80]}'" if command.strip() else "the end of a command"
+        return self._talk.wait_for(lambda reply: reply.get("re") == "command", patience_s, what)
 
     def clear(self) -> None:
         """Forget what was seen so far."""
