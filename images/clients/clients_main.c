@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * dmasafe_clients: makes I2C clients for upstream drivers, as a device tree would: with properties
+ * and an interrupt. /sys/kernel/debug/dmasafe_clients has the files new, delete and interrupt.
+ */
+#include <linux/debugfs.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "clients.h"
+
+#define LINE_MAX 256
+
+static struct dentry *directory;
+
+static int make(char *line)
+{
+	struct client_wish wish;
+	int ret = parse_wish(line, &wish);
+
+	return ret ? ret : device_new(&wish);
+}
+
+static int at_place(char *line, int (*act)(unsigned int bus, unsigned int address))
+{
+	unsigned int bus, address;
+	int ret = parse_place(line, &bus, &address);
+
+	return ret ? ret : act(bus, address);
+}
+
+static int remove(char *line)
+{
+	return at_place(line, device_delete);
+}
+
+static int interrupt(char *line)
+{
+	return at_place(line, device_interrupt);
+}
+
+static ssize_t perform(const char __user *from, size_t count, int (*act)(char *line))
+{
+	char *line;
+	int ret;
+
+	if (count >= LINE_MAX)
+		return -EINVAL;
+	line = memdup_user_nul(from, count);
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	ret = act(line);
+	kfree(line);
+	return ret ? ret : count;
+}
+
+static ssize_t new_write(struct file *file, const char __user *from, size_t count, loff_t *at)
+{
+	return perform(from, count, make);
+}
+
+static ssize_t delete_write(struct file *file, const char __user *from, size_t count, loff_t *at)
+{
+	return perform(from, count, remove);
+}
+
+static ssize_t interrupt_write(struct file *file, const char __user *from, size_t count, loff_t *at)
+{
+	return perform(from, count, interrupt);
+}
+
+static const struct file_operations new_fops = {
+	.owner = THIS_MODULE,
+	.write = new_write,
+};
+
+static const struct file_operations delete_fops = {
+	.owner = THIS_MODULE,
+	.write = delete_write,
+};
+
+static const struct file_operations interrupt_fops = {
+	.owner = THIS_MODULE,
+	.write = interrupt_write,
+};
+
+static int __init clients_init(void)
+{
+	int ret = device_init();
+
+	if (ret)
+		return ret;
+	directory = debugfs_create_dir("dmasafe_clients", NULL);
+	debugfs_create_file("new", 0200, directory, NULL, &new_fops);
+	debugfs_create_file("delete", 0200, directory, NULL, &delete_fops);
+	debugfs_create_file("interrupt", 0200, directory, NULL, &interrupt_fops);
+	return 0;
+}
+
+static void __exit clients_exit(void)
+{
+	debugfs_remove(directory);
+	device_exit();
+}
+
+module_init(clients_init);
+module_exit(clients_exit);
+MODULE_DESCRIPTION("I2C clients for upstream drivers, with properties and interrupts");
+MODULE_LICENSE("GPL");
