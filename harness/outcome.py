@@ -129,7 +129,8 @@ class Observation:
 
     ``ret`` is the API's return value, None if the call never returned. ``damage`` names what the guest found
     changed that should not have been: ``guard-before``, ``guard-after``, ``read-only``, ``source``. ``bus`` is None
-    where no device side exists. ``lost`` is the reason why nothing of this can be trusted, or None.
+    where no device side exists. ``lost`` is the reason why nothing of this can be trusted, or None. Where a driver
+    made the calls, ``wrong`` says in words which data were not what they must be, ``error`` what did not work.
     """
 
     ret: int | None
@@ -140,6 +141,8 @@ class Observation:
     transferred: bool = True
     us: float | None = None
     lost: str | None = None
+    wrong: tuple[str, ...] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,10 @@ def outcome_of(observation: Observation) -> tuple[Outcome, str]:
     strays = [s for message in observation.bus or () for s in message.segments if s.stray]
     if strays:
         return Outcome.SILENT, f"stray DMA to {strays[0].address:#x} without a report"
+    if observation.wrong:
+        return Outcome.SILENT, f"wrong data without a report: {observation.wrong[0]}"
+    if observation.error is not None:
+        return Outcome.REFUSED, observation.error
     if observation.ret is None:
         return Outcome.SILENT, "the call never returned and nothing was reported"
     if not observation.transferred or observation.ret < 0:

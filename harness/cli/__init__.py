@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "audit": "Every I2C message of a running kernel: may DMA touch its buffer, and who sent it?",
     "bisect": "Which commit of a kernel tree, or of a driver's, made it go wrong?",
     "buses": "Who maps a buffer and who bounces it on SPI, SPMI, SLIMbus, 1-Wire: the table of docs/buses.md.",
+    "clients": "Upstream's client drivers on the emulated controllers, from probe to removal.",
     "conform": "The model against a real kernel, on scenarios by lot.",
     "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
     "doctor": "What is installed here, which accelerator works, what to do about the rest.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,12 +77,12 @@ def prepare(
     accel: str | None,
     progress: Progress,
     cmdline: tuple[str, ...] = (),
-    extra_modules: str | None = None,
+    extra_modules: str | Sequence[str] | None = None,
     image_name: str = kernels.MINIMAL,
 ) -> Prepared:
     """Fetch, configure, build and pack whatever is not in the cache yet. Raises KernelError, QemuError.
 
-    ``extra_modules`` names a directory of images/ whose modules go into the initramfs too.
+    ``extra_modules`` names a directory of images/ whose modules go into the initramfs too, or several.
     """
     kernel = build_kernel(kernel_source, configuration, arch, progress)
     image = guest_image(kernel, image_name, accel, progress, cmdline, extra_modules, configuration)

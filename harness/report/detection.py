@@ -52,6 +52,9 @@ def detections(results: Results) -> list[Detection]:
     plain = {row.id: row.noticed for row in results.rows}
     found: dict[str, list[Detection]] = {}
     for row in results.rows:
+        # Other rows need not be scenarios: dmasafe clients has its own.
+        if "+fault=" not in row.id:
+            continue
         scenario = parse_scenario(row.id)
         if scenario.fault is not None:
             control = plain.get(scenario.without_fault.id) or Noticed()

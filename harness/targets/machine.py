@@ -10,7 +10,7 @@ import contextlib
 import selectors
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -46,25 +46,27 @@ def guest_image(
     accel: str | None,
     progress: Progress,
     cmdline: tuple[str, ...] = (),
-    extra_modules: str | None = None,
+    extra_modules: str | Sequence[str] | None = None,
     configuration: str | None = None,
 ) -> GuestImage:
     """Build modules and agent for ``kernel``, pack the image, choose an accelerator. Raises KernelError, QemuError.
 
-    ``extra_modules`` names a directory of images/ whose modules go in too. ``configuration`` says how to boot; None:
+    ``extra_modules`` names directories of images/ whose modules go in too. ``configuration`` says how to boot; None:
     as the one that the kernel was built for.
     """
     initrd = pack_initrd(kernel, image_name, progress, extra_modules)
     return bootable(kernel.image, initrd, kernel.arch, configuration or kernel.configuration, accel, cmdline)
 
 
-def pack_initrd(kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | None = None) -> Path:
+def pack_initrd(
+    kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | Sequence[str] | None = None
+) -> Path:
     """What ``kernel`` boots into, as guest_image() makes it. Raises KernelError."""
     store = kernels.open_cache()
     images = kernels.project_root() / "images"
     modules = kernels.build_modules(kernel, images / "modules", store, progress)
-    if extra_modules is not None:
-        modules += kernels.build_modules(kernel, images / extra_modules, store, progress)
+    for name in (extra_modules,) if isinstance(extra_modules, str) else extra_modules or ():
+        modules += kernels.build_modules(kernel, images / name, store, progress)
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
     return kernels.build_image(image_name, kernel, modules, agent, store, progress)
 

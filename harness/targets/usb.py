@@ -31,7 +31,12 @@ _MAX_NAMES = 256
 
 def bridges_of(scenarios: Iterable[Scenario], facts: KernelFacts) -> tuple[str, ...]:
     """The controllers on USB that these scenarios use and whose driver the kernel has."""
-    asked = {scenario.controller for scenario in scenarios}
+    return bridges_of_names((scenario.controller for scenario in scenarios), facts)
+
+
+def bridges_of_names(controllers: Iterable[str], facts: KernelFacts) -> tuple[str, ...]:
+    """Those of these controllers that are on USB and whose driver the kernel has."""
+    asked = set(controllers)
     rows = [row for row in CONTROLLERS.values() if row.name in asked and row.bridge is not None]
     return tuple(row.name for row in rows if row.bridge is not None and facts.has(row.bridge.needs))
 

@@ -11,13 +11,15 @@ REPORT_DESCRIPTOR_REGISTER, INPUT_REGISTER, OUTPUT_REGISTER, COMMAND_REGISTER, D
 _RESET, _GET_REPORT, _SET_REPORT, _SET_POWER = 0x01, 0x02, 0x03, 0x08
 _OUTPUT, _FEATURE = 0x02, 0x03
 _LONG_REPORT_ID = 0x0F
-_INPUT_BYTES = 8
-_OUTPUT_BYTES = 1
+_REPORT_ID = 1
+# With the report's number.
+_INPUT_BYTES = 9
+_OUTPUT_BYTES = 2
 VENDOR, PRODUCT, VERSION = 0x1209, 0x0001, 0x0100
 
-# A boot keyboard (HID 1.11, appendix B.1): modifiers, six keys, five LEDs.
+# A boot keyboard (HID 1.11, appendix B.1) whose reports have a number: modifiers, six keys, five LEDs.
 REPORT_DESCRIPTOR = bytes.fromhex(
-    "05010906a101050719e029e71500250175019508810295017508810195057501050819012905910295017503910195067508"
+    "05010906a1018501050719e029e71500250175019508810295017508810195057501050819012905910295017503910195067508"
     "150025650507190029658100c0"
 )
 
@@ -41,8 +43,8 @@ class HidKeyboard:
     @property
     def input_report(self) -> bytes:
         """The report with its length, as the input register serves it."""
-        report = bytes(2) + bytes(self.keys[:6]).ljust(6, b"\0")
-        return _with_length(report)
+        report = bytes((_REPORT_ID, 0, 0)) + bytes(self.keys[:6]).ljust(6, b"\0")
+        return (len(report) + 2).to_bytes(2, "little") + report
 
     @property
     def descriptor(self) -> bytes:
@@ -107,10 +109,7 @@ class HidKeyboard:
             self._output(payload[2:])
 
     def _output(self, payload: bytes) -> None:
-        """A report with its length before it; one whose length is wrong changes nothing."""
-        if len(payload) == 2 + _OUTPUT_BYTES and int.from_bytes(payload[:2], "little") == len(payload):
-            self.leds = payload[2]
-
-
-def _with_length(report: bytes) -> bytes:
-    return (len(report) + 2).to_bytes(2, "little") + report
+        """A report with its length before it; one whose length or number is wrong changes nothing."""
+        whole = len(payload) == 2 + _OUTPUT_BYTES and int.from_bytes(payload[:2], "little") == len(payload)
+        if whole and payload[2] == _REPORT_ID:
+            self.leds = payload[3]

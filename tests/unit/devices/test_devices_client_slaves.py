@@ -169,15 +169,21 @@ def test_a_reset_is_acknowledged_once_by_an_empty_report() -> None:
     slave = HidKeyboard(keys=(4,))
     assert put(slave, 0x05, 0x00, 0x00, 0x01) and slave.resets == 1
     assert get(slave, 10)[:2] == b"\0\0"
-    assert get(slave, 10) == bytes.fromhex("0a00 0000 000000000000")
+    assert get(slave, 11) == bytes.fromhex("0b00 01 0000 000000000000")
     slave.keys = (4,)
-    assert get(slave, 10) == bytes.fromhex("0a00 0000 040000000000")
+    assert get(slave, 11) == bytes.fromhex("0b00 01 0000 040000000000")
 
 
 @pytest.mark.parametrize(
     ("message", "leds"),
-    [("0400 0300 02", 2), ("0500 2003 0600 0300 05", 5), ("0400 0400 02", 0), ("0500 3003 0600 0300 05", 0)],
-    ids=["output register", "SET_REPORT", "wrong length", "no such report"],
+    [
+        ("0400 0400 01 02", 2),
+        ("0500 2103 0600 0400 01 05", 5),
+        ("0400 0300 01 02", 0),
+        ("0400 0400 02 02", 0),
+        ("0500 3103 0600 0400 01 05", 0),
+    ],
+    ids=["output register", "SET_REPORT", "wrong length", "other number", "no output report"],
 )
 def test_output_reports_come_by_two_ways(message: str, leds: int) -> None:
     slave = HidKeyboard()
