@@ -2,8 +2,8 @@
 """Stages that take no time, for tests of everything around them; in processes of their own as the real ones.
 
 Started by a worker like harness.matrix.stage_process, and loaded by workers (Dask's preload) so that they do. STAND_IN
-names a directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file is
-gone, ``fail-NAME`` makes one fail, ``die-NAME`` kills its process.
+names a directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file
+is gone, ``fail-NAME`` makes one fail, ``die-NAME`` kills its process.
 """
 
 import os
