@@ -24,7 +24,8 @@ class Machine:
     random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
     ``memory_base`` the physical address at which memory starts. ``without`` are properties taken out of QEMU's
     device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, and
-    ``variation`` is the name of what was changed.
+    ``variation`` is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold
+    the word, or "FILE -", where there must be no such file.
     """
 
     arch: str
@@ -43,6 +44,7 @@ class Machine:
     without: tuple[str, ...] = ()
     coherent: bool = True
     variation: str = ""
+    proof: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Variation:
     """What a table ``[variation.NAME]`` adds to its architecture's machine, and why it is of use."""
 
     why: str
+    proof: tuple[str, ...]
     machine: str = ""
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -80,6 +83,7 @@ def find_machine(arch: str, variation: str = "") -> Machine:
         without=row.without,
         coherent=row.coherent,
         variation=variation,
+        proof=row.proof,
     )
 
 

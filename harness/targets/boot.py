@@ -147,6 +147,7 @@ class Boot:
 
     def prepare(self) -> None:
         """Load the modules, bind the adapters, tell the device where the mailbox is. Raises BootLost."""
+        self._prove_machine()
         symbols = self.request("symbols", names=",".join(BORROWED))
         self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
         parameters = borrowed_objects(symbols)
@@ -166,6 +167,16 @@ class Boot:
         if mailbox is not None:
             with contextlib.suppress(ValueError):
                 self.device.set_mailbox(int(mailbox, 0))
+
+    def _prove_machine(self) -> None:
+        """Raises BootLost unless the guest sees what the machine's variation is to be."""
+        machine = self.image.machine
+        for line in machine.proof:
+            path, word = line.split()
+            found = self.read(path)
+            if (found is not None) if word == "-" else (word not in (found or "").split()):
+                seen = "is missing" if found is None else f"says {found[:80]!a}"
+                raise BootLost(f"the guest does not run on the machine '{machine.variation}': {path} {seen}")
 
     def mute_console(self, muted: bool) -> None:
         """Keep an expected oops off the serial console, where under TCG each costs 30 ms; the kernel log has it all.

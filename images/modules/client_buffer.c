@@ -195,29 +195,37 @@ static void vmalloc_put(struct scenario *s)
 }
 
 /*
+ * How far into an object a buffer goes that can be moved by @room bytes: each starts in another
+ * cache line, as a caller that dies with its buffer mapped leaves dma-debug an entry for that line.
+ */
+static size_t next_line(size_t *used, size_t room)
+{
+	size_t line = *used > room ? 0 : *used;
+
+	*used = line + L1_CACHE_BYTES;
+	return line;
+}
+
+/*
  * A buffer inside a vmlinux object that the host found by name. If the object is too small for
  * guards they reach into its neighbours, which are looked at, and put back only if they
- * changed. If it has room, each buffer starts in another cache line: a caller that dies with
- * its buffer mapped leaves dma-debug an entry for that line.
+ * changed.
  */
 static const char *vmlinux_get(struct scenario *s, unsigned long address, unsigned long size,
 			       const char *unknown)
 {
 	unsigned long start = ALIGN(address + CLIENT_GUARD, L1_CACHE_BYTES);
 	unsigned long end = start + s->len + CLIENT_GUARD;
-	static unsigned long used;
+	static size_t used;
 
 	if (!address)
 		return unknown;
 	if (s->len > size)
 		return "longer than the borrowed object";
-	if (end > address + size) {
+	if (end > address + size)
 		start = ALIGN_DOWN(address + (size - s->len) / 2, sizeof(u64));
-	} else {
-		used = end + used > address + size ? 0 : used;
-		start += used;
-		used += L1_CACHE_BYTES;
-	}
+	else
+		start += next_line(&used, address + size - end);
 	s->buf = (u8 *)start;
 	s->phys = __pa_symbol(start);
 	return NULL;
@@ -267,10 +275,13 @@ static const char module_rodata[8][56] __aligned(MODULE_RODATA_LEAD) = {
 
 static const char *module_rodata_get(struct scenario *s)
 {
+	static size_t used;
+
 	BUILD_BUG_ON(sizeof(module_rodata) < MODULE_RODATA_LEAD + MODULE_RODATA_LEN + CLIENT_GUARD);
 	if (s->len > MODULE_RODATA_LEN)
 		return "longer than the module's constant";
 	s->buf = (u8 *)module_rodata[0] + MODULE_RODATA_LEAD;
+	s->buf += next_line(&used, MODULE_RODATA_LEN - s->len);
 	return NULL;
 }
 
