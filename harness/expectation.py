@@ -18,7 +18,8 @@ class KernelFacts:
     """One kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m.
 
     ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
-    habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it.
+    habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
+    says whether DMA addresses are translated.
     """
 
     arch: str
@@ -26,6 +27,7 @@ class KernelFacts:
     symbols: frozenset[str]
     coherent: bool | None = None
     swiotlb: str | None = None
+    iommu: bool = False
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

@@ -16,7 +16,7 @@ from harness.architecture import architecture_names
 from harness.errors import DmasafeError
 from harness.expectation import KernelFacts
 from harness.kernel.config import resolve
-from harness.qemu.machines import find_machine
+from harness.qemu.machines import Machine, find_machine
 from harness.targets.base import KernelInfo, Progress
 from harness.targets.boot import GuestImage
 from harness.targets.kconfig import facts_from_config
@@ -89,8 +89,13 @@ def prepare(
     config = kernel.config.read_text()
     sha256 = hashlib.sha256(config.encode()).hexdigest()
     info = KernelInfo(kernel.release, arch, configuration, kernel.source, sha256)
-    facts = facts_from_config(config, arch, kernel.release, image.machine.coherent, image.cmdline)
+    facts = facts_of(config, kernel.release, image.machine, image.cmdline)
     return Prepared(image, info, facts, kernel)
+
+
+def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
+    """What is known of a kernel on one of the harness's own machines."""
+    return facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
 
 
 def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:
@@ -100,12 +105,12 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     """
     matrix = kernels.load_matrix()
     cell = kernels.find_configuration(matrix, configuration, arch)
-    coherent = find_machine(arch, cell.machine).coherent
+    machine = find_machine(arch, cell.machine)
     for kernel in kernels.list_kernels(kernels.open_cache()):
         wanted = kernel.source_identity.startswith(f"{kernel_source}=") or kernel.source_identity == kernel_source
         if wanted and kernel.configuration == cell.kernel_name and kernel.arch == arch:
             info = KernelInfo(kernel.release, arch, configuration, kernel.source)
-            return facts_from_config(kernel.config.read_text(), arch, kernel.release, coherent, cell.append), info
+            return facts_of(kernel.config.read_text(), kernel.release, machine, cell.append), info
     version = _VERSION.search(kernel_source)
     if version is None:
         raise CliError(
@@ -114,4 +119,4 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
         )
     text = resolve(matrix, configuration, arch, version[0]).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
-    return facts_from_config(text, arch, version[0], coherent, cell.append), info
+    return facts_of(text, version[0], machine, cell.append), info

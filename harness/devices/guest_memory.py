@@ -139,6 +139,12 @@ class GuestMemory:
                 return region.mapping, region.base + address - region.user_start
         return None
 
+    def guest_address(self, reach: Reach) -> int:
+        """The guest-physical address at which ``reach`` starts; it must be of this memory."""
+        mapping, offset, _size = reach[0]
+        region = next(region for region in self.regions if region.mapping is mapping)
+        return region.guest_start + offset - region.base
+
     def reach(self, address: int, length: int, write: bool) -> Reach | None:
         """See AddressSpace. A range may run on from one region into the next."""
         regions = self.regions

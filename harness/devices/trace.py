@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 _EMPTY = '""'
 _FOUND = '{"address":%d,"length":%d,"stray":false}'
 _STRAY = '{"address":%d,"length":%d,"stray":true}'
+_TRANSLATED = '{"address":%d,"length":%d,"stray":false,"physical":%d}'
 
 
 class Segment(NamedTuple):
-    """A descriptor, or the part of one that holds a header or payload: guest address, bytes, outside memory or not."""
+    """A descriptor, or the part of one that holds a header or payload: guest address, bytes, outside memory or not.
+
+    ``physical`` is where an IOMMU leads it, None if there is none.
+    """
 
     address: int
     length: int
     stray: bool = False
+    physical: int | None = None
 
 
 class Record(NamedTuple):
@@ -73,7 +78,8 @@ def parse(event: Mapping[str, Any]) -> tuple[int | None, str, BusMessage]:
             data=bytes.fromhex(event["data"]),
             ok=bool(event["ok"]),
             segments=tuple(
-                DmaSegment(int(s["address"]), int(s["length"]), bool(s["stray"])) for s in event["segments"]
+                DmaSegment(int(s.get("physical", s["address"])), int(s["length"]), bool(s["stray"]))
+                for s in event["segments"]
             ),
             why=str(event["why"]),
         )
@@ -84,4 +90,11 @@ def parse(event: Mapping[str, Any]) -> tuple[int | None, str, BusMessage]:
 
 
 def _list(segments: Sequence[Segment]) -> str:
-    return ",".join([(_STRAY if stray else _FOUND) % (address, length) for address, length, stray in segments])
+    return ",".join(
+        [
+            (_STRAY if stray else _FOUND) % (address, length)
+            if physical is None
+            else _TRANSLATED % (address, length, physical)
+            for address, length, stray, physical in segments
+        ]
+    )

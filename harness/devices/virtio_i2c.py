@@ -186,9 +186,9 @@ class VirtioI2c:
                     break
         message = length if read else b"" if why else _fetch_all(areas)
         data, why, delay_s = self._perform(address, flags, message, seq, why)
-        record = Record(
-            self.name, seq, address, read, length, data, not why, why, _seen(areas), _seen(header) + _seen(status)
-        )
+        headers = _seen([*header, *status], space, memory)
+        seen = _seen(areas, space, memory)
+        record = Record(self.name, seq, address, read, length, data, not why, why, seen, headers)
         return Job(space, self._trace, record, areas if read else (), data, status[0], delay_s)
 
     def _perform(
@@ -271,8 +271,13 @@ def _length(areas: Sequence[_Area]) -> int:
     return sum([area.length for area in areas])
 
 
-def _seen(areas: Sequence[_Area]) -> list[Segment]:
-    return [Segment(address, length, reach is None) for address, length, reach in areas]
+def _seen(areas: Sequence[_Area], space: AddressSpace, memory: GuestMemory) -> list[Segment]:
+    if space is memory:
+        return [Segment(address, length, reach is None) for address, length, reach in areas]
+    return [
+        Segment(address, length, reach is None, None if reach is None else memory.guest_address(reach))
+        for address, length, reach in areas
+    ]
 
 
 def _unusable(header: Sequence[_Area], status: Sequence[_Area]) -> Violation | None:

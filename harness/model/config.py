@@ -36,6 +36,9 @@ class Facts(Hashable, Protocol):
     @property
     def swiotlb(self) -> str | None: ...
 
+    @property
+    def iommu(self) -> bool: ...
+
 
 # kernel/dma/swiotlb.c setup_io_tlb_npages(): what the boot parameter makes of the pool.
 _SWIOTLB = {"force": "force", "noforce": "off"}
@@ -47,6 +50,7 @@ class Config:
 
     ``highmem_bytes`` of memory stay out of the linear map of a kernel with HIGHMEM, even if there were room.
     ``coherent`` None takes the architecture's habit. ``swiotlb`` is off, on (a pool exists) or force (swiotlb=force).
+    ``iommu``: coherent memory is put together of pages; DMA addresses are told as the physical ones they lead to.
     ``dma_debug_entries`` is the boot parameter of that name, ``dma_debug`` False is dma_debug=off, ``all_errors`` and
     ``no_hash_pointers`` are what the harness sets in its guests.
     """
@@ -58,6 +62,7 @@ class Config:
     highmem_bytes: int = 0
     coherent: bool | None = None
     swiotlb: str = "off"
+    iommu: bool = False
     dma_debug: bool = True
     dma_debug_entries: int = PREALLOC_DMA_DEBUG_ENTRIES
     all_errors: bool = True
@@ -74,6 +79,7 @@ class Config:
             symbols=facts.symbols,
             highmem_bytes=GUEST_HIGHMEM_BYTES if "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
+            iommu=facts.iommu,
             swiotlb=_SWIOTLB.get(facts.swiotlb or "", "on" if pool else "off"),
         )
 

@@ -382,20 +382,21 @@ class Dma:
     def dma_alloc_coherent(self, dev: Device, size: int, attrs: int = 0) -> tuple[int, int]:
         """kernel/dma/direct.c dma_direct_alloc(): (address, DMA address), zeroed, whole pages.
 
-        A device that cannot see the caches gets an uncached mapping in vmalloc space.
+        A device that cannot see the caches gets an uncached mapping in vmalloc space; behind an IOMMU there is always
+        one in vmalloc space (drivers/iommu/dma-iommu.c iommu_dma_alloc_remap()).
         """
         page = self.allocators.alloc_pages(get_order(size))
         phys = page << PAGE_SHIFT
         if phys + size - 1 > min(dev.coherent_dma_mask, dev.bus_dma_limit or dev.coherent_dma_mask):
             raise ModelError(f"no coherent memory below {dev.coherent_dma_mask:#x} for {dev.name}")
         self.memory.ram_write(phys, bytes(align(size, PAGE_SIZE)))
-        if dev.dma_coherent:
+        if dev.dma_coherent and not self.config.iommu:
             address = self.memory.page_to_virt(page)
         else:
             if self.memory.cache is not None:
                 self.memory.cache.invalidate(phys, align(size, PAGE_SIZE))
             frames = range(page, page + (align(size, PAGE_SIZE) >> PAGE_SHIFT))
-            address = self.allocators.vmap(frames, uncached=True)
+            address = self.allocators.vmap(frames, uncached=not dev.dma_coherent)
         if self.debug is not None:
             self.debug.debug_dma_alloc_coherent(dev, size, phys, phys, attrs)
         return address, phys
@@ -405,7 +406,7 @@ class Dma:
         phys = self.memory.translate(address)
         if self.debug is not None and phys is not None:
             self.debug.debug_dma_free_coherent(dev, size, phys, dma_addr, attrs)
-        if not dev.dma_coherent:
+        if not dev.dma_coherent or self.config.iommu:
             self.allocators.vunmap(address)
         if phys is not None:
             self.allocators.free_pages(phys >> PAGE_SHIFT, get_order(size))

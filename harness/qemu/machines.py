@@ -23,9 +23,9 @@ class Machine:
     ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
     random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
     ``memory_base`` the physical address at which memory starts. ``without`` are properties taken out of QEMU's
-    device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, and
-    ``variation`` is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold
-    the word, or "FILE -", where there must be no such file.
+    device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, ``iommu``
+    whether DMA addresses are translated. ``variation`` is the name of what was changed, ``proof`` how a guest shows it:
+    "FILE WORD", where the file must hold the word, or "FILE -", where there must be no such file.
     """
 
     arch: str
@@ -43,6 +43,7 @@ class Machine:
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     coherent: bool = True
+    iommu: bool = False
     variation: str = ""
     proof: tuple[str, ...] = ()
 
@@ -58,6 +59,7 @@ class Variation:
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     coherent: bool = True
+    iommu: bool = False
 
 
 @cache
@@ -82,6 +84,7 @@ def find_machine(arch: str, variation: str = "") -> Machine:
         options=machine.options + row.options,
         without=row.without,
         coherent=row.coherent,
+        iommu=row.iommu,
         variation=variation,
         proof=row.proof,
     )

@@ -13,13 +13,15 @@ _RELEASE = re.compile(r"^(\d+)\.(\d+)(?:\.(\d+))?")
 
 
 def facts_from_config(
-    config: str, arch: str, release: str, coherent: bool | None = None, cmdline: Sequence[str] = ()
+    config: str, arch: str, release: str, coherent: bool | None = None, cmdline: Sequence[str] = (), iommu: bool = False
 ) -> KernelFacts:
     """Facts from the text of a .config.
 
-    ``release`` is uname -r's word, ``coherent`` what is known of the machine, ``cmdline`` the words that it boots with.
+    ``release`` is uname -r's word, ``coherent`` and ``iommu`` what is known of the machine, ``cmdline`` the words that
+    it boots with.
     """
     match = _RELEASE.match(release)
     version = tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    swiotlb = [word.removeprefix("swiotlb=") for word in cmdline if word.startswith("swiotlb=")]
-    return KernelFacts(arch, version, frozenset(_SET.findall(config)), coherent, swiotlb[-1] if swiotlb else None)
+    words = [word.removeprefix("swiotlb=") for word in cmdline if word.startswith("swiotlb=")]
+    symbols = frozenset(_SET.findall(config))
+    return KernelFacts(arch, version, symbols, coherent, words[-1] if words else None, iommu)

@@ -2,6 +2,7 @@
 /* The API calls under test: one row each at the end, and what goes on around every call. */
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
+#include <linux/iommu.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -162,6 +163,18 @@ static int play_device(struct scenario *s, u8 *buf, const u8 *data)
 	return 0;
 }
 
+/* Where a device gets to by a DMA address: behind an IOMMU that is another one. */
+static u64 reached(struct device *dev, dma_addr_t dma)
+{
+#ifdef CONFIG_IOMMU_API
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain)
+		return iommu_iova_to_phys(domain, dma);
+#endif
+	return dma;
+}
+
 static int get_map_unmap_put(struct scenario *s, struct i2c_msg *msg, u8 **buf, u64 *address)
 {
 	enum dma_data_direction dir = s->rd ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
@@ -176,7 +189,7 @@ static int get_map_unmap_put(struct scenario *s, struct i2c_msg *msg, u8 **buf, 
 		i2c_put_dma_safe_msg_buf(*buf, msg, false);
 		return -EIO;
 	}
-	*address = dma;
+	*address = reached(s->dma_dev, dma);
 	if (!s->rd)
 		memcpy(s->scratch, *buf, s->len);
 	dma_unmap_single(s->dma_dev, dma, s->len, dir);

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.architecture import project_root
+from harness.architecture import architecture_names, project_root
 from harness.kernel import tools
 from harness.kernel.config import load_matrix
 from harness.kernel.errors import MissingToolError
@@ -61,12 +61,14 @@ def test_the_bootstrap_list_installs_what_the_table_names() -> None:
     assert {tool.package for tool in required_tools(NATIVE)} - implied <= listed
 
 
-def test_the_list_for_arm64_installs_what_its_cross_build_adds() -> None:
-    listed = read_list("packages-debian-arm64.txt")
-    foreign = replace(load_matrix().architectures["arm64"], machine="pdp11")
+@pytest.mark.parametrize("arch", sorted(set(architecture_names()) - {"x86_64"}))
+def test_an_architectures_list_installs_what_its_cross_build_adds(arch: str) -> None:
+    listed = read_list(f"packages-debian-{arch}.txt")
+    foreign = replace(load_matrix().architectures[arch], machine="pdp11")
     added = {tool.package for tool in required_tools(foreign)} - {tool.package for tool in required_tools(NATIVE)}
-    assert added | {find_machine("arm64").debian_package} == listed
-    assert not listed & read_list("packages-debian.txt")
+    own = read_list("packages-debian.txt")
+    assert (added | {find_machine(arch).debian_package}) - own == listed
+    assert not listed & own
 
 
 def test_a_foreign_busybox_is_not_asked_of_this_machine() -> None:
