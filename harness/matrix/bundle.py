@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tarfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -137,10 +138,13 @@ def pack(directory: Path) -> bytes:
 
 def unpack(data: bytes, into: Path) -> None:
     """The way back from pack(), with nothing in it that could harm. Raises OSError and tarfile.TarError."""
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-        if sum(member.size for member in archive.getmembers()) > MAX_ARCHIVE_BYTES:
-            raise tarfile.TarError(f"it has more than {MAX_ARCHIVE_BYTES >> 20} MiB")
-        archive.extractall(into, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            if sum(member.size for member in archive.getmembers()) > MAX_ARCHIVE_BYTES:
+                raise tarfile.TarError(f"it has more than {MAX_ARCHIVE_BYTES >> 20} MiB")
+            archive.extractall(into, filter="data")
+    except (EOFError, zlib.error) as error:
+        raise tarfile.ReadError(f"it is cut or damaged: {error}") from error
 
 
 def _name(directory: Path, facts: Facts) -> str:

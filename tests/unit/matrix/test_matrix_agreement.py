@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How far the model agrees is kept beside the results, in the history, in the summary and on a cell's page."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from matrix_samples import SEND, failed, history_of, lost, reading, results, run
+from sqlalchemy import text
+
+from harness.cli.matrix_command import command
+from harness.expectation import KernelFacts
+from harness.matrix import agreement, schema, site
+from harness.matrix.agreement import Agreement, Difference
+from harness.matrix.database import open_history
+from harness.matrix.errors import RecordError
+from harness.matrix.record import read, record
+from harness.matrix.summary import markdown, summarise
+from harness.report import json_report
+from harness.report.progress import Progress
+from harness.scenario import parse_scenario, suite
+from harness.targets.kconfig import facts_from_config
+from harness.targets.model import ModelTarget
+
+SYMBOLS = ["DMA_API_DEBUG", "MODULES", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "VMAP_STACK", "SWIOTLB", "64BIT"]
+FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset(SYMBOLS), True)
+FOUND = Agreement(2840, 2, 1, (Difference(SEND, ("ret", "bus"), ("8", "w30:00"), ("-5", "<script>")),))
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    """The smoke suite on the model itself, which plays the kernel."""
+    scenarios = [s for s in suite("smoke") if s.buffer != "kmap"]
+    return scenarios, ModelTarget(FACTS).run(scenarios, frozenset(), Progress())
+
+
+def test_a_kernel_that_does_as_the_model_agrees_in_every_row(smoke):
+    scenarios, done = smoke
+    found = agreement.agreement(done, scenarios, FACTS)
+    assert (found.differing, found.unsaid) == (0, 0), found.differences
+    assert (found.compared, found.percent) == (len(scenarios), 100.0)
+
+
+def test_one_oracle_that_differs_is_a_disagreement_whatever_the_verdict(smoke):
+    from dataclasses import replace
+
+    scenarios, done = smoke
+    id_ = "heap/master_send/virtio/8"
+    seen = replace(done.observations[id_], damage=("guard-after",))
+    found = agreement.agreement(replace(done, observations={**done.observations, id_: seen}), scenarios, FACTS)
+    assert (found.differing, found.differences[0].scenario) == (1, id_)
+    assert "damage" in found.differences[0].fields
+
+
+def test_a_boot_without_canary_agrees_in_nothing(smoke):
+    from dataclasses import replace
+
+    scenarios, done = smoke
+    found = agreement.agreement(replace(done, canary_splatted=False), scenarios, FACTS)
+    assert (found.compared, found.unsaid, found.percent) == (0, len(scenarios), None)
+
+
+def test_seeded_faults_are_none_of_the_models_business(smoke):
+    fault = parse_scenario(next(s.id for s in suite("faults") if s.fault is not None))
+    assert agreement.agreement(smoke[1], [fault], FACTS) is None
+
+
+def test_model_json_comes_back_and_damage_is_one_sentence(tmp_path):
+    path = tmp_path / "model.json"
+    assert agreement.read(path) is None
+    agreement.write(FOUND, path)
+    assert agreement.read(path) == FOUND
+    whole = json.loads(path.read_text())
+    for broken in (
+        {**whole, "compared": 1},
+        {**whole, "schema": 9},
+        {**whole, "unsaid": "x"},
+        [],
+        {**whole, "differences": [{}]},
+    ):
+        path.write_text(json.dumps(broken))
+        with pytest.raises(RecordError, match="cannot be read"):
+            agreement.read(path)
+
+
+def recorded(tmp_path, database, name="a", agreed=FOUND, **more):
+    directory = tmp_path / name
+    directory.mkdir()
+    json_report.write(results(**more), directory / "results.json")
+    if agreed is not None:
+        agreement.write(agreed, directory / "model.json")
+    record(database, [read(directory / "results.json")])
+
+
+def test_the_history_and_the_cells_page_have_it(tmp_path, database):
+    recorded(tmp_path, database)
+    with reading(database) as history:
+        (newest,) = history.runs_of_nights("0", "9")
+        assert newest.model_id is not None
+        site.write(history, tmp_path / "site", 3)
+    page = (tmp_path / "site" / "cell-1.html").read_text()
+    assert "In 2 of 2840 rows" in page
+    assert "&lt;script&gt;" in page
+    assert '<td class="wide"><script>' not in page
+    assert "99.9 %" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_an_older_history_learns_of_the_model(place):
+    """A history of version 1, as it was made before there was model.json."""
+    with open_history(place, create=True) as database, database.writing() as connection:
+        connection.execute(text("ALTER TABLE run DROP COLUMN model_id"))
+        connection.execute(schema.version.update().values(version=1))
+    with open_history(place) as database, history_of(database, run(0)) as history:
+        (newest,) = history.runs_of_nights("0", "9")
+        assert newest.model_id is None
+
+
+def test_the_summary_counts_by_version_and_architecture(tmp_path, file_database):
+    recorded(tmp_path, file_database, "a")
+    recorded(tmp_path, file_database, "b", config="debug-sg", changes={SEND: failed()})
+    recorded(tmp_path, file_database, "c", version="7.2.13-1", changes={SEND: lost()}, agreed=None)
+    with reading(file_database) as history:
+        lines = summarise(history, 7)
+    assert [line.cells()[:5] for line in lines] == [
+        ("6.12.117", "x86_64", "debug-sg, default", "1 of 6", "0"),
+        ("7.2.13", "x86_64", "default", "0 of 2", "1"),
+    ]
+    assert lines[0].cells()[5:] == ("99.9 % of 5,680", "not run", "not run")
+    table = list(markdown(lines))
+    assert {line.count("|") for line in table} == {9}
+
+
+def test_the_summary_goes_between_its_marks(tmp_path, file_database):
+    recorded(tmp_path, file_database)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- summary: begin -->\nold\n<!-- summary: end -->\nafter\n")
+    words = ["summary", "--db", file_database.name, "--into", str(page)]
+    CliRunner().invoke(command, words, standalone_mode=False, catch_exceptions=False)
+    written = page.read_text()
+    assert "6.12.117" in written
+    assert "old" not in written
+    assert written.startswith("before\n") and written.endswith("after\n")
+
+
+def test_facts_of_this_test_are_those_of_a_kernel():
+    config = "".join(f"CONFIG_{name}=y\n" for name in SYMBOLS)
+    assert facts_from_config(config, "x86_64", "6.12.117", True) == FACTS
