@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 SUITE ?= core
+SELECTION ?= quick
 ARGS ?=
 FUZZ_SECONDS ?= 600
 
@@ -26,6 +27,7 @@ help: ## List these targets
 	@echo "Variables:"
 	@echo "  KDIR=DIR           use the kernel tree DIR (it is not written into) instead of Debian's linux-source"
 	@echo "  SUITE=NAME         the suite that test-qemu runs (now: $(SUITE))"
+	@echo "  SELECTION=NAME     the selection that matrix runs (now: $(SELECTION))"
 	@echo "  ARGS='...'         more arguments for the command behind the target"
 	@echo "  FUZZ_SECONDS=N     how long fuzz takes for each of its targets (now: $(FUZZ_SECONDS))"
 	@echo "  PYTHON=COMMAND     the Python, 3.11 or newer, that makes $(VENV)/ (now: $(PYTHON))"
@@ -35,6 +37,10 @@ help: ## List these targets
 .PHONY: test-qemu
 test-qemu: packages $(VENV)/.stamp-run ## Build a kernel, boot it in QEMU, run the suite, print the verdicts
 	@$(EXPAND_KDIR); exec $(BIN)/dmasafe run --suite $(SUITE) --target qemu "$$@" $(ARGS)
+
+.PHONY: matrix
+matrix: packages $(VENV)/.stamp-run ## Run a selection of the matrix (SELECTION=NAME), without the history
+	@exec $(BIN)/dmasafe matrix run $(SELECTION) --no-record $(ARGS)
 
 .PHONY: test
 test: packages lint types ## All the project's own tests, those that boot a kernel included

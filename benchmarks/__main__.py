@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("audit", "boot", "dmesg", "model")
+NAMES = ("audit", "boot", "dmesg", "matrix", "model")
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def test_the_first_commit_that_hands_its_stack_to_dma_is_found(dmasafe, reposito
     before = state(repository)
     done = dmasafe(
         "bisect", "--good", revisions[0], "--bad", "HEAD", "--module", repository / "driver", "--policy", "pio",
-        "--format", "json", "--", USE, check=0, timeout=600,
+        "--format", "json", "--", USE, check=0, timeout=1700,
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert (found["commit"], found["subject"]) == (revisions[GUILTY], f"Change {GUILTY}")
@@ -86,7 +86,7 @@ def test_the_first_commit_that_hands_its_stack_to_dma_is_found(dmasafe, reposito
 def test_an_end_that_is_not_what_it_is_called_is_said(dmasafe, repository):
     done = dmasafe(
         "bisect", "--good", "HEAD~3", "--bad", "HEAD", "--module", repository / "driver", "--policy", "pio", "--", USE,
-        check=2, timeout=600,
+        check=2, timeout=1700,
     )  # fmt: skip
     assert "HEAD~3 is called good, and comes out as BAD" in done.stderr
     assert git(repository, "worktree", "list").count("\n") == 0

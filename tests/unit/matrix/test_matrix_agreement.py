@@ -2,11 +2,14 @@
 """How far the model agrees is kept beside the results, in the history, in the summary and on a cell's page."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 from matrix_samples import SEND, failed, history_of, lost, reading, results, run
 from sqlalchemy import text
+from sqlalchemy.schema import CreateTable
 
 from harness.cli.matrix_command import command
 from harness.expectation import KernelFacts
@@ -17,10 +20,10 @@ from harness.matrix.errors import RecordError
 from harness.matrix.record import read, record
 from harness.matrix.summary import markdown, summarise
 from harness.report import json_report
-from harness.report.progress import Progress
 from harness.scenario import parse_scenario, suite
+from harness.targets import conform
+from harness.targets.base import KernelInfo, TargetRun
 from harness.targets.kconfig import facts_from_config
-from harness.targets.model import ModelTarget
 
 SYMBOLS = ["DMA_API_DEBUG", "MODULES", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "VMAP_STACK", "SWIOTLB", "64BIT"]
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset(SYMBOLS), True)
@@ -31,7 +34,9 @@ FOUND = Agreement(2840, 2, 1, (Difference(SEND, ("ret", "bus"), ("8", "w30:00"),
 def smoke():
     """The smoke suite on the model itself, which plays the kernel."""
     scenarios = [s for s in suite("smoke") if s.buffer != "kmap"]
-    return scenarios, ModelTarget(FACTS).run(scenarios, frozenset(), Progress())
+    side = conform.ModelSide(FACTS)
+    seen = {scenario.id: side.perform(scenario) for scenario in scenarios}
+    return scenarios, TargetRun(KernelInfo("6.12.117", "x86_64", "default", "model"), None, True, seen)
 
 
 def test_a_kernel_that_does_as_the_model_agrees_in_every_row(smoke):
@@ -42,8 +47,6 @@ def test_a_kernel_that_does_as_the_model_agrees_in_every_row(smoke):
 
 
 def test_one_oracle_that_differs_is_a_disagreement_whatever_the_verdict(smoke):
-    from dataclasses import replace
-
     scenarios, done = smoke
     id_ = "heap/master_send/virtio/8"
     seen = replace(done.observations[id_], damage=("guard-after",))
@@ -53,8 +56,6 @@ def test_one_oracle_that_differs_is_a_disagreement_whatever_the_verdict(smoke):
 
 
 def test_a_boot_without_canary_agrees_in_nothing(smoke):
-    from dataclasses import replace
-
     scenarios, done = smoke
     found = agreement.agreement(replace(done, canary_splatted=False), scenarios, FACTS)
     assert (found.compared, found.unsaid, found.percent) == (0, len(scenarios), None)
@@ -108,7 +109,10 @@ def test_the_history_and_the_cells_page_have_it(tmp_path, database):
 def test_an_older_history_learns_of_the_model(place):
     """A history of version 1, as it was made before there was model.json."""
     with open_history(place, create=True) as database, database.writing() as connection:
-        connection.execute(text("ALTER TABLE run DROP COLUMN model_id"))
+        made = str(CreateTable(schema.run).compile(connection))
+        old = "\n".join(line for line in made.splitlines() if "model_id" not in line)
+        connection.execute(text("DROP TABLE run"))
+        connection.execute(text(re.sub(r",\s*\)\s*$", ")", old)))
         connection.execute(schema.version.update().values(version=1))
     with open_history(place) as database, history_of(database, run(0)) as history:
         (newest,) = history.runs_of_nights("0", "9")
@@ -118,7 +122,15 @@ def test_an_older_history_learns_of_the_model(place):
 def test_the_summary_counts_by_version_and_architecture(tmp_path, file_database):
     recorded(tmp_path, file_database, "a")
     recorded(tmp_path, file_database, "b", config="debug-sg", changes={SEND: failed()})
-    recorded(tmp_path, file_database, "c", version="7.2.13-1", changes={SEND: lost()}, agreed=None)
+    recorded(
+        tmp_path,
+        file_database,
+        "c",
+        version="7.2.13-1",
+        source="linux-source-7.2 7.2.13-1",
+        changes={SEND: lost()},
+        agreed=None,
+    )
     with reading(file_database) as history:
         lines = summarise(history, 7)
     assert [line.cells()[:5] for line in lines] == [
