@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the matrix saves: a second configuration's build, a run with nothing to build, and how busy the processors are.
+"""What the matrix saves: the build of a second configuration, a run with nothing to build; how busy processors are.
 
-With ``--build`` it builds two kernels from nothing, in a cache of its own (sources are taken from the usual one): minutes.
+With ``--build`` it builds two kernels from nothing, in a cache of its own: minutes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from harness.architecture import architecture_names
 from harness.errors import DmasafeError
 from harness.expectation import KernelFacts
 from harness.kernel.config import resolve
-from harness.qemu.machines import Machine, find_machine
+from harness.qemu.machines import find_machine
 from harness.targets.base import KernelInfo, Progress
 from harness.targets.boot import GuestImage
-from harness.targets.kconfig import facts_from_config
-from harness.targets.machine import guest_image
+from harness.targets.machine import described, facts_of, guest_image
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
@@ -87,15 +85,8 @@ def prepare(
     kernel = build_kernel(kernel_source, configuration, arch, progress)
     image = guest_image(kernel, image_name, accel, progress, cmdline, extra_modules, configuration)
     config = kernel.config.read_text()
-    sha256 = hashlib.sha256(config.encode()).hexdigest()
-    info = KernelInfo(kernel.release, arch, configuration, kernel.source, sha256)
-    facts = facts_of(config, kernel.release, image.machine, image.cmdline)
+    info, facts = described(image, config, kernel.release, arch, configuration, kernel.source)
     return Prepared(image, info, facts, kernel)
-
-
-def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
-    """What is known of a kernel on one of the harness's own machines."""
-    return facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
 
 
 def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:

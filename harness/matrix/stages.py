@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -17,10 +16,8 @@ from harness.matrix.store import Store
 from harness.matrix.verdicts import observe_and_judge
 from harness.report import directory
 from harness.scenario import suite
-from harness.targets.base import KernelInfo
 from harness.targets.boot import CONSOLE_LOG, KMSG_LOG
-from harness.targets.kconfig import facts_from_config
-from harness.targets.machine import bootable, pack_initrd
+from harness.targets.machine import bootable, described, pack_initrd
 from harness.targets.qemu import make_target
 
 
@@ -75,9 +72,7 @@ def boot(arguments: Arguments, progress: Reporter) -> Result:
     store = Store(arguments["store"])
     found = bundle.pull(arguments["known"]["bundle"], kernels.open_cache(), store)
     guest = bootable(found.kernel, found.initrd, arch, config, None)
-    facts = facts_from_config(found.config, arch, found.facts.release, guest.machine.coherent)
-    sha256 = hashlib.sha256(found.config.encode()).hexdigest()
-    info = KernelInfo(found.facts.release, arch, config, found.facts.source, sha256)
+    info, facts = described(guest, found.config, found.facts.release, arch, config, found.facts.source)
     scenarios = suite(arguments["suite"])
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs, out = Path(temporary, "logs"), Path(temporary, "out")

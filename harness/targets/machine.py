@@ -7,6 +7,7 @@ A BoardGuest is what a real board is to the harness: something with SSH and a se
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import selectors
 import tempfile
 import time
@@ -17,14 +18,16 @@ from types import TracebackType
 
 from harness import kernel as kernels
 from harness.devices.client import DeviceProcess
+from harness.expectation import KernelFacts
 from harness.kernel.config import resolve
 from harness.qemu.accelerators import choose_accelerator
-from harness.qemu.machines import find_machine
+from harness.qemu.machines import Machine, find_machine
 from harness.qemu.process import NO_EXTRAS, Extras, MachineConfig, QemuProcess
-from harness.targets.base import Progress
+from harness.targets.base import KernelInfo, Progress
 from harness.targets.boot import CONSOLE_LOG, CONTROLLER_DRIVERS, QEMU_LOG, GuestImage, usb_bridges, usb_devices
 from harness.targets.errors import BootLost, TargetError
 from harness.targets.handover import Keys, make_keys
+from harness.targets.kconfig import facts_from_config
 
 BOARD_CONFIGURATION = "board"
 BOARD_IMAGE = "python"
@@ -79,6 +82,20 @@ def bootable(
     machine = find_machine(arch, cell.machine)
     accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
     return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline))
+
+
+def described(
+    image: GuestImage, config: str, release: str, arch: str, configuration: str, source: str
+) -> tuple[KernelInfo, KernelFacts]:
+    """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config."""
+    sha256 = hashlib.sha256(config.encode()).hexdigest()
+    facts = facts_of(config, release, image.machine, image.cmdline)
+    return KernelInfo(release, arch, configuration, source, sha256), facts
+
+
+def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
+    """What is known of a kernel on one of the harness's own machines."""
+    return facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
 
 
 def require_ssh(configuration: str, arch: str, image_name: str) -> None:
