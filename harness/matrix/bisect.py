@@ -211,8 +211,12 @@ _READERS: dict[str, Callable[[Done, Path], tuple[Word, str]]] = {"results": _rea
 
 def _last_words(done: Done) -> str:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    ours = [line for line in lines if line.startswith("dmasafe: ")]
-    return (ours or lines or [f"it ended with status {done.returncode} and no result"])[-1].removeprefix("dmasafe: ")
+    ours = next((number for number, line in enumerate(lines) if line.startswith("dmasafe: ")), None)
+    if ours is None:
+        return lines[-1] if lines else f"it ended with status {done.returncode} and no result"
+    # What a compiler said stands below.
+    error = next((f": {line}" for line in lines[ours + 1 :] if "error" in line), "")
+    return lines[ours].removeprefix("dmasafe: ").removesuffix("; its last lines are") + error
 
 
 def _journal(private: Path) -> tuple[Step, ...]:

@@ -14,7 +14,6 @@ import logging
 import os
 import queue
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from typing import Any
 import dask
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster
 
+from harness.kernel import open_cache
+from harness.kernel.cache import staging
 from harness.matrix import tasks
 from harness.matrix.errors import EngineError
 from harness.matrix.plan import Kind, Plan, Stage
@@ -81,12 +82,13 @@ def open_client(scheduler: str | None, workers: int | None = None) -> Iterator[C
 
 @contextlib.contextmanager
 def _own_cluster(workers: int) -> Iterator[SpecCluster]:
-    with tempfile.TemporaryDirectory(prefix="dmasafe-dask-", ignore_cleanup_errors=True) as directory:
+    # In the cache, where what a killed run left is found and pruned.
+    with staging(open_cache()) as directory:
         options = {
             "nthreads": 1,
             # Kernels are built and booted in processes of which Dask knows nothing.
             "memory_limit": 0,
-            "local_directory": directory,
+            "local_directory": str(directory),
             "preload": [tasks.__name__, *dask.config.get("distributed.worker.preload", ())],
             "silence_logs": logging.CRITICAL,
         }

@@ -40,7 +40,7 @@ def guests(client):
     return found
 
 
-@pytest.mark.usefixtures("guest", "nothing_left")
+@pytest.mark.usefixtures("guest")
 def test_killed_workers_and_clients_lose_nothing_and_double_nothing(tmp_path):
     environment = {**os.environ, "CI": "1", "DMASAFE_HISTORY": str(tmp_path / "history.sqlite3")}
     command = [sys.executable, "-m", "harness.cli", "matrix", "run", "--run", "one", "--out", tmp_path / "runs"]
