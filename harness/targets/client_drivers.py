@@ -51,7 +51,8 @@ class Sent:
 class Look:
     """A shell command, and what its output must be, from the slave as it is afterwards.
 
-    ``change`` is done to the slave before; ``heard`` makes of the output what can be compared.
+    ``change`` is done to the slave before; ``heard`` makes of the output what can be compared. ``since``: the first of
+    the kernels read (6.12, 7.2) that has what is looked at.
     """
 
     what: str
@@ -59,6 +60,7 @@ class Look:
     holds: Callable[[Any], str]
     heard: Callable[[str], str] = str.strip
     change: Callable[[Any], None] | None = None
+    since: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -421,7 +423,8 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
             _st1232_sends,
             probe=(
                 Look(
-                    "firmware", "cat $C/fw_version $C/fw_revision", lambda s: f"{s.version} {s.revision:08x}", _words
+                    "firmware", "cat $C/fw_version $C/fw_revision", lambda s: f"{s.version} {s.revision:08x}", _words,
+                    since=(7, 0),
                 ),
             ),
             use=(

@@ -61,7 +61,7 @@ while :; do
 	[ -e "$1" ] && break
 	if [ -e $C/driver ]; then gone=0; else gone=$((gone + 1)); fi
 	n=$((n + 1))
-	[ $gone -lt 20 ] && [ $n -lt 200 ] || {{ echo "the driver did not bind"; exit 1; }}
+	[ $gone -lt 20 ] && [ $n -lt 2000 ] || {{ echo "the driver did not bind"; exit 1; }}
 	{pull}
 	sleep 0.05
 done
@@ -274,7 +274,7 @@ class Performer:
             clients = list(dict.fromkeys(scenario.client.name for scenario in scenarios))
             for client in clients if number is not None else ():
                 assert number is not None
-                life = _Life(boot, CLIENT_DRIVERS[client], place, number, self.run)
+                life = _Life(boot, CLIENT_DRIVERS[client], number, self._facts.version, self.run)
                 life.live([scenario for scenario in scenarios if scenario.client.name == client])
             if number is None:
                 reason = f"the adapter of {place.controller} did not appear"
@@ -342,11 +342,13 @@ class _Failed(Exception):
 class _Life:
     """One client on one adapter, from its making to its removal."""
 
-    def __init__(self, boot: SharedBoot, client: ClientDriver, place: Place, bus: int, run: ClientsRun) -> None:
+    def __init__(
+        self, boot: SharedBoot, client: ClientDriver, bus: int, version: tuple[int, ...], run: ClientsRun
+    ) -> None:
         self._boot = boot
         self._client = client
-        self._place = place
         self._bus = bus
+        self._version = version
         self._run = run
         self._slave: Any = client.slave()
         self._wrong: list[str] = []
@@ -418,6 +420,8 @@ class _Life:
 
     def _look(self, looks: Sequence[Look]) -> None:
         for look in looks:
+            if self._version < look.since:
+                continue
             if look.change is not None:
                 self._boot.device.update_slaves()
                 look.change(self._slave)
