@@ -56,7 +56,7 @@ def test_a_buffer_on_the_stack_costs_the_probe_where_the_controller_trusts(ran):
 def test_the_hid_descriptor_is_marked_in_the_middle_of_its_struct(ran):
     _rows, audit = ran
     shared = [audit["messages"][f["message"]] for f in audit["findings"] if f["rule"] == "shared-line"]
-    assert any(kind["address"] == 0x2C and kind["max_bytes"] == 30 and kind["before"] for kind in shared)
+    assert any(kind["address"] == 0x2C and kind["min_bytes"] == 30 and kind["before"] for kind in shared)
 
 
 def test_a_kernel_without_the_drivers_is_told_what_to_do(dmasafe, tmp_path):
