@@ -28,6 +28,7 @@ from harness.targets.interrupt import interrupt_deferred
 OUT = Path("out")
 SUITE = "clients"
 CONFIGURATION = "upstream"
+MODULES = (audit.SOURCES, clients.SOURCES)
 
 
 @click.command(
@@ -84,12 +85,8 @@ def command(
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
         with Progress() as progress:
-            prepared = prepare(
-                kernel_source, configuration, arch, accel, progress, extra_modules=(audit.SOURCES, clients.SOURCES)
-            )
-            expectations = {scenario: expected(scenario, prepared.facts) for scenario in wanted}
-            run = _perform(prepared, [s for s in wanted if isinstance(expectations[s], Expectation)], logs, progress)
-            results = _results(prepared, run, expectations, progress, started)
+            prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)
+            results, run = perform_and_judge(prepared, wanted, logs, progress, started)
         with interrupt_deferred():
             published = directory.publish(results, out, _joined(logs, CONSOLE_LOG), _joined(logs, KMSG_LOG))
             terminal.print_report(results, published)
@@ -104,6 +101,15 @@ def _wanted(names: Sequence[str], places: Sequence[str], phases: Sequence[str]) 
     where: Sequence[Place] = [parse_place(text) for text in dict.fromkeys(places)] or clients.DEFAULT_PLACES
     what = [Phase(phase) for phase in Phase if not phases or phase in phases]
     return [ClientScenario(row, phase, place) for place in where for row in rows for phase in what]
+
+
+def perform_and_judge(
+    prepared: Prepared, wanted: Sequence[ClientScenario], logs: Path, progress: Progress, started: float
+) -> tuple[Results, ClientsRun]:
+    """Perform what can exist on this kernel and hold all against its expectations; ``prepared`` has MODULES."""
+    expectations = {scenario: expected(scenario, prepared.facts) for scenario in wanted}
+    run = _perform(prepared, [s for s in wanted if isinstance(expectations[s], Expectation)], logs, progress)
+    return _results(prepared, run, expectations, progress, started), run
 
 
 def _perform(prepared: Prepared, scenarios: Sequence[ClientScenario], logs: Path, progress: Progress) -> ClientsRun:

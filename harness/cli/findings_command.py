@@ -13,6 +13,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.clients_command import MODULES, perform_and_judge
 from harness.cli.prepare import Prepared, prepare
 from harness.dmesg.symbols import Symbols
 from harness.findings import Evidence, Finding, Report, from_program, from_rows, load, to_json, to_markdown
@@ -27,6 +28,7 @@ from harness.report.results import Kernel
 from harness.report.terminal import console_for
 from harness.report.text import one_line
 from harness.scenario import select
+from harness.targets.clients import parse_client_scenario
 from harness.targets.errors import TargetError
 from harness.targets.machine import BoardGuest, BoardImage, board_image
 from harness.targets.qemu import make_target
@@ -74,21 +76,28 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
     rest = [finding for finding in findings if finding.concerns(source)]
     for config in dict.fromkeys(finding.proof.config for finding in rest):
         group = [finding for finding in rest if finding.proof.config == config]
-        by_rows = [finding for finding in group if finding.proof.witnesses]
-        found |= _by_rows(source, config, by_rows, progress) if by_rows else {}
+        for clients in (False, True):
+            rows = [finding for finding in group if finding.proof.witnesses and finding.proof.clients is clients]
+            found |= _by_rows(source, config, rows, clients, progress) if rows else {}
         for finding in group:
             if finding.proof.program:
                 found[finding.id] = _by_program(source, finding, progress)
     return [found[finding.id] for finding in rest]
 
 
-def _by_rows(source: str, config: str, findings: Iterable[Finding], progress: Progress) -> Mapping[str, Evidence]:
-    findings = list(findings)
-    prepared = prepare(source, config, ARCH, None, progress)
-    names = dict.fromkeys(witness.scenario for finding in findings for witness in finding.proof.witnesses)
+def _by_rows(
+    source: str, config: str, findings: Sequence[Finding], clients: bool, progress: Progress
+) -> Mapping[str, Evidence]:
+    prepared = prepare(source, config, ARCH, None, progress, extra_modules=MODULES if clients else None)
+    names = list(dict.fromkeys(witness.scenario for finding in findings for witness in finding.proof.witnesses))
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
-        target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
-        results = run_and_judge(target, select(list(names)), "findings", progress, time.monotonic())
+        if clients:
+            wanted = [parse_client_scenario(name) for name in names]
+            results, _run = perform_and_judge(prepared, wanted, Path(logs), progress, started)
+        else:
+            target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+            results = run_and_judge(target, select(names), "findings", progress, started)
     lines = _Lines.of(prepared)
     return {finding.id: lines.named(from_rows(finding, results, source)) for finding in findings}
 

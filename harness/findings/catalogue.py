@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import DmasafeError
 from harness.outcome import Outcome
 from harness.scenario import ScenarioError, parse_scenario
+from harness.targets.clients import parse_client_scenario
 
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "catalogue.toml"
@@ -26,7 +27,7 @@ class CatalogueError(DmasafeError):
 
 @dataclass(frozen=True)
 class Witness:
-    """One scenario, and what must be seen of it.
+    """One scenario (or phase of a client, as ``dmasafe clients`` names it), and what must be seen of it.
 
     ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace. ``direct`` is whether
     the payload came straight from the caller's buffer; None asks for nothing.
@@ -41,13 +42,16 @@ class Witness:
 
 @dataclass(frozen=True)
 class Proof:
-    """How a finding is shown: scenarios, or a program that runs in the guest (a file in programs/, and its arguments).
+    """How a finding is shown: by scenarios, by phases of clients, or by a program in the guest.
+
+    A program is a file in programs/, and its arguments.
 
     A program prints lines of JSON, which together must say what ``says`` says; the kernel must report ``classes``.
     """
 
     config: str
     witnesses: tuple[Witness, ...] = ()
+    clients: bool = False
     program: tuple[str, ...] = ()
     says: tuple[tuple[str, Any], ...] = ()
     classes: tuple[str, ...] = ()
@@ -99,21 +103,30 @@ def _finding(row: dict[str, Any]) -> Finding:
 
 
 def _proof(row: dict[str, Any]) -> Proof:
-    _only(row, ("config", "witness", "program", "says", "classes"))
-    witnesses = tuple(_witness(witness) for witness in row.get("witness", ()))
+    _only(row, ("config", "witness", "client", "program", "says", "classes"))
+    clients = tuple(_witness(witness, _client_id) for witness in row.get("client", ()))
+    witnesses = clients or tuple(_witness(witness, _scenario_id) for witness in row.get("witness", ()))
     program = tuple(row.get("program", ()))
     if bool(witnesses) == bool(program):
         raise ValueError("a proof is by witnesses or by a program")
     if program and not (PROGRAMS / program[0]).is_file():
         raise ValueError(f"there is no {program[0]} in {PROGRAMS.name}/")
-    return Proof(row["config"], witnesses, program, tuple(row.get("says", {}).items()), tuple(row.get("classes", ())))
+    says = tuple(row.get("says", {}).items())
+    return Proof(row["config"], witnesses, bool(clients), program, says, tuple(row.get("classes", ())))
 
 
-def _witness(row: dict[str, Any]) -> Witness:
+def _witness(row: dict[str, Any], id_of: Callable[[str], str]) -> Witness:
     _only(row, (field.name for field in fields(Witness)))
-    scenario = parse_scenario(row["scenario"]).id
     outcome = Outcome(row["outcome"])
-    return Witness(scenario, outcome, tuple(row.get("classes", ())), row.get("frame"), row.get("direct"))
+    return Witness(id_of(row["scenario"]), outcome, tuple(row.get("classes", ())), row.get("frame"), row.get("direct"))
+
+
+def _scenario_id(text: str) -> str:
+    return parse_scenario(text).id
+
+
+def _client_id(text: str) -> str:
+    return parse_client_scenario(text).id
 
 
 def _only(row: dict[str, Any], known: Iterable[str]) -> None:

@@ -146,6 +146,14 @@ def parse_client(text: str) -> ClientDriver:
     return CLIENT_DRIVERS[text]
 
 
+def parse_client_scenario(text: str) -> ClientScenario:
+    """``lm75/probe/dmasafe:bounce``. Raises ScenarioError."""
+    name, phase, place = (*text.split("/"), "", "")[:3]
+    if phase not in list(Phase):
+        raise ScenarioError(f"there is no phase '{phase}': it is one of {', '.join(Phase)}")
+    return ClientScenario(parse_client(name), Phase(phase), parse_place(place))
+
+
 # ---- what must happen
 
 
