@@ -19,7 +19,7 @@ class KernelFacts:
 
     ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
     habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
-    says whether DMA addresses are translated.
+    says whether DMA addresses are translated, ``machine`` which variation of the machine it is (empty: the plain one).
     """
 
     arch: str
@@ -28,6 +28,7 @@ class KernelFacts:
     coherent: bool | None = None
     swiotlb: str | None = None
     iommu: bool = False
+    machine: str = ""
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

@@ -114,8 +114,21 @@ class Bridge:
 
 
 @dataclass(frozen=True)
+class OnBoard:
+    """A controller that a variation of the machine has (kernel-configs/arch/): its PCI function, its driver's name and
+    Kconfig symbol. Its slaves are QEMU's own, and nothing is seen from their side."""
+
+    machine: str
+    function: str
+    driver: str
+    needs: str
+
+
+@dataclass(frozen=True)
 class Controller:
     """The I2C host adapter that carries a scenario. ``policies`` is empty where the driver has none to set.
+
+    ``on_board`` is set for those that come with the machine.
 
     ``bridge`` is set for those on USB; they are plugged in only where a scenario asks for them.
     """
@@ -124,6 +137,7 @@ class Controller:
     what: str
     policies: tuple[str, ...] = ()
     bridge: Bridge | None = None
+    on_board: OnBoard | None = None
 
 
 def _on_usb(name: str, driver: str, needs: str, device: str = "", hcd: str = "xhci") -> Controller:
@@ -152,6 +166,11 @@ CONTROLLERS: dict[str, Controller] = {
         _on_usb("mcp2221", "hid-mcp2221", "HID_MCP2221"),
         _on_usb("cp2112", "hid-cp2112", "HID_CP2112"),
         _on_usb("ft260", "hid-ft260", "HID_FT260"),
+        Controller(
+            "i801",
+            "upstream i2c-i801 of q35's southbridge: programmed input and output, SMBus calls only",
+            on_board=OnBoard("smbus", "0000:00:1f.3", "i801_smbus", "I2C_I801"),
+        ),
         *(Controller(bus.name, bus.what) for bus in BUSES.values()),
     )
 }
@@ -342,7 +361,7 @@ OPTIONS: dict[str, Callable[[str], bool]] = {
 def places() -> Iterator[tuple[str, str | None]]:
     """Every controller that is always there, with each of its policies."""
     for controller in CONTROLLERS.values():
-        if controller.bridge is not None or controller.name in BUSES:
+        if controller.bridge is not None or controller.on_board is not None or controller.name in BUSES:
             continue
         for policy in controller.policies or (None,):
             yield controller.name, policy
@@ -518,12 +537,24 @@ _UPSTREAM_I2CDEV: tuple[tuple[str, int, int, dict[str, str]], ...] = (
 )  # fmt: skip
 
 
+# Behind i801: QEMU's own, on which SMBus calls work and nothing else.
+EEPROM_ADDRESS = 0x50
+_I801_I2CDEV: tuple[tuple[str, int, dict[str, str]], ...] = (
+    ("i2cdev_read", 8, {}),
+    ("i2cdev_write", 8, {}),
+    ("i2cdev_smbus", 1, {"protocol": "byte", "rd": "1"}),
+    ("i2cdev_smbus", 1, {"protocol": "byte_data", "rd": "0", "command": "16"}),
+    ("i2cdev_smbus", 1, {"protocol": "byte_data", "rd": "1", "command": "16"}),
+    ("i2cdev_smbus", 2, {"protocol": "word_data", "rd": "1", "command": "16"}),
+)  # fmt: skip
+
+
 def upstream_suite() -> list[Scenario]:
     """Upstream's controllers: buffer kinds x i2c_transfer() and its callers x a few lengths, and what i2c-dev does."""
     scenarios = []
     for controller in CONTROLLERS.values():
         name = controller.name
-        if controller.policies or name in BUSES:
+        if controller.policies or controller.on_board is not None or name in BUSES:
             continue
         for kind in BUFFER_KINDS:
             for operation, options in _CORE_OPERATIONS:
@@ -535,6 +566,10 @@ def upstream_suite() -> list[Scenario]:
         for operation, length, address, words in _UPSTREAM_I2CDEV:
             options = tuple(sorted(words.items()))
             scenarios.append(Scenario(USER.name, operation, name, None, length, address, options))
+    scenarios += [Scenario(kind, "master_send", "i801", None, 8, EEPROM_ADDRESS) for kind in BUFFER_KINDS]
+    for operation, length, words in _I801_I2CDEV:
+        options = tuple(sorted(words.items()))
+        scenarios.append(Scenario(USER.name, operation, "i801", None, length, EEPROM_ADDRESS, options))
     # Longer than one of its USB messages: the driver goes wrong there.
     return [*scenarios, *(Scenario("heap", "master_send", "viperboard", None, length) for length in (503, 504))]
 

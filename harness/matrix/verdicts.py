@@ -18,6 +18,7 @@ from harness.targets.base import Target, TargetRun
 from harness.targets.expected import expect
 from harness.targets.model import ModelTarget
 from harness.targets.qemu import QemuTarget
+from harness.targets.wire import has_own_slaves
 
 
 class Progress(Listener, Protocol):
@@ -53,6 +54,8 @@ def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expe
         return Skip("the model's controllers make no mistakes")
     if scenario.controller == BOARD.name and target.name in (ModelTarget.name, QemuTarget.name):
         return Skip("only a board has a bus of its own: --target ssh:..., serial:... or local")
+    if has_own_slaves(scenario) and target.name != QemuTarget.name:
+        return Skip("only a guest has QEMU's own controllers and slaves: --target qemu")
     if scenario.controller in BUSES and target.name != QemuTarget.name:
         return Skip("only a guest has the harness's controllers on other buses: --target qemu")
     return expect(scenario, facts)

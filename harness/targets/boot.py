@@ -161,12 +161,22 @@ class Boot:
             number = integer(reply, "nr")
             if reply.get("errno") == 0 and number is not None:
                 self.adapters[name] = number
+        self._bind_on_board()
         self.adapters |= bridge_adapters(self, self.image.bridges)
         mount_file_systems(self, self.image.file_systems)
         mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
         if mailbox is not None:
             with contextlib.suppress(ValueError):
                 self.device.set_mailbox(int(mailbox, 0))
+
+    def _bind_on_board(self) -> None:
+        for name, controller in CONTROLLERS.items():
+            found = controller.on_board
+            if found is not None and found.machine == self.image.machine.variation:
+                reply = self.request("adapter", name=name, device=found.function, driver=found.driver)
+                number = integer(reply, "nr")
+                if reply.get("errno") == 0 and number is not None:
+                    self.adapters[name] = number
 
     def _prove_machine(self) -> None:
         """Raises BootLost unless the guest sees what the machine's variation is to be."""

@@ -8,7 +8,7 @@ from harness.devices.bus import default_bus
 from harness.expectation import KernelFacts, expect_seeded
 from harness.model import predict
 from harness.outcome import Expectation, Outcome, Skip
-from harness.scenario import BOARD, USER, Scenario
+from harness.scenario import BOARD, BUFFER_KINDS, CONTROLLERS, USER, OnBoard, Scenario
 from harness.targets.expected_buses import expect_on_bus
 
 
@@ -16,12 +16,29 @@ def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
     """What must happen to this scenario on this kernel, or why it cannot exist there."""
     if scenario.controller == BOARD.name:
         return _expect_of_board(kernel)
+    on_board = CONTROLLERS[scenario.controller].on_board if scenario.controller in CONTROLLERS else None
+    if on_board is not None:
+        return _expect_on_board(scenario, on_board, kernel)
     if scenario.fault is not None:
         return expect_seeded(scenario, kernel)
     if scenario.controller in BUSES:
         return expect_on_bus(scenario, kernel)
     # The emulated hardware's own slaves: they refuse a wrong count or packet error code.
     return predict(scenario, kernel, default_bus)
+
+
+def _expect_on_board(scenario: Scenario, controller: OnBoard, kernel: KernelFacts) -> Expectation | Skip:
+    """i2c-i801 copies each byte through the controller's registers, and has no I2C_FUNC_I2C."""
+    if kernel.machine != controller.machine or not kernel.has(controller.needs):
+        return Skip(f"{scenario.controller} is there with --config {scenario.controller} only")
+    if scenario.operation == "get_put":
+        return Skip("get_put maps for the controller that is named, and this one has no DMA")
+    needs = USER.needs if scenario.buffer == USER.name else BUFFER_KINDS[scenario.buffer].needs
+    if needs is not None and not kernel.has(needs):
+        return Skip(f"{scenario.buffer} needs CONFIG_{needs}, which this kernel does not have")
+    if scenario.operation != "i2cdev_smbus":
+        return Expectation(Outcome.REFUSED, "the adapter carries SMBus calls only: i2c_transfer() returns -EOPNOTSUPP")
+    return Expectation(Outcome.SAFE, "programmed input and output: no buffer is mapped")
 
 
 def _expect_of_board(kernel: KernelFacts) -> Expectation | Skip:

@@ -95,7 +95,8 @@ def described(
 
 def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
     """What is known of a kernel on one of the harness's own machines."""
-    return facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
+    facts = facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
+    return replace(facts, machine=machine.variation)
 
 
 def require_ssh(configuration: str, arch: str, image_name: str) -> None:

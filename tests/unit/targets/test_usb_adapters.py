@@ -104,4 +104,4 @@ def test_bridges_are_those_that_are_asked_for_and_have_a_driver():
 def test_the_core_suite_has_no_bridges_and_the_upstream_suite_has_all():
     bridges = {name for name, row in CONTROLLERS.items() if row.bridge is not None}
     assert not bridges & {scenario.controller for scenario in suite("core")}
-    assert {scenario.controller for scenario in suite("upstream")} == bridges | {"virtio"}
+    assert {scenario.controller for scenario in suite("upstream")} == bridges | {"virtio", "i801"}
