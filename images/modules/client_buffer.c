@@ -222,6 +222,8 @@ static const char *vmlinux_get(struct scenario *s, unsigned long address, unsign
 		return unknown;
 	if (s->len > size)
 		return "longer than the borrowed object";
+	if (IS_ENABLED(CONFIG_KASAN) && end > address + size)
+		return "too long for guards inside the borrowed object, and KASAN watches its neighbours";
 	if (end > address + size)
 		start = ALIGN_DOWN(address + (size - s->len) / 2, sizeof(u64));
 	else

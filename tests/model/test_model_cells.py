@@ -60,6 +60,13 @@ def test_forced_bouncing_keeps_the_device_off_the_callers_buffer():
     assert outcome_on(TRANSLATED, "heap/master_send_dmasafe/virtio/8")[2] is True
 
 
+def test_kasan_would_report_guards_outside_of_a_borrowed_object():
+    facts = KernelFacts("x86_64", (6, 12, 117), WIDE | {"KASAN"}, True)
+    assert outcome_on(facts, "data/master_send/virtio/32")[0] is Outcome.SAFE
+    found = predict(parse_scenario("data/master_send/virtio/256"), facts, default_bus)
+    assert isinstance(found, Skip) and "KASAN" in found.why
+
+
 def test_an_oops_in_an_interrupt_is_a_panic_that_no_run_survives():
     found = predict(parse_scenario("rodata/master_recv_dmasafe/virtio/8"), FORCED, default_bus)
     assert isinstance(found, Skip) and "panic" in found.why
