@@ -27,6 +27,8 @@ def cannot_exist(scenario: Scenario, config: Config) -> Skip | None:
         return Skip(f"{kind.name} needs CONFIG_{kind.needs}, which this kernel does not have")
     if scenario.controller in BUSES:
         return Skip("the model has no other bus than I2C")
+    if CONTROLLERS[scenario.controller].on_board is not None:
+        return Skip(f"the model has no {scenario.controller}")
     bridge = CONTROLLERS[scenario.controller].bridge
     if bridge is not None and not config.has(bridge.needs):
         return Skip(f"this kernel has no driver for the bridge: CONFIG_{bridge.needs} is not set")

@@ -13,7 +13,7 @@ from harness.scenario import ScenarioError
     [
         (["lm57"], "there is no client 'lm57'"),
         (["--place", "dmasafe"], "there is no place 'dmasafe'"),
-        (["--place", "i801"], "there is no controller 'i801'"),
+        (["--place", "i8042"], "there is no controller 'i8042'"),
     ],
 )
 def test_a_name_that_there_is_not(arguments, words, tmp_path):
