@@ -75,7 +75,7 @@ def test_blocks_are_read_wrong_where_the_adapter_does_not_offer_them():
         (parse_place, "dmasafe", "dmasafe:bounce"),
         (parse_place, "dmasafe:magic", "dmasafe:bounce"),
         (parse_place, "virtio:bounce", "virtio"),
-        (parse_place, "i801", "virtio, dmasafe"),
+        (parse_place, "i8042", "virtio, dmasafe"),
         (parse_client, "lm57", "lm75"),
     ],
 )
