@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.dmesg import parse_records
 from harness.faults import NO_FAULT
 from harness.guest.agent import Message, integer, octets
-from harness.outcome import BusMessage, CallerMessage, DmaSegment, Observation
+from harness.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
 from harness.scenario import CONTROLLERS, OPERATIONS, Scenario
 
 # Where the client module finds the controller by its name, and hears from it what the hardware saw.
@@ -74,8 +74,24 @@ def observation(
         damage=damage,
         transferred=bool(answer.get("transferred", ret is not None and ret >= 0)),
         us=None if ns is None else ns / 1000,
-        lost=_not_rebound(scenario, reply),
+        lost=_not_rebound(scenario, reply) or _impatient(scenario, ret, splats, messages, trace),
     )
+
+
+def _impatient(
+    scenario: Scenario,
+    ret: int | None,
+    splats: Sequence[Splat],
+    messages: Sequence[Message],
+    trace: Sequence[BusMessage],
+) -> str | None:
+    """Drivers of bridges wait 50 ms to 5 s for an answer: too short for a guest that shares a busy host."""
+    controller = CONTROLLERS.get(scenario.controller)
+    if controller is None or controller.bridge is None or splats or ret is None or ret >= 0:
+        return None
+    if not trace or len(trace) != len(messages) or not all(message.ok for message in trace):
+        return None
+    return f"the bridge carried out all messages and its driver returned {ret}: the host is too slow for the driver"
 
 
 def has_own_slaves(scenario: Scenario) -> bool:

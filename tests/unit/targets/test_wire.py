@@ -80,3 +80,21 @@ def test_a_task_that_the_kernels_report_explains_is_an_observation():
     seen = observation(parse_scenario("stack/master_send_dmasafe/virtio/8"), {"died": 9}, records, [], MEMORY)
     assert seen.lost is None
     assert outcome_of(seen)[0] is Outcome.CAUGHT
+
+
+@pytest.mark.parametrize(
+    ("place", "ret", "ok", "lost"),
+    [
+        ("viperboard", -110, True, True),
+        # The slave refused: that is the bridge's answer.
+        ("viperboard", -121, False, False),
+        ("viperboard", 4, True, False),
+        # It waits as long as it takes.
+        ("dmasafe:bounce", -110, True, False),
+    ],
+)
+def test_a_driver_that_gave_up_on_work_that_was_done_proves_nothing(place, ret, ok, lost):
+    answer = {"ret": ret, "ns": 5, "transferred": ret >= 0, "msgs": [{"rd": 0, "data": "01020304", "pa": 4096}]}
+    trace = [BusMessage(0x30, False, bytes((1, 2, 3, 4)), ok)]
+    seen = observation(parse_scenario(f"heap/master_send/{place}/4"), {"answer": answer}, [], trace, range(1 << 20))
+    assert (seen.lost is not None and "too slow" in seen.lost) is lost
