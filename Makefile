@@ -51,6 +51,10 @@ else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
+.PHONY: test-all
+test-all: ## All tests, those of other kernels (as far as they are built) included: half an hour
+	@DMASAFE_SLOW=1 $(MAKE) --no-print-directory test
+
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Style, import floors, licence headers
 	$(BIN)/ruff check

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of kernels that cost minutes to build, which only whoever works on them spends."""
+"""Tests of kernels that cost minutes to build, which only whoever works on them spends: DMASAFE_SLOW=1."""
+
+import os
 
 import pytest
 
@@ -14,9 +16,18 @@ def is_built(configuration, arch="x86_64", source=DEFAULT_SOURCE):
     return find_kernel(fetch(parse_source(source), cache), configuration, arch, cache) is not None
 
 
+SLOW = "DMASAFE_SLOW" in os.environ
+#: For tests that take minutes.
+slow = pytest.mark.skipif(not SLOW, reason="takes minutes: make test-all")
+
+
 def needs(configuration, arch="x86_64", source=DEFAULT_SOURCE):
-    """A mark: skip unless this kernel is built."""
-    return pytest.mark.skipif(
-        not is_built(configuration, arch, source),
-        reason=f"first: dmasafe kernel build {source} --arch {arch} --config {configuration}",
+    """A mark: skip unless slow tests are wanted and this kernel is built."""
+    return (
+        slow
+        if not SLOW
+        else pytest.mark.skipif(
+            not is_built(configuration, arch, source),
+            reason=f"first: dmasafe kernel build {source} --arch {arch} --config {configuration}",
+        )
     )

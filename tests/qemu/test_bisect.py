@@ -2,13 +2,13 @@
 """``dmasafe bisect`` finds a seeded regression, in a driver's repository and in a kernel tree."""
 
 import json
-import os
 import shutil
 import subprocess
 
 import pytest
 
 from harness import kernel as kernels
+from tests.qemu.built import slow
 
 EXAMPLES = kernels.project_root() / "docs" / "examples"
 USE = "echo thermo 0x30 > /sys/bus/i2c/devices/i2c-$DMASAFE_BUS/new_device; cat /sys/bus/i2c/devices/*/temperature"
@@ -92,7 +92,7 @@ def test_an_end_that_is_not_what_it_is_called_is_said(dmasafe, repository):
     assert git(repository, "worktree", "list").count("\n") == 0
 
 
-@pytest.mark.skipif("DMASAFE_SLOW" not in os.environ, reason="builds a whole kernel: DMASAFE_SLOW=1")
+@slow
 @pytest.mark.timeout(5400)
 def test_a_regression_in_a_kernel_tree_is_found_with_incremental_builds(dmasafe, tmp_path):
     source = kernels.fetch(kernels.parse_source(kernels.DEFAULT_SOURCE), kernels.open_cache())

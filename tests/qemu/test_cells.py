@@ -25,7 +25,9 @@ from harness.kernel import (
 from harness.qemu.machines import find_machine
 from harness.targets.boot import Boot
 from harness.targets.errors import BootLost
+from tests.qemu.built import slow
 
+pytestmark = slow
 # These have tests of their own, or change nothing that this suite shows.
 LEFT_OUT = {"default on x86_64", "board", "upstream"}
 CELLS = [
