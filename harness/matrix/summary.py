@@ -42,7 +42,7 @@ class Line:
         return (
             ", ".join(sorted(self.releases)),
             self.arch,
-            ", ".join(self.configurations),
+            ", ".join(sorted(self.configurations)),
             f"{self.failed:,} of {self.judged:,}",
             f"{self.unsaid:,}",
             _percent(self.compared - self.differing, self.compared),
