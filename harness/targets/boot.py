@@ -10,7 +10,7 @@ import contextlib
 import selectors
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -68,14 +68,31 @@ class GuestImage:
     file_systems: tuple[tuple[str, str], ...] = ()
 
 
-def usb_bridges(names: Iterable[str]) -> dict[str, Bridge]:
-    """Those of these controllers that are on USB."""
-    return {name: found for name in names if (found := CONTROLLERS[name].bridge) is not None}
+def make_devices(image: GuestImage, directory: Path) -> DeviceProcess:
+    """The process that plays the controllers and bridges of ``image``, its sockets in ``directory``."""
+    devices = {name: bridge.device for name, bridge in _usb_bridges(image).items()}
+    return DeviceProcess(directory, tuple(CONTROLLER_DRIVERS), devices)
 
 
-def usb_devices(bridges: Mapping[str, Bridge], device: DeviceProcess) -> dict[str, UsbDevice]:
-    """What QEMU is told of bridges that the device's process plays."""
-    return {name: UsbDevice(bridge.hcd, device.socket(name)) for name, bridge in bridges.items()}
+def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path) -> MachineConfig:
+    """What QEMU is to boot, connected to the device's process."""
+    return MachineConfig(
+        machine=image.machine,
+        accelerator=image.accelerator,
+        kernel=image.kernel,
+        initrd=image.initrd,
+        i2c_sockets={name: device.socket(name) for name in CONTROLLER_DRIVERS},
+        console_log=log_directory / CONSOLE_LOG,
+        stderr_log=log_directory / QEMU_LOG,
+        cmdline=image.cmdline,
+        memory_mib=image.memory_mib,
+        extras=image.extras,
+        usb={name: UsbDevice(bridge.hcd, device.socket(name)) for name, bridge in _usb_bridges(image).items()},
+    )
+
+
+def _usb_bridges(image: GuestImage) -> dict[str, Bridge]:
+    return {name: found for name in image.bridges if (found := CONTROLLERS[name].bridge) is not None}
 
 
 class Boot:
@@ -109,24 +126,10 @@ class Boot:
 
     def _start(self) -> None:
         private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
-        bridges = usb_bridges(self.image.bridges)
-        devices = {name: bridge.device for name, bridge in bridges.items()}
-        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS), devices))
+        self.device = self._stack.enter_context(make_devices(self.image, private))
         # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
         self.device.wait_ready(self.limits.request_s)
-        config = MachineConfig(
-            machine=self.image.machine,
-            accelerator=self.image.accelerator,
-            kernel=self.image.kernel,
-            initrd=self.image.initrd,
-            i2c_sockets={name: self.device.socket(name) for name in CONTROLLER_DRIVERS},
-            console_log=self._log_directory / CONSOLE_LOG,
-            stderr_log=self._log_directory / QEMU_LOG,
-            cmdline=self.image.cmdline,
-            memory_mib=self.image.memory_mib,
-            extras=self.image.extras,
-            usb=usb_devices(bridges, self.device),
-        )
+        config = machine_config(self.image, self.device, self._log_directory)
         started = time.monotonic()
         self.qemu = self._stack.enter_context(QemuProcess(config))
         self._functions = config.i2c_functions()

@@ -17,14 +17,13 @@ from pathlib import Path
 from types import TracebackType
 
 from harness import kernel as kernels
-from harness.devices.client import DeviceProcess
 from harness.expectation import KernelFacts
 from harness.kernel.config import resolve
 from harness.qemu.accelerators import choose_accelerator
 from harness.qemu.machines import Machine, find_machine
-from harness.qemu.process import NO_EXTRAS, Extras, MachineConfig, QemuProcess
+from harness.qemu.process import NO_EXTRAS, Extras, QemuProcess
 from harness.targets.base import KernelInfo, Progress
-from harness.targets.boot import CONSOLE_LOG, CONTROLLER_DRIVERS, QEMU_LOG, GuestImage, usb_bridges, usb_devices
+from harness.targets.boot import CONSOLE_LOG, GuestImage, machine_config, make_devices
 from harness.targets.errors import BootLost, TargetError
 from harness.targets.handover import Keys, make_keys
 from harness.targets.kconfig import facts_from_config
@@ -202,24 +201,11 @@ class BoardGuest:
             # fw_cfg has no empty files.
             handover["password"] = private / "password"
             handover["password"].write_text(f"{self._password}\n")
-        bridges = usb_bridges(self._bridges)
-        devices = {name: bridge.device for name, bridge in bridges.items()}
-        self.device = self._stack.enter_context(DeviceProcess(private, tuple(CONTROLLER_DRIVERS), devices))
+        extras = Extras(handover, login=self._serial)
+        image = replace(with_ssh(self.board.image, keys, extras), bridges=self._bridges)
+        self.device = self._stack.enter_context(make_devices(image, private))
         self.device.wait_ready(DEVICE_READY_S)
-        image = with_ssh(self.board.image, keys, Extras(handover, login=self._serial))
-        config = MachineConfig(
-            machine=image.machine,
-            accelerator=image.accelerator,
-            kernel=image.kernel,
-            initrd=image.initrd,
-            i2c_sockets={name: self.device.socket(name) for name in CONTROLLER_DRIVERS},
-            console_log=self.console_log,
-            stderr_log=self._log_directory / QEMU_LOG,
-            cmdline=image.cmdline,
-            memory_mib=image.memory_mib,
-            extras=image.extras,
-            usb=usb_devices(bridges, self.device),
-        )
+        config = machine_config(image, self.device, self._log_directory)
         self.functions = config.i2c_functions()
         started = time.monotonic()
         self.qemu = self._stack.enter_context(QemuProcess(config))
