@@ -13,6 +13,9 @@ from sqlalchemy import func, select
 
 from harness.matrix import agreement, schema
 from harness.matrix.database import open_history
+from tests.qemu.built import slow
+
+pytestmark = slow
 
 CELLS = ("6.12 x86_64 default", "6.12 x86_64 swiotlb-force")
 BOUND_S = 240
