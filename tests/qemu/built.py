@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tests of kernels that cost minutes to build, which only whoever works on them spends: DMASAFE_SLOW=1."""
 
-import os
-
 import pytest
 
 from harness.kernel import DEFAULT_SOURCE, fetch, find_kernel, list_kernels, open_cache, parse_source
+from tests.slow import SLOW, slow
 
 
 def is_built(configuration, arch="x86_64", source=DEFAULT_SOURCE):
@@ -16,18 +15,11 @@ def is_built(configuration, arch="x86_64", source=DEFAULT_SOURCE):
     return find_kernel(fetch(parse_source(source), cache), configuration, arch, cache) is not None
 
 
-SLOW = "DMASAFE_SLOW" in os.environ
-#: For tests that take minutes.
-slow = pytest.mark.skipif(not SLOW, reason="takes minutes: make test-all")
-
-
 def needs(configuration, arch="x86_64", source=DEFAULT_SOURCE):
     """A mark: skip unless slow tests are wanted and this kernel is built."""
-    return (
-        slow
-        if not SLOW
-        else pytest.mark.skipif(
-            not is_built(configuration, arch, source),
-            reason=f"first: dmasafe kernel build {source} --arch {arch} --config {configuration}",
-        )
+    if not SLOW:
+        return slow
+    return pytest.mark.skipif(
+        not is_built(configuration, arch, source),
+        reason=f"first: dmasafe kernel build {source} --arch {arch} --config {configuration}",
     )

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness import kernel as kernels
-from tests.qemu.built import slow
+from tests.slow import slow
 
 EXAMPLES = kernels.project_root() / "docs" / "examples"
 USE = "echo thermo 0x30 > /sys/bus/i2c/devices/i2c-$DMASAFE_BUS/new_device; cat /sys/bus/i2c/devices/*/temperature"

@@ -25,7 +25,7 @@ from harness.kernel import (
 from harness.qemu.machines import find_machine
 from harness.targets.boot import Boot
 from harness.targets.errors import BootLost
-from tests.qemu.built import slow
+from tests.slow import slow
 
 pytestmark = slow
 # These have tests of their own, or change nothing that this suite shows.

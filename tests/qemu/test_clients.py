@@ -7,7 +7,7 @@ import pytest
 
 from harness.kernel import SILENT, fetch, open_cache, parse_source
 from harness.kernel.build import find_kernel
-from tests.qemu.built import slow
+from tests.slow import slow
 
 # One that is marked and right, one that reads into its stack, one with an interrupt, one that descends into HID.
 CLIENTS = ("ad5110", "ds1307", "st1232", "i2c_hid_of")

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from harness.matrix import agreement, schema
 from harness.matrix.database import open_history
-from tests.qemu.built import slow
+from tests.slow import slow
 
 pytestmark = slow
 

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from harness.matrix import schema
 from harness.matrix.database import open_history
+from tests.slow import slow
 
 ROOT = Path(__file__).parents[3]
 CELLS = ("6.12 x86_64 default", "6.12 x86_64 swiotlb-force", "7.2 x86_64 default")
@@ -199,6 +200,7 @@ def test_one_kernels_failure_is_not_anothers(arena, how):
     assert arena.recorded() == 3
 
 
+@slow
 def test_two_clients_do_not_go_on_with_one_run(arena):
     arena.mark("hold", BOOTS[0])
     first = arena.begin()
@@ -236,6 +238,7 @@ class Cluster:
         return self.start("worker", self.address, "--nthreads", "3", "--resources", "build=1 boot=2", "--no-dashboard")
 
 
+@slow
 def test_a_killed_scheduler_is_noticed_and_its_run_goes_on(arena):
     cluster = Cluster(arena)
     scheduler = cluster.scheduler()
@@ -280,6 +283,7 @@ def test_a_client_killed_beside_its_cluster_finds_what_the_workers_finished(aren
     assert (arena.judged(), arena.recorded()) == (3, 3)
 
 
+@slow
 def test_nobody_at_the_address_is_one_sentence(arena):
     cluster = Cluster(arena)
     status, output = arena.run("--scheduler", cluster.address)
