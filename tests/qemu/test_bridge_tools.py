@@ -52,13 +52,17 @@ LIMITS = {
     **dict.fromkeys(("viperboard", "cp2615", "dln2"), STOPS),
     **dict.fromkeys(("mcp2221", "cp2112", "ft260"), OWN_SMBUS),
 }
+# Mended between 6.12 and 7.2: its I2C block reads waited for the wrong answer, and their data are zeros.
+MENDED = {"mcp2221": ("I2cBlockData", "BlockData", "WordData.test_the_low_byte")}
 AT_LEAST = 30
 
 
 @pytest.mark.parametrize("name", [name for name in BRIDGES if name not in TRUSTING])
 def test_smbus2_gets_right_data_from_each_bridge(board, buses, name):
     rows = board.suite(buses[name], name)
-    able = {case: row for case, row in rows.items() if not any(word in case for word in LIMITS.get(name, ()))}
+    old = board.run("uname -r").startswith("6.")
+    words = LIMITS.get(name, ()) + (MENDED.get(name, ()) if old else ())
+    able = {case: row for case, row in rows.items() if not any(word in case for word in words)}
     wrong = {case: row["why"] for case, row in able.items() if not row["passed"] and not row["unsupported"]}
     assert wrong == {}
     assert sum(row["passed"] for row in able.values()) >= AT_LEAST
