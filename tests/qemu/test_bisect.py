@@ -59,6 +59,7 @@ def state(tree):
 
 
 @pytest.mark.usefixtures("guest")
+@slow
 def test_the_first_commit_that_hands_its_stack_to_dma_is_found(dmasafe, repository):
     revisions = git(repository, "rev-list", "--reverse", "HEAD").split()
     # Somebody is at work there.

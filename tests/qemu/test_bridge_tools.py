@@ -54,7 +54,7 @@ LIMITS = {
 }
 # Mended between 6.12 and 7.2: its I2C block reads waited for the wrong answer, and their data are zeros.
 MENDED = {"mcp2221": ("I2cBlockData", "BlockData", "WordData.test_the_low_byte")}
-AT_LEAST = 30
+AT_LEAST = 20
 
 
 @pytest.mark.parametrize("name", [name for name in BRIDGES if name not in TRUSTING])
