@@ -6,6 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,16 +120,12 @@ def _run_program(board: BoardImage, logs: Path, program: Sequence[str]) -> str:
     with BoardGuest(board, logs) as guest:
         address = parse_address(f"{guest.user}@{guest.host}:{guest.port}")
         link = SshLink(address, SshOptions(guest.known_hosts, guest.identity))
-        try:
+        with closing(link):
             link.upload({name: (PROGRAMS / name).read_bytes()}, _DIRECTORY)
-        finally:
-            link.close()
         words = [guest.functions.get(argument, argument) for argument in arguments]
-        link = SshLink(address, SshOptions(guest.known_hosts, guest.identity))
-        try:
-            return link.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
-        finally:
-            link.close()
+        # dropbear 2022.83 drops a connection whose next channel comes right after the end of an SFTP session.
+        with closing(link.again()) as again:
+            return again.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,15 @@ def is_built(configuration, arch="x86_64", source=DEFAULT_SOURCE):
     return find_kernel(fetch(parse_source(source), cache), configuration, arch, cache) is not None
 
 
+def versions(configuration):
+    """Parameters: the sources of 6.12 and 7.2, each where its kernel is built."""
+    sources = ("apt:linux-source-6.12", "apt:linux-source-7.2")
+    return [
+        pytest.param(source, marks=needs(configuration, source=source), id=source.rpartition("-")[2])
+        for source in sources
+    ]
+
+
 def needs(configuration, arch="x86_64", source=DEFAULT_SOURCE):
     """A mark: skip unless slow tests are wanted and this kernel is built."""
     if not SLOW:

@@ -6,25 +6,19 @@ import json
 import pytest
 
 from harness.scenario import CONTROLLERS, suite
-from tests.qemu.built import needs
+from tests.qemu.built import versions
 
 BRIDGES = [name for name, row in CONTROLLERS.items() if row.bridge is not None]
 RUN_TIMEOUT_S = 900
 pytestmark = pytest.mark.timeout(3000)
 
 
-VERSIONS = [
-    pytest.param(version, marks=needs("upstream", source=f"apt:linux-source-{version}")) for version in ("6.12", "7.2")
-]
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=versions("upstream"))
 def upstream(request, tmp_path_factory, dmasafe):
     """results.json of the suite on one kernel, by scenario id."""
     out = tmp_path_factory.mktemp("upstream")
-    source = f"apt:linux-source-{request.param}"
     dmasafe(
-        "run", "--kernel", source, "--config", "upstream", "--suite", "upstream", "--out", out,
+        "run", "--kernel", request.param, "--config", "upstream", "--suite", "upstream", "--out", out,
         check=0, timeout=RUN_TIMEOUT_S,
     )  # fmt: skip
     results = json.loads((out / "latest" / "results.json").read_text())
