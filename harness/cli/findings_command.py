@@ -120,12 +120,10 @@ def _run_program(board: BoardImage, logs: Path, program: Sequence[str]) -> str:
     with BoardGuest(board, logs) as guest:
         address = parse_address(f"{guest.user}@{guest.host}:{guest.port}")
         link = SshLink(address, SshOptions(guest.known_hosts, guest.identity))
+        words = [guest.functions.get(argument, argument) for argument in arguments]
         with closing(link):
             link.upload({name: (PROGRAMS / name).read_bytes()}, _DIRECTORY)
-        words = [guest.functions.get(argument, argument) for argument in arguments]
-        # dropbear 2022.83 drops a connection whose next channel comes right after the end of an SFTP session.
-        with closing(link.again()) as again:
-            return again.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
+            return link.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
 
 
 @dataclass(frozen=True)

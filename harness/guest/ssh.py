@@ -23,6 +23,7 @@ from harness.guest.link import COMMAND_TIMEOUT_S, MAX_OUTPUT_BYTES, Done, Link, 
 
 CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 5
+SFTP_END_S = 5.0
 PORT = 22
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 _ADDRESS = re.compile(
@@ -122,6 +123,7 @@ class SshLink:
                         file.set_pipelined(True)
                         file.write(content)
                     sftp.chmod(f"{directory}/{name}", 0o700)
+                _await_end(sftp)
         except (EOFError, OSError, paramiko.SSHException) as error:
             raise LinkError(f"{self.name}: cannot write into {directory}: {error}") from error
         return True
@@ -140,6 +142,16 @@ class SshLink:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _await_end(sftp: paramiko.SFTPClient) -> None:
+    """Let the board's SFTP server end by itself: dropbear 2022.82 to 2024.85 may drop a connection whose next channel
+    opens while the child of the last one dies (its issues 173 and 258).
+    """
+    channel = sftp.get_channel()
+    if channel is not None:
+        channel.shutdown_write()
+        channel.status_event.wait(SFTP_END_S)
 
 
 class ChannelStream:
