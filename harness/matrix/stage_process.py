@@ -14,7 +14,9 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
@@ -23,6 +25,7 @@ from harness.report.progress import Progress
 
 _PR_SET_PDEATHSIG = 1
 _TELL_EVERY_S = 0.5
+_SHOWN_FRAMES = 6
 
 Arguments = dict[str, Any]
 Result = dict[str, Any]
@@ -108,6 +111,16 @@ def main(stages: Mapping[str, Stage] | None = None) -> None:
             tell(answers, {"failed": str(error)})
         except KeyboardInterrupt:
             tell(answers, {"interrupted": True})
+        except Exception as error:
+            tell(answers, {"failed": _mistake(error)})
+            raise
+
+
+def _mistake(error: Exception) -> str:
+    """An error that nobody foresaw, with the places it came through: the process's own words are not kept."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}()" for frame in frames]
+    return f"an error in dmasafe: {type(error).__name__}: {error}, at {', called from '.join(places[:_SHOWN_FRAMES])}"
 
 
 def _real_stages() -> Mapping[str, Stage]:

@@ -3,7 +3,8 @@
 
 Started by a worker like harness.matrix.stage_process, and loaded by workers (Dask's preload) so that they do. STAND_IN
 names a directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file
-is gone, ``fail-NAME`` makes one fail, ``die-NAME`` kills its process.
+is gone, ``fail-NAME`` makes one fail, ``err-NAME`` is a mistake in it, ``die-NAME`` kills
+its process.
 """
 
 import os
@@ -35,6 +36,8 @@ def stand_in(kind):
             time.sleep(0.02)
         if (home / f"die-{name}").exists():
             os._exit(9)
+        if (home / f"err-{name}").exists():
+            raise IndexError("nobody foresaw this")
         if (home / f"fail-{name}").exists():
             raise MatrixError(f"{name} was told to fail")
         result = {"identity": "6.12", "made": True, "bundle": "none"}
