@@ -31,6 +31,7 @@ from harness.guest.link import COMMAND_TIMEOUT_S, Done, Link, LinkError, closed
 BAUD = 115200
 LOGIN_TIMEOUT_S = 20.0
 PROMPT_TIMEOUT_S = 3.0
+SETTLE_S = 0.3
 READY_TIMEOUT_S = 0.8
 TRIES = 4
 NAMES = 4
@@ -45,6 +46,7 @@ _BITS = 10
 _USER = re.compile(rb"(?i)(?:login|user ?name): ?$")
 _PASSWORD = re.compile(rb"(?i)password: ?$")
 _PROMPT = re.compile(rb"[#$%>] ?(?:\x1b\[[0-9;?]*[a-zA-Z])*$")
+_QUESTIONS = (_PASSWORD, _USER, _PROMPT)
 _REFUSED = re.compile(rb"(?i)login incorrect|authentication failure|permission denied")
 # A shell in the shell: it collects lines, and does them when their checksum is right ("run" answers with one; "go"
 # hands over the terminal, and is the last). It asks for nothing and echoes nothing, so no prompt is to be recognised.
@@ -115,7 +117,7 @@ class SerialLink:
         until = time.monotonic() + LOGIN_TIMEOUT_S + 2 * self.seconds(1000)
         self._send_line("")
         while time.monotonic() < until:
-            found = self._look([token.encode(), _REFUSED, _PASSWORD, _USER, _PROMPT], PROMPT_TIMEOUT_S)
+            found = self._asked([token.encode(), _REFUSED, _PASSWORD, _USER, _PROMPT])
             if found == 0:
                 return
             if found == 2 and not named:
@@ -148,6 +150,16 @@ class SerialLink:
         raise LinkError(
             f"{self.name}: neither login nor shell answers at {self._baud} baud: is the speed right, is the board up?"
         )
+
+    def _asked(self, patterns: list[Any]) -> int | None:
+        """_look() for the last of questions that come one after the other: ours may meet one that was there before."""
+        found = self._look(patterns, PROMPT_TIMEOUT_S)
+        while found is not None and patterns[found] in _QUESTIONS:
+            later = self._look(patterns, SETTLE_S + self.seconds(_LINE_BYTES))
+            if later is None:
+                break
+            found = later
+        return found
 
     def _start_shell(self) -> None:
         """Whatever the login shell is, the one that we talk to has no prompt, no echo and no job control."""

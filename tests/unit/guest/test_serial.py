@@ -20,10 +20,13 @@ from harness.guest.serial import SerialLink, parse_serial
 BAUD = 1_500_000
 # getty and login in one: asks for a name and, if there is one, a password; then a shell on the same terminal.
 LOGIN = """
-import subprocess, sys
+import subprocess, sys, time
+def ask(question):
+    time.sleep(float(sys.argv[2]) if sys.argv[2:] else 0)
+    return input(question)
 while True:
-    name = input("board login: ")
-    if name and len(sys.argv) > 1 and input("Password: ") != sys.argv[1]:
+    name = ask("board login: ")
+    if name and len(sys.argv) > 1 and ask("Password: ") != sys.argv[1]:
         name = "nobody"
     if name == "root":
         subprocess.run(["sh", "-i"])
@@ -82,8 +85,8 @@ class Line:
         return self._rng.choice((data[:at] + data[at + 1 :], data[: at + 1] + data[at:])) or b"\0"
 
 
-def board(*password):
-    return [sys.executable, "-c", LOGIN, *password]
+def board(*password_and_delay):
+    return [sys.executable, "-c", LOGIN, *password_and_delay]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,11 @@ def test_what_is_no_line_is_said(text):
         parse_serial(text)
 
 
-@pytest.mark.parametrize("argv", [["sh", "-i"], board(), board("secret")], ids=["shell", "login", "password"])
+@pytest.mark.parametrize(
+    "argv",
+    [["sh", "-i"], board(), board("secret"), board("secret", "0.1")],
+    ids=["shell", "login", "password", "slow"],
+)
 def test_a_shell_is_reached_and_left_as_it_was(argv):
     with Line(argv) as line:
         for _ in range(2):
