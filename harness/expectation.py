@@ -40,4 +40,4 @@ def expect_seeded(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip
     assert fault is not None
     if scenario.without_fault.id not in fault.shown_with:
         return Skip(f"what must come of fault {fault.name} is known for {' and '.join(fault.shown_with)} only")
-    return expect_fault(fault.name, scenario.reads, kernel.version, kernel.has)
+    return expect_fault(fault.name, scenario.reads, kernel)
