@@ -28,6 +28,10 @@ class PlanError(MatrixError):
     """A selection, a source or a cell that does not exist."""
 
 
+class ExportError(MatrixError):
+    """Runs that another system cannot take as they were asked for."""
+
+
 class StoreError(MatrixError):
     """The place where workers share what they made cannot be used."""
 
