@@ -11,7 +11,7 @@ import click
 SUBCOMMANDS: dict[str, str] = {
     "list": "What there is to run: selections, and their cells.",
     "run": "Build, boot and judge every cell of a selection.",
-    "emit": "The jobs of a selection for GitHub or GitLab.",
+    "emit": "The jobs of a selection for GitHub, GitLab or LAVA.",
     "export": "Runs for KernelCI's database, or as test cases of a LAVA job.",
     "compare": "What changed between two runs, nights or revisions.",
     "record": "Write results into the history.",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,11 +12,17 @@ from typing import Any
 
 import yaml
 
+from harness.matrix.errors import PlanError
 from harness.matrix.plan import slug
 from harness.matrix.selections import PlannedCell
 
 # GitHub's own limit on the jobs of one matrix.
 GITHUB_MAX_JOBS = 256
+# The run of one kernel: its build, and a boot for each cell and suite.
+LAVA_TEST_H = 6
+LAVA_OTHER_ACTION_MINUTES = 15
+LAVA_CONNECTION_MINUTES = 5
+LAVA_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -60,3 +67,68 @@ def gitlab(jobs: Iterable[CiJob]) -> str:
         found[job.name] = {"extends": ".dmasafe", "variables": {"DMASAFE_KEY": job.key, "DMASAFE_COMMAND": job.command}}
     text: str = yaml.safe_dump(found, sort_keys=False, width=1000)
     return text
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What the jobs of a LAVA instance have in common: where it fetches dmasafe, and what they run in.
+
+    Raises PlanError for what LAVA would refuse.
+    """
+
+    repository: str
+    revision: str | None = None
+    image: str = "debian:12"
+    device_type: str = "docker"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z+]+://\S+", self.repository):
+            raise PlanError(f"'{self.repository}' is no URL that a LAVA dispatcher could clone dmasafe from")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._/:-]*[a-z0-9](:\w[\w.-]*)?", self.image, re.ASCII):
+            raise PlanError(f"'{self.image}' is no name of a container image that LAVA takes, such as debian:12")
+        if not 0 < len(self.device_type) <= LAVA_LONGEST_NAME:
+            raise PlanError("name the type of LAVA's devices that run containers, such as docker")
+
+
+def lava(job: CiJob, lab: Lab) -> str:
+    """A LAVA job definition for a device of type docker: the test definition in docs/ci/lava.yml, with parameters."""
+    source = {"repository": lab.repository, "from": "git", "path": "docs/ci/lava.yml", "name": "dmasafe"}
+    words = ("matrix", "run", *job.arguments, "--no-record", "--run", job.key)
+    test = {
+        "timeout": {"hours": LAVA_TEST_H},
+        "definitions": [
+            {
+                **source,
+                **({"revision": lab.revision} if lab.revision else {}),
+                "parameters": {
+                    "DMASAFE_COMMAND": " ".join(map(_without_quotes, words)),
+                    "DMASAFE_RESULTS": f"out/matrix/{job.key}",
+                },
+            }
+        ],
+    }
+    definition = {
+        "job_name": f"dmasafe {job.name}"[:LAVA_LONGEST_NAME],
+        "device_type": lab.device_type,
+        "visibility": "public",
+        "priority": "medium",
+        "timeouts": {
+            "job": {"hours": LAVA_TEST_H + 1},
+            "action": {"minutes": LAVA_OTHER_ACTION_MINUTES},
+            "connection": {"minutes": LAVA_CONNECTION_MINUTES},
+        },
+        "actions": [
+            {"deploy": {"to": "docker", "os": "debian", "image": lab.image}},
+            {"boot": {"method": "docker", "command": "bash", "prompts": ["root@lava:"]}},
+            {"test": test},
+        ],
+    }
+    text: str = yaml.safe_dump(definition, sort_keys=False, width=1000)
+    return text
+
+
+def _without_quotes(word: str) -> str:
+    """A word for a shell to read twice: LAVA puts single quotes around a parameter, and escapes nothing in it."""
+    if "'" in word or "\n" in word:
+        raise PlanError(f"LAVA cannot hand on {word!r}: it has a quote or a new line in it")
+    return re.sub(r"([^\w@%+=:,./-])", r"\\\1", word, flags=re.ASCII)
