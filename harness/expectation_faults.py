@@ -2,15 +2,18 @@
 """What the kernel's source says must come of a seeded fault: one entry a fault, its rows tried in order.
 
 Read in kernel/dma/{debug,direct,mapping}.c of 5.10, 6.1, 6.12 and 7.2. A row without conditions says what comes of it
-where nobody looks: the first witness that is left is the device, and often there is none.
+where nobody looks: the first witness that is left is the device, and often there is none. Everything without a fault
+is predicted by the model; harness/targets/expected.py asks the right one of the two.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
+from harness.facts import KernelFacts
 from harness.outcome import Expectation, Outcome, Skip
+from harness.scenario import Scenario
 
 # kernel/dma/debug.c, add_dma_entry(): in 5.10 only a TODO, since 5.15 a report.
 OVERLAP_REPORTED = (5, 15)
@@ -36,27 +39,6 @@ NO_SWIOTLB, FORCED_SWIOTLB = "noforce", "force"
 I386, ARM, ARM64 = ("i386", "i686"), ("arm", "armv7l"), ("arm64", "aarch64")
 
 
-class Kernel(Protocol):
-    """What the rows ask of harness.expectation.KernelFacts."""
-
-    @property
-    def arch(self) -> str: ...
-
-    @property
-    def version(self) -> tuple[int, ...]: ...
-
-    @property
-    def coherent(self) -> bool | None: ...
-
-    @property
-    def swiotlb(self) -> str | None: ...
-
-    @property
-    def iommu(self) -> bool: ...
-
-    def has(self, symbol: str) -> bool: ...
-
-
 @dataclass(frozen=True)
 class FaultRow:
     """What comes of a fault if the conditions hold: a Kconfig symbol, a range of versions, the message's direction,
@@ -75,7 +57,7 @@ class FaultRow:
     bounces: bool = False
     direct: bool | None = None
 
-    def holds(self, kernel: Kernel, reads: bool) -> bool:
+    def holds(self, kernel: KernelFacts, reads: bool) -> bool:
         return (
             (self.needs is None or kernel.has(self.needs))
             and self.since <= kernel.version < self.before
@@ -86,7 +68,7 @@ class FaultRow:
         )
 
 
-def _is_plain(kernel: Kernel) -> bool:
+def _is_plain(kernel: KernelFacts) -> bool:
     """Whether a mapping changes nothing but dma-debug's tables: what most of the rows are for."""
     return kernel.coherent is not False and kernel.swiotlb != FORCED_SWIOTLB and not kernel.iommu
 
@@ -338,11 +320,15 @@ UNSEEDED = {
 }
 
 
-def expect_fault(fault: str, reads: bool, kernel: Kernel) -> Expectation | Skip:
-    """The first row of this fault whose conditions hold."""
-    if (fault, kernel.arch) in UNSEEDED:
-        return Skip(UNSEEDED[fault, kernel.arch])
-    row = next((row for row in FAULT_ROWS[fault] if row.holds(kernel, reads)), None)
+def expect_seeded(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
+    """What must happen to a scenario with a seeded fault; its ``fault`` must not be None."""
+    fault = scenario.fault
+    assert fault is not None
+    if scenario.without_fault.id not in fault.shown_with:
+        return Skip(f"what must come of fault {fault.name} is known for {' and '.join(fault.shown_with)} only")
+    if (fault.name, kernel.arch) in UNSEEDED:
+        return Skip(UNSEEDED[fault.name, kernel.arch])
+    row = next((row for row in FAULT_ROWS[fault.name] if row.holds(kernel, scenario.reads)), None)
     if row is None:
         return Skip("what comes of it is known where DMA is coherent, and neither translated nor bounced")
     return Expectation(row.outcome, row.why, row.classes, row.direct)

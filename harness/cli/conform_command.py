@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, kernel_options, prepare
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.kernel import DEFAULT_SOURCE
 from harness.model.config import Config
 from harness.model.predict import cannot_exist

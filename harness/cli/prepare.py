@@ -13,7 +13,7 @@ import click
 from harness import kernel as kernels
 from harness.architecture import architecture_names
 from harness.errors import DmasafeError
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.kernel.config import resolve
 from harness.qemu.machines import find_machine
 from harness.targets.base import KernelInfo, Progress

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.matrix.errors import RecordError
 from harness.report.files import failure, write_text
 from harness.scenario import Scenario

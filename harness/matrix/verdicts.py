@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from harness.buses import BUSES
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.outcome import Expectation, Skip, judge, noticed
 from harness.report.results import Kernel, Results, Row, Stage
 from harness.scenario import BOARD, Scenario

@@ -16,7 +16,7 @@ import pytest
 from harness.cli.prepare import Prepared, model_kernel, prepare
 from harness.dmesg import Symbols
 from harness.errors import DmasafeError
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.kernel import SILENT
 from harness.pytest_plugin.errors import Inconclusive
 from harness.pytest_plugin.model_window import ModelWindow

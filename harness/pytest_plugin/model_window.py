@@ -12,7 +12,7 @@ import pytest
 from harness.devices.bus import Bus, default_bus
 from harness.devices.plugged import put_in
 from harness.devices.values import find
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.kernel import SILENT
 from harness.model import Config, ModelKernel
 from harness.outcome import BusMessage, DmaSegment, Judgement, Skip, judge

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import ModelKernel
 from harness.outcome import Judgement
 from harness.pytest_plugin.bus import PluginBus

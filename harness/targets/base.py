@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.outcome import Observation
 from harness.scenario import Scenario
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.guest.link import Link
 from harness.kernel.config import parse_config
 from harness.kernel.kdir import (

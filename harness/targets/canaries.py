@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model.layout import LAYOUTS
 from harness.scenario import Scenario, parse_scenario
 

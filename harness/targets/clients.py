@@ -18,7 +18,7 @@ from harness.audit import AuditError, MessageKind, Record
 from harness.audit import judge as judge_audit
 from harness.devices.errors import DevicesError
 from harness.dmesg import parse_records
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.guest.agent import integer
 from harness.outcome import Expectation, Observation, Outcome, Skip
 from harness.scenario import BUFFER_KINDS, CONTROLLERS, Scenario, ScenarioError

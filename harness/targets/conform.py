@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.devices.bus import default_bus
 from harness.dmesg import parse_records
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model.config import Config
 from harness.model.errors import Unsupported
 from harness.model.predict import Lab, cannot_exist

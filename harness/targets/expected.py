@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from harness.buses import BUSES
 from harness.devices.bus import default_bus
-from harness.expectation import KernelFacts, expect_seeded
+from harness.expectation_faults import expect_seeded
+from harness.facts import KernelFacts
 from harness.model import predict
 from harness.outcome import Expectation, Outcome, Skip
 from harness.scenario import BOARD, BUFFER_KINDS, CONTROLLERS, USER, OnBoard, Scenario

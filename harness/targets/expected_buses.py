@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from harness.buses import BUS_CALLS
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import predict
 from harness.outcome import Expectation, Outcome, Skip
 from harness.scenario import BUFFER_KINDS, Scenario

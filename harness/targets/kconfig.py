@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 
 _SET = re.compile(r"^CONFIG_(\w+)=[ym]$", re.MULTILINE)
 _RELEASE = re.compile(r"^(\d+)\.(\d+)(?:\.(\d+))?")

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness import kernel as kernels
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.kernel.config import resolve
 from harness.qemu.accelerators import choose_accelerator
 from harness.qemu.machines import Machine, find_machine

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.buses import BUSES
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.scenario import Scenario
 from harness.targets.base import KernelInfo, Progress, TargetRun
 from harness.targets.boot import Boot, GuestImage

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from harness.buses import BUSES
 from harness.devices.errors import DevicesError
 from harness.dmesg import SPLAT_CLASSES, parse_records
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.guest.agent import Message, integer
 from harness.guest.errors import GuestError
 from harness.outcome import BusMessage, Observation, Outcome, Splat, outcome_of

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.devices.trace import parse as parse_trace
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.guest.agent import Message
 from harness.kernel import SILENT
 from harness.outcome import BusMessage, Outcome, outcome_of

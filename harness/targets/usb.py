@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.guest.agent import integer
 from harness.scenario import CONTROLLERS, Scenario
 from harness.targets.session import Session

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import Config, predict
 from harness.model.predict import cannot_exist
 from harness.outcome import Skip

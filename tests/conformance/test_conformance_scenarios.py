@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import Config, predict
 from harness.outcome import Skip
 from harness.scenario import OPERATIONS, RECORDER_ADDRESS, STEPS, Scenario, parse_scenario

@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ET
 import fuzzing
 
 with fuzzing.instrumented():
-    from harness.expectation import KernelFacts
+    from harness.facts import KernelFacts
     from harness.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
     from harness.guest.errors import ChannelClosed
     from harness.outcome import BusMessage, DmaSegment, judge

@@ -4,7 +4,7 @@
 import pytest
 
 from harness.devices.bus import default_bus
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import predict
 from harness.model.config import DEFAULT_SYMBOLS
 from harness.outcome import Outcome, Skip

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import Config, KernelDied, ModelError, ModelKernel
 from harness.model.client import KINDS, Client, predicates
 from harness.model.layout import LAYOUTS, PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.dmesg.kmsg import gaps, parse_record
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import Config, ModelKernel, predict
 from harness.model.client import Client
 from harness.model.predict import Lab

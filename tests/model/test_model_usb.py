@@ -3,7 +3,7 @@
 
 import pytest
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model import predict
 from harness.model.usb_bridges import BRIDGES
 from harness.outcome import Outcome, Skip

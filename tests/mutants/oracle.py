@@ -67,7 +67,7 @@ def prepare() -> None:
 
     import harness.devices.bus
     import harness.dmesg
-    import harness.expectation
+    import harness.expectation_faults
     import harness.outcome  # noqa: F401
 
     hypothesis.settings.register_profile(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.dmesg import SPLAT_CLASSES
-from harness.expectation import KernelFacts
 from harness.expectation_faults import FAULT_ROWS, UNREACHABLE, UNSEEDED
+from harness.facts import KernelFacts
 from harness.faults import FAULTS
 from harness.outcome import (
     BusMessage,

@@ -9,7 +9,7 @@ import pytest
 from dmesg_sources import SOURCES_VARIABLE, kernel_trees
 
 from harness.dmesg import SPLAT_CLASSES, Explanation, explanation
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.kernel.config import load_matrix
 from harness.outcome import Expectation
 from harness.scenario import parse_scenario

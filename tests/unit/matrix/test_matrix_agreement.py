@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.schema import CreateTable
 
 from harness.cli.matrix_command import command
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.matrix import agreement, schema, site
 from harness.matrix.agreement import Agreement, Difference
 from harness.matrix.database import open_history

@@ -4,7 +4,7 @@
 import pytest
 
 from harness.architecture import architecture_names
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.model.config import DEFAULT_SYMBOLS
 from harness.outcome import Expectation
 from harness.targets.canaries import canaries

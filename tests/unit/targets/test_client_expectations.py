@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from harness.audit import MessageKind
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.outcome import Expectation, Frame, Observation, Outcome, Skip, outcome_of
 from harness.scenario import ScenarioError
 from harness.targets.client_drivers import CLIENT_DRIVERS, Phase, Sent

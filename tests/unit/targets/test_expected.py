@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pytest
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.outcome import Outcome, Skip
 from harness.scenario import core_suite, parse_scenario
 from harness.targets.expected import expect

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.buses import BUS_CALLS, BUSES
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.outcome import Outcome, Skip
 from harness.scenario import ScenarioError, buses_suite, parse_scenario, select
 from harness.targets.expected import expect

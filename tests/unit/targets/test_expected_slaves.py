@@ -3,7 +3,7 @@
 
 import pytest
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.outcome import Expectation, Outcome
 from harness.scenario import parse_scenario
 from harness.targets.expected import expect

@@ -3,7 +3,7 @@
 
 import pytest
 
-from harness.expectation import KernelFacts
+from harness.facts import KernelFacts
 from harness.scenario import CONTROLLERS, parse_scenario, suite
 from harness.targets import usb
 from harness.targets.usb import bridge_adapters, bridges_of

@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an expectation depends on, and what must come of a seeded fault.
-
-Everything else is predicted by the model; harness/targets/expected.py asks the right one of the two.
-"""
+"""What an expectation depends on: one kernel on one machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from harness.expectation_faults import expect_fault
-from harness.outcome import Expectation, Skip
-from harness.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -32,12 +25,3 @@ class KernelFacts:
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols
-
-
-def expect_seeded(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
-    """What must happen to a scenario with a seeded fault; its ``fault`` must not be None."""
-    fault = scenario.fault
-    assert fault is not None
-    if scenario.without_fault.id not in fault.shown_with:
-        return Skip(f"what must come of fault {fault.name} is known for {' and '.join(fault.shown_with)} only")
-    return expect_fault(fault.name, scenario.reads, kernel)
