@@ -78,12 +78,29 @@ static struct instance *find_free(void)
 	return NULL;
 }
 
+/* Without CONFIG_IRQ_SIM there is no chip, and no client with an interrupt. */
+static int make_chip(void)
+{
+	if (!IS_ENABLED(CONFIG_IRQ_SIM))
+		return 0;
+	domain = irq_domain_create_sim(NULL, CLIENTS_MAX);
+	return PTR_ERR_OR_ZERO(domain);
+}
+
+static void remove_chip(void)
+{
+	if (IS_ENABLED(CONFIG_IRQ_SIM))
+		irq_domain_remove_sim(domain);
+}
+
 /* The simulated chip knows edges only; a driver that finds no trigger type may ask for a level. */
 static int make_interrupt(struct instance *instance)
 {
-	int irq = irq_create_mapping(domain, instance - instances);
-	int ret;
+	int irq, ret;
 
+	if (!domain)
+		return -EOPNOTSUPP;
+	irq = irq_create_mapping(domain, instance - instances);
 	if (!irq)
 		return -ENOSPC;
 	ret = irq_set_irq_type(irq, IRQ_TYPE_EDGE_FALLING);
@@ -217,14 +234,13 @@ int device_interrupt(unsigned int bus, unsigned int address)
  */
 int device_init(void)
 {
-	int ret;
+	int ret = make_chip();
 
-	domain = irq_domain_create_sim(NULL, CLIENTS_MAX);
-	if (IS_ERR(domain))
-		return PTR_ERR(domain);
+	if (ret)
+		return ret;
 	ret = bus_register_notifier(&i2c_bus_type, &gone_block);
 	if (ret)
-		irq_domain_remove_sim(domain);
+		remove_chip();
 	return ret;
 }
 
@@ -240,5 +256,5 @@ void device_exit(void)
 		forget(&instances[i]);
 	mutex_unlock(&instances_lock);
 	bus_unregister_notifier(&i2c_bus_type, &gone_block);
-	irq_domain_remove_sim(domain);
+	remove_chip();
 }
