@@ -22,6 +22,7 @@ from typing import Any
 import harness
 from harness.devices.errors import DevicesError, SlaveError
 from harness.devices.lies import LIES
+from harness.devices.listener import Lines
 from harness.devices.values import describe, update
 
 READY_TIMEOUT_S = 10.0
@@ -31,7 +32,6 @@ LOG_NAME = "devices.log"
 # The device's process takes questions of 64 KiB.
 MAX_SLAVES_BYTES = 48 << 10
 
-_RECEIVE_BYTES = 1 << 18
 _LOG_LINES_SHOWN = 5
 
 
@@ -53,14 +53,13 @@ class DeviceProcess:
         self._bridges = dict(bridges or {})
         self._controllers = (*controllers, *self._bridges)
         self._log = directory / LOG_NAME
-        self._buffer = bytearray()
         self._events: list[dict[str, Any]] = []
         self._questions = 0
         self._answer: dict[str, Any] = {}
         self._plugged: dict[int, object] = {}
         self._ready = False
-        self._ended = False
         self._socket, theirs = socket.socketpair()
+        self._lines = Lines(self._socket, "the device's process")
         # -S: the process needs nothing but the standard library and this package, and site takes half of its start-up.
         arguments = [sys.executable, "-S", "-m", "harness.devices", "--directory", str(directory)]
         for name in controllers:
@@ -117,7 +116,7 @@ class DeviceProcess:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None and not self._ended
+        return self._process.poll() is None and not self._lines.ended
 
     def wait_ready(self, timeout: float = READY_TIMEOUT_S) -> None:
         """Returns when the sockets can be connected to; ``timeout`` in seconds."""
@@ -127,8 +126,7 @@ class DeviceProcess:
 
     def receive(self) -> list[dict[str, Any]]:
         """The events since the last call (message, violation, connected, disconnected, dropped, replies with why)."""
-        if not self._ended:
-            self._read()
+        self._read()
         events, self._events = self._events, []
         return events
 
@@ -182,7 +180,7 @@ class DeviceProcess:
 
     def close(self) -> None:
         """Ends the process: by the end of its control channel, by force if that is not enough."""
-        self._ended = True
+        self._lines.ended = True
         self._socket.close()
         try:
             self._process.wait(CLOSE_TIMEOUT_S)
@@ -204,7 +202,7 @@ class DeviceProcess:
 
     def _wait(self, deadline: float, what: str) -> None:
         """Reads once something has come. Raises DevicesError at the deadline or if the process is gone."""
-        if self._ended:
+        if self._lines.ended:
             raise self._died()
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -213,22 +211,8 @@ class DeviceProcess:
         self._read()
 
     def _read(self) -> None:
-        while True:
-            try:
-                data = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._ended = True
-                return
-            self._buffer += data
-            *lines, self._buffer = self._buffer.split(b"\n")
-            for line in lines:
-                self._take(bytes(line))
-            if len(data) < _RECEIVE_BYTES:
-                return
+        for line in self._lines.read():
+            self._take(line)
 
     def _take(self, line: bytes) -> None:
         try:

@@ -22,6 +22,7 @@ from harness.devices.errors import DevicesError
 from harness.devices.guest_memory import AddressSpace, GuestMemory, RegionSpec
 from harness.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
 from harness.devices.lies import Lie
+from harness.devices.listener import Listener
 from harness.devices.loop import Loop
 from harness.devices.vring import (
     F_ACCESS_PLATFORM,
@@ -254,8 +255,7 @@ class Backend:
             Request.SET_BACKEND_REQ_FD: self._set_backend_req_fd,
             Request.IOTLB_MSG: self._iotlb_msg,
         }
-        self._listener = listen(path)
-        loop.on_readable(self._listener.fileno(), self._accept)
+        self._listener = Listener(loop, path, self._connected)
 
     @property
     def busy(self) -> bool:
@@ -266,9 +266,7 @@ class Backend:
         """Drops the front-end and removes the socket."""
         if self._connection is not None:
             self._disconnect()
-        self._loop.forget(self._listener.fileno())
         self._listener.close()
-        self._path.unlink(missing_ok=True)
 
     def poll(self) -> None:
         """Handles the requests that are in the ring, kicked or not."""
@@ -283,15 +281,9 @@ class Backend:
 
     # The connection
 
-    def _accept(self) -> None:
-        try:
-            connection, _address = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        connection.setblocking(False)
+    def _connected(self, connection: socket.socket) -> None:
         self._connection = connection
         self._reader = _Reader(connection)
-        self._loop.forget(self._listener.fileno())
         self._loop.on_readable(connection.fileno(), self._readable)
         self._notify("connected")
 
@@ -326,7 +318,7 @@ class Backend:
         self._vring.reset()
         self._iotlb.clear()
         self.memory.close()
-        self._loop.on_readable(self._listener.fileno(), self._accept)
+        self._listener.again()
         self._notify("disconnected")
 
     def _dispatch(self, message: _Message) -> None:
@@ -668,22 +660,3 @@ def _name(request: int) -> str:
 def _close_fds(fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)
-
-
-def listen(path: Path) -> socket.socket:
-    """A listening socket at ``path``; what a crashed process left there is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket():
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                try:
-                    probe.connect(str(path))
-                except ConnectionRefusedError:
-                    path.unlink()
-        listener.bind(str(path))
-        listener.listen(4)
-    except OSError as error:
-        listener.close()
-        raise DevicesError(f"cannot listen on {path}: {error}; is another run using this directory?") from error
-    listener.setblocking(False)
-    return listener

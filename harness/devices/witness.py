@@ -20,11 +20,10 @@ from typing import Any
 
 from harness.devices.client import DeviceProcess
 from harness.devices.errors import DevicesError
+from harness.devices.listener import MAX_LINE_BYTES, Lines
 
 ANSWER_TIMEOUT_S = 10.0
 _RECEIVE_BYTES = 1 << 18
-# A trace line of 64 KiB of payload takes 128 KiB.
-MAX_LINE_BYTES = 1 << 20
 _POLL_S = 0.2
 
 
@@ -42,11 +41,10 @@ class Witness:
             raise DevicesError(
                 f"no witness answers at {path} ({error.strerror}): start one with 'python -m harness.devices.witness'"
             ) from error
-        self._buffer = bytearray()
+        self._lines = Lines(self._socket, f"the witness at {path}")
         self._events: list[dict[str, Any]] = []
         self._number = 0
         self._answered = -1
-        self._ended = False
         self._socket.setblocking(False)
         try:
             # One that serves somebody else does not answer.
@@ -60,7 +58,7 @@ class Witness:
 
     @property
     def alive(self) -> bool:
-        return not self._ended
+        return not self._lines.ended
 
     def receive(self) -> list[dict[str, Any]]:
         """The events since the last call."""
@@ -82,13 +80,13 @@ class Witness:
                 selector.register(self._socket, selectors.EVENT_READ)
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
             self._read()
-            if self._ended:
+            if self._lines.ended:
                 raise DevicesError(f"the witness at {self._path} is gone")
             if not ready and time.monotonic() > deadline:
                 raise DevicesError(f"the witness at {self._path} does not answer: does it serve another run?")
 
     def close(self) -> None:
-        self._ended = True
+        self._lines.ended = True
         self._socket.close()
 
     def _ask(self, question: dict[str, Any]) -> None:
@@ -100,22 +98,8 @@ class Witness:
             raise DevicesError(f"the witness at {self._path} is gone: {error.strerror}") from error
 
     def _read(self) -> None:
-        while not self._ended:
-            try:
-                data = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._ended = True
-                return
-            self._buffer += data
-            *lines, self._buffer = self._buffer.split(b"\n")
-            for line in lines:
-                self._take(bytes(line))
-            if len(self._buffer) > MAX_LINE_BYTES:
-                raise DevicesError(f"the witness at {self._path} says a line of more than {MAX_LINE_BYTES} bytes")
+        for line in self._lines.read():
+            self._take(line)
 
     def _take(self, line: bytes) -> None:
         try:

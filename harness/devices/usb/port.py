@@ -8,12 +8,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.devices.listener import Listener
 from harness.devices.loop import Loop
 from harness.devices.usb.device import Function, UsbDevice
 from harness.devices.usb.master import Master
 from harness.devices.usb.redirection import Redirection
 from harness.devices.usb.usbredir import ProtocolError, Wire
-from harness.devices.vhost_user import listen
 
 _RECEIVE_BYTES = 1 << 16
 # Others want their turn too.
@@ -53,8 +53,7 @@ class Port:
         self._reading = False
         # Tells a timer of an earlier connection's from this one's.
         self._number = 0
-        self._listener = listen(path)
-        loop.on_readable(self._listener.fileno(), self._accept)
+        self._listener = Listener(loop, path, self._connected)
 
     @property
     def busy(self) -> bool:
@@ -70,19 +69,11 @@ class Port:
         """Drops QEMU and removes the socket."""
         if self._connection is not None:
             self._disconnect()
-        self._loop.forget(self._listener.fileno())
         self._listener.close()
-        self._path.unlink(missing_ok=True)
 
-    def _accept(self) -> None:
-        try:
-            connection, _address = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        connection.setblocking(False)
+    def _connected(self, connection: socket.socket) -> None:
         self._connection = connection
         self._writing = os.dup(connection.fileno())
-        self._loop.forget(self._listener.fileno())
         self._number += 1
         self._wire = Wire()
         self._notify("connected")
@@ -100,7 +91,7 @@ class Port:
         self._unsent.clear()
         self._held = False
         self._device.reset()
-        self._loop.on_readable(self._listener.fileno(), self._accept)
+        self._listener.again()
         self._notify("disconnected")
 
     def _listen(self) -> None:
