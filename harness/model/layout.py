@@ -83,7 +83,7 @@ LAYOUTS: tuple[Layout, ...] = (
         coherent=True,
         vmap_stack_since=(4, 9),
     ),
-    # arch/x86/include/asm/{page_32_types,pgtable_32_areas}.h, VMSPLIT_3G without PAE.
+    # arch/x86/include/asm/{page_32_types,pgtable_32_areas}.h, VMSPLIT_3G without PAE; X86_L1_CACHE_SHIFT of M686.
     Layout(
         arch="i386",
         names=("i386", "i486", "i586", "i686"),
@@ -101,7 +101,7 @@ LAYOUTS: tuple[Layout, ...] = (
         pkmap_base=0xFF80_0000,
         section_bytes=PAGE_SIZE,
         thread_size=2 * PAGE_SIZE,
-        l1_cache_bytes=64,
+        l1_cache_bytes=32,
         dma_minalign=0,
         kmalloc_minalign=8,
         coherent=True,
