@@ -36,11 +36,11 @@ def runs():
     return [*found, faults()]
 
 
-def faults():
+def faults(config="default"):
     """A run of the suite of seeded faults in which the kernel reports every other one."""
     rows = []
     for number, scenario in enumerate(faults_suite()):
         said = Noticed(kernel=("map-stack",)) if scenario.fault and number % 2 else Noticed()
         rows.append(Row.of(scenario, passed(), said))
-    found = replace(results(suite="faults"), rows=tuple(rows))
+    found = replace(results(suite="faults", config=config), rows=tuple(rows))
     return prepare(found, json_report.render(found).encode(), Facts(FIRST), "results.json")

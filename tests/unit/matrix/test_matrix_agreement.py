@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 from matrix_samples import SEND, failed, history_of, lost, reading, results, run
+from matrix_site import faults
 from sqlalchemy import text
 from sqlalchemy.schema import CreateTable
 
@@ -140,6 +141,13 @@ def test_the_summary_counts_by_version_and_architecture(tmp_path, file_database)
     assert lines[0].cells()[5:] == ("99.9 % of 5,680", "not run", "not run")
     table = list(markdown(lines))
     assert {line.count("|") for line in table} == {9}
+
+
+def test_the_summary_counts_faults_where_every_witness_is_there(file_database):
+    seeded = sum(scenario.fault is not None for scenario in suite("faults"))
+    with history_of(file_database, run(0), faults(), faults("no-dma-debug")) as history:
+        (line,) = summarise(history, 7)
+    assert line.faults == seeded > line.noticed > 0
 
 
 def test_the_summary_goes_between_its_marks(tmp_path, file_database):
