@@ -12,9 +12,8 @@ _RESET, _GET_REPORT, _SET_REPORT, _SET_POWER = 0x01, 0x02, 0x03, 0x08
 _OUTPUT, _FEATURE = 0x02, 0x03
 _LONG_REPORT_ID = 0x0F
 _REPORT_ID = 1
-# With the report's number.
-_INPUT_BYTES = 9
-_OUTPUT_BYTES = 2
+_INPUT_BYTES = 8
+_OUTPUT_BYTES = 1
 VENDOR, PRODUCT, VERSION = 0x1209, 0x0001, 0x0100
 
 # A boot keyboard (HID 1.11, appendix B.1) whose reports have a number: modifiers, six keys, five LEDs.
@@ -22,29 +21,47 @@ REPORT_DESCRIPTOR = bytes.fromhex(
     "05010906a1018501050719e029e71500250175019508810295017508810195057501050819012905910295017503910195067508"
     "150025650507190029658100c0"
 )
+_REPORT_ID_ITEM = bytes((0x85, _REPORT_ID))
 
 
 class HidKeyboard:
     """``keys`` are the usages that are pressed, ``leds`` what the host made of its lights. Drivers: i2c_hid_of.
 
-    Whoever pulls the interrupt line for it has the host read: a length of 0 after a reset, else the keys.
+    Whoever pulls the interrupt line for it has the host read: a length of 0 after a reset, else the keys. Without
+    ``numbered`` its two reports have no number.
     """
 
     stretch_s = 0.0
 
-    def __init__(self, keys: tuple[int, ...] = ()) -> None:
+    def __init__(self, keys: tuple[int, ...] = (), numbered: bool = True) -> None:
         self.keys = keys
+        self.number = bytes((_REPORT_ID,)) if numbered else b""
         self.leds = 0
         self.power = 0
         self.resets = 0
         self._reset_pending = False
         self._answer: bytes | None = None
 
+    @classmethod
+    def unnumbered(cls) -> HidKeyboard:
+        return cls(numbered=False)
+
+    @property
+    def report_descriptor(self) -> bytes:
+        return REPORT_DESCRIPTOR if self.number else REPORT_DESCRIPTOR.replace(_REPORT_ID_ITEM, b"", 1)
+
     @property
     def input_report(self) -> bytes:
         """The report with its length, as the input register serves it."""
-        report = bytes((_REPORT_ID, 0, 0)) + bytes(self.keys[:6]).ljust(6, b"\0")
-        return (len(report) + 2).to_bytes(2, "little") + report
+        return self._with_length(bytes((0, 0)) + bytes(self.keys[:6]).ljust(6, b"\0"))
+
+    @property
+    def output_report(self) -> bytes:
+        """What the host has made of the lights, as GET_REPORT serves it."""
+        return self._with_length(bytes((self.leds,)))
+
+    def _with_length(self, report: bytes) -> bytes:
+        return (2 + len(self.number) + len(report)).to_bytes(2, "little") + self.number + report
 
     @property
     def descriptor(self) -> bytes:
@@ -53,12 +70,12 @@ class HidKeyboard:
             "<13HI",
             30,
             0x0100,
-            len(REPORT_DESCRIPTOR),
+            len(self.report_descriptor),
             REPORT_DESCRIPTOR_REGISTER,
             INPUT_REGISTER,
-            _INPUT_BYTES + 2,
+            2 + len(self.number) + _INPUT_BYTES,
             OUTPUT_REGISTER,
-            _OUTPUT_BYTES + 2,
+            2 + len(self.number) + _OUTPUT_BYTES,
             COMMAND_REGISTER,
             DATA_REGISTER,
             VENDOR,
@@ -75,7 +92,7 @@ class HidKeyboard:
         if register == DESCRIPTOR_REGISTER:
             self._answer = self.descriptor
         elif register == REPORT_DESCRIPTOR_REGISTER:
-            self._answer = REPORT_DESCRIPTOR
+            self._answer = self.report_descriptor
         elif register == OUTPUT_REGISTER:
             self._output(rest)
         elif register == COMMAND_REGISTER and len(rest) >= 2:
@@ -104,12 +121,12 @@ class HidKeyboard:
         elif opcode == _SET_POWER:
             self.power = rest[0] & 3
         elif opcode == _GET_REPORT:
-            self._answer = bytes(2) if kind == _FEATURE else self.input_report
+            self._answer = {_FEATURE: bytes(2), _OUTPUT: self.output_report}.get(kind, self.input_report)
         elif opcode == _SET_REPORT and kind == _OUTPUT:
             self._output(payload[2:])
 
     def _output(self, payload: bytes) -> None:
         """A report with its length before it; one whose length or number is wrong changes nothing."""
-        whole = len(payload) == 2 + _OUTPUT_BYTES and int.from_bytes(payload[:2], "little") == len(payload)
-        if whole and payload[2] == _REPORT_ID:
-            self.leds = payload[3]
+        report = payload[2 + len(self.number) :]
+        if len(report) == _OUTPUT_BYTES and payload == self._with_length(report):
+            self.leds = report[0]

@@ -156,13 +156,16 @@ def test_st1633_serves_fingers_where_the_driver_looks_for_them() -> None:
 # HID over I2C
 
 
-def test_the_keyboards_descriptors_agree_with_what_it_serves() -> None:
-    slave = HidKeyboard()
+@pytest.mark.parametrize("numbered", [True, False])
+def test_the_keyboards_descriptors_agree_with_what_it_serves(numbered: bool) -> None:
+    slave = HidKeyboard(numbered=numbered)
     fields = struct.unpack("<13HI", get(slave, 30, 0x01, 0x00))
     assert fields[:2] == (30, 0x0100)
     report_register, length = fields[3], fields[2]
-    assert get(slave, length, report_register & 0xFF, report_register >> 8) == REPORT_DESCRIPTOR
-    assert fields[5] == len(slave.input_report)
+    found = get(slave, length, report_register & 0xFF, report_register >> 8)
+    # A Report ID item (HID 1.11, 6.2.2.7) is what makes reports numbered.
+    assert found == (REPORT_DESCRIPTOR if numbered else REPORT_DESCRIPTOR.replace(b"\x85\x01", b""))
+    assert (fields[5], fields[7]) == (len(slave.input_report), len(slave.output_report))
 
 
 def test_a_reset_is_acknowledged_once_by_an_empty_report() -> None:
@@ -188,6 +191,22 @@ def test_a_reset_is_acknowledged_once_by_an_empty_report() -> None:
 def test_output_reports_come_by_two_ways(message: str, leds: int) -> None:
     slave = HidKeyboard()
     assert put(slave, *bytes.fromhex(message)) and slave.leds == leds
+
+
+@pytest.mark.parametrize(
+    ("message", "leds"), [("0400 0300 02", 2), ("0400 0300 00", 0), ("0400 0200", 1), ("0400 0400 01 02", 1)]
+)
+def test_a_keyboard_without_report_numbers_takes_reports_without(message: str, leds: int) -> None:
+    slave = HidKeyboard.unnumbered()
+    slave.leds = 1
+    assert put(slave, *bytes.fromhex(message)) and slave.leds == leds
+
+
+@pytest.mark.parametrize(("numbered", "report"), [(True, "0400 01 05"), (False, "0300 05")])
+def test_the_lights_can_be_asked_for(numbered: bool, report: str) -> None:
+    slave = HidKeyboard(numbered=numbered)
+    slave.leds = 5
+    assert get(slave, len(bytes.fromhex(report)), 0x05, 0x00, 0x20, 0x02, 0x06, 0x00) == bytes.fromhex(report)
 
 
 def test_power_is_kept() -> None:
