@@ -16,8 +16,9 @@ from rich.text import Text
 
 from harness.cli.clients_command import MODULES, perform_and_judge
 from harness.cli.prepare import Prepared, prepare
+from harness.devices.errors import DevicesError
 from harness.dmesg.symbols import Symbols
-from harness.findings import Evidence, Finding, Report, from_program, from_rows, load, to_json, to_markdown
+from harness.findings import Evidence, Finding, Proof, Report, from_program, from_rows, load, to_json, to_markdown
 from harness.findings.catalogue import PROGRAMS
 from harness.guest.errors import GuestError
 from harness.guest.ssh import SshLink, SshOptions, parse_address
@@ -104,25 +105,28 @@ def _by_rows(
 
 
 def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
-    board = board_image(progress, ARCH, source, finding.proof.config)
+    board = board_image(progress, ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
     kernel = Kernel(board.kernel.release, ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
         try:
-            output = _run_program(board, Path(logs), finding.proof.program)
-        except (GuestError, TargetError) as error:
+            output = _run_program(board, Path(logs), finding.proof)
+        except (GuestError, TargetError, DevicesError) as error:
             return Evidence(finding, kernel, source, None, one_line(str(error)))
     return _Lines(board.kernel.vmlinux).named(from_program(finding, kernel, output, source))
 
 
-def _run_program(board: BoardImage, logs: Path, program: Sequence[str]) -> str:
-    name, *arguments = program
+def _run_program(board: BoardImage, logs: Path, proof: Proof) -> str:
+    name, *arguments = proof.program
+    programs = {path.name: path.read_bytes() for path in PROGRAMS.glob("*.py")}
     with BoardGuest(board, logs) as guest:
+        if proof.slaves:
+            guest.device.plug(dict(proof.slaves))
         address = parse_address(f"{guest.user}@{guest.host}:{guest.port}")
         link = SshLink(address, SshOptions(guest.known_hosts, guest.identity))
         words = [guest.functions.get(argument, argument) for argument in arguments]
         with closing(link):
-            link.upload({name: (PROGRAMS / name).read_bytes()}, _DIRECTORY)
+            link.upload(programs, _DIRECTORY)
             return link.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
 
 

@@ -44,9 +44,9 @@ class Witness:
 class Proof:
     """How a finding is shown: by scenarios, by phases of clients, or by a program in the guest.
 
-    A program is a file in programs/, and its arguments.
-
-    A program prints lines of JSON, which together must say what ``says`` says; the kernel must report ``classes``.
+    A program is a file in programs/, and its arguments. It prints lines of JSON, which together must say what ``says``
+    says; the kernel must report ``classes``, with ``frame`` in the traces. ``modules`` are directories of images/ whose
+    modules the guest gets too; ``slaves`` (addresses, with names or import paths) replace those on its buses.
     """
 
     config: str
@@ -55,6 +55,14 @@ class Proof:
     program: tuple[str, ...] = ()
     says: tuple[tuple[str, Any], ...] = ()
     classes: tuple[str, ...] = ()
+    frame: str | None = None
+    modules: tuple[str, ...] = ()
+    slaves: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def frames(self) -> frozenset[str]:
+        """The functions that must be in traces."""
+        return frozenset(f for f in (self.frame, *(witness.frame for witness in self.witnesses)) if f is not None)
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def _finding(row: dict[str, Any]) -> Finding:
 
 
 def _proof(row: dict[str, Any]) -> Proof:
-    _only(row, ("config", "witness", "client", "program", "says", "classes"))
+    _only(row, ("config", "witness", "client", "program", "says", "classes", "frame", "modules", "slaves"))
     clients = tuple(_witness(witness, _client_id) for witness in row.get("client", ()))
     witnesses = clients or tuple(_witness(witness, _scenario_id) for witness in row.get("witness", ()))
     program = tuple(row.get("program", ()))
@@ -111,8 +119,17 @@ def _proof(row: dict[str, Any]) -> Proof:
         raise ValueError("a proof is by witnesses or by a program")
     if program and not (PROGRAMS / program[0]).is_file():
         raise ValueError(f"there is no {program[0]} in {PROGRAMS.name}/")
-    says = tuple(row.get("says", {}).items())
-    return Proof(row["config"], witnesses, bool(clients), program, says, tuple(row.get("classes", ())))
+    return Proof(
+        config=row["config"],
+        witnesses=witnesses,
+        clients=bool(clients),
+        program=program,
+        says=tuple(row.get("says", {}).items()),
+        classes=tuple(row.get("classes", ())),
+        frame=row.get("frame"),
+        modules=tuple(row.get("modules", ())),
+        slaves=tuple((int(address, 0), name) for address, name in row.get("slaves", {}).items()),
+    )
 
 
 def _witness(row: dict[str, Any], id_of: Callable[[str], str]) -> Witness:

@@ -81,11 +81,13 @@ def _contradiction(witness: Witness, row: Row) -> str | None:
         return f"reported {', '.join(classes) or 'nothing'}, not {', '.join(witness.classes) or 'nothing'}"
     if witness.direct is not None and judgement.direct is not witness.direct:
         return f"direct is {judgement.direct}, not {witness.direct}"
-    if witness.frame is not None:
-        frames = {frame.function for splat in judgement.splats[:1] for frame in splat.frames}
-        if witness.frame not in frames:
-            return f"{witness.frame}() is not in the report's trace"
+    if witness.frame is not None and not any(witness.frame in _functions(splat) for splat in judgement.splats[:1]):
+        return f"{witness.frame}() is not in the report's trace"
     return None
+
+
+def _functions(splat: Splat) -> set[str]:
+    return {frame.function for frame in splat.frames}
 
 
 def _seen(row: Row) -> str:
@@ -104,10 +106,13 @@ def from_program(finding: Finding, kernel: Kernel, output: str, source: str) -> 
         if said[name] != wanted:
             why = f"{name} is {json.dumps(said[name])}, not {json.dumps(wanted)}"
             return Evidence(finding, kernel, source, False, why)
-    splats = tuple(parse_records(_texts(said.get("kmsg"))))
+    frame = finding.proof.frame
+    reported = parse_records(_texts(said.get("kmsg")))
+    splats = tuple(splat for splat in reported if frame is None or frame in _functions(splat))
     missing = sorted(set(finding.proof.classes) - {splat.splat_class for splat in splats})
     if missing:
-        return Evidence(finding, kernel, source, False, f"the kernel did not report {', '.join(missing)}")
+        traces = "" if frame is None else f" with {frame}() in the trace"
+        return Evidence(finding, kernel, source, False, f"the kernel did not report {', '.join(missing)}{traces}")
     facts = tuple(f"{name}: `{json.dumps(value)}`" for name, value in said.items() if name != "kmsg")
     return Evidence(finding, kernel, source, True, "as described", facts, splats)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness.findings.catalogue import Finding
 from harness.findings.evidence import Evidence, Report
@@ -59,16 +59,17 @@ def _section(finding: Finding, found: Sequence[Evidence]) -> str:
         "",
     ]
     if newest.splats:
-        lines += ["```", *_splat(newest.splats[0]), "```", ""]
+        lines += ["```", *_splat(newest.splats[0], finding.proof.frames), "```", ""]
     return "\n".join(lines)
 
 
-def _splat(splat: Splat) -> list[str]:
-    """A report in few lines: what it says, whose it is, how it came about."""
+def _splat(splat: Splat, wanted: Collection[str]) -> list[str]:
+    """A report in few lines: what it says, whose it is, how it came about; as far as a frame that was asked for."""
     at = f" at {splat.file}:{splat.line}" if splat.file else ""
     lines = [f"{splat.splat_class}{at}: {one_line(splat.message)}", f"blamed: {blamed(splat)}"]
     frames = [frame for frame in splat.frames if frame.reliable]
-    return lines + [f"  {_frame(frame)}" for frame in frames[:_FRAMES]]
+    asked = [number for number, frame in enumerate(frames, 1) if frame.function in wanted]
+    return lines + [f"  {_frame(frame)}" for frame in frames[: max([_FRAMES, *asked[:1]])]]
 
 
 def _frame(frame: Frame) -> str:

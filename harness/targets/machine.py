@@ -139,13 +139,17 @@ def board_image(
     source: str = kernels.DEFAULT_SOURCE,
     configuration: str = BOARD_CONFIGURATION,
     accel: str | None = None,
+    extra_modules: Sequence[str] = (),
 ) -> BoardImage:
-    """Build what a board boots, or find it in the cache. Raises KernelError, QemuError, TargetError."""
+    """Build what a board boots, or find it in the cache. Raises KernelError, QemuError, TargetError.
+
+    ``extra_modules``: as for guest_image().
+    """
     require_ssh(configuration, arch, BOARD_IMAGE)
     store = kernels.open_cache()
     tree = kernels.fetch(kernels.parse_source(source), store, progress)
     kernel = kernels.build_kernel(tree, configuration, arch, store, progress)
-    image = guest_image(kernel, BOARD_IMAGE, accel, progress, ("dmasafe.board",), configuration=configuration)
+    image = guest_image(kernel, BOARD_IMAGE, accel, progress, ("dmasafe.board",), extra_modules, configuration)
     return BoardImage(image, kernel)
 
 

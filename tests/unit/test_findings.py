@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.architecture import project_root
+from harness.devices.bus import Bus
+from harness.devices.values import describe, make
 from harness.findings import CatalogueError, Evidence, Report, from_program, from_rows, load, to_json, to_markdown
 from harness.outcome import Frame, Judgement, Outcome, Splat, Verdict
 from harness.report.results import Kernel, Results, Row
@@ -88,6 +91,25 @@ def test_a_programs_word_is_held_against_the_catalogue(said, reproduced, why):
     assert found.reproduced is reproduced and why in found.why
 
 
+@pytest.mark.parametrize(
+    ("frame", "reproduced"), [("dma_debug_device_change", True), ("somebody_else", False), (None, True)]
+)
+def test_a_report_counts_if_the_frame_is_in_its_trace(frame, reproduced):
+    finding = replace(SIGNAL, proof=replace(SIGNAL.proof, frame=frame))
+    trace = ["4,5,5,-;Call Trace:", "4,6,6,-; dma_debug_device_change+0x1/0x2"]
+    said = json.dumps(SAID | {"kmsg": [*LEAK[:-1], *trace, LEAK[-1]]})
+    found = from_program(finding, KERNEL, said, SOURCE)
+    assert found.reproduced is reproduced and len(found.splats) == int(reproduced)
+    assert reproduced or "leak-on-release with somebody_else() in the trace" in found.why
+
+
+@pytest.mark.parametrize("finding", load(), ids=lambda finding: finding.id)
+def test_what_a_program_needs_is_there(finding):
+    bus = Bus({address: make(describe(name)) for address, name in finding.proof.slaves})
+    assert all(bus.transfer(address, True, 1).ok for address, _ in finding.proof.slaves)
+    assert all((project_root() / "images" / name / "Kbuild").is_file() for name in finding.proof.modules)
+
+
 def evidence(finding, reproduced):
     return Evidence(finding, KERNEL, SOURCE, reproduced, "why", ("a fact",), (SPLAT,))
 
@@ -106,6 +128,13 @@ def test_only_what_was_reproduced_is_on_the_page_and_everything_in_the_json():
     assert f"`{OSIF.command(SOURCE)}`" in page and "drivers/usb/core/hcd.c:1507" in page and "  osif_xfer" in page
     rows = json.loads(to_json(report))["findings"]
     assert [(row["finding"], row["reproduced"]) for row in rows] == [(OSIF.id, True), (SIGNAL.id, False)]
+
+
+def test_a_trace_is_shown_as_far_as_the_frame_that_was_asked_for():
+    frames = (*(Frame(f"core_{number}", 1, 2) for number in range(20)), Frame("osif_xfer", 1, 2), Frame("caller", 1, 2))
+    seen = replace(evidence(OSIF, True), splats=(replace(SPLAT, frames=frames),))
+    page = to_markdown(Report((seen,)), [OSIF])
+    assert "  core_19\n  osif_xfer\n" in page and "caller\n" not in page
 
 
 def test_a_finding_of_another_version_is_not_looked_for():

@@ -5,13 +5,12 @@ FUNCTION is the PCI function of the virtio device. The slow slave's registers ho
 moves on with each byte read. Says one line of JSON.
 """
 
-import json
-import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+from guest import bind, records, say
 from smbus2 import SMBus
 
 DRIVERS = Path("/sys/bus/pci/drivers/virtio-pci")
@@ -20,17 +19,6 @@ SLOW_MS = 700
 SIGNAL_S = 0.3
 FIRST = 0x55
 READS = 4
-
-
-def bind(function):
-    """Bind virtio-pci, upstream's i2c-virtio follows; the number of its adapter."""
-    device = Path("/sys/bus/pci/devices", function)
-    (device / "driver_override").write_text("virtio-pci")
-    if (device / "driver").exists():
-        (device / "driver/unbind").write_text(function)
-    (DRIVERS / "bind").write_text(function)
-    (path,) = device.glob("virtio*/i2c-*")
-    return int(path.name.rpartition("-")[2])
 
 
 def interrupt(bus):
@@ -45,19 +33,6 @@ def interrupt(bus):
     return None
 
 
-def records():
-    """The kernel's log."""
-    found = []
-    stream = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    while True:
-        try:
-            found.append(os.read(stream, 8192).decode(errors="replace"))
-        except BlockingIOError:
-            return found
-        except BrokenPipeError:
-            continue
-
-
 def main():
     signal.signal(signal.SIGALRM, lambda *_: None)
     function = sys.argv[1]
@@ -70,14 +45,13 @@ def main():
         stopped = interrupt(bus)
         reads = [bus.read_byte(SLOW) for _ in range(READS)]
     wanted = list(range(FIRST + 1, FIRST + 1 + READS))
-    said = {
-        "interrupted_read_failed": stopped is not None,
-        "later_reads_get_the_byte_before": reads == [byte - 1 for byte in wanted],
-        "read": [hex(byte) for byte in reads],
-        "held": [hex(byte) for byte in wanted],
-        "kmsg": records(),
-    }
-    print(json.dumps(said), flush=True)
+    say(
+        interrupted_read_failed=stopped is not None,
+        later_reads_get_the_byte_before=reads == [byte - 1 for byte in wanted],
+        read=[hex(byte) for byte in reads],
+        held=[hex(byte) for byte in wanted],
+        kmsg=records(),
+    )
 
 
 main()
