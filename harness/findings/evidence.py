@@ -13,6 +13,8 @@ from harness.findings.catalogue import Finding, Witness
 from harness.outcome import Splat, Verdict
 from harness.report.results import Kernel, Results, Row
 
+# What a program says under this name is the kernel's log.
+_LOG = "kmsg"
 _UNTRUSTED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.SKIP)
 
 
@@ -99,21 +101,22 @@ def _seen(row: Row) -> str:
 def from_program(finding: Finding, kernel: Kernel, output: str, source: str) -> Evidence:
     """What the program in the guest said: lines of JSON (untrusted), the kernel's log among it as ``kmsg``."""
     said = _said(output)
-    for name, wanted in finding.proof.says:
+    log = ((_LOG, None),) if finding.proof.classes else ()
+    for name, wanted in (*finding.proof.says, *log):
         if name not in said:
             words = ascii(output[-200:])
             return Evidence(finding, kernel, source, None, f"the program said nothing of {name}, but {words}")
-        if said[name] != wanted:
+        if wanted is not None and said[name] != wanted:
             why = f"{name} is {json.dumps(said[name])}, not {json.dumps(wanted)}"
             return Evidence(finding, kernel, source, False, why)
     frame = finding.proof.frame
-    reported = parse_records(_texts(said.get("kmsg")))
+    reported = parse_records(_texts(said.get(_LOG)))
     splats = tuple(splat for splat in reported if frame is None or frame in _functions(splat))
     missing = sorted(set(finding.proof.classes) - {splat.splat_class for splat in splats})
     if missing:
         traces = "" if frame is None else f" with {frame}() in the trace"
         return Evidence(finding, kernel, source, False, f"the kernel did not report {', '.join(missing)}{traces}")
-    facts = tuple(f"{name}: `{json.dumps(value)}`" for name, value in said.items() if name != "kmsg")
+    facts = tuple(f"{name}: `{json.dumps(value)}`" for name, value in said.items() if name != _LOG)
     return Evidence(finding, kernel, source, True, "as described", facts, splats)
 
 

@@ -84,6 +84,7 @@ SAID = {"interrupted_read_failed": True, "later_reads_get_the_byte_before": True
         (SAID | {"kmsg": []}, False, "did not report leak-on-release"),
         (SAID | {"kmsg": [1, None, {"a": 2}]}, False, "did not report"),
         ({"interrupted_read_failed": True}, None, "said nothing of later_reads"),
+        ({name: said for name, said in SAID.items() if name != "kmsg"}, None, "said nothing of kmsg"),
     ],
 )
 def test_a_programs_word_is_held_against_the_catalogue(said, reproduced, why):
