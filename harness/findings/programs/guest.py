@@ -89,6 +89,8 @@ class Client:
         def look():
             if interrupts:
                 self.interrupt()
-            return next(self.directory.glob("**/input/input*/event*"), None)
+            # devtmpfs has it a moment after sysfs.
+            nodes = [Path("/dev/input", event.name) for event in self.directory.glob("**/input/input*/event*")]
+            return next((node for node in nodes if node.exists()), None)
 
-        return Path("/dev/input", wait_for(f"the input device of {self.name}", look).name)
+        return wait_for(f"the input device of {self.name}", look)
