@@ -11,7 +11,8 @@ from pathlib import Path
 from guest import Client, bind, load, records, say
 from keyboard import ADDRESS, WORDS, switch
 
-SUSPENDS = 60
+# Usually 4 to 20 are enough.
+SUSPENDS = 200
 POWER = Path("/sys/power")
 DELAY = Path("/sys/module/suspend/parameters/pm_test_delay")
 WARNING = "Transfer while suspended"
