@@ -17,7 +17,8 @@ from harness.errors import DmasafeError
 
 _Row = TypeVar("_Row")
 _WORDS = {str: "text in quotes", int: "a number", bool: "true or false", tuple: "a list of texts"}
-_TABLES = {"uname", "debian", "kernel", "machine", "variation"}
+_NEEDED = {"uname", "debian", "kernel", "machine"}
+_TABLES = _NEEDED | {"debian_suite", "variation"}
 
 
 class ArchitectureError(DmasafeError):
@@ -51,7 +52,7 @@ def read_architecture(name: str, directory: Path | None = None) -> Mapping[str, 
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
         raise ArchitectureError(f"{path} cannot be read: {cause}") from cause
     unknown = sorted(data.keys() - _TABLES)
-    missing = sorted(_TABLES - {"variation"} - data.keys())
+    missing = sorted(_NEEDED - data.keys())
     if unknown:
         raise ArchitectureError(f"{path} has {', '.join(unknown)}, which no architecture has")
     if missing:

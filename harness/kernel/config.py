@@ -26,7 +26,9 @@ _VERSION_TEST = re.compile(r"\s*(<=|>=|<|>|==|=|!=)\s*(\d+)(?:\.(\d+))?\s*$")
 class Architecture:
     """The table ``[kernel]`` of an architecture's file: how its kernel is built.
 
-    ``machine`` is what ``uname -m`` says, ``image`` what boots, below the object directory, ``debian`` Debian's name.
+    ``machine`` is what ``uname -m`` says, ``image`` what boots, below the object directory, ``debian`` Debian's name,
+    ``debian_suite`` where its packages are (empty: where everybody's are). ``versions`` (version_matches()) are the
+    kernels it is for; all if empty.
     """
 
     name: str
@@ -39,6 +41,12 @@ class Architecture:
     agent_cflags: tuple[str, ...]
     steps: int
     debian: str = ""
+    debian_suite: str = ""
+    versions: str = ""
+
+    def makes_sense(self, version: str) -> bool:
+        """Whether there are cells of this kernel version ("6.12.117"). Raises ConfigError."""
+        return not self.versions or version_matches(version, self.versions)
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,10 @@ def _check(row: Configuration, matrix: Matrix) -> None:
 def _architecture(name: str, directory: Path) -> Architecture:
     data = read_architecture(name, directory)
     values = {**data["kernel"], "name": name, "machine": data["uname"], "debian": data["debian"]}
-    return make_row(Architecture, values, f"kernel-configs/arch/{name}.toml: [kernel]")
+    values["debian_suite"] = data.get("debian_suite", "")
+    row = make_row(Architecture, values, f"kernel-configs/arch/{name}.toml: [kernel]")
+    row.makes_sense("0.0")
+    return row
 
 
 def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
@@ -171,6 +182,9 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
     if architecture not in matrix.architectures:
         known = ", ".join(sorted(matrix.architectures))
         raise ConfigError(f"there is no architecture '{architecture}': kernel-configs/arch/ has {known}")
+    versions = matrix.architectures[architecture].versions
+    if versions and version and not version_matches(version, versions):
+        raise ConfigError(f"the architecture {architecture} is for Linux {versions}, not for {version}")
     base, plus, extra = configuration.partition("+")
     if base not in matrix.configurations:
         known = ", ".join(sorted(matrix.configurations))

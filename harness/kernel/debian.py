@@ -18,6 +18,7 @@ from harness.kernel.process import query, run
 from harness.kernel.progress import Progress
 
 #: The suite that guests are made of: one, whatever this machine runs, so that everybody gets the same guest.
+#: An architecture that it does not have names another one in its file.
 SUITE = "bookworm"
 # Newer than any dependency asks for, epochs too; "allowed" also answers a dependency on perl:any.
 _LEFT_OUT = (
@@ -64,13 +65,14 @@ def fetch_packages(packages: PackageList, arch: str, cache: Cache, progress: Pro
 
     Raises SourceError with apt's last lines, MissingToolError without Debian's archive keys.
     """
-    architecture = find_architecture(arch).debian
+    row = find_architecture(arch)
+    architecture, suite = row.debian, row.debian_suite or SUITE
     key = digest(*packages.wanted, "-", *packages.left_out)[:8]
-    home = cache.path("apt", f"{SUITE}-{architecture}-{key}")
+    home = cache.path("apt", f"{suite}-{architecture}-{key}")
     with lock(cache, f"apt-{home.name}", progress, f"downloading packages for {arch}") as held:
         home.mkdir(parents=True, exist_ok=True)
         sources = home / "suite.sources"
-        sources.write_text(apt.archive_stanza(SUITE), encoding="utf-8")
+        sources.write_text(apt.archive_stanza(suite), encoding="utf-8")
         stanzas = [_LEFT_OUT.format(name=name, arch=architecture) for name in packages.left_out]
         (home / "status").write_text("".join(stanzas), encoding="utf-8")
         settings = (f'APT::Architecture "{architecture}";', f'APT::Architectures {{ "{architecture}"; }};')

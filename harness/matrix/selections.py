@@ -127,10 +127,11 @@ class Selections:
 
     def _all(self) -> Iterator[tuple[str, str, str]]:
         for source in self.sources.values():
-            for arch in self.matrix.architectures:
+            # A version that is not known yet: the build will say if it cannot be.
+            version = source.version or "999.0"
+            for arch, architecture in self.matrix.architectures.items():
                 for config, row in self.matrix.configurations.items():
-                    # A version that is not known yet: the build will say if it cannot be.
-                    if row.makes_sense(source.version or "999.0", arch):
+                    if architecture.makes_sense(version) and row.makes_sense(version, arch):
                         yield source.name, arch, config
 
     def _cell(self, key: tuple[str, str, str], suites: tuple[str, ...]) -> PlannedCell:

@@ -207,6 +207,18 @@ def test_a_configuration_exists_where_its_row_says(matrix_dir: Path) -> None:
         resolve(matrix, "rt", "vax")
 
 
+def test_an_architecture_exists_in_the_versions_that_its_file_says(matrix_dir: Path) -> None:
+    text = (matrix_dir / "arch" / "x86_64.toml").read_text()
+    (matrix_dir / "arch" / "vax.toml").write_text(text.replace("steps = 3", 'steps = 3\nversions = ">=6.12"'))
+    matrix = load_matrix(matrix_dir)
+    vax = matrix.architectures["vax"]
+    assert vax.makes_sense("6.12.117") and not vax.makes_sense("6.1.192")
+    assert matrix.architectures["x86_64"].makes_sense("2.6.12")
+    assert resolve(matrix, "default", "vax", "6.12.117").architecture is vax
+    with pytest.raises(ConfigError, match=r"the architecture vax is for Linux >=6.12, not for 6.1.192"):
+        resolve(matrix, "default", "vax", "6.1.192")
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
@@ -232,7 +244,9 @@ def test_a_row_that_cannot_be_is_named(matrix_dir: Path, row: str, says: str) ->
         ("steps = 3", "", r"x86_64.toml: \[kernel\] lacks 'steps'"),
         ("steps = 3", 'steps = "3"', "'steps' must be a number, not '3'"),
         ("steps = 3", "steps = 3\nstep = 4", "has 'step', but there are only"),
+        ("steps = 3", "steps = 3\nversions = 6", "'versions' must be text in quotes, not 6"),
         ('uname = "x86_64"', "", "x86_64.toml lacks uname"),
+        ('uname = "x86_64"', 'uname = "x86_64"\nsuite = "sid"', "has suite, which no architecture has"),
         ("[machine]", "[machines]", "has machines, which no architecture has"),
         ("[machine]", "[machine", "x86_64.toml cannot be read"),
         ('debian = "amd64"', "debian = 64", "'debian' must be text in quotes, not 64"),

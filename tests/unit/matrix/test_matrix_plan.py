@@ -41,6 +41,7 @@ def test_nightly_has_at_least_24_cells_and_every_cell_exists():
         for cell in known.cells(name):
             row = known.matrix.configurations[cell.config]
             assert row.makes_sense(cell.source.version, cell.arch)
+            assert known.matrix.architectures[cell.arch].makes_sense(cell.source.version)
             assert not known.matrix.configurations[cell.kernel].kernel
 
 
