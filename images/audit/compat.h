@@ -4,6 +4,8 @@
 #define DMASAFE_AUDIT_COMPAT_H
 
 #include <linux/module.h>
+#include <linux/pgtable.h>
+#include <linux/sizes.h>
 #include <linux/version.h>
 
 /* The tracepoints of the DMA mapping functions came with 6.12; dma_map_page became dma_map_phys. */
@@ -41,6 +43,15 @@
 #define audit_cache_name(page) ((page)->slab_cache->name)
 #else
 #define audit_cache_name(page) NULL
+#endif
+
+/* Where modules are. riscv reckons that from _start and _end, which modules cannot name: its widest. */
+#if defined(CONFIG_RISCV) && defined(CONFIG_64BIT) && defined(KERNEL_LINK_ADDR)
+#define AUDIT_MODULES_START (KERNEL_LINK_ADDR - SZ_2G)
+#define AUDIT_MODULES_END KERNEL_LINK_ADDR
+#elif defined(CONFIG_MODULES) && defined(MODULES_VADDR)
+#define AUDIT_MODULES_START MODULES_VADDR
+#define AUDIT_MODULES_END MODULES_END
 #endif
 
 /* A few heap objects are KFENCE's (since 5.12), each somewhere in a page of its own. */

@@ -8,6 +8,7 @@
 #include <linux/sched/task_stack.h>
 #include <linux/vmalloc.h>
 #include "client.h"
+#include "compat.h"
 
 /**
  * memory_is_module() - is_vmalloc_or_module_addr() less is_vmalloc_addr(), where modules
@@ -16,8 +17,9 @@
  */
 bool memory_is_module(const void *address)
 {
-#if defined(CONFIG_MODULES) && defined(MODULES_VADDR)
-	return (unsigned long)address >= MODULES_VADDR && (unsigned long)address < MODULES_END;
+#ifdef DMASAFE_MODULES_START
+	return (unsigned long)address >= DMASAFE_MODULES_START &&
+	       (unsigned long)address < DMASAFE_MODULES_END;
 #else
 	return false;
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The only place with differences between kernel versions, 5.10 to 7.2. */
+/* The only place with differences between kernel versions, 5.10 to 7.2, and between architectures. */
 #ifndef DMASAFE_COMPAT_H
 #define DMASAFE_COMPAT_H
 
 #include <linux/bits.h>
 #include <linux/kernel.h>
+#include <linux/pgtable.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
 /* bin2hex() left linux/kernel.h for a header of its own. */
@@ -36,6 +38,15 @@ struct virtio_i2c_in_hdr {
 #endif
 #ifndef VIRTIO_I2C_FLAGS_M_RD
 #define VIRTIO_I2C_FLAGS_M_RD BIT(1)
+#endif
+
+/* Where modules are. riscv reckons that from _start and _end, which modules cannot name: its widest. */
+#if defined(CONFIG_RISCV) && defined(CONFIG_64BIT) && defined(KERNEL_LINK_ADDR)
+#define DMASAFE_MODULES_START (KERNEL_LINK_ADDR - SZ_2G)
+#define DMASAFE_MODULES_END KERNEL_LINK_ADDR
+#elif defined(CONFIG_MODULES) && defined(MODULES_VADDR)
+#define DMASAFE_MODULES_START MODULES_VADDR
+#define DMASAFE_MODULES_END MODULES_END
 #endif
 
 /* kmap_local_page() came with 5.11, and this header with it. */

@@ -36,8 +36,9 @@ static phys_addr_t true_phys(const u8 *address)
 
 	if (virt_addr_valid(address) && !is_vmalloc_addr(address))
 		return virt_to_phys((void *)address);
-#if defined(CONFIG_MODULES) && defined(MODULES_VADDR)
-	if ((unsigned long)address >= MODULES_VADDR && (unsigned long)address < MODULES_END) {
+#ifdef DMASAFE_MODULES_START
+	if ((unsigned long)address >= DMASAFE_MODULES_START &&
+	    (unsigned long)address < DMASAFE_MODULES_END) {
 		page = vmalloc_to_page(address);
 		return page ? page_to_phys(page) + offset_in_page(address) : NO_PHYS;
 	}
