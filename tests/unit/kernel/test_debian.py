@@ -57,6 +57,18 @@ def test_apt_works_for_the_guests_architecture_in_a_state_of_its_own(
     assert (configuration.parent / "suite.sources").read_text() == STANZA
 
 
+def test_an_architecture_that_the_usual_suite_does_not_have_names_its_own(
+    cache: Cache, calls: list[tuple[list[str], Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(apt, "archive_stanza", lambda suite: asked.append(suite) or STANZA)
+    for arch in ("arm64", "riscv64"):
+        fetch_packages(PackageList(("busybox-static",)), arch, cache, SILENT)
+    homes = [configuration.parent.name for _, configuration in calls[::2]]
+    assert asked == ["bookworm", "trixie"]
+    assert [home.rpartition("-")[0] for home in homes] == ["bookworm-arm64", "trixie-riscv64"]
+
+
 def test_a_package_that_is_no_longer_needed_does_not_stay(cache: Cache, calls: list[tuple[list[str], Path]]) -> None:
     wanted = PackageList(("python3",))
     fetch_packages(wanted, "arm64", cache, SILENT)
