@@ -25,7 +25,9 @@ class Layout:
 
     ``image_map`` is the address of the byte at ``image_phys`` in the mapping of the kernel image. ``vmalloc_start`` 0:
     behind the linear map, by ``vmalloc_gap`` bytes. ``modules_start`` 0: modules live in vmalloc space.
-    ``lowmem_max`` is how much memory the linear map can hold, 0 for all.
+    ``linear_bytes`` is the span from ``page_offset`` on in which __pa() takes an address for the linear map's, and
+    beyond which for the image's; 0 where it does not tell them so. ``lowmem_max`` is how much memory the linear map can
+    hold, 0 for all.
     ``dma_minalign`` is ARCH_DMA_MINALIGN, 0 where the architecture has none.
     """
 
@@ -33,6 +35,7 @@ class Layout:
     names: tuple[str, ...]
     bits: int
     page_offset: int
+    linear_bytes: int
     phys_offset: int
     vmalloc_start: int
     vmalloc_end: int
@@ -65,6 +68,7 @@ LAYOUTS: tuple[Layout, ...] = (
         names=("x86_64", "amd64"),
         bits=64,
         page_offset=0xFFFF_8880_0000_0000,
+        linear_bytes=0,
         phys_offset=0,
         vmalloc_start=0xFFFF_C900_0000_0000,
         vmalloc_end=0xFFFF_E8FF_FFFF_FFFF,
@@ -89,6 +93,7 @@ LAYOUTS: tuple[Layout, ...] = (
         names=("i386", "i486", "i586", "i686"),
         bits=32,
         page_offset=0xC000_0000,
+        linear_bytes=0,
         phys_offset=0,
         vmalloc_start=0,
         vmalloc_end=0xFF7F_E000,
@@ -114,6 +119,7 @@ LAYOUTS: tuple[Layout, ...] = (
         names=("aarch64", "arm64"),
         bits=64,
         page_offset=0xFFFF_0000_0000_0000,
+        linear_bytes=1 << 47,
         phys_offset=_GIB,
         vmalloc_start=0xFFFF_8000_8000_0000,
         vmalloc_end=0xFFFF_FDFF_BF80_0000,
@@ -138,6 +144,7 @@ LAYOUTS: tuple[Layout, ...] = (
         names=("arm", "armv6l", "armv7l"),
         bits=32,
         page_offset=0xC000_0000,
+        linear_bytes=0,
         phys_offset=_GIB,
         vmalloc_start=0,
         vmalloc_end=0xFF80_0000,
@@ -155,6 +162,32 @@ LAYOUTS: tuple[Layout, ...] = (
         kmalloc_minalign=64,
         coherent=False,
         vmap_stack_since=(5, 18),
+    ),
+    # arch/riscv/include/asm/{page,pgtable}.h of 6.12: three levels of page tables; memory at 2 GiB as on QEMU's virt
+    # machine, whose first 2 MiB are OpenSBI's; modules begin 2 GiB below the image's end. Without RISCV_ISA_ZICBOM.
+    Layout(
+        arch="riscv64",
+        names=("riscv64",),
+        bits=64,
+        page_offset=0xFFFF_FFD6_0000_0000,
+        linear_bytes=1 << 37,
+        phys_offset=2 * _GIB,
+        vmalloc_start=0xFFFF_FFC6_0000_0000,
+        vmalloc_end=0xFFFF_FFD6_0000_0000,
+        vmalloc_gap=0,
+        modules_start=0xFFFF_FFFF_0200_0000,
+        modules_end=0xFFFF_FFFF_8000_0000,
+        image_map=0xFFFF_FFFF_8000_0000,
+        image_phys=2 * _GIB + 2 * _MIB,
+        lowmem_max=0,
+        pkmap_base=0,
+        section_bytes=128 * _MIB,
+        thread_size=4 * PAGE_SIZE,
+        l1_cache_bytes=64,
+        dma_minalign=0,
+        kmalloc_minalign=8,
+        coherent=True,
+        vmap_stack_since=(5, 14),
     ),
 )
 # QEMU's q35 puts what does not fit below 2 GiB above 4 GiB; so does pc_q35_init() for x86 in general.

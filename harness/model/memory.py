@@ -200,7 +200,10 @@ class Memory:
     # Arithmetic on addresses: right for the linear map, and nonsense elsewhere just as the kernel's.
 
     def pa(self, address: int) -> int:
-        """__pa(): x86 __phys_addr_nodebug(), arm64 __virt_to_phys_nodebug(), 32-bit x86 and arm by subtraction."""
+        """__pa(): x86 __phys_addr_nodebug(), arm64 __virt_to_phys_nodebug(), riscv __va_to_pa_nodebug().
+
+        32-bit x86 and arm: by subtraction.
+        """
         layout = self.layout
         if layout.arch == "x86_64":
             # arch/x86/include/asm/page_64.h: the carry flag tells the image's mapping from the linear map.
@@ -208,13 +211,13 @@ class Memory:
             if address > y:
                 return y
             return (y + layout.image_map - layout.page_offset) & layout.mask
-        if layout.arch == "arm64" and not self.is_lm_address(address):
+        if layout.linear_bytes and not self.is_lm_address(address):
             return (address - self.image_delta) & layout.mask
         return (address - self.linear_delta) & layout.mask
 
     def is_lm_address(self, address: int) -> bool:
-        """arch/arm64/include/asm/memory.h __is_lm_address(): between PAGE_OFFSET and PAGE_END."""
-        return 0 <= address - self.layout.page_offset < 1 << 47
+        """arch/arm64/include/asm/memory.h __is_lm_address(), arch/riscv/include/asm/page.h is_linear_mapping()."""
+        return 0 <= address - self.layout.page_offset < self.layout.linear_bytes
 
     def virt_to_page(self, address: int) -> int:
         """The frame number that virt_to_page() stands for; for an address without struct page a nonsense one."""
@@ -271,7 +274,7 @@ class Memory:
         return self.modules_start <= address < self.modules_end or self.is_vmalloc_addr(address)
 
     def virt_addr_valid(self, address: int) -> bool:
-        """arch/x86/mm/physaddr.c __virt_addr_valid(), arch/{arm,arm64}/include/asm/memory.h virt_addr_valid()."""
+        """arch/x86/mm/physaddr.c __virt_addr_valid(); asm/memory.h of arm and arm64, asm/page.h of riscv."""
         layout = self.layout
         if layout.arch == "x86_64":
             y = (address - layout.image_map) & layout.mask

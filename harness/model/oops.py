@@ -43,7 +43,11 @@ class Oops:
         """arch/x86/mm/fault.c show_fault_oops(); other architectures word it otherwise (die_kernel_fault())."""
         error = (_X86_PF_PROT if protected else 0) | (_X86_PF_WRITE if write else 0)
         place = Place("", 0, "memcpy_orig" if self.log.config.version >= _MEMCPY_ORIG_SINCE else "__memcpy")
-        if not self.log.config.arch.startswith(("x86", "i", "amd64")):
+        arch = self.log.config.arch
+        if arch.startswith("riscv"):
+            text = f"Unable to handle kernel paging request at virtual address {address:016x}"
+            self._die("other", [(KERN_ALERT, text)], text, "Oops [#1]", place)
+        if not arch.startswith(("x86", "i", "amd64")):
             what = "write to read-only memory" if write and protected else "paging request"
             text = f"Unable to handle kernel {what} at virtual address {address:016x}"
             self._die("other", [(KERN_ALERT, text)], text, f"Internal error: Oops: {error:016x} [#1] SMP", place)

@@ -35,6 +35,7 @@ def test_levels_are_those_of_kern_levels_h():
         ("x86_64", (6, 18), ["message", "WARNING: CPU: 0 PID: 35 at a.c:7 f+0x0/0x0"]),
         ("x86_64", (6, 19), ["message", "WARNING: a.c:7 at f+0x0/0x0, CPU#0: agent/35"]),
         ("aarch64", (6, 12), ["message", "WARNING: CPU: 0 PID: 35 at a.c:7 f+0x0/0x0"]),
+        ("riscv64", (6, 12), ["message", "WARNING: CPU: 0 PID: 35 at a.c:7 f+0x0/0x0"]),
         ("arm64", (6, 12), ["message", "WARNING: CPU: 0 PID: 35 at a.c:7 f+0x0/0x0"]),
         # arch/arm has no trap for WARN(): __warn() prints the place first.
         ("armv7l", (6, 12), ["WARNING: CPU: 0 PID: 35 at a.c:7 f+0x0/0x0", "message"]),
@@ -171,6 +172,15 @@ def test_a_fault_of_arm_is_worded_otherwise(arch, write, protected, text):
     found = lines(kernel)
     assert found[0] == (KERN_ALERT, f"Unable to handle kernel {text} at virtual address 0000000000004000")
     assert found[1] == (KERN_WARNING, f"Internal error: Oops: {write << 1 | protected:016x} [#1] SMP")
+
+
+def test_a_fault_of_riscv_says_nothing_of_what_was_tried():
+    """arch/riscv/mm/fault.c die_kernel_fault(), arch/riscv/kernel/traps.c die()."""
+    kernel = ModelKernel(Config(arch="riscv64"))
+    with pytest.raises(KernelDied):
+        kernel.oops.page_fault(0x4000, True, True)
+    text = "Unable to handle kernel paging request at virtual address 0000000000004000"
+    assert lines(kernel)[:2] == [(KERN_ALERT, text), (KERN_WARNING, "Oops [#1]")]
 
 
 @pytest.mark.parametrize(

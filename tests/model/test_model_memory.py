@@ -51,6 +51,15 @@ TABLE = {
         "module-data": (0, 1, 0, 0),
         "coherent": (1, 1, 0, 0),
     },
+    # As on x86_64: an image of its own, whose frames exist.
+    "riscv64": {
+        "heap": (0, 0, 1, 0),
+        "stack": (1, 1, 0, 1),
+        "rodata": (0, 0, 1, 0),
+        "data": (0, 0, 1, 0),
+        "module-data": (0, 1, 0, 0),
+        "coherent": (0, 0, 1, 0),
+    },
     # The image is in the linear map, modules are in vmalloc space, VMAP_STACK does not exist.
     "i686": {"heap": (0, 0, 1, 0), "stack": (0, 0, 1, 1), "rodata": (0, 0, 1, 0), "module-data": (1, 1, 0, 0)},
     "armv7l": {"heap": (0, 0, 1, 0), "stack": (1, 1, 0, 1), "rodata": (0, 0, 1, 0), "module-data": (0, 1, 0, 0)},
@@ -184,8 +193,8 @@ def test_kfree_of_anything_else_is_an_error():
 
 
 def test_an_unknown_architecture_is_named():
-    with pytest.raises(ModelError, match="riscv64"):
-        ModelKernel(Config(arch="riscv64"))
+    with pytest.raises(ModelError, match="loongarch64"):
+        ModelKernel(Config(arch="loongarch64"))
 
 
 def test_memory_above_4_gib_starts_where_the_pci_hole_ends():
@@ -216,8 +225,9 @@ SPACES = {
     "i686": (0xC0000000, 0xD0800000, 0xFF7FE000, 0xD0800000, 0xFF7FE000),
     "aarch64": (0xFFFF000000000000, 0xFFFF800080000000, 0xFFFFFDFFBF800000, 0xFFFF800000000000, 0xFFFF800080000000),
     "armv7l": (0xC0000000, 0xD0800000, 0xFF800000, 0xBF000000, 0xBFE00000),
+    "riscv64": (0xFFFFFFD600000000, 0xFFFFFFC600000000, 0xFFFFFFD600000000, 0xFFFFFFFF02000000, 0xFFFFFFFF80000000),
 }
-RAM_START = {"x86_64": 0, "i686": 0, "aarch64": 1 << 30, "armv7l": 1 << 30}
+RAM_START = {"x86_64": 0, "i686": 0, "aarch64": 1 << 30, "armv7l": 1 << 30, "riscv64": 2 << 30}
 MIB = 1 << 20
 
 
@@ -236,7 +246,7 @@ def test_the_spaces_of_an_architecture_begin_and_end_where_its_headers_say(arch)
     assert memory.pa(linear) == memory.translate(linear) == RAM_START[arch]
     assert memory.ram == ((RAM_START[arch], RAM_START[arch] + 256 * MIB),)
     # Devices look into the caches on x86, and not as arm's device trees have it.
-    assert ModelKernel(Config(arch=arch)).dma_coherent is (arch in ("x86_64", "i686"))
+    assert ModelKernel(Config(arch=arch)).dma_coherent is (arch in ("x86_64", "i686", "riscv64"))
 
 
 @pytest.mark.parametrize("arch", SPACES)
@@ -245,9 +255,11 @@ def test_the_image_is_linked_at_16_mib_and_its_sections_begin_on_2_mib(arch):
     memory = ModelKernel(Config(arch=arch)).memory
     borders = [memory.stext, memory.etext, memory.start_rodata, memory.end_rodata, memory.sdata, memory.edata]
     assert borders == sorted(borders) and all(border % (2 * MIB) == 0 for border in borders)
-    assert memory.translate(memory.stext) == RAM_START[arch] + 16 * MIB == memory.pa(memory.stext)
-    assert memory.translate(memory.edata - 1) == RAM_START[arch] + 32 * MIB - 1
-    assert memory.first_free_phys == RAM_START[arch] + 32 * MIB
+    # riscv64's firmware keeps the first 2 MiB.
+    start = RAM_START[arch] + (18 if arch == "riscv64" else 16) * MIB
+    assert memory.translate(memory.stext) == start == memory.pa(memory.stext)
+    assert memory.translate(memory.edata - 1) == start + 16 * MIB - 1
+    assert memory.first_free_phys == start + 16 * MIB
 
 
 @pytest.mark.parametrize("coherent", [True, False])
@@ -282,7 +294,10 @@ def test_text_and_rodata_are_read_only_and_data_is_not(arch, coherent):
         ("i686", 256 * MIB, False),
         ("aarch64", 256 * MIB, False),
         ("armv7l", 256 * MIB, False),
+        ("riscv64", 256 * MIB, False),
         ("aarch64", 1 << 47, False),
+        # The image: its frames are right, whatever mapping they were reckoned from.
+        ("riscv64", 0x29_8000_0000, True),
         ("x86_64", -(1 << 40), False),
     ],
 )
@@ -302,10 +317,16 @@ def test_the_image_of_x86_64_is_valid_for_512_mib_if_there_is_as_much(memory_mib
 
 
 @pytest.mark.parametrize(
-    ("arch", "last"), [("x86_64", 256 * MIB), ("i686", 130 * MIB), ("armv7l", (1 << 30) + 130 * MIB)]
+    ("arch", "last"),
+    [
+        ("x86_64", 256 * MIB),
+        ("i686", 130 * MIB),
+        ("armv7l", (1 << 30) + 130 * MIB),
+        ("riscv64", (2 << 30) + 256 * MIB),
+    ],
 )
 def test_frames_exist_by_whole_sections_where_memory_is_sparse(arch, last):
-    """SECTION_SIZE_BITS is 27 on x86_64; i386 and arm are flat."""
+    """SECTION_SIZE_BITS is 27 on x86_64 and riscv64; i386 and arm are flat."""
     memory = ModelKernel(Config(arch=arch, memory_bytes=130 * MIB)).memory
     assert memory.pfn_valid((last >> 12) - 1) and not memory.pfn_valid(last >> 12)
     first = RAM_START[arch] >> 12
@@ -355,6 +376,19 @@ def test_page_arithmetic_of_arm64_counts_from_page_offset_whatever_the_address_i
     assert memory.pa(0xFFFF800000000000) == (1 << 64) - (1 << 30)
 
 
+def test_what_is_not_in_the_linear_map_of_riscv64_is_taken_for_the_images():
+    memory = ModelKernel(Config(arch="riscv64")).memory
+    assert memory.pa(0xFFFFFFD600001000) == (2 << 30) + 0x1000
+    assert memory.pa(0xFFFFFFFF80000000) == (2 << 30) + 2 * MIB
+    # VMALLOC_START is 230 GiB below the image; modules come out below the first of memory.
+    assert memory.pa(0xFFFFFFC600000000) == (1 << 64) + (2 << 30) + 2 * MIB - (0x39_8000_0000)
+    assert memory.pa(0xFFFFFFFF02000000) == 2 * MIB + 32 * MIB
+    assert memory.virt_to_page(0xFFFFFFFF02000000) == 34 * MIB >> 12
+    # The last address that counts as the linear map's, and the first that does not.
+    assert memory.pa(0xFFFFFFF5FFFFFFFF) == (2 << 30) + (1 << 37) - 1
+    assert memory.pa(0xFFFFFFF600000000) == (1 << 64) + (2 << 30) + 2 * MIB - 0x9_8000_0000
+
+
 @pytest.mark.parametrize(
     ("arch", "page", "address"),
     [("x86_64", 2, 0xFFFF888000002000), ("i686", 0x40001, 0x1000), ("armv7l", 0x40001, 0xC0001000)],
@@ -365,7 +399,7 @@ def test_a_frames_address_in_the_linear_map_wraps_at_the_width_of_an_address(arc
     assert memory.page_to_phys(page) == page << 12
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64"])
 def test_an_address_leads_to_a_mapping_or_nowhere(arch):
     kernel = ModelKernel(Config(arch=arch))
     memory = kernel.memory
