@@ -46,7 +46,7 @@ class Oops:
         arch = self.log.config.arch
         if arch.startswith("riscv"):
             text = f"Unable to handle kernel paging request at virtual address {address:016x}"
-            self._die("other", [(KERN_ALERT, text)], text, "Oops [#1]", place)
+            self._die("other", [(KERN_ALERT, text)], text, "Oops [#1]", Place("", 0, "__memcpy"))
         if not arch.startswith(("x86", "i", "amd64")):
             what = "write to read-only memory" if write and protected else "paging request"
             text = f"Unable to handle kernel {what} at virtual address {address:016x}"

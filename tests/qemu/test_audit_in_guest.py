@@ -62,7 +62,9 @@ def on(version, arch="x86_64", configuration="default"):
     return pytest.param(version, arch, marks=mark, id=f"{version}-{arch}")
 
 
-@pytest.mark.parametrize(("version", "arch"), [on("5.10"), on("6.1"), on("6.12"), on("7.2"), on("6.12", "arm64")])
+@pytest.mark.parametrize(
+    ("version", "arch"), [on("5.10"), on("6.1"), on("6.12"), on("7.2"), on("6.12", "arm64"), on("6.12", "riscv64")]
+)
 def test_every_kind_of_buffer_is_classified_on_every_kernel(dmasafe, version, arch):
     chosen = (word for pattern in EVERY_BUFFER for word in ("--scenario", pattern))
     found = audited(dmasafe, "--kernel", f"apt:linux-source-{version}", "--arch", arch, *chosen, check=1)
