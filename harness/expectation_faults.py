@@ -37,6 +37,7 @@ NO_SWIOTLB, FORCED_SWIOTLB = "noforce", "force"
 
 # As the project names them, and as uname does.
 I386, ARM, ARM64 = ("i386", "i686"), ("arm", "armv7l"), ("arm64", "aarch64")
+RISCV64 = ("riscv64",)
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
     ),
     "map-text-or-rodata": (
         _caught("modules are below the linear map: the length wraps and overflows", "addr-overflow", arch=ARM),
-        _safe("modules are below the kernel image: it is not between the two objects", arch=ARM64),
+        _safe("modules are below the kernel image: it is not between the two objects", arch=ARM64 + RISCV64),
         *_debug_only(
             "memory_intersects() in check_for_illegal_area() finds the kernel image between the two objects",
             "map-text-or-rodata",
