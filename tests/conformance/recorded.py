@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What real guests did, kept compact in tests/fixtures/conformance: record it, and hold the model against it.
 
-Record anew: python -m tests.conformance.recorded [--kernel SOURCE] [--config NAME] [--scenarios N] [--seed S]
+Record anew: python -m tests.conformance.recorded [--kernel SOURCE] [--arch NAME] [--config NAME] [--scenarios N]
+[--seed S]
 """
 
 import argparse
@@ -74,12 +75,13 @@ def _main(words):
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernel", default=DEFAULT_SOURCE)
+    parser.add_argument("--arch", default=DEFAULT_ARCH)
     parser.add_argument("--config", default="default")
     parser.add_argument("--scenarios", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as logs:
-        prepared = prepare(options.kernel, options.config, DEFAULT_ARCH, None, SILENT)
+        prepared = prepare(options.kernel, options.config, options.arch, None, SILENT)
         target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         # The limits of i2c-dev and every SMBus protocol, which the lot finds now and then only.
         rows = [s for s in core_suite() if s.buffer == USER.name]
@@ -104,7 +106,8 @@ def _main(words):
     )
     version = ".".join(map(str, facts.version[:2]))
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    path = DIRECTORY / f"{version}-{options.config}-{options.seed}.json"
+    arch = "" if options.arch == DEFAULT_ARCH else f"{options.arch}-"
+    path = DIRECTORY / f"{version}-{arch}{options.config}-{options.seed}.json"
     path.write_text(f'{head}, "scenarios": {{\n{rows}\n}}}}\n')
     print(path, len(scenarios))
 
