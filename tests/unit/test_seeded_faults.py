@@ -38,7 +38,7 @@ DEFAULT = frozenset({"DMA_API_DEBUG", "DMA_API_DEBUG_SG", "VMAP_STACK", "I2C_CHA
 VERSIONS = ((5, 10, 223), (6, 1, 192), (6, 12, 117), (7, 2, 13))
 
 
-ARCHITECTURES = ("x86_64", "i686", "armv7l", "aarch64")
+ARCHITECTURES = ("x86_64", "i686", "armv7l", "aarch64", "riscv64")
 
 
 def kernel(version=(6, 12, 117), symbols=DEFAULT, arch="x86_64"):
