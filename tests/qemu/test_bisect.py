@@ -53,7 +53,7 @@ def state(tree):
         git(tree, "rev-parse", "HEAD"),
         git(tree, "status", "--porcelain", "--ignored"),
         git(tree, "for-each-ref"),
-        git(tree, "worktree", "list"),
+        git(tree, "worktree", "list", "--porcelain"),
         git(tree, "stash", "list"),
     )
 
