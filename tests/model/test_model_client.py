@@ -320,13 +320,13 @@ def test_where_a_kind_puts_its_buffer():
     KINDS["percpu"].get(client, PCPU_MIN_UNIT_SIZE - 96, dev)
 
 
-@pytest.mark.parametrize(("length", "fits"), [(4000, True), (4001, False)])
+@pytest.mark.parametrize(("length", "fits"), [(4032, True), (4033, False)])
 def test_a_kmapped_page_has_room_for_lead_and_guard(length, fits):
     config = Config(arch="i686").enable("HIGHMEM")
     _kernel, client = boot(config)
     scenario = parse_scenario(f"kmap/master_send/dmasafe:bounce/{length}")
     if fits:
-        assert client.lead == 64 and client.run(scenario).ret == length
+        assert client.lead == 32 and client.run(scenario).ret == length
     else:
         with pytest.raises(Unsupported, match="page"):
             client.run(scenario)
