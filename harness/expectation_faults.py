@@ -124,7 +124,7 @@ _OVERLAP = (
         arch=ARM + ARM64,
     ),
     _safe("active_cacheline_insert() leaves out DMA_TO_DEVICE", needs=DEBUG, reads=False),
-    _safe("add_dma_entry() says nothing of overlaps on x86 in this version", needs=DEBUG),
+    _safe("add_dma_entry() of this version says nothing of overlaps on this architecture", needs=DEBUG),
     _safe(_COHERENT),
 )
 

@@ -182,9 +182,9 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
     if architecture not in matrix.architectures:
         known = ", ".join(sorted(matrix.architectures))
         raise ConfigError(f"there is no architecture '{architecture}': kernel-configs/arch/ has {known}")
-    versions = matrix.architectures[architecture].versions
-    if versions and version and not version_matches(version, versions):
-        raise ConfigError(f"the architecture {architecture} is for Linux {versions}, not for {version}")
+    target = matrix.architectures[architecture]
+    if version and not target.makes_sense(version):
+        raise ConfigError(f"the architecture {architecture} is for Linux {target.versions}, not for {version}")
     base, plus, extra = configuration.partition("+")
     if base not in matrix.configurations:
         known = ", ".join(sorted(matrix.configurations))
