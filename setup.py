@@ -9,8 +9,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 DIRECTORIES = ("images", "kernel-configs", "scripts")
-# Where harness.kernel.config.project_root() looks when it is not in a checkout.
-TARGET = "harness/project"
+# Where dmasafe.architecture.project_root() looks when it is not in a checkout.
+TARGET = "dmasafe/project"
 _LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.o", "*.ko", "*.mod*", ".*")
 
 

@@ -12,13 +12,13 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
-from harness.guest.agent import integer
-from harness.kernel import DEFAULT_SOURCE, SILENT
-from harness.scenario import Scenario, parse_scenario
-from harness.targets import audit
-from harness.targets.boot import Boot
-from harness.targets.wire import line, settings
+from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
+from dmasafe.guest.agent import integer
+from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets import audit
+from dmasafe.targets.boot import Boot
+from dmasafe.targets.wire import line, settings
 
 TURNS = 10
 CALLS = 200

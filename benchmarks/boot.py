@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
-from harness.kernel import DEFAULT_SOURCE, SILENT
-from harness.targets.boot import Boot
+from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
+from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.targets.boot import Boot
 
 RUNS = 5
 CORE_RUNS = 3
@@ -47,7 +47,7 @@ def agent_boot_s(prepared: Prepared) -> float:
 
 def core_suite_s(directory: Path) -> float:
     """Seconds of the whole command, from the shell and back, results written."""
-    command = [sys.executable, "-m", "harness.cli", "run", "--suite", "core", "--out", str(directory)]
+    command = [sys.executable, "-m", "dmasafe.cli", "run", "--suite", "core", "--out", str(directory)]
     started = time.perf_counter()
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     return time.perf_counter() - started

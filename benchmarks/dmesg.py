@@ -29,7 +29,7 @@ CLEAN_MB_PER_S, SPLATS_MB_PER_S, PEAK_MB = 150, 50, 64
 
 _OURS = """
 import resource, sys
-from harness.dmesg import parse_path
+from dmasafe.dmesg import parse_path
 count = sum(1 for _ in parse_path(sys.argv[1]))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -22,14 +22,14 @@ from pathlib import Path
 from sqlalchemy import func, insert, select
 
 from benchmarks import postgres
-from harness.dmesg import SPLAT_CLASSES
-from harness.matrix import schema, vectors, writer
-from harness.matrix.cells import Cell
-from harness.matrix.database import Database, open_history
-from harness.matrix.findings import Finding, Signature
-from harness.matrix.record import packed
-from harness.outcome import Frame, Outcome, Splat, Verdict
-from harness.scenario import Scenario, core_suite
+from dmasafe.dmesg import SPLAT_CLASSES
+from dmasafe.matrix import schema, vectors, writer
+from dmasafe.matrix.cells import Cell
+from dmasafe.matrix.database import Database, open_history
+from dmasafe.matrix.findings import Finding, Signature
+from dmasafe.matrix.record import packed
+from dmasafe.outcome import Frame, Outcome, Splat, Verdict
+from dmasafe.scenario import Scenario, core_suite
 
 NIGHTS, CELLS, SCENARIOS = 1000, 100, 1500
 SEED = 1
@@ -165,7 +165,7 @@ def _splat() -> Splat:
 
 def measure(place: str, cache: Path, *arguments: str) -> tuple[float, float, float, int]:
     """Seconds by the clock, seconds of the processor, peak memory in MB and exit status of a ``dmasafe`` command."""
-    command = [sys.executable, "-m", "harness.cli", "matrix", *arguments, "--db", place]
+    command = [sys.executable, "-m", "dmasafe.cli", "matrix", *arguments, "--db", place]
     # As for a user, the modules are compiled once, not in every process.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(cache)

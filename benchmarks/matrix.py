@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.kernel import DEFAULT_SOURCE, fetch, open_cache, parse_source
+from dmasafe.kernel import DEFAULT_SOURCE, fetch, open_cache, parse_source
 
 SELECTION = "quick"
 SECOND = "no-vmap-stack"
@@ -29,7 +29,7 @@ def _dmasafe(*words: str | Path, **environment: str) -> float:
     """Seconds of a command from the shell; it must succeed."""
     started = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "harness.cli", *map(str, words)],
+        [sys.executable, "-m", "dmasafe.cli", *map(str, words)],
         check=True, stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, **environment},
     )  # fmt: skip
     return time.perf_counter() - started

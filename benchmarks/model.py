@@ -13,15 +13,15 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from harness.model import Config, predict
-from harness.scenario import suite
+from dmasafe.model import Config, predict
+from dmasafe.scenario import suite
 
 ROUNDS = 5
 IMPORT_ROUNDS = 5
 WANTED_PER_S = 20_000
 WANTED_IMPORT_MS = 100
 
-_IMPORT = "import time; t = time.process_time(); import harness.model; print(time.process_time() - t)"
+_IMPORT = "import time; t = time.process_time(); import dmasafe.model; print(time.process_time() - t)"
 
 
 def best_of(rounds: int, work: Callable[[], object]) -> float:
@@ -35,7 +35,7 @@ def best_of(rounds: int, work: Callable[[], object]) -> float:
 
 
 def import_ms() -> float:
-    """Processor time of ``import harness.model`` in a new interpreter, in ms, with its byte code at hand."""
+    """Processor time of ``import dmasafe.model`` in a new interpreter, in ms, with its byte code at hand."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = cache
@@ -66,7 +66,7 @@ def main() -> None:
     ms = import_ms()
     print(f"model: {per_s:,.0f} scenarios/s of suite core on one core (wanted: {WANTED_PER_S:,})")
     print(f"model: one scenario costs as much as making {baseline / per_s:.1f} scenario ids ({baseline:,.0f}/s)")
-    print(f"model: import of harness.model {ms:.0f} ms (wanted: under {WANTED_IMPORT_MS})")
+    print(f"model: import of dmasafe.model {ms:.0f} ms (wanted: under {WANTED_IMPORT_MS})")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ struct scenario;
 
 /**
  * struct buffer_kind - where a buffer's memory comes from
- * @name: the word of harness/scenario.py
+ * @name: the word of harness/dmasafe/scenario.py
  * @read_only: the kernel maps it so; it is neither filled nor poisoned, and repaired
  *	if a device changed it
  * @borrowed: it and its neighbours belong to somebody else: contents are put back afterwards

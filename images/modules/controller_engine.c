@@ -3,7 +3,7 @@
  * The engine's main part: takes requests from the driver's ring, carries them out on the bus,
  * writes what was read, and interrupts.
  *
- * What it does is what harness/devices/virtio_i2c.py does for the emulated PCI function: messages
+ * What it does is what harness/dmasafe/devices/virtio_i2c.py does for the emulated PCI function: messages
  * marked VIRTIO_I2C_FLAGS_FAIL_NEXT are one I2C transfer, nothing of a request is carried out
  * before all of it has been checked, and stray DMA is recorded, not performed.
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the engine saw, a JSON line a message, in the words of harness/devices/trace.py.
+ * What the engine saw, a JSON line a message, in the words of harness/dmasafe/devices/trace.py.
  *
  * /dev/dmasafe-engine.0: write(2) of a number says which scenario is under way, -1 says none;
  * read(2) takes as many whole lines as fit.

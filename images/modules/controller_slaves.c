@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The engine's I2C bus: the slaves of harness/devices/bus.py, byte for byte, one row each at the
- * end. How each behaves, and why, is told in harness/devices/slaves/.
+ * The engine's I2C bus: the slaves of harness/dmasafe/devices/bus.py, byte for byte, one row each at the
+ * end. How each behaves, and why, is told in harness/dmasafe/devices/slaves/.
  */
 #include <linux/i2c.h>
 #include <linux/kernel.h>

@@ -13,12 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.facts import KernelFacts
-from harness.model import Config, predict
-from harness.model.predict import cannot_exist
-from harness.outcome import Skip
-from harness.scenario import RECORDER_ADDRESS, USER, core_suite, parse_scenario
-from harness.targets import conform, generate
+from dmasafe.facts import KernelFacts
+from dmasafe.model import Config, predict
+from dmasafe.model.predict import cannot_exist
+from dmasafe.outcome import Skip
+from dmasafe.scenario import RECORDER_ADDRESS, USER, core_suite, parse_scenario
+from dmasafe.targets import conform, generate
 
 DIRECTORY = Path(__file__).parents[1] / "fixtures" / "conformance"
 # What the model, or what can exist on it, depends on in a .config.
@@ -69,9 +69,9 @@ def recordings():
 
 
 def _main(words):
-    from harness.cli.prepare import DEFAULT_ARCH, prepare
-    from harness.kernel import DEFAULT_SOURCE, SILENT
-    from harness.targets.qemu import make_target
+    from dmasafe.cli.prepare import DEFAULT_ARCH, prepare
+    from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+    from dmasafe.targets.qemu import make_target
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernel", default=DEFAULT_SOURCE)

@@ -22,7 +22,7 @@ def test_the_model_agrees_with_a_guest_on_scenarios_by_lot():
     command = ["conform", "--scenarios", str(SCENARIOS), "--seed", str(seed), "--format", "json"]
     print("dmasafe", *command)
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", *command],
+        [sys.executable, "-m", "dmasafe.cli", *command],
         cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S,
     )  # fmt: skip
     assert done.returncode == 0, f"seed {seed}\n{done.stdout[-5000:]}\n{done.stderr[-3000:]}"

@@ -14,17 +14,17 @@ import xml.etree.ElementTree as ET
 import fuzzing
 
 with fuzzing.instrumented():
-    from harness.facts import KernelFacts
-    from harness.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
-    from harness.guest.errors import ChannelClosed
-    from harness.outcome import BusMessage, DmaSegment, judge
-    from harness.report import json_report, junit, ktap
-    from harness.report.results import Kernel, Results, Row, exit_status
-    from harness.scenario import select
-    from harness.targets.expected import expect
-    from harness.targets.gathered import MAX_VIOLATIONS, Gathered
-    from harness.targets.session import errno_text
-    from harness.targets.wire import observation
+    from dmasafe.facts import KernelFacts
+    from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
+    from dmasafe.guest.errors import ChannelClosed
+    from dmasafe.outcome import BusMessage, DmaSegment, judge
+    from dmasafe.report import json_report, junit, ktap
+    from dmasafe.report.results import Kernel, Results, Row, exit_status
+    from dmasafe.scenario import select
+    from dmasafe.targets.expected import expect
+    from dmasafe.targets.gathered import MAX_VIOLATIONS, Gathered
+    from dmasafe.targets.session import errno_text
+    from dmasafe.targets.wire import observation
 
 MEMORY = range(256 << 20)
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "I2C_VIRTIO"}))

@@ -15,13 +15,13 @@ import struct
 import fuzzing
 
 with fuzzing.instrumented():
-    from harness.devices import trace
-    from harness.devices.bus import default_bus
-    from harness.devices.guest_memory import GuestMemory, RegionSpec
-    from harness.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
-    from harness.devices.lies import LIES
-    from harness.devices.virtio_i2c import Mailbox, VirtioI2c
-    from harness.devices.vring import F_ACCESS_PLATFORM, F_EVENT_IDX, F_INDIRECT_DESC, Chain, Violation, Vring
+    from dmasafe.devices import trace
+    from dmasafe.devices.bus import default_bus
+    from dmasafe.devices.guest_memory import GuestMemory, RegionSpec
+    from dmasafe.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
+    from dmasafe.devices.lies import LIES
+    from dmasafe.devices.virtio_i2c import Mailbox, VirtioI2c
+    from dmasafe.devices.vring import F_ACCESS_PLATFORM, F_EVENT_IDX, F_INDIRECT_DESC, Chain, Violation, Vring
 
 # Two regions of guest memory with a hole between them, in a file with something secret around each.
 PAGE = 0x1000

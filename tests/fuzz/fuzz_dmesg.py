@@ -32,7 +32,7 @@ def check(data: bytes) -> None:
     """No input raises; the ways to read one log agree; line numbers rise and lie in the log; JSON comes out."""
     import json
 
-    from harness.dmesg import SPLAT_CLASSES, Tally, blame, parse, parse_records, parse_stream
+    from dmasafe.dmesg import SPLAT_CLASSES, Tally, blame, parse, parse_records, parse_stream
 
     length, data = (data[0] or LONGEST_PIECE_BYTES, data[1:]) if data else (1, b"")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 is parse_stream()'s alone
@@ -59,8 +59,8 @@ def main() -> None:
         import atheris
     except ImportError:
         sys.exit("atheris is not installed: pip install atheris")
-    with atheris.instrument_imports(include=["harness"]):
-        import harness.dmesg  # noqa: F401
+    with atheris.instrument_imports(include=["dmasafe"]):
+        import dmasafe.dmesg  # noqa: F401
     corpus = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     # libFuzzer takes several folders as seeds and writes to the first.
     atheris.Setup([*sys.argv, str(FIXTURES)] if corpus else sys.argv, check)

@@ -17,11 +17,11 @@ from pathlib import Path
 import fuzzing
 
 with fuzzing.instrumented():
-    from harness.devices.bus import default_bus
-    from harness.devices.guest_memory import GuestMemory  # noqa: F401
-    from harness.devices.loop import Loop
-    from harness.devices.vhost_user import Backend, Request
-    from harness.devices.virtio_i2c import Mailbox, VirtioI2c
+    from dmasafe.devices.bus import default_bus
+    from dmasafe.devices.guest_memory import GuestMemory  # noqa: F401
+    from dmasafe.devices.loop import Loop
+    from dmasafe.devices.vhost_user import Backend, Request
+    from dmasafe.devices.virtio_i2c import Mailbox, VirtioI2c
 
 RAM = 0x20000
 USER = 0x7F00_0000_0000

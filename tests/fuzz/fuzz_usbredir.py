@@ -13,13 +13,13 @@ import struct
 import fuzzing
 
 with fuzzing.instrumented():
-    from harness.devices import trace
-    from harness.devices.bus import default_bus
-    from harness.devices.usb.bridges import BRIDGES
-    from harness.devices.usb.device import UsbDevice
-    from harness.devices.usb.master import Master
-    from harness.devices.usb.redirection import MAX_READY_BYTES, MAX_WAITING, Redirection
-    from harness.devices.usb.usbredir import ProtocolError, Wire
+    from dmasafe.devices import trace
+    from dmasafe.devices.bus import default_bus
+    from dmasafe.devices.usb.bridges import BRIDGES
+    from dmasafe.devices.usb.device import UsbDevice
+    from dmasafe.devices.usb.master import Master
+    from dmasafe.devices.usb.redirection import MAX_READY_BYTES, MAX_WAITING, Redirection
+    from dmasafe.devices.usb.usbredir import ProtocolError, Wire
 
 NAMES = tuple(BRIDGES)
 CONTROL, BULK, INTERRUPT = 100, 101, 103

@@ -43,7 +43,7 @@ def instrumented() -> contextlib.AbstractContextManager[object]:
         and Path(sys.argv[0]).resolve().parent == Path(__file__).parent
         and atheris is not None
     ):
-        return atheris.instrument_imports(include=["harness"])
+        return atheris.instrument_imports(include=["dmasafe"])
     return contextlib.nullcontext()
 
 

@@ -3,8 +3,8 @@
 
 import pytest
 
-from harness.model import Config, ModelError, ModelKernel
-from harness.model.allocators import PCPU_MIN_UNIT_SIZE, ZERO_SIZE_PTR, KmemCache, Task, align, get_order
+from dmasafe.model import Config, ModelError, ModelKernel
+from dmasafe.model.allocators import PCPU_MIN_UNIT_SIZE, ZERO_SIZE_PTR, KmemCache, Task, align, get_order
 
 PAGE = 4096
 MIB = 1 << 20

@@ -3,7 +3,7 @@
 
 import pytest
 
-from harness.model.caches import DataCache
+from dmasafe.model.caches import DataCache
 
 LINE = 64
 

@@ -3,12 +3,12 @@
 
 import pytest
 
-from harness.devices.bus import default_bus
-from harness.facts import KernelFacts
-from harness.model import predict
-from harness.model.config import DEFAULT_SYMBOLS
-from harness.outcome import Outcome, Skip
-from harness.scenario import parse_scenario
+from dmasafe.devices.bus import default_bus
+from dmasafe.facts import KernelFacts
+from dmasafe.model import predict
+from dmasafe.model.config import DEFAULT_SYMBOLS
+from dmasafe.outcome import Outcome, Skip
+from dmasafe.scenario import parse_scenario
 
 WIDE = DEFAULT_SYMBOLS | {"SWIOTLB"}
 HIGH = (DEFAULT_SYMBOLS | {"HIGHMEM"}) - {"VMAP_STACK"}

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness.devices.bus import default_bus
-from harness.devices.slaves.smbus_block import crc8
-from harness.dmesg import parse_records
-from harness.model import Config, KernelDied, ModelKernel
-from harness.model.allocators import PCPU_MIN_UNIT_SIZE
-from harness.model.client import KINDS, Client, Unsupported, client_fill
-from harness.scenario import parse_scenario
+from dmasafe.devices.bus import default_bus
+from dmasafe.devices.slaves.smbus_block import crc8
+from dmasafe.dmesg import parse_records
+from dmasafe.model import Config, KernelDied, ModelKernel
+from dmasafe.model.allocators import PCPU_MIN_UNIT_SIZE
+from dmasafe.model.client import KINDS, Client, Unsupported, client_fill
+from dmasafe.scenario import parse_scenario
 
 POISON = 0x5A
 

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model import Config, ModelKernel
-from harness.model.caches import DataCache
-from harness.model.device import DMA_BIDIRECTIONAL, DMA_BIT_MASK, DMA_FROM_DEVICE, DMA_TO_DEVICE
-from harness.model.dma import Scatterlist
+from dmasafe.model import Config, ModelKernel
+from dmasafe.model.caches import DataCache
+from dmasafe.model.device import DMA_BIDIRECTIONAL, DMA_BIT_MASK, DMA_FROM_DEVICE, DMA_TO_DEVICE
+from dmasafe.model.dma import Scatterlist
 
 ARM64 = Config(arch="aarch64")
 

@@ -3,17 +3,17 @@ import re
 
 import pytest
 
-from harness.dmesg import parse_records
-from harness.model import Config, ModelKernel
-from harness.model.device import (
+from dmasafe.dmesg import parse_records
+from dmasafe.model import Config, ModelKernel
+from dmasafe.model.device import (
     DMA_ATTR_SKIP_CPU_SYNC,
     DMA_BIDIRECTIONAL,
     DMA_BIT_MASK,
     DMA_FROM_DEVICE,
     DMA_TO_DEVICE,
 )
-from harness.model.dma import Scatterlist
-from harness.model.dma_debug import MESSAGES
+from dmasafe.model.dma import Scatterlist
+from dmasafe.model.dma_debug import MESSAGES
 
 VERSIONS = ((5, 10), (6, 1), (6, 12), (7, 2))
 SG_CHECKS = "DMA_API_DEBUG_SG"

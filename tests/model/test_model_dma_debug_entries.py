@@ -3,15 +3,15 @@
 
 import pytest
 
-from harness.model import Config, ModelKernel
-from harness.model.device import (
+from dmasafe.model import Config, ModelKernel
+from dmasafe.model.device import (
     DMA_ATTR_SKIP_CPU_SYNC,
     DMA_BIDIRECTIONAL,
     DMA_FROM_DEVICE,
     DMA_TO_DEVICE,
 )
-from harness.model.dma import Scatterlist
-from harness.model.dma_debug import DIR2NAME
+from dmasafe.model.dma import Scatterlist
+from dmasafe.model.dma_debug import DIR2NAME
 
 VERSIONS = ((5, 10), (6, 1), (6, 12), (7, 2))
 BUCKET = 8192

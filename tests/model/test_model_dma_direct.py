@@ -3,8 +3,8 @@
 
 import pytest
 
-from harness.model import Config, ModelError, ModelKernel, device
-from harness.model.device import (
+from dmasafe.model import Config, ModelError, ModelKernel, device
+from dmasafe.model.device import (
     DMA_ATTR_SKIP_CPU_SYNC,
     DMA_BIDIRECTIONAL,
     DMA_BIT_MASK,
@@ -12,7 +12,7 @@ from harness.model.device import (
     DMA_TO_DEVICE,
     Device,
 )
-from harness.model.dma import IO_TLB_SIZE, SG_BUG_LINES, Scatterlist, line_of
+from dmasafe.model.dma import IO_TLB_SIZE, SG_BUG_LINES, Scatterlist, line_of
 
 PAGE = 4096
 AT = 0x400_0000

@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.devices.bus import Bus, default_bus
-from harness.devices.slaves.recorder import Recorder
-from harness.devices.slaves.slow import SlowSlave
-from harness.devices.slaves.smbus_block import crc8
-from harness.model import Config, KernelDied, ModelError, ModelKernel, TaskHung
-from harness.model.controllers import NoSmbus
-from harness.model.i2c import (
+from dmasafe.devices.bus import Bus, default_bus
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.devices.slaves.slow import SlowSlave
+from dmasafe.devices.slaves.smbus_block import crc8
+from dmasafe.model import Config, KernelDied, ModelError, ModelKernel, TaskHung
+from dmasafe.model.controllers import NoSmbus
+from dmasafe.model.i2c import (
     EAGAIN,
     EBADMSG,
     EINVAL,
@@ -32,7 +32,7 @@ from harness.model.i2c import (
     I2cMsg,
     SmbusData,
 )
-from harness.model.smbus import (
+from dmasafe.model.smbus import (
     I2C_SMBUS_BLOCK_DATA,
     I2C_SMBUS_BLOCK_PROC_CALL,
     I2C_SMBUS_BYTE_DATA,

@@ -3,13 +3,13 @@
 
 import pytest
 
-from harness.devices.bus import Bus, default_bus
-from harness.devices.slaves.recorder import Recorder
-from harness.devices.slaves.slow import SlowSlave
-from harness.model import Config, ModelError, ModelKernel, TaskHung, i2c
-from harness.model.bus import SlaveBus
-from harness.model.hardware import Hardware
-from harness.model.i2c import (
+from dmasafe.devices.bus import Bus, default_bus
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.devices.slaves.slow import SlowSlave
+from dmasafe.model import Config, ModelError, ModelKernel, TaskHung, i2c
+from dmasafe.model.bus import SlaveBus
+from dmasafe.model.hardware import Hardware
+from dmasafe.model.i2c import (
     EAGAIN,
     EBUSY,
     EINVAL,
@@ -40,8 +40,8 @@ from harness.model.i2c import (
     SmbusData,
     i2c_8bit_addr_from_msg,
 )
-from harness.model.i2cdev import I2C_TIMEOUT, INT_MAX, I2cDevFile, UserMsg
-from harness.model.smbus import I2C_SMBUS_PROC_CALL, I2C_SMBUS_READ, I2C_SMBUS_WRITE
+from dmasafe.model.i2cdev import I2C_TIMEOUT, INT_MAX, I2cDevFile, UserMsg
+from dmasafe.model.smbus import I2C_SMBUS_PROC_CALL, I2C_SMBUS_READ, I2C_SMBUS_WRITE
 
 RD, SAFE = I2C_M_RD, I2C_M_DMA_SAFE
 W, R = 0, RD
@@ -459,7 +459,7 @@ class Probe:
         self.told = []
 
     def transfer(self, address, read, payload, last=True):
-        from harness.model.bus import Fate
+        from dmasafe.model.bus import Fate
 
         self.told.append((address, read, payload, last))
         return Fate("" if address else "nobody", b"\x5a" * payload if read else payload, 0.5)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pytest
 
-from harness.devices.bus import default_bus
-from harness.model import ModelKernel
-from harness.model.controllers import NoSmbus
-from harness.model.i2c import (
+from dmasafe.devices.bus import default_bus
+from dmasafe.model import ModelKernel
+from dmasafe.model.controllers import NoSmbus
+from dmasafe.model.i2c import (
     EBUSY,
     EINVAL,
     ENOTTY,
@@ -19,7 +19,7 @@ from harness.model.i2c import (
     I2cAdapter,
     SmbusData,
 )
-from harness.model.i2cdev import (
+from dmasafe.model.i2cdev import (
     I2C_FUNCS,
     I2C_PEC,
     I2C_RETRIES,
@@ -30,7 +30,7 @@ from harness.model.i2cdev import (
     INT_MAX,
     UserMsg,
 )
-from harness.model.smbus import (
+from dmasafe.model.smbus import (
     I2C_SMBUS_BLOCK_PROC_CALL,
     I2C_SMBUS_BYTE,
     I2C_SMBUS_I2C_BLOCK_BROKEN,

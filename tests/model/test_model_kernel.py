@@ -3,15 +3,15 @@
 
 import pytest
 
-from harness.devices.bus import Bus
-from harness.devices.slaves.recorder import Recorder
-from harness.model import Config, ModelError, ModelKernel, predict
-from harness.model.bus import SlaveBus, StandardBus
-from harness.model.client import CLIENT_GUARD, KINDS, Client, Unsupported, client_fill, predicates
-from harness.model.i2c import I2cAdapter
-from harness.model.predict import Lab
-from harness.outcome import Outcome, Skip
-from harness.scenario import parse_scenario
+from dmasafe.devices.bus import Bus
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.model import Config, ModelError, ModelKernel, predict
+from dmasafe.model.bus import SlaveBus, StandardBus
+from dmasafe.model.client import CLIENT_GUARD, KINDS, Client, Unsupported, client_fill, predicates
+from dmasafe.model.i2c import I2cAdapter
+from dmasafe.model.predict import Lab
+from dmasafe.outcome import Outcome, Skip
+from dmasafe.scenario import parse_scenario
 
 FUNCTIONS = """
 kmalloc kzalloc kmemdup kfree vmalloc vfree devm_kmalloc devm_kfree alloc_pages free_pages page_address alloc_percpu

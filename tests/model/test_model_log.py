@@ -3,9 +3,9 @@
 
 import pytest
 
-from harness.dmesg import parse_records
-from harness.model import Config, KernelDied, ModelKernel
-from harness.model.log import (
+from dmasafe.dmesg import parse_records
+from dmasafe.model import Config, KernelDied, ModelKernel
+from dmasafe.model.log import (
     KERN_ALERT,
     KERN_CRIT,
     KERN_ERR,

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.facts import KernelFacts
-from harness.model import Config, KernelDied, ModelError, ModelKernel
-from harness.model.client import KINDS, Client, predicates
-from harness.model.layout import LAYOUTS, PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
+from dmasafe.facts import KernelFacts
+from dmasafe.model import Config, KernelDied, ModelError, ModelKernel
+from dmasafe.model.client import KINDS, Client, predicates
+from dmasafe.model.layout import LAYOUTS, PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
 
 X86 = ModelKernel()
 HIGHMEM = Config(arch="i686", memory_bytes=1 << 30).enable("HIGHMEM").disable("VMAP_STACK")

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.devices.bus import Bus
-from harness.devices.slaves.eeprom import Eeprom
-from harness.devices.slaves.recorder import Recorder
-from harness.devices.slaves.register_file import RegisterFile
-from harness.model import Config, ModelError, ModelKernel
-from harness.model.i2c import (
+from dmasafe.devices.bus import Bus
+from dmasafe.devices.slaves.eeprom import Eeprom
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.devices.slaves.register_file import RegisterFile
+from dmasafe.model import Config, ModelError, ModelKernel
+from dmasafe.model.i2c import (
     EBUSY,
     EINVAL,
     EIO,
@@ -19,7 +19,7 @@ from harness.model.i2c import (
     I2C_FUNC_SMBUS_WORD_DATA,
     I2C_M_NOSTART,
 )
-from harness.model.regmap import REGCACHE_MAPLE, RegmapConfig
+from dmasafe.model.regmap import REGCACHE_MAPLE, RegmapConfig
 
 
 def boot(config=None, address=0x20, functions=None, kernel_config=None):

@@ -4,10 +4,10 @@
 import pytest
 from test_model_regmap import boot, buffers, wire
 
-from harness.devices.bus import Bus
-from harness.devices.slaves.recorder import Recorder
-from harness.model import Config, ModelError, ModelKernel
-from harness.model.i2c import (
+from dmasafe.devices.bus import Bus
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.model import Config, ModelError, ModelKernel
+from dmasafe.model.i2c import (
     EBUSY,
     EINVAL,
     EIO,
@@ -21,7 +21,7 @@ from harness.model.i2c import (
     I2C_M_RD,
     I2cAdapterQuirks,
 )
-from harness.model.regmap import REGCACHE_MAPLE, RegmapConfig
+from dmasafe.model.regmap import REGCACHE_MAPLE, RegmapConfig
 
 NOBODY = 0x77
 BLOCK = I2C_FUNC_SMBUS_I2C_BLOCK

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.dmesg import parse
-from harness.model import Config, ModelKernel, i2c, i2cdev, predict, smbus
-from harness.model.bus import SlaveBus, StandardBus
-from harness.model.dma_debug import MESSAGES
-from harness.outcome import Outcome, Skip
-from harness.scenario import parse_scenario
+from dmasafe.dmesg import parse
+from dmasafe.model import Config, ModelKernel, i2c, i2cdev, predict, smbus
+from dmasafe.model.bus import SlaveBus, StandardBus
+from dmasafe.model.dma_debug import MESSAGES
+from dmasafe.outcome import Outcome, Skip
+from dmasafe.scenario import parse_scenario
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 UAPI = Path("/usr/include/linux")

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from harness.devices.bus import default_bus
-from harness.model import ModelKernel
+from dmasafe.devices.bus import default_bus
+from dmasafe.model import ModelKernel
 
 smbus2 = pytest.importorskip("smbus2")
 
@@ -42,7 +42,7 @@ def test_the_same_again(results, adapter):
 
 
 def test_kernels_differ_where_they_should():
-    # Linux 5.10.223 still takes an empty block write (harness/model/smbus.py).
+    # Linux 5.10.223 still takes an empty block write (harness/dmasafe/model/smbus.py).
     old = run_on_model("dmasafe", version=(5, 10, 223))
     assert {name for name, result in old.items() if not result["passed"]} == {
         "calls.BlockData.test_no_bytes_are_refused",

@@ -10,15 +10,15 @@ import termios
 
 import pytest
 
-from harness.devices.bus import Bus
-from harness.devices.slaves.recorder import Recorder
-from harness.devices.slaves.register_file import RegisterFile
-from harness.model import ModelKernel
-from harness.model.i2cdev import I2C_FUNCS, I2C_PEC, I2C_RDWR, I2C_SLAVE, I2C_SMBUS
+from dmasafe.devices.bus import Bus
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.devices.slaves.register_file import RegisterFile
+from dmasafe.model import ModelKernel
+from dmasafe.model.i2cdev import I2C_FUNCS, I2C_PEC, I2C_RDWR, I2C_SLAVE, I2C_SMBUS
 
 smbus2 = pytest.importorskip("smbus2")
 
-from harness.model.smbus_door import Door  # noqa: E402
+from dmasafe.model.smbus_door import Door  # noqa: E402
 
 low = smbus2.smbus2
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.dmesg.kmsg import gaps, parse_record
-from harness.facts import KernelFacts
-from harness.model import Config, ModelKernel, predict
-from harness.model.client import Client
-from harness.model.predict import Lab
-from harness.outcome import Expectation, Outcome, Skip, Verdict, judge
-from harness.scenario import (
+from dmasafe.dmesg.kmsg import gaps, parse_record
+from dmasafe.facts import KernelFacts
+from dmasafe.model import Config, ModelKernel, predict
+from dmasafe.model.client import Client
+from dmasafe.model.predict import Lab
+from dmasafe.outcome import Expectation, Outcome, Skip, Verdict, judge
+from dmasafe.scenario import (
     BUFFER_KINDS,
     OPERATIONS,
     SMBUS_PROTOCOLS,
@@ -24,7 +24,7 @@ from harness.scenario import (
     places,
     smoke_suite,
 )
-from harness.targets.model import ModelTarget
+from dmasafe.targets.model import ModelTarget
 
 
 class Silent:
@@ -187,7 +187,7 @@ def test_the_log_of_a_run_has_no_gaps(tmp_path):
 
 
 def test_without_a_splatting_canary_nothing_is_believed(monkeypatch):
-    import harness.targets.model as target
+    import dmasafe.targets.model as target
 
     monkeypatch.setattr(target, "parse_records", lambda records: [])
     run = ModelTarget(facts()).run(smoke_suite()[:2], frozenset(), Silent())
@@ -206,8 +206,8 @@ def test_an_interrupted_run_keeps_what_was_done():
 
 def test_the_model_imports_neither_devices_nor_anything_that_runs_it():
     code = (
-        "import sys, harness.model, harness.model.regmap, harness.model.smbus_door\n"
-        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('harness.')}\n"
+        "import sys, dmasafe.model, dmasafe.model.regmap, dmasafe.model.smbus_door\n"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('dmasafe.')}\n"
         "print(' '.join(sorted(rooms)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -3,11 +3,11 @@
 
 import pytest
 
-from harness.facts import KernelFacts
-from harness.model import predict
-from harness.model.usb_bridges import BRIDGES
-from harness.outcome import Outcome, Skip
-from harness.scenario import CONTROLLERS, parse_scenario
+from dmasafe.facts import KernelFacts
+from dmasafe.model import predict
+from dmasafe.model.usb_bridges import BRIDGES
+from dmasafe.outcome import Outcome, Skip
+from dmasafe.scenario import CONTROLLERS, parse_scenario
 
 SYMBOLS = frozenset(
     {row.bridge.needs for row in CONTROLLERS.values() if row.bridge is not None}

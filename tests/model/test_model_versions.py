@@ -3,8 +3,8 @@
 
 import pytest
 
-from harness.model import Config, predict
-from harness.scenario import parse_scenario
+from dmasafe.model import Config, predict
+from dmasafe.scenario import parse_scenario
 
 
 def test_what_another_version_reports_differs_where_its_source_does():

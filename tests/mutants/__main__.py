@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutation testing of harness/model: ``python -m tests.mutants``. Survivors are listed, file:line.
+"""Mutation testing of harness/dmasafe/model: ``python -m tests.mutants``. Survivors are listed, file:line.
 
 Exit status 1 if fewer than WANTED_PERCENT are noticed.
 """
@@ -28,7 +28,7 @@ def _rules(jobs: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", help="of harness/model; default: all")
+    parser.add_argument("files", nargs="*", help="of harness/dmasafe/model; default: all")
     parser.add_argument("--sample", type=int, help="so many of them, by lot")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a mutant of harness/model is noticed by the recordings of real guests or by the model's tests.
+"""Whether a mutant of harness/dmasafe/model is noticed by the recordings of real guests or by the model's tests.
 
 session.py does most of them. The others, and deliberate changes of rules, have a process each that imports the model
 anew, forked from one that has imported everything else.
@@ -23,7 +23,7 @@ from tests.mutants.mutations import Mutation, apply
 from tests.mutants.session import NOTICED, SURVIVED, UNFIT
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "harness" / "model"
+MODEL = ROOT / "harness" / "dmasafe" / "model"
 TESTS = ROOT / "tests" / "model"
 # A mutant that takes more of the processor's time has an endless loop, which counts as noticed.
 TIMEOUT_S = 180
@@ -65,16 +65,16 @@ def prepare() -> None:
     import pytest  # noqa: F401
     import smbus2  # noqa: F401
 
-    import harness.devices.bus
-    import harness.dmesg
-    import harness.expectation_faults
-    import harness.outcome  # noqa: F401
+    import dmasafe.devices.bus
+    import dmasafe.dmesg
+    import dmasafe.expectation_faults
+    import dmasafe.outcome  # noqa: F401
 
     hypothesis.settings.register_profile(
         "mutants", max_examples=25, derandomize=True, database=None, deadline=None, print_blob=False
     )
     hypothesis.settings.load_profile("mutants")
-    assert not any(name.startswith("harness.model") for name in sys.modules)
+    assert not any(name.startswith("dmasafe.model") for name in sys.modules)
 
 
 def _replay(path: Path) -> str | None:
@@ -151,9 +151,9 @@ def notices(mutation: Mutation | Rule, chosen: Sequence[Path], source: str = "")
     module = path.stem
     try:
         tree = mutation.apply() if isinstance(mutation, Rule) else apply(source, mutation)
-        sys.meta_path.insert(0, _Finder(f"harness.model.{module}", path, tree))
+        sys.meta_path.insert(0, _Finder(f"dmasafe.model.{module}", path, tree))
         # Before pytest does it: its own finder would come first.
-        importlib.import_module(f"harness.model.{module}")
+        importlib.import_module(f"dmasafe.model.{module}")
     except BaseException:
         return "the import"
     recordings = [part for part in chosen if part.suffix == ".json"]

@@ -11,9 +11,9 @@ import threading
 import tty
 from pathlib import Path
 
-from harness.devices.client import DeviceProcess
-from harness.devices.witness import WitnessServer
-from harness.qemu.process import MachineConfig, QemuProcess
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.witness import WitnessServer
+from dmasafe.qemu.process import MachineConfig, QemuProcess
 
 CONTROLLERS = ("virtio", "dmasafe")
 

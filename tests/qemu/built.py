@@ -3,7 +3,7 @@
 
 import pytest
 
-from harness.kernel import DEFAULT_SOURCE, fetch, find_kernel, list_kernels, open_cache, parse_source
+from dmasafe.kernel import DEFAULT_SOURCE, fetch, find_kernel, list_kernels, open_cache, parse_source
 from tests.slow import SLOW, slow
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.cli.prepare import DEFAULT_ARCH, prepare
-from harness.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.cli.prepare import DEFAULT_ARCH, prepare
+from dmasafe.kernel import DEFAULT_SOURCE, SILENT
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 240
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 def run_dmasafe(*arguments, check=None, timeout=RUN_TIMEOUT_S, **environment):
     """Run the command as a user would; ``check`` is the exit status that is expected."""
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", *map(str, arguments)],
+        [sys.executable, "-m", "dmasafe.cli", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -65,7 +65,7 @@ def core(guest, tmp_path_factory):
 
 def ours():
     """Processes of ours that a run could leave behind."""
-    words = ("qemu-system", "harness.devices")
+    words = ("qemu-system", "dmasafe.devices")
     return {p for p in psutil.process_iter(["cmdline"]) if any(w in " ".join(p.info["cmdline"] or ()) for w in words)}
 
 

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from harness.guest.remote_command import run_command
-from harness.kernel import SILENT, load_matrix, missing_packages
-from harness.qemu.machines import find_machine
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.guest.remote_command import run_command
+from dmasafe.kernel import SILENT, load_matrix, missing_packages
+from dmasafe.qemu.machines import find_machine
+from dmasafe.targets.machine import BoardGuest, board_image
 from tests.qemu.built import needs
 
 ARCH = "arm64"

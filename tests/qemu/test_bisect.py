@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import kernel as kernels
+from dmasafe import kernel as kernels
 from tests.slow import slow
 
 EXAMPLES = kernels.project_root() / "docs" / "examples"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from boards import shell_board
 
-from harness.devices.witness import WitnessServer
-from harness.guest.serial import SerialLink
-from harness.guest.ssh import Address, SshLink, SshOptions
-from harness.kernel import SILENT, build_modules, open_cache
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.devices.witness import WitnessServer
+from dmasafe.guest.serial import SerialLink
+from dmasafe.guest.ssh import Address, SshLink, SshOptions
+from dmasafe.kernel import SILENT, build_modules, open_cache
+from dmasafe.targets.machine import BoardGuest, board_image
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 600
@@ -155,7 +155,7 @@ def test_a_link_cut_in_mid_suite_is_said_tidied_up_and_resumed(ssh_board, dmasaf
     before = ssh_board.state()
     arguments = [str(word) for word in ssh_board.arguments("--out", tmp_path, "heap*/*/*/*")]
     run = subprocess.Popen(
-        [sys.executable, "-m", "harness.cli", *arguments],
+        [sys.executable, "-m", "dmasafe.cli", *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from harness.kernel import SILENT
-from harness.scenario import CONTROLLERS
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.kernel import SILENT
+from dmasafe.scenario import CONTROLLERS
+from dmasafe.targets.machine import BoardGuest, board_image
 from tests.qemu.built import versions
 from tests.smbus2.board import Board
 from tests.smbus2.guest_tools import tools

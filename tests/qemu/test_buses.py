@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from harness.cli.buses_command import expected, measured, table
-from harness.report import json_report
-from harness.scenario import suite
+from dmasafe.cli.buses_command import expected, measured, table
+from dmasafe.report import json_report
+from dmasafe.scenario import suite
 from tests.qemu.built import versions
 
 RUN_TIMEOUT_S = 900

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.architecture import architecture_names
-from harness.cli.prepare import prepare
-from harness.kernel import (
+from dmasafe.architecture import architecture_names
+from dmasafe.cli.prepare import prepare
+from dmasafe.kernel import (
     DEFAULT_SOURCE,
     SILENT,
     MissingToolError,
@@ -22,9 +22,9 @@ from harness.kernel import (
     open_cache,
     parse_source,
 )
-from harness.qemu.machines import find_machine
-from harness.targets.boot import Boot
-from harness.targets.errors import BootLost
+from dmasafe.qemu.machines import find_machine
+from dmasafe.targets.boot import Boot
+from dmasafe.targets.errors import BootLost
 from tests.slow import slow
 
 pytestmark = slow

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from harness.kernel import SILENT, fetch, open_cache, parse_source
-from harness.kernel.build import find_kernel
+from dmasafe.kernel import SILENT, fetch, open_cache, parse_source
+from dmasafe.kernel.build import find_kernel
 from tests.slow import slow
 
 # One that is marked and right, one that reads into its stack, one with an interrupt, one that descends into HID.

@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ET
 import jsonschema
 import pytest
 
-from harness.kernel import SILENT
-from harness.report.json_report import SCHEMA_FILE
-from harness.scenario import core_suite, parse_scenario
-from harness.targets.qemu import make_target
+from dmasafe.kernel import SILENT
+from dmasafe.report.json_report import SCHEMA_FILE
+from dmasafe.scenario import core_suite, parse_scenario
+from dmasafe.targets.qemu import make_target
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.explain_command import provoking
-from harness.dmesg import SPLAT_CLASSES, explanation, parse_path
-from harness.kernel import list_kernels, open_cache
+from dmasafe.cli.explain_command import provoking
+from dmasafe.dmesg import SPLAT_CLASSES, explanation, parse_path
+from dmasafe.kernel import list_kernels, open_cache
 
 FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "dmesg").glob("recorded-*.log"))
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness.kernel import SILENT
-from harness.outcome import Outcome, Skip, Verdict, direct, judge, outcome_of
-from harness.scenario import core_suite, faults_suite, parse_scenario
-from harness.targets.boot import Boot
-from harness.targets.expected import expect
-from harness.targets.qemu import make_target
-from harness.targets.wire import observation
+from dmasafe.kernel import SILENT
+from dmasafe.outcome import Outcome, Skip, Verdict, direct, judge, outcome_of
+from dmasafe.scenario import core_suite, faults_suite, parse_scenario
+from dmasafe.targets.boot import Boot
+from dmasafe.targets.expected import expect
+from dmasafe.targets.qemu import make_target
+from dmasafe.targets.wire import observation
 
 ENGINE = "dmasafe-engine.0"
 ADAPTER = {"bus": "platform", "device": ENGINE, "driver": "dmasafe_controller"}

@@ -7,8 +7,8 @@ import re
 import pytest
 from dmesg_sources import err_printk_formats, kernel_trees
 
-from harness.expectation_faults import unreachable
-from harness.scenario import faults_suite
+from dmasafe.expectation_faults import unreachable
+from dmasafe.scenario import faults_suite
 
 # One message needs a stack in the linear map, another one in vmalloc space.
 CONFIGURATIONS = ("default", "no-vmap-stack")

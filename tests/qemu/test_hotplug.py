@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices.client import DeviceProcess
-from harness.kernel import SILENT
-from harness.qemu.machines import find_machine
-from harness.targets.errors import TargetError
-from harness.targets.hotplug import HotplugPort, with_root_port
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.kernel import SILENT
+from dmasafe.qemu.machines import find_machine
+from dmasafe.targets.errors import TargetError
+from dmasafe.targets.hotplug import HotplugPort, with_root_port
+from dmasafe.targets.machine import BoardGuest, board_image
 from tests.smbus2.board import Board
 
 CONTROLLER = "plugged"

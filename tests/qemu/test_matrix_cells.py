@@ -11,8 +11,8 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
-from harness.matrix import agreement, schema
-from harness.matrix.database import open_history
+from dmasafe.matrix import agreement, schema
+from dmasafe.matrix.database import open_history
 from tests.slow import slow
 
 pytestmark = slow
@@ -46,7 +46,7 @@ def guests(client):
 @pytest.mark.usefixtures("guest")
 def test_killed_workers_and_clients_lose_nothing_and_double_nothing(tmp_path):
     environment = {**os.environ, "CI": "1", "DMASAFE_HISTORY": str(tmp_path / "history.sqlite3")}
-    command = [sys.executable, "-m", "harness.cli", "matrix", "run", "--run", "one", "--out", tmp_path / "runs"]
+    command = [sys.executable, "-m", "dmasafe.cli", "matrix", "run", "--run", "one", "--out", tmp_path / "runs"]
     chosen = [word for cell in CELLS for word in ("--cell", cell)]
 
     def begin(*more):

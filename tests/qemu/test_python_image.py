@@ -11,11 +11,11 @@ import psutil
 import pytest
 from pexpect.fdpexpect import fdspawn
 
-from harness.guest.errors import GuestError
-from harness.guest.remote_command import run_command
-from harness.kernel import SILENT
-from harness.targets.handover import make_keys
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.guest.errors import GuestError
+from dmasafe.guest.remote_command import run_command
+from dmasafe.kernel import SILENT
+from dmasafe.targets.handover import make_keys
+from dmasafe.targets.machine import BoardGuest, board_image
 
 PASSWORD = "correct horse"
 LOGIN_S = 30

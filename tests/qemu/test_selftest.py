@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from harness.cli.selftest_cases import CASES
+from dmasafe.cli.selftest_cases import CASES
 
 TIMEOUT_S = 900
 # What every change is held against; DMASAFE_SELFTEST=all, or `make selftest`, runs the whole table.
@@ -33,7 +33,7 @@ def test_it_is_noticed_in_time_for_the_right_reason_and_nothing_is_left(findings
 
 
 def test_every_lie_of_the_device_is_tried():
-    from harness.devices.lies import LIES
+    from dmasafe.devices.lies import LIES
 
     assert all(any(name.startswith(f"device-lies-{lie}-") for name in CASES) for lie in LIES)
 

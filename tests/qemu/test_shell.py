@@ -14,8 +14,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from harness.qemu.process import Extras
-from harness.targets.boot import Boot
+from dmasafe.qemu.process import Extras
+from dmasafe.targets.boot import Boot
 
 SESSION_S = 120
 CTRL_BRACKET = "\x1d"
@@ -28,7 +28,7 @@ def shell(tmp_path):
 
     def start(*arguments):
         session = pexpect.spawn(
-            sys.executable, ["-m", "harness.cli", "shell", *arguments], timeout=SESSION_S, encoding="utf-8",
+            sys.executable, ["-m", "dmasafe.cli", "shell", *arguments], timeout=SESSION_S, encoding="utf-8",
             env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb", "COLUMNS": "200"},
         )  # fmt: skip
         sessions.append(session)
@@ -68,7 +68,7 @@ def test_what_was_typed_is_offered_in_the_next_session(shell, tmp_path):
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not installed")
 def test_the_printed_line_logs_in_with_openssh():
-    command = [sys.executable, "-m", "harness.cli", "shell", "--ssh"]
+    command = [sys.executable, "-m", "dmasafe.cli", "shell", "--ssh"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as session:
         try:
             line = next(line for line in session.stdout if line.startswith("ssh: ")).removeprefix("ssh: ")

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from harness.guest.link import LinkError
-from harness.kernel import SILENT
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.guest.link import LinkError
+from dmasafe.kernel import SILENT
+from dmasafe.targets.machine import BoardGuest, board_image
 from tests.smbus2.__main__ import run_both
 from tests.smbus2.board import Board
 from tests.smbus2.guest_tools import tools

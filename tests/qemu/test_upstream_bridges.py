@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.scenario import CONTROLLERS, suite
+from dmasafe.scenario import CONTROLLERS, suite
 from tests.qemu.built import versions
 
 BRIDGES = [name for name, row in CONTROLLERS.items() if row.bridge is not None]

@@ -10,10 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.errors import DmasafeError
-from harness.kernel import DEFAULT_SOURCE
-from harness.report.progress import Progress
-from harness.targets.machine import BoardGuest, board_image
+from dmasafe.errors import DmasafeError
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.report.progress import Progress
+from dmasafe.targets.machine import BoardGuest, board_image
 from tests.smbus2.board import Board
 from tests.smbus2.compare import compare
 from tests.smbus2.model_system import run_on_model

@@ -4,9 +4,9 @@
 import json
 from pathlib import Path
 
-from harness.dmesg import parse_records
-from harness.guest.ssh import SshLink, SshOptions, parse_address
-from harness.targets.boot import CONTROLLER_DRIVERS
+from dmasafe.dmesg import parse_records
+from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
+from dmasafe.targets.boot import CONTROLLER_DRIVERS
 
 HERE = Path(__file__).parent
 GUEST_SCRIPTS = HERE / "guest"

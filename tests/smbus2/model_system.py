@@ -5,9 +5,9 @@ import threading
 
 from smbus2 import smbus2 as low
 
-from harness.devices.bus import default_bus
-from harness.dmesg import parse
-from harness.model import Config, ModelKernel
+from dmasafe.devices.bus import default_bus
+from dmasafe.dmesg import parse
+from dmasafe.model import Config, ModelKernel
 from tests.smbus2.smbus2_suite.run import all_cases, run_case
 
 PROCESS_TIMEOUT_S = 120

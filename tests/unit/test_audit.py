@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit import MEMORY_CLASSES, AuditError, Dma, Level, judge, merge, parse
-from harness.outcome import Frame
+from dmasafe.audit import MEMORY_CLASSES, AuditError, Dma, Level, judge, merge, parse
+from dmasafe.outcome import Frame
 
 RECORDED = (Path(__file__).parents[1] / "fixtures/audit/recorded-6.12-thermo-and-at24.json").read_text()
 RECORD = parse(RECORDED)

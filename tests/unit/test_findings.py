@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from harness.architecture import project_root
-from harness.devices.bus import Bus
-from harness.devices.values import describe, make
-from harness.findings import CatalogueError, Evidence, Report, from_program, from_rows, load, to_json, to_markdown
-from harness.outcome import Frame, Judgement, Outcome, Splat, Verdict
-from harness.report.results import Kernel, Results, Row
+from dmasafe.architecture import project_root
+from dmasafe.devices.bus import Bus
+from dmasafe.devices.values import describe, make
+from dmasafe.findings import CatalogueError, Evidence, Report, from_program, from_rows, load, to_json, to_markdown
+from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
+from dmasafe.report.results import Kernel, Results, Row
 
 KERNEL = Kernel("7.2.13", "x86_64", "upstream", "linux-source-7.2 7.2.13-1")
 SOURCE = "apt:linux-source-7.2"

@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 
-from harness.outcome import (
+from dmasafe.outcome import (
     BusMessage,
     CallerMessage,
     DmaSegment,

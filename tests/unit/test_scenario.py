@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pytest
 
-from harness.scenario import (
+from dmasafe.scenario import (
     BUFFER_KINDS,
     CORE_LENGTHS,
     ScenarioError,

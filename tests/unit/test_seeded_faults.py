@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.dmesg import SPLAT_CLASSES
-from harness.expectation_faults import FAULT_ROWS, UNREACHABLE, UNSEEDED
-from harness.facts import KernelFacts
-from harness.faults import FAULTS
-from harness.outcome import (
+from dmasafe.dmesg import SPLAT_CLASSES
+from dmasafe.expectation_faults import FAULT_ROWS, UNREACHABLE, UNSEEDED
+from dmasafe.facts import KernelFacts
+from dmasafe.faults import FAULTS
+from dmasafe.outcome import (
     BusMessage,
     CallerMessage,
     DmaSegment,
@@ -25,12 +25,12 @@ from harness.outcome import (
     Verdict,
     noticed,
 )
-from harness.report import detection, json_report
-from harness.report.results import Kernel, Results, Row
-from harness.scenario import ScenarioError, faults_suite, parse_scenario, select
-from harness.targets import runner
-from harness.targets.expected import expect
-from harness.targets.wire import line, observation, settings
+from dmasafe.report import detection, json_report
+from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.scenario import ScenarioError, faults_suite, parse_scenario, select
+from dmasafe.targets import runner
+from dmasafe.targets.expected import expect
+from dmasafe.targets.wire import line, observation, settings
 
 MODULES = Path(__file__).parents[2] / "images" / "modules"
 C_SOURCES = {path.name: path.read_text() for path in MODULES.glob("controller_fault*.c")}

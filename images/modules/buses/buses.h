@@ -101,7 +101,7 @@ struct w1_master;
 
 /**
  * struct buses_bus - a controller with what is connected to it, one row each in buses_main.c
- * @name: the word of harness/scenario.py
+ * @name: the word of harness/dmasafe/scenario.py
  * @kind: which API there is
  * @start: makes controller and devices, sets all below; a negative errno if it cannot
  * @error: what @start returned

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from test_thermo import Thermometer
 
-from harness.devices.slaves.eeprom import Eeprom
+from dmasafe.devices.slaves.eeprom import Eeprom
 
 
 class Dead(Thermometer):

@@ -26,7 +26,7 @@ I2C_SMBUS_I2C_BLOCK_BROKEN = 6
 MAX_MESSAGES = 42
 MAX_BYTES = 8192
 
-# The slaves (harness/devices/slaves)
+# The slaves (harness/dmasafe/devices/slaves)
 REGISTERS = 0x20
 RECORDER = 0x30
 SMBUS = 0x40

@@ -4,8 +4,8 @@
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.audit_command import command
-from harness.errors import DmasafeError
+from dmasafe.cli.audit_command import command
+from dmasafe.errors import DmasafeError
 
 
 @pytest.mark.parametrize(

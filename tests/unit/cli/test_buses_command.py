@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import buses_command
-from harness.cli.buses_command import Fate, expected, measured, table
-from harness.cli.prepare import CliError
-from harness.outcome import Judgement, Outcome, Splat, Verdict
-from harness.report import json_report
-from harness.report.results import Kernel, Results, Row
-from harness.scenario import parse_scenario
+from dmasafe.cli import buses_command
+from dmasafe.cli.buses_command import Fate, expected, measured, table
+from dmasafe.cli.prepare import CliError
+from dmasafe.outcome import Judgement, Outcome, Splat, Verdict
+from dmasafe.report import json_report
+from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.scenario import parse_scenario
 
 ROOT = Path(__file__).parents[3]
 

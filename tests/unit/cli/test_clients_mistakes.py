@@ -4,8 +4,8 @@
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.clients_command import command
-from harness.scenario import ScenarioError
+from dmasafe.cli.clients_command import command
+from dmasafe.scenario import ScenarioError
 
 
 @pytest.mark.parametrize(

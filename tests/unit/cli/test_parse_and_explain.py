@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.dmesg import SPLAT_CLASSES
+from dmasafe.dmesg import SPLAT_CLASSES
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 SPLAT = FIXTURES / "synthetic-6.12-map-stack.log"
@@ -16,7 +16,7 @@ BOUND_S = 60
 
 def dmasafe(*arguments, stdin=b""):
     return subprocess.run(
-        [sys.executable, "-m", "harness.cli", *map(str, arguments)],
+        [sys.executable, "-m", "dmasafe.cli", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         timeout=BOUND_S,
@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_one_sentence_and_exit_2(arguments, stdin, word):
 
 
 def test_follow_prints_a_splat_while_the_log_is_still_open():
-    command = [sys.executable, "-m", "harness.cli", "parse", "--follow", "-"]
+    command = [sys.executable, "-m", "dmasafe.cli", "parse", "--follow", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(SPLAT.read_bytes())
@@ -73,7 +73,7 @@ def test_every_class_is_explained(slug):
     # In-process: a start of Python for each would take a minute.
     from click.testing import CliRunner
 
-    from harness.cli.explain_command import command
+    from dmasafe.cli.explain_command import command
 
     done = CliRunner().invoke(command, [slug])
     assert done.exit_code == 0, done.output
@@ -87,12 +87,12 @@ def test_explain_reads_a_log():
 
 
 def test_help_of_every_command_has_an_example():
-    from harness.cli import COMMANDS
+    from dmasafe.cli import COMMANDS
 
     environment = {**os.environ, "COLUMNS": "120"}
     for name in COMMANDS:
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", name, "--help"], capture_output=True, text=True, env=environment
+            [sys.executable, "-m", "dmasafe.cli", name, "--help"], capture_output=True, text=True, env=environment
         )
         assert done.returncode == 0, done.stderr
         if name != "kernel":

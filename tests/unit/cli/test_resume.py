@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import group, resume
-from harness.outcome import Judgement, Outcome, Verdict
-from harness.report import directory, json_report
-from harness.report.results import Kernel, Results, Row, exit_status
-from harness.scenario import parse_scenario
+from dmasafe.cli import group, resume
+from dmasafe.outcome import Judgement, Outcome, Verdict
+from dmasafe.report import directory, json_report
+from dmasafe.report.results import Kernel, Results, Row, exit_status
+from dmasafe.scenario import parse_scenario
 
 KERNEL = Kernel("6.12.117", "x86_64", "default", "apt", "abc")
 IDS = ("heap/master_send/dmasafe:bounce/8", "heap/master_recv/dmasafe:bounce/8", "stack/master_send/dmasafe:bounce/8")

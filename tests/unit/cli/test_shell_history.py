@@ -9,8 +9,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from harness.cli.shell_history import GIVEN_LINES, KEPT_LINES, Recorder, here_document, load, save
-from harness.errors import DmasafeError
+from dmasafe.cli.shell_history import GIVEN_LINES, KEPT_LINES, Recorder, here_document, load, save
+from dmasafe.errors import DmasafeError
 
 UP, LEFT, RUBOUT, KILL = "\x1b[A", "\x1b[D", "\x7f", "\x15"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import shell_command
-from harness.errors import DmasafeError
-from harness.targets.handover import make_keys
+from dmasafe.cli import shell_command
+from dmasafe.errors import DmasafeError
+from dmasafe.targets.handover import make_keys
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 from click.testing import CliRunner
 
-from harness.cli import group, targets_command
-from harness.cli.targets_command import USB_BRIDGES, lines, look
+from dmasafe.cli import group, targets_command
+from dmasafe.cli.targets_command import USB_BRIDGES, lines, look
 
 
 def device(name, parent=None, driver=None, node=None, links=(), attributes=None, children=(), **properties):

@@ -11,8 +11,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.devices.guest_memory import RegionSpec
-from harness.devices.vhost_user import TRANSPORT_FEATURES
+from dmasafe.devices.guest_memory import RegionSpec
+from dmasafe.devices.vhost_user import TRANSPORT_FEATURES
 
 ANSWER_TIMEOUT_S = 5.0
 # Where the front-end says it has mapped guest-physical 0; any value serves that is none of the guest's.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.devices.bus import ADDRESS_NAK, Bus, Nak, default_bus
+from dmasafe.devices.bus import ADDRESS_NAK, Bus, Nak, default_bus
 
 
 class Spy:

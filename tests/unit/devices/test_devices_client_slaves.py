@@ -8,19 +8,19 @@ import struct
 
 import pytest
 
-from harness.devices.bus import Bus, Nak
-from harness.devices.errors import SlaveError
-from harness.devices.slaves.ad5110 import Ad5110
-from harness.devices.slaves.ad5622 import Ad5622
-from harness.devices.slaves.adm1266 import PAGES, Adm1266
-from harness.devices.slaves.catalogue import CATALOGUE
-from harness.devices.slaves.ds1307 import Ds1307
-from harness.devices.slaves.ekth3500 import PACKET_BYTES, Ekth3500
-from harness.devices.slaves.hid_keyboard import REPORT_DESCRIPTOR, HidKeyboard
-from harness.devices.slaves.lm75 import Lm75, Tmp102
-from harness.devices.slaves.pca9534 import Pca9534
-from harness.devices.slaves.st1633 import COORDINATES, Finger, St1633
-from harness.devices.values import describe, encode, make, update
+from dmasafe.devices.bus import Bus, Nak
+from dmasafe.devices.errors import SlaveError
+from dmasafe.devices.slaves.ad5110 import Ad5110
+from dmasafe.devices.slaves.ad5622 import Ad5622
+from dmasafe.devices.slaves.adm1266 import PAGES, Adm1266
+from dmasafe.devices.slaves.catalogue import CATALOGUE
+from dmasafe.devices.slaves.ds1307 import Ds1307
+from dmasafe.devices.slaves.ekth3500 import PACKET_BYTES, Ekth3500
+from dmasafe.devices.slaves.hid_keyboard import REPORT_DESCRIPTOR, HidKeyboard
+from dmasafe.devices.slaves.lm75 import Lm75, Tmp102
+from dmasafe.devices.slaves.pca9534 import Pca9534
+from dmasafe.devices.slaves.st1633 import COORDINATES, Finger, St1633
+from dmasafe.devices.values import describe, encode, make, update
 
 AT = 0x2A
 

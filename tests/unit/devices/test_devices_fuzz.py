@@ -14,13 +14,13 @@ from devices_frontend import I2C_FEATURES, USER_BASE, DriverQueue, Frontend, Gue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.devices import trace
-from harness.devices.bus import default_bus
-from harness.devices.client import DeviceProcess
-from harness.devices.guest_memory import GuestMemory
-from harness.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
-from harness.devices.virtio_i2c import Mailbox, VirtioI2c
-from harness.devices.vring import F_ACCESS_PLATFORM, Chain, Violation, Vring
+from dmasafe.devices import trace
+from dmasafe.devices.bus import default_bus
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.guest_memory import GuestMemory
+from dmasafe.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
+from dmasafe.devices.virtio_i2c import Mailbox, VirtioI2c
+from dmasafe.devices.vring import F_ACCESS_PLATFORM, Chain, Violation, Vring
 
 SIZE = 8
 RAM = 0x20000

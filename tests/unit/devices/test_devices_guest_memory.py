@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from devices_frontend import USER_BASE, GuestRam
 
-from harness.devices.errors import MemoryTableError
-from harness.devices.guest_memory import GuestMemory, RegionSpec, fetch, store
+from dmasafe.devices.errors import MemoryTableError
+from dmasafe.devices.guest_memory import GuestMemory, RegionSpec, fetch, store
 
 END = 1 << 64
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from devices_frontend import USER_BASE, GuestRam
 
-from harness.devices.guest_memory import GuestMemory, fetch
-from harness.devices.iotlb import MAX_ENTRIES, READ, WRITE, Iotlb, IotlbMiss
+from dmasafe.devices.guest_memory import GuestMemory, fetch
+from dmasafe.devices.iotlb import MAX_ENTRIES, READ, WRITE, Iotlb, IotlbMiss
 
 IOVA = 0xFFFF0000
 

@@ -13,13 +13,13 @@ import pytest
 from devices_frontend import Frontend, I2cDriver
 from test_devices_process import devices, driver, events, frontend, ram, round_trip  # noqa: F401  (fixtures)
 
-from harness.devices.client import DeviceProcess
-from harness.devices.errors import SlaveError
-from harness.devices.slaves.eeprom import Eeprom
-from harness.devices.slaves.recorder import Recorder
-from harness.devices.slaves.register_file import RegisterFile
-from harness.devices.slaves.slow import SlowSlave
-from harness.devices.values import decode, describe, encode, find, make, update
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.errors import SlaveError
+from dmasafe.devices.slaves.eeprom import Eeprom
+from dmasafe.devices.slaves.recorder import Recorder
+from dmasafe.devices.slaves.register_file import RegisterFile
+from dmasafe.devices.slaves.slow import SlowSlave
+from dmasafe.devices.values import decode, describe, encode, find, make, update
 
 CHIPS = """
 class Constant:

@@ -27,12 +27,12 @@ from devices_frontend import (
     I2cDriver,
 )
 
-from harness.devices import trace
-from harness.devices.client import DeviceProcess
-from harness.devices.errors import DevicesError
-from harness.devices.lies import LIES
-from harness.devices.output import MAX_WAITING_BYTES
-from harness.devices.server import LATE_S
+from dmasafe.devices import trace
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.lies import LIES
+from dmasafe.devices.output import MAX_WAITING_BYTES
+from dmasafe.devices.server import LATE_S
 
 F_ACCESS_PLATFORM = 1 << 33
 EXIT_TIMEOUT_S = 5.0
@@ -104,7 +104,7 @@ def test_every_way_to_end_is_clean(tmp_path: Path, ending: str) -> None:
     ours.settimeout(EXIT_TIMEOUT_S)
     arguments = ["--directory", str(tmp_path), "--controller=virtio", "--control-fd", str(theirs.fileno())]
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.devices", *arguments], pass_fds=[theirs.fileno()], stderr=subprocess.PIPE
+        [sys.executable, "-m", "dmasafe.devices", *arguments], pass_fds=[theirs.fileno()], stderr=subprocess.PIPE
     )
     theirs.close()
     assert ours.recv(100) == b'{"ev":"ready"}\n'
@@ -146,15 +146,15 @@ def test_two_runs_cannot_share_a_directory(tmp_path: Path) -> None:
 )
 def test_a_wrong_command_line_is_explained(arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "harness.devices", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dmasafe.devices", *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("harness.devices: ") and "usage:" in done.stderr
+    assert done.stderr.startswith("dmasafe.devices: ") and "usage:" in done.stderr
 
 
 def test_without_a_harness_the_trace_goes_to_standard_output(tmp_path: Path, ram: GuestRam) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.devices", "--directory", str(tmp_path), "--controller", "virtio"],
+        [sys.executable, "-m", "dmasafe.devices", "--directory", str(tmp_path), "--controller", "virtio"],
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -182,7 +182,7 @@ def test_questions_that_cannot_be_answered_are_answered_so(tmp_path: Path) -> No
     arguments = ["--directory", str(tmp_path), "--controller=virtio"]
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.devices", *arguments, "--control-fd", str(theirs.fileno())],
+            [sys.executable, "-m", "dmasafe.devices", *arguments, "--control-fd", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
         )
     lines = ours.makefile("r")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices.client import DeviceProcess
+from dmasafe.devices.client import DeviceProcess
 
 QEMU = "qemu-system-x86_64"
 QUIT_TIMEOUT_S = 30.0

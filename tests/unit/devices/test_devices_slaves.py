@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.devices.bus import Bus, Nak
-from harness.devices.slaves.eeprom import Eeprom
-from harness.devices.slaves.nak import NakSlave
-from harness.devices.slaves.recorder import Message, Recorder, pattern
-from harness.devices.slaves.register_file import RegisterFile
-from harness.devices.slaves.slow import SlowSlave
-from harness.devices.slaves.smbus_block import SmbusBlockSlave, crc8
+from dmasafe.devices.bus import Bus, Nak
+from dmasafe.devices.slaves.eeprom import Eeprom
+from dmasafe.devices.slaves.nak import NakSlave
+from dmasafe.devices.slaves.recorder import Message, Recorder, pattern
+from dmasafe.devices.slaves.register_file import RegisterFile
+from dmasafe.devices.slaves.slow import SlowSlave
+from dmasafe.devices.slaves.smbus_block import SmbusBlockSlave, crc8
 
 
 def put(bus: Bus, address: int, data: bytes) -> bool:

@@ -19,14 +19,14 @@ from devices_frontend import (
     Part,
 )
 
-from harness.devices import trace
-from harness.devices.bus import default_bus
-from harness.devices.guest_memory import GuestMemory
-from harness.devices.iotlb import Iotlb
-from harness.devices.slaves.recorder import Message, Recorder, pattern
-from harness.devices.slaves.slow import SlowSlave
-from harness.devices.virtio_i2c import MAX_MESSAGE_BYTES, Mailbox, VirtioI2c
-from harness.devices.vring import Chain, Violation, Vring, What
+from dmasafe.devices import trace
+from dmasafe.devices.bus import default_bus
+from dmasafe.devices.guest_memory import GuestMemory
+from dmasafe.devices.iotlb import Iotlb
+from dmasafe.devices.slaves.recorder import Message, Recorder, pattern
+from dmasafe.devices.slaves.slow import SlowSlave
+from dmasafe.devices.virtio_i2c import MAX_MESSAGE_BYTES, Mailbox, VirtioI2c
+from dmasafe.devices.vring import Chain, Violation, Vring, What
 
 STRAY = 0x2000E0C0
 MAILBOX = 0x3000

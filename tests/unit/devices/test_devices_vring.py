@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from devices_frontend import I2C_FEATURES, INDIRECT, NEXT, USER_BASE, WRITE, DriverQueue, GuestRam, Part
 
-from harness.devices.guest_memory import GuestMemory
-from harness.devices.iotlb import READ, Iotlb, IotlbMiss
-from harness.devices.iotlb import WRITE as IOTLB_WRITE
-from harness.devices.vring import (
+from dmasafe.devices.guest_memory import GuestMemory
+from dmasafe.devices.iotlb import READ, Iotlb, IotlbMiss
+from dmasafe.devices.iotlb import WRITE as IOTLB_WRITE
+from dmasafe.devices.vring import (
     F_ACCESS_PLATFORM,
     F_EVENT_IDX,
     F_INDIRECT_DESC,

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from harness.devices import witness as module
-from harness.devices.client import DeviceProcess
-from harness.devices.errors import DevicesError
-from harness.devices.witness import Witness, WitnessServer
+from dmasafe.devices import witness as module
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.witness import Witness, WitnessServer
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def test_a_device_that_dies_is_noticed_by_the_listener(served):
 
 
 def test_nobody_at_the_socket_is_said(tmp_path):
-    with pytest.raises(DevicesError, match=r"start one with 'python -m harness\.devices\.witness'"):
+    with pytest.raises(DevicesError, match=r"start one with 'python -m dmasafe\.devices\.witness'"):
         Witness(tmp_path / "nobody")
 
 
 def test_the_program_serves_and_prints_what_qemu_must_be_told(tmp_path):
-    command = [sys.executable, "-m", "harness.devices.witness", "--directory", tmp_path, "--socket", tmp_path / "w"]
+    command = [sys.executable, "-m", "dmasafe.devices.witness", "--directory", tmp_path, "--socket", tmp_path / "w"]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
     lines = [process.stdout.readline() for _ in range(2)]
     assert all(f"path={tmp_path}/{name}.sock" in line for name, line in zip(("virtio", "dmasafe"), lines, strict=True))

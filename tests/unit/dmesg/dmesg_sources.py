@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from platformdirs import user_cache_dir
 
-from harness.dmesg.formats import Format, Prefix
+from dmasafe.dmesg.formats import Format, Prefix
 
 SOURCES_VARIABLE = "DMASAFE_KERNEL_SOURCES"
 

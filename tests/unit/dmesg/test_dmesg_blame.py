@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.dmesg import Blame, blame, parse
-from harness.dmesg.culprit import MACHINERY
-from harness.dmesg.headers import read_frame
-from harness.outcome import Splat
+from dmasafe.dmesg import Blame, blame, parse
+from dmasafe.dmesg.culprit import MACHINERY
+from dmasafe.dmesg.headers import read_frame
+from dmasafe.outcome import Splat
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 

@@ -10,9 +10,9 @@ from dmesg_sources import SOURCES_VARIABLE, err_printk_formats, kernel_trees, me
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dmesg import parse
-from harness.dmesg.classes import FIELDS, SPLAT_CLASSES, SplatClass, read_message
-from harness.dmesg.formats import Format, Prefix
+from dmasafe.dmesg import parse
+from dmasafe.dmesg.classes import FIELDS, SPLAT_CLASSES, SplatClass, read_message
+from dmasafe.dmesg.formats import Format, Prefix
 
 # DESIGN.md, "Splat classes".
 SLUGS = [

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.dmesg import parse, parse_stream
-from harness.dmesg.lines import read_line
-from harness.outcome import Splat
+from dmasafe.dmesg import parse, parse_stream
+from dmasafe.dmesg.lines import read_line
+from dmasafe.outcome import Splat
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 Text = list[str]

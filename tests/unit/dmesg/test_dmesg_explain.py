@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from dmesg_sources import SOURCES_VARIABLE, kernel_trees
 
-from harness.dmesg import SPLAT_CLASSES, Explanation, explanation
-from harness.facts import KernelFacts
-from harness.kernel.config import load_matrix
-from harness.outcome import Expectation
-from harness.scenario import parse_scenario
-from harness.targets.expected import expect
+from dmasafe.dmesg import SPLAT_CLASSES, Explanation, explanation
+from dmasafe.facts import KernelFacts
+from dmasafe.kernel.config import load_matrix
+from dmasafe.outcome import Expectation
+from dmasafe.scenario import parse_scenario
+from dmasafe.targets.expected import expect
 
 ALWAYS = ("DMA_API_DEBUG", "I2C_VIRTIO", "I2C_CHARDEV", "MODULES", "KALLSYMS_ALL")
 SYMBOLS = {"default": ("VMAP_STACK",), "no-vmap-stack": (), "debug-sg": ("VMAP_STACK", "DEBUG_SG")}

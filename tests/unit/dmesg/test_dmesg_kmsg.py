@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dmesg.kmsg import Record, gaps, parse_record
+from dmasafe.dmesg.kmsg import Record, gaps, parse_record
 
 
 def test_a_record_has_level_facility_sequence_time_flags_and_text() -> None:

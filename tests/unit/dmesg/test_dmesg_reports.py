@@ -12,11 +12,11 @@ from dmesg_sources import message, printed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dmesg import SPLAT_CLASSES, blame, parse, parse_records
-from harness.dmesg.headers import ANCHORS
-from harness.dmesg.lines import read_line
-from harness.dmesg.reports import Reader
-from harness.outcome import Splat
+from dmasafe.dmesg import SPLAT_CLASSES, blame, parse, parse_records
+from dmasafe.dmesg.headers import ANCHORS
+from dmasafe.dmesg.lines import read_line
+from dmasafe.dmesg.reports import Reader
+from dmasafe.outcome import Splat
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures" / "dmesg").glob("*.log"))
 SPLAT_FORMATS = [

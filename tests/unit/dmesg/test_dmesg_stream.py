@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.dmesg import Tally, follow, parse, parse_path, parse_stream
-from harness.dmesg.headers import ANCHORS
-from harness.dmesg.reports import MAX_OPEN_REPORTS
-from harness.dmesg.stream import CHUNK_BYTES, IDLE_S
-from harness.outcome import Splat
+from dmasafe.dmesg import Tally, follow, parse, parse_path, parse_stream
+from dmasafe.dmesg.headers import ANCHORS
+from dmasafe.dmesg.reports import MAX_OPEN_REPORTS
+from dmasafe.dmesg.stream import CHUNK_BYTES, IDLE_S
+from dmasafe.outcome import Splat
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures" / "dmesg").glob("*.log"))
 REPORT = b"".join(

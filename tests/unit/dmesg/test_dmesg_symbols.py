@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.dmesg import Blame, blame
-from harness.dmesg.symbols import Symbols
-from harness.outcome import Frame, Splat
+from dmasafe.dmesg import Blame, blame
+from dmasafe.dmesg.symbols import Symbols
+from dmasafe.outcome import Frame, Splat
 
 # warn_here() is a static inline of a header's, as dma_map_single_attrs() is; twice() exists in two sections.
 HEADER = """

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from harness.guest.agent import MAX_LINE_BYTES, AgentChannel, integer, octets
-from harness.guest.errors import ChannelClosed
+from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, integer, octets
+from dmasafe.guest.errors import ChannelClosed
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import zlib
 
 import pytest
 
-from harness.guest.agent import AgentChannel
-from harness.guest.errors import ChannelClosed
-from harness.guest.frame import PAYLOAD_BYTES, FramedStream
-from harness.kernel import SILENT, build_agent, open_cache, project_root
+from dmasafe.guest.agent import AgentChannel
+from dmasafe.guest.errors import ChannelClosed
+from dmasafe.guest.frame import PAYLOAD_BYTES, FramedStream
+from dmasafe.kernel import SILENT, build_agent, open_cache, project_root
 
 SESSION = "ab12"
 TIMEOUT_S = 60.0

@@ -7,8 +7,8 @@ import importlib
 import pytest
 from ssh_server import SshServer
 
-from harness.guest.labgrid import open_place
-from harness.guest.link import LinkError
+from dmasafe.guest.labgrid import open_place
+from dmasafe.guest.link import LinkError
 
 ENVIRONMENT = """
 targets:

@@ -8,7 +8,7 @@ import select
 
 import pytest
 
-from harness.guest.link import LinkError, LocalLink, private_name
+from dmasafe.guest.link import LinkError, LocalLink, private_name
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="target local is root's")
 

@@ -14,8 +14,8 @@ import tty
 
 import pytest
 
-from harness.guest.link import LinkError
-from harness.guest.serial import SerialLink, parse_serial
+from dmasafe.guest.link import LinkError
+from dmasafe.guest.serial import SerialLink, parse_serial
 
 BAUD = 1_500_000
 # getty and login in one: asks for a name and, if there is one, a password; then a shell on the same terminal.
@@ -168,13 +168,13 @@ def test_no_permission_is_said_with_the_group(monkeypatch):
     def refuse(*_args, **_kwargs):
         raise serial.SerialException(errno.EACCES, "could not open port")
 
-    monkeypatch.setattr("harness.guest.serial.serial.Serial", refuse)
+    monkeypatch.setattr("dmasafe.guest.serial.serial.Serial", refuse)
     with pytest.raises(LinkError, match=r"no permission for /dev/null: join group \w+ \('sudo adduser"):
         SerialLink("/dev/null")
 
 
 def test_a_line_on_which_nobody_answers_is_said(monkeypatch):
-    monkeypatch.setattr("harness.guest.serial.LOGIN_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("dmasafe.guest.serial.LOGIN_TIMEOUT_S", 1.0)
     with Line(["sleep", "60"]) as line:
         with pytest.raises(LinkError, match="neither login nor shell answers at 1500000 baud"):
             SerialLink(line.device, BAUD)

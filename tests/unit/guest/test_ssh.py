@@ -10,8 +10,8 @@ import paramiko
 import pytest
 from ssh_server import SshServer
 
-from harness.guest.link import LinkError
-from harness.guest.ssh import Address, SshLink, SshOptions, fingerprint, parse_address
+from dmasafe.guest.link import LinkError
+from dmasafe.guest.ssh import Address, SshLink, SshOptions, fingerprint, parse_address
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.cache import Cache, open_cache
+from dmasafe.kernel.cache import Cache, open_cache
 
 MAKEFILE = """\
 VERSION = 6

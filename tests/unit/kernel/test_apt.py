@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.apt import (
+from dmasafe.kernel.apt import (
     AptEntry,
     archive_entry,
     machine_entries,
@@ -16,7 +16,7 @@ from harness.kernel.apt import (
     private_configuration,
     suite_stanza,
 )
-from harness.kernel.errors import MissingToolError
+from dmasafe.kernel.errors import MissingToolError
 
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main

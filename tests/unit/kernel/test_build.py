@@ -10,23 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import build as build_module
-from harness.kernel.build import build_kernel, build_modules, configure, find_kernel
-from harness.kernel.cache import Cache, Kernel, list_kernels, open_cache
-from harness.kernel.config import load_matrix
-from harness.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
-from harness.kernel.progress import SILENT, Progress
-from harness.kernel.source import LocalSource, fetch
+from dmasafe.kernel import build as build_module
+from dmasafe.kernel.build import build_kernel, build_modules, configure, find_kernel
+from dmasafe.kernel.cache import Cache, Kernel, list_kernels, open_cache
+from dmasafe.kernel.config import load_matrix
+from dmasafe.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
+from dmasafe.kernel.progress import SILENT, Progress
+from dmasafe.kernel.source import LocalSource, fetch
 
 ARCH = "x86_64"
 
 BUILDER = """
 import sys
 from pathlib import Path
-from harness.kernel import build
-from harness.kernel.cache import Cache
-from harness.kernel.config import load_matrix
-from harness.kernel.source import LocalSource, fetch
+from dmasafe.kernel import build
+from dmasafe.kernel.cache import Cache
+from dmasafe.kernel.config import load_matrix
+from dmasafe.kernel.source import LocalSource, fetch
 
 class Told:
     def stage(self, text):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import cache as cache_module
-from harness.kernel.cache import (
+from dmasafe.kernel import cache as cache_module
+from dmasafe.kernel.cache import (
     Cache,
     Kernel,
     digest,
@@ -28,13 +28,13 @@ from harness.kernel.cache import (
     save_kernel,
     staging,
 )
-from harness.kernel.errors import CacheFullError, CacheUnwritableError
-from harness.kernel.progress import SILENT
+from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError
+from dmasafe.kernel.progress import SILENT
 
 WAITER = """
 import sys
 from pathlib import Path
-from harness.kernel.cache import Cache, lock
+from dmasafe.kernel.cache import Cache, lock
 
 class Told:
     def stage(self, text):

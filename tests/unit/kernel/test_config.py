@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.architecture import ArchitectureError, project_root
-from harness.errors import DmasafeError
-from harness.kernel.config import (
+from dmasafe.architecture import ArchitectureError, project_root
+from dmasafe.errors import DmasafeError
+from dmasafe.kernel.config import (
     Absence,
     check,
     find_architecture,
@@ -23,7 +23,7 @@ from harness.kernel.config import (
     resolve,
     version_matches,
 )
-from harness.kernel.errors import ConfigError
+from dmasafe.kernel.errors import ConfigError
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = {"5.10": "5.10.223", "6.1": "6.1.176", "6.12": "6.12.117", "7.2": "7.2.13"}

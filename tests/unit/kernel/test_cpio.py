@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.cpio import BLOCK_BYTES, join, write_tree
+from dmasafe.kernel.cpio import BLOCK_BYTES, join, write_tree
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import apt, debian
-from harness.kernel.cache import Cache
-from harness.kernel.debian import PackageList, fetch_packages, read_package_list
-from harness.kernel.errors import SourceError
-from harness.kernel.progress import SILENT
+from dmasafe.kernel import apt, debian
+from dmasafe.kernel.cache import Cache
+from dmasafe.kernel.debian import PackageList, fetch_packages, read_package_list
+from dmasafe.kernel.errors import SourceError
+from dmasafe.kernel.progress import SILENT
 
 STANZA = "Types: deb\nURIs: https://mirror.example/debian\nSuites: bookworm\nComponents: main\n"
 

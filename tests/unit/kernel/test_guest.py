@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import guest
-from harness.kernel.cache import Cache, Kernel
-from harness.kernel.errors import BuildError, MissingToolError
-from harness.kernel.guest import build_agent, build_initramfs, find_busybox, is_static
+from dmasafe.kernel import guest
+from dmasafe.kernel.cache import Cache, Kernel
+from dmasafe.kernel.errors import BuildError, MissingToolError
+from dmasafe.kernel.guest import build_agent, build_initramfs, find_busybox, is_static
 
 AGENT = """\
 #include <jsmn.h>

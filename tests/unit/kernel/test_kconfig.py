@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.kconfig import Kconfig, evaluate, read_kconfig, why_not
+from dmasafe.kernel.kconfig import Kconfig, evaluate, read_kconfig, why_not
 
 FILES = {
     "Kconfig": """\

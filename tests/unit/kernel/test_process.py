@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.errors import BuildError, CacheFullError, KernelError
-from harness.kernel.process import clean_environment, query, run
+from dmasafe.kernel.errors import BuildError, CacheFullError, KernelError
+from dmasafe.kernel.process import clean_environment, query, run
 
 BOUND_MS = 20_000
 
@@ -23,7 +23,7 @@ def ended(pidfd: int) -> bool:
 
 @pytest.mark.parametrize("reaction", ["", "trap '' TERM;"], ids=["polite", "ignores SIGTERM"])
 def test_ctrl_c_ends_the_whole_process_group(tmp_path: Path, reaction: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.kernel.process.KILL_GRACE_S", 0.2)
+    monkeypatch.setattr("dmasafe.kernel.process.KILL_GRACE_S", 0.2)
     descriptors: list[int] = []
 
     def interrupt(line: str) -> None:

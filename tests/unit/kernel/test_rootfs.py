@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.architecture import project_root
-from harness.kernel import rootfs
-from harness.kernel.cache import Cache, open_cache
-from harness.kernel.debian import Deb, PackageList, _deb
-from harness.kernel.errors import SourceError
-from harness.kernel.progress import SILENT
-from harness.kernel.rootfs import JOINED_KEPT, build_rootfs, foreign_busybox, image_names, join_archives, read_lines
+from dmasafe.architecture import project_root
+from dmasafe.kernel import rootfs
+from dmasafe.kernel.cache import Cache, open_cache
+from dmasafe.kernel.debian import Deb, PackageList, _deb
+from dmasafe.kernel.errors import SourceError
+from dmasafe.kernel.progress import SILENT
+from dmasafe.kernel.rootfs import JOINED_KEPT, build_rootfs, foreign_busybox, image_names, join_archives, read_lines
 
 PYTHON = f"usr/lib/python{sys.version_info[0]}.{sys.version_info[1]}"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import apt
-from harness.kernel import source as source_module
-from harness.kernel.cache import Cache, file_sha256
-from harness.kernel.errors import HashMismatchError, SourceError
-from harness.kernel.source import (
+from dmasafe.kernel import apt
+from dmasafe.kernel import source as source_module
+from dmasafe.kernel.cache import Cache, file_sha256
+from dmasafe.kernel.errors import HashMismatchError, SourceError
+from dmasafe.kernel.source import (
     AptSource,
     GitSource,
     LocalSource,

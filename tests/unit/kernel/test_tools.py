@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.architecture import architecture_names, project_root
-from harness.kernel import tools
-from harness.kernel.config import load_matrix
-from harness.kernel.errors import MissingToolError
-from harness.kernel.tools import Kind, Step, missing_packages, require, required_tools
-from harness.qemu.machines import find_machine
+from dmasafe.architecture import architecture_names, project_root
+from dmasafe.kernel import tools
+from dmasafe.kernel.config import load_matrix
+from dmasafe.kernel.errors import MissingToolError
+from dmasafe.kernel.tools import Kind, Step, missing_packages, require, required_tools
+from dmasafe.qemu.machines import find_machine
 
 ROW = load_matrix().architectures["x86_64"]
 NATIVE = replace(ROW, machine=platform.machine())

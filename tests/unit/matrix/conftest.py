@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from benchmarks import postgres
-from harness.matrix.database import open_history
+from dmasafe.matrix.database import open_history
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from harness.matrix.history import History
-from harness.matrix.record import Facts, NewRun, prepare, record
-from harness.outcome import Frame, Judgement, Outcome, Splat, Verdict
-from harness.report import json_report
-from harness.report.results import Kernel, Results, Row
-from harness.scenario import parse_scenario
+from dmasafe.matrix.history import History
+from dmasafe.matrix.record import Facts, NewRun, prepare, record
+from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
+from dmasafe.report import json_report
+from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.scenario import parse_scenario
 
 SEND = "heap/master_send/virtio/8"
 RECEIVE = "heap/master_recv/virtio/8"

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from matrix_samples import FIRST, RECEIVE, SEND, STACK, failed, lost, passed, results, run, splat
 
-from harness.matrix.record import Facts, prepare
-from harness.outcome import Noticed, Outcome
-from harness.report import json_report
-from harness.report.results import Row
-from harness.scenario import faults_suite
+from dmasafe.matrix.record import Facts, prepare
+from dmasafe.outcome import Noticed, Outcome
+from dmasafe.report import json_report
+from dmasafe.report.results import Row
+from dmasafe.scenario import faults_suite
 
 HOSTILE = "</pre></script><script>window.pwned = 1</script><img src=x onerror='window.pwned=2'> {{ 7 * 7 }}"
 NIGHTS = 5

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stages that take no time, for tests of everything around them; in processes of their own as the real ones.
 
-Started by a worker like harness.matrix.stage_process, and loaded by workers (Dask's preload) so that they do. STAND_IN
+Started by a worker like dmasafe.matrix.stage_process, and loaded by workers (Dask's preload) so that they do. STAND_IN
 names a directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file
 is gone, ``fail-NAME`` makes one fail, ``err-NAME`` is a mistake in it, ``die-NAME`` kills
 its process.
@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from harness.matrix import stage_process, tasks
-from harness.matrix.errors import MatrixError
-from harness.matrix.plan import Kind
+from dmasafe.matrix import stage_process, tasks
+from dmasafe.matrix.errors import MatrixError
+from dmasafe.matrix.plan import Kind
 
 HOLD_LIMIT_S = 300
 
@@ -53,9 +53,9 @@ def boot(arguments, directory):
     # Half a second of imports that no other stage needs.
     from matrix_samples import results
 
-    from harness.matrix import bundle
-    from harness.matrix.store import Store
-    from harness.report import directory as report
+    from dmasafe.matrix import bundle
+    from dmasafe.matrix.store import Store
+    from dmasafe.report import directory as report
 
     directory.mkdir()
     # No two boots take as long: recorded twice, they would be two runs.

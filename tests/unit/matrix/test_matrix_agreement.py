@@ -12,19 +12,19 @@ from matrix_site import faults
 from sqlalchemy import text
 from sqlalchemy.schema import CreateTable
 
-from harness.cli.matrix_command import command
-from harness.facts import KernelFacts
-from harness.matrix import agreement, schema, site
-from harness.matrix.agreement import Agreement, Difference
-from harness.matrix.database import open_history
-from harness.matrix.errors import RecordError
-from harness.matrix.record import read, record
-from harness.matrix.summary import markdown, summarise
-from harness.report import json_report
-from harness.scenario import parse_scenario, suite
-from harness.targets import conform
-from harness.targets.base import KernelInfo, TargetRun
-from harness.targets.kconfig import facts_from_config
+from dmasafe.cli.matrix_command import command
+from dmasafe.facts import KernelFacts
+from dmasafe.matrix import agreement, schema, site
+from dmasafe.matrix.agreement import Agreement, Difference
+from dmasafe.matrix.database import open_history
+from dmasafe.matrix.errors import RecordError
+from dmasafe.matrix.record import read, record
+from dmasafe.matrix.summary import markdown, summarise
+from dmasafe.report import json_report
+from dmasafe.scenario import parse_scenario, suite
+from dmasafe.targets import conform
+from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.kconfig import facts_from_config
 
 SYMBOLS = ["DMA_API_DEBUG", "MODULES", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "VMAP_STACK", "SWIOTLB", "64BIT"]
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset(SYMBOLS), True)

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from harness.matrix.bundle import pack, unpack
+from dmasafe.matrix.bundle import pack, unpack
 
 
 def archive(**fields):

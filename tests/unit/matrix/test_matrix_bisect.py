@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 from matrix_samples import SEND, failed, lost, results
 
-from harness.cli.bisect_command import command
-from harness.matrix import bisect
-from harness.matrix.bisect import Job, Word
-from harness.matrix.errors import BisectError
-from harness.report import json_report
-from harness.report.results import exit_status
+from dmasafe.cli.bisect_command import command
+from dmasafe.matrix import bisect
+from dmasafe.matrix.bisect import Job, Word
+from dmasafe.matrix.errors import BisectError
+from dmasafe.report import json_report
+from dmasafe.report.results import exit_status
 
 
 def done(status, stdout="", stderr=""):
@@ -96,7 +96,7 @@ def judged_by_value(monkeypatch, tmp_path):
         "import json, subprocess\n"
         "_run = subprocess.run\n"
         "def run(words, **more):\n"
-        "    if 'harness.cli' in words:\n"
+        "    if 'dmasafe.cli' in words:\n"
         "        word = open(words[-1] + '/value').read().split()[0]\n"
         "        status = {'good': 0, 'bad': 1}.get(word, 2)\n"
         "        rest = {'findings': [], 'splats': [], 'distrust': []}\n"
@@ -109,7 +109,7 @@ def judged_by_value(monkeypatch, tmp_path):
 
     def run(tree):
         code = (
-            "import sys, pathlib; from harness.matrix.bisect import *\n"
+            "import sys, pathlib; from dmasafe.matrix.bisect import *\n"
             "job = Job((TREE,), 'audit')\n"
             "found = bisect(pathlib.Path(sys.argv[1]), 'HEAD~19', 'HEAD', job, lambda step: None)\n"
             "print(found.subject, len(found.steps))"
@@ -158,7 +158,7 @@ def test_ends_are_looked_at_before_anything_is_built(tree, tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, words, sentence):
-    from harness.errors import DmasafeError
+    from dmasafe.errors import DmasafeError
 
     with pytest.raises(DmasafeError, match=sentence):
         CliRunner().invoke(

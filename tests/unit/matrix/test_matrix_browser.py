@@ -10,8 +10,8 @@ import pytest
 from matrix_samples import RECEIVE, SEND, history_of
 from matrix_site import HOSTILE, runs
 
-from harness.matrix import site
-from harness.matrix.database import open_history
+from dmasafe.matrix import site
+from dmasafe.matrix.database import open_history
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = ("index.html", "scenarios.html", "splats.html", "timings.html", "detection.html")

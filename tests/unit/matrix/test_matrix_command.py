@@ -9,13 +9,13 @@ import sys
 import pytest
 from matrix_samples import SEND, failed, results
 
-from harness.report import json_report
+from dmasafe.report import json_report
 
 
 def dmasafe(*arguments, **environment):
     clean = {key: value for key, value in os.environ.items() if key not in ("GITHUB_SHA", "CI_COMMIT_SHA")}
     return subprocess.run(
-        [sys.executable, "-m", "harness.cli", "matrix", *map(str, arguments)],
+        [sys.executable, "-m", "dmasafe.cli", "matrix", *map(str, arguments)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -69,7 +69,7 @@ def test_the_environment_names_the_history(out, tmp_path):
 )
 def test_a_users_mistake_is_one_sentence(arguments, words, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "matrix", *arguments, "--db", str(tmp_path / "h.sqlite3")],
+        [sys.executable, "-m", "dmasafe.cli", "matrix", *arguments, "--db", str(tmp_path / "h.sqlite3")],
         capture_output=True, text=True, cwd=tmp_path, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2

@@ -21,12 +21,12 @@ from matrix_samples import (
     splat,
 )
 
-from harness.matrix import changes
-from harness.matrix.compare import Kind, compare, regressions
-from harness.matrix.errors import SelectionError
-from harness.matrix.findings import Signature
-from harness.matrix.record import Facts, prepare
-from harness.outcome import Judgement, Outcome, Verdict
+from dmasafe.matrix import changes
+from dmasafe.matrix.compare import Kind, compare, regressions
+from dmasafe.matrix.errors import SelectionError
+from dmasafe.matrix.findings import Signature
+from dmasafe.matrix.record import Facts, prepare
+from dmasafe.outcome import Judgement, Outcome, Verdict
 
 NEW = "6.12.118-1"
 

@@ -11,17 +11,17 @@ import pytest
 from matrix_samples import run
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, inspect, select, text, update
 
-from harness.matrix import schema
-from harness.matrix.database import default_place, open_history
-from harness.matrix.errors import HistoryError
-from harness.matrix.record import record
+from dmasafe.matrix import schema
+from dmasafe.matrix.database import default_place, open_history
+from dmasafe.matrix.errors import HistoryError
+from dmasafe.matrix.record import record
 
 _WRITER = """
 import sys
 sys.path.insert(0, sys.argv[3])
 from matrix_samples import run
-from harness.matrix.database import open_history
-from harness.matrix.record import record
+from dmasafe.matrix.database import open_history
+from dmasafe.matrix.record import record
 with open_history(sys.argv[1], create=True) as database:
     for night in range(8):
         record(database, [run(night, config=f"c{night % 3}")])

@@ -13,10 +13,10 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from click.testing import CliRunner
 from jsonschema.validators import validator_for
 
-from harness.cli.matrix_command import command
-from harness.kernel import project_root
-from harness.matrix import emit, selections
-from harness.matrix.errors import PlanError
+from dmasafe.cli.matrix_command import command
+from dmasafe.kernel import project_root
+from dmasafe.matrix import emit, selections
+from dmasafe.matrix.errors import PlanError
 
 TEMPLATES = project_root() / "docs" / "ci"
 LAB = emit.Lab("https://example.org/dmasafe.git", "v1")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from kcidb_io import schema
 from matrix_samples import FIRST, HIGHMEM, RECEIVE, SEND, STACK, failed, lost, results, run, splat
 
-from harness.cli.matrix_command import command
-from harness.matrix.errors import ExportError, RecordError
-from harness.matrix.export import KCIDB_LONGEST_EXCERPT, LONGEST_PATH, Origin, Published, kcidb, lava, path_of
-from harness.report import json_report
-from harness.scenario import SUITES, suite
+from dmasafe.cli.matrix_command import command
+from dmasafe.matrix.errors import ExportError, RecordError
+from dmasafe.matrix.export import KCIDB_LONGEST_EXCERPT, LONGEST_PATH, Origin, Published, kcidb, lava, path_of
+from dmasafe.report import json_report
+from dmasafe.scenario import SUITES, suite
 
 COMMIT = "0123456789ab" + "c" * 28
 GIT = f"https://example.org/linux.git v6.12 ({COMMIT[:12]})"

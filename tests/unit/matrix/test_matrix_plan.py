@@ -3,10 +3,10 @@
 
 import pytest
 
-from harness.kernel import load_matrix
-from harness.matrix import engine, selections
-from harness.matrix.errors import PlanError
-from harness.matrix.plan import Kind, plan, slug
+from dmasafe.kernel import load_matrix
+from dmasafe.matrix import engine, selections
+from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.plan import Kind, plan, slug
 
 SOURCES = """
 [source.old]

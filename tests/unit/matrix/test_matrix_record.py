@@ -8,13 +8,13 @@ import pytest
 from matrix_samples import IDS, RECEIVE, SEND, STACK, failed, history_of, passed, results, run, splat
 from sqlalchemy import func, select
 
-from harness.matrix import record, schema
-from harness.matrix.cells import Cell, identity_of, label_of
-from harness.matrix.database import open_history
-from harness.matrix.errors import RecordError
-from harness.matrix.findings import Signature, general
-from harness.outcome import Judgement, Outcome, Verdict
-from harness.report import ReportError, json_report
+from dmasafe.matrix import record, schema
+from dmasafe.matrix.cells import Cell, identity_of, label_of
+from dmasafe.matrix.database import open_history
+from dmasafe.matrix.errors import RecordError
+from dmasafe.matrix.findings import Signature, general
+from dmasafe.outcome import Judgement, Outcome, Verdict
+from dmasafe.report import ReportError, json_report
 
 CELL = Cell("linux-source-6.12", "x86_64", "default", "qemu", "core")
 

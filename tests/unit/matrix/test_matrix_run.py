@@ -15,8 +15,8 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
-from harness.matrix import schema
-from harness.matrix.database import open_history
+from dmasafe.matrix import schema
+from dmasafe.matrix.database import open_history
 from tests.slow import slow
 
 ROOT = Path(__file__).parents[3]
@@ -63,7 +63,7 @@ class Arena:
         cells = [word for cell in CELLS for word in ("--cell", cell)]
         new = not (self.home / "runs" / "one" / "run.json").exists()
         return [
-            *(sys.executable, "-m", "harness.cli", "matrix", "run", "--run", "one", "--out", self.home / "runs"),
+            *(sys.executable, "-m", "dmasafe.cli", "matrix", "run", "--run", "one", "--out", self.home / "runs"),
             *((*cells, "--store", self.home / "store") if new else ()),
             *more,
         ]

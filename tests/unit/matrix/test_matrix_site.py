@@ -9,9 +9,9 @@ import pytest
 from matrix_samples import SEND, failed, history_of, reading, run
 from matrix_site import HOSTILE, NIGHTS, runs
 
-from harness.matrix import site
-from harness.matrix.errors import SiteError
-from harness.matrix.site import plots
+from dmasafe.matrix import site
+from dmasafe.matrix.errors import SiteError
+from dmasafe.matrix.site import plots
 
 
 class Page(HTMLParser):

@@ -5,10 +5,10 @@ import gzip
 
 import pytest
 
-from harness.kernel.cache import Kernel, open_cache
-from harness.matrix import bundle
-from harness.matrix.errors import StoreError
-from harness.matrix.store import Store
+from dmasafe.kernel.cache import Kernel, open_cache
+from dmasafe.matrix import bundle
+from dmasafe.matrix.errors import StoreError
+from dmasafe.matrix.store import Store
 
 
 @pytest.fixture(params=["directory", "memory"])

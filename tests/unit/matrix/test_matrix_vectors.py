@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from harness.matrix import vectors
+from dmasafe.matrix import vectors
 
 
 def test_changed_finds_exactly_the_places_that_differ():

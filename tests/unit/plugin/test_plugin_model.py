@@ -91,7 +91,7 @@ def test_the_ini_file_chooses_and_a_wrong_choice_is_one_sentence(run):
 def test_a_run_that_uses_nothing_of_it_imports_nothing_of_it(tmp_path):
     (tmp_path / "test_nothing.py").write_text(
         "import sys\n"
-        "def test(): print('LOADED', sorted(m for m in sys.modules if m.startswith(('harness', 'click', 'rich'))))\n"
+        "def test(): print('LOADED', sorted(m for m in sys.modules if m.startswith(('dmasafe', 'click', 'rich'))))\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
@@ -99,4 +99,4 @@ def test_a_run_that_uses_nothing_of_it_imports_nothing_of_it(tmp_path):
         text=True,
         cwd=tmp_path,
     )
-    assert "LOADED ['harness', 'harness.pytest_plugin', 'harness.pytest_plugin.options']" in done.stdout, done.stdout
+    assert "LOADED ['dmasafe', 'dmasafe.pytest_plugin', 'dmasafe.pytest_plugin.options']" in done.stdout, done.stdout

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.dmesg import parse_path
-from harness.errors import DmasafeError
-from harness.outcome import Frame, Splat
-from harness.pytest_plugin.dmesg import Dmesg
-from harness.pytest_plugin.lab import _scope_key
-from harness.pytest_plugin.options import OPTIONS
-from harness.pytest_plugin.settings import Settings
-from harness.targets.gathered import MAX_RECORDS_PER_SCENARIO
-from harness.targets.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords
+from dmasafe.dmesg import parse_path
+from dmasafe.errors import DmasafeError
+from dmasafe.outcome import Frame, Splat
+from dmasafe.pytest_plugin.dmesg import Dmesg
+from dmasafe.pytest_plugin.lab import _scope_key
+from dmasafe.pytest_plugin.options import OPTIONS
+from dmasafe.pytest_plugin.settings import Settings
+from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO
+from dmasafe.targets.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 

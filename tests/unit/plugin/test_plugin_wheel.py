@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 NOT_SOURCES = shutil.ignore_patterns(".*", "out", "build", "*.egg-info", "__pycache__", "tests", "docs")
 PRINT_ALL = """
-from harness.kernel import image_names, load_matrix, project_root
+from dmasafe.kernel import image_names, load_matrix, project_root
 matrix = load_matrix()
 print(project_root(), sorted(matrix.architectures), image_names(), sep="\\n")
 """
@@ -27,8 +27,8 @@ def told(site, directory):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """What pip would put into site-packages."""
+def wheel(tmp_path_factory):
+    """The project's wheel, built from a copy of the sources."""
     directory = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, directory / "src", ignore=NOT_SOURCES)
     command = [
@@ -47,9 +47,16 @@ def site(tmp_path_factory):
         pytest.skip("pip cannot reach a package index for the build's own needs")
     assert done.returncode == 0, done.stderr
     (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def site(wheel):
+    """What pip would put into site-packages."""
+    directory = wheel.parent / "site"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(directory / "site")
-    return directory / "site"
+        archive.extractall(directory)
+    return directory
 
 
 def files(directory):
@@ -60,15 +67,36 @@ def files(directory):
 
 @pytest.mark.parametrize("name", ["images", "kernel-configs"])
 def test_what_guests_are_made_of_is_in_the_wheel(site, name):
-    assert files(site / "harness" / "project" / name) == files(ROOT / name)
+    assert files(site / "dmasafe" / "project" / name) == files(ROOT / name)
 
 
 def test_an_installed_harness_finds_its_own_and_not_the_checkout(site, tmp_path):
     root, *rest = told(site, tmp_path).splitlines()
-    assert root == str(site / "harness" / "project")
-    assert rest == told(ROOT, tmp_path).splitlines()[1:]
+    assert root == str(site / "dmasafe" / "project")
+    assert rest == told(ROOT / "harness", tmp_path).splitlines()[1:]
 
 
 def test_pytest_finds_the_plugin_in_the_wheel(site):
     (points,) = site.glob("*.dist-info/entry_points.txt")
-    assert "[pytest11]\ndmasafe = harness.pytest_plugin" in points.read_text()
+    assert "[pytest11]\ndmasafe = dmasafe.pytest_plugin" in points.read_text()
+
+
+def test_installed_beside_a_project_with_folders_of_the_same_names(wheel, tmp_path):
+    project, environment = tmp_path / "project", tmp_path / "venv"
+    for name in ("harness", "tests", "images", "docs"):
+        (project / name).mkdir(parents=True)
+        (project / name / "__init__.py").write_text(f"NAME = {name!r}\n")
+    (project / "tests" / "test_own.py").write_text(
+        "import harness, images, tests\n"
+        "from dmasafe.model import ModelKernel\n"
+        "def test_own_folders_and_the_fixtures(dmasafe_bus):\n"
+        "    assert (harness.NAME, images.NAME, tests.NAME) == ('harness', 'images', 'tests')\n"
+    )
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    # The caller's PYTHONPATH could lend the checkout's package.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    install = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, "pytest"]
+    subprocess.run(install, check=True, env=variables, capture_output=True, cwd=tmp_path)
+    command = [environment / "bin" / "python", "-m", "pytest", "-q", "--dmasafe-target=model"]
+    done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr

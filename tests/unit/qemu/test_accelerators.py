@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from harness.qemu import accelerators, versions
-from harness.qemu.accelerators import accelerator_works, choose_accelerator
-from harness.qemu.machines import find_machine
+from dmasafe.qemu import accelerators, versions
+from dmasafe.qemu.accelerators import accelerator_works, choose_accelerator
+from dmasafe.qemu.machines import find_machine
 
 
 @pytest.fixture

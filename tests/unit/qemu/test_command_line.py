@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.architecture import architecture_names
-from harness.qemu import process, versions
-from harness.qemu.errors import QemuError
-from harness.qemu.machines import find_machine
-from harness.qemu.process import Extras, MachineConfig, command_line
-from harness.qemu.versions import options_for, qemu_version
+from dmasafe.architecture import architecture_names
+from dmasafe.qemu import process, versions
+from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu.machines import find_machine
+from dmasafe.qemu.process import Extras, MachineConfig, command_line
+from dmasafe.qemu.versions import options_for, qemu_version
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import shutil
 import fdt
 import pytest
 
-from harness.architecture import architecture_names
-from harness.qemu.device_tree import without_properties
-from harness.qemu.errors import QemuError
-from harness.qemu.machines import find_machine
+from dmasafe.architecture import architecture_names
+from dmasafe.qemu.device_tree import without_properties
+from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu.machines import find_machine
 
 EDITED = [arch for arch in ("arm", "arm64") if arch in architecture_names()]
 

@@ -3,9 +3,9 @@
 
 import pytest
 
-from harness.architecture import ArchitectureError, architecture_names, read_architecture
-from harness.kernel.config import load_matrix
-from harness.qemu.machines import find_machine
+from dmasafe.architecture import ArchitectureError, architecture_names, read_architecture
+from dmasafe.kernel.config import load_matrix
+from dmasafe.qemu.machines import find_machine
 
 
 @pytest.mark.parametrize("arch", architecture_names())

@@ -4,8 +4,8 @@
 import itertools
 from pathlib import Path
 
-from harness.qemu.machines import find_machine
-from harness.qemu.process import MachineConfig, UsbDevice, command_line
+from dmasafe.qemu.machines import find_machine
+from dmasafe.qemu.process import MachineConfig, UsbDevice, command_line
 
 
 def options(usb):

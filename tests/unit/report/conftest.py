@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from report_samples import judgement_of, make_splat
 
-from harness.outcome import Judgement, Verdict
-from harness.report.results import Kernel, Results, Row, Stage
-from harness.scenario import core_suite, parse_scenario
+from dmasafe.outcome import Judgement, Verdict
+from dmasafe.report.results import Kernel, Results, Row, Stage
+from dmasafe.scenario import core_suite, parse_scenario
 
 
 @pytest.fixture(scope="session")

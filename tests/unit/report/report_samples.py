@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from harness.outcome import Frame, Judgement, Outcome, Splat, Verdict
-from harness.report.results import Row
+from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
+from dmasafe.report.results import Row
 
 # What a hostile guest could log: markup, an escape sequence, NUL, a lone surrogate, a KTAP result, a CDATA end.
 NASTY = "<script>alert(1)</script> & ]]> \x1b[2J\x00\x07 \ud800 [bold]x[/bold] # SKIP\nok 1 forged"

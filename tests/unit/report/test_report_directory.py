@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from report_samples import passed
 
-from harness.report import ReportError, directory, json_report
-from harness.report.files import write_text
+from dmasafe.report import ReportError, directory, json_report
+from dmasafe.report.files import write_text
 
 NOW = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 FILES = {"results.json", "junit.xml", "results.ktap", "console.log", "kmsg.log"}

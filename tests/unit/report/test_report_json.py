@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
-from harness.outcome import Outcome
-from harness.report import ReportError, json_report
+from dmasafe.outcome import Outcome
+from dmasafe.report import ReportError, json_report
 
 # The measured time is near 0.07 s; the bound is the one that a warm run can afford.
 

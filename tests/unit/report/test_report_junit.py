@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
-from harness.report import junit
+from dmasafe.report import junit
 
 
 def test_suites_are_the_places_and_cases_the_scenarios(passing) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
-from harness.report import ktap
-from harness.report.results import Results
+from dmasafe.report import ktap
+from dmasafe.report.results import Results
 
 
 @dataclass

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from harness.report.progress import PLAIN_INTERVAL_S, Progress
-from harness.report.results import Stage
+from dmasafe.report.progress import PLAIN_INTERVAL_S, Progress
+from dmasafe.report.results import Stage
 
 
 class Clock:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from report_samples import errored, failed, lost, make_splat, passed, skipped
 
-from harness.outcome import Judgement, Outcome, Verdict
-from harness.report.results import Row, by_place, counts, exit_status
-from harness.report.text import blamed, one_line, visible, xml_text
-from harness.scenario import parse_scenario
+from dmasafe.outcome import Judgement, Outcome, Verdict
+from dmasafe.report.results import Row, by_place, counts, exit_status
+from dmasafe.report.text import blamed, one_line, visible, xml_text
+from dmasafe.scenario import parse_scenario
 
 
 @pytest.mark.parametrize(

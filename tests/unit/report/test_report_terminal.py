@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
-from harness.report import terminal
-from harness.report.results import Results, Row
-from harness.scenario import core_suite
+from dmasafe.report import terminal
+from dmasafe.report.results import Results, Row
+from dmasafe.scenario import core_suite
 
 
 class Terminal(io.StringIO):

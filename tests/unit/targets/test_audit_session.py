@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit import AuditError, judge
-from harness.dmesg import Symbols
-from harness.kernel import SILENT
-from harness.outcome import Frame, Splat
-from harness.targets.audit import audit, load, parameters, running, waiting, with_lines
-from harness.targets.gathered import OUTSIDE
+from dmasafe.audit import AuditError, judge
+from dmasafe.dmesg import Symbols
+from dmasafe.kernel import SILENT
+from dmasafe.outcome import Frame, Splat
+from dmasafe.targets.audit import audit, load, parameters, running, waiting, with_lines
+from dmasafe.targets.gathered import OUTSIDE
 
 RECORDED = (Path(__file__).parents[2] / "fixtures/audit/recorded-6.12-thermo-and-at24.json").read_text()
 PIECE = 1000
@@ -93,7 +93,7 @@ def test_a_log_with_gaps_makes_the_audit_inconclusive():
 
 
 def test_a_log_that_was_not_kept_whole_makes_the_audit_inconclusive(monkeypatch):
-    monkeypatch.setattr("harness.targets.audit.MAX_RECORDS_PER_SCENARIO", 2)
+    monkeypatch.setattr("dmasafe.targets.audit.MAX_RECORDS_PER_SCENARIO", 2)
 
     def workload(session, progress):
         session.gathered.records[OUTSIDE] = ["6,1,0,-;one", "6,2,0,-;two"]
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_the_command_and_keeps_the_record(monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.targets.audit.time.sleep", interrupted)
+    monkeypatch.setattr("dmasafe.targets.audit.time.sleep", interrupted)
     system = System(status="")
     outcome = audit(system, "x.ko", running("sleep 9", 60.0), SILENT)
     assert outcome.status is None and outcome.record.messages == 8
@@ -136,7 +136,7 @@ def test_what_the_system_refuses_ends_in_one_sentence(refuse, why):
 
 
 def test_a_record_that_never_ends_is_bounded(monkeypatch):
-    monkeypatch.setattr("harness.targets.audit.MAX_RECORD_BYTES", 1500)
+    monkeypatch.setattr("dmasafe.targets.audit.MAX_RECORD_BYTES", 1500)
     with pytest.raises(AuditError, match="has more than"):
         audit(System(), "x.ko", waiting(0.01), SILENT)
 

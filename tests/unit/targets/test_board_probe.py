@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest.link import Done
-from harness.kernel.errors import BuildError
-from harness.kernel.kdir import BoardFiles, KernelDirectory, config_differences, make_arch_of, open_kdir
-from harness.outcome import Verdict, judge
-from harness.scenario import board_suite, parse_scenario
-from harness.targets.board import Board, BoardOptions, BoardTarget, check, probe
-from harness.targets.errors import TargetError
-from harness.targets.expected import expect
+from dmasafe.guest.link import Done
+from dmasafe.kernel.errors import BuildError
+from dmasafe.kernel.kdir import BoardFiles, KernelDirectory, config_differences, make_arch_of, open_kdir
+from dmasafe.outcome import Verdict, judge
+from dmasafe.scenario import board_suite, parse_scenario
+from dmasafe.targets.board import Board, BoardOptions, BoardTarget, check, probe
+from dmasafe.targets.errors import TargetError
+from dmasafe.targets.expected import expect
 
 CONFIG = "# Linux/x86 6.12.1 Kernel Configuration\nCONFIG_SMP=y\nCONFIG_I2C_CHARDEV=y\nCONFIG_DMA_API_DEBUG=y\n"
 
@@ -188,7 +188,7 @@ def test_the_board_suite_only_reads():
 
 
 def test_a_device_that_answers_is_safe_and_a_splat_is_not(tmp_path):
-    from harness.outcome import CallerMessage, Observation
+    from dmasafe.outcome import CallerMessage, Observation
 
     expectation = expect(board_suite()[0], target(tmp_path).facts())
     good = Observation(1, (CallerMessage(True, b"\x00"),))

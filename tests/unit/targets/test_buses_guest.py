@@ -5,12 +5,12 @@ import struct
 
 import pytest
 
-from harness.outcome import Outcome, direct, outcome_of
-from harness.scenario import parse_scenario
-from harness.targets.buses import file_systems_of, mount_file_systems
-from harness.targets.errors import BootLost
-from harness.targets.runner import _run_message
-from harness.targets.wire import line, observation
+from dmasafe.outcome import Outcome, direct, outcome_of
+from dmasafe.scenario import parse_scenario
+from dmasafe.targets.buses import file_systems_of, mount_file_systems
+from dmasafe.targets.errors import BootLost
+from dmasafe.targets.runner import _run_message
+from dmasafe.targets.wire import line, observation
 
 MEMORY = range(1 << 12, 256 << 20)
 SCENARIO = parse_scenario("heap/regmap_raw_write/bus-spi/2")

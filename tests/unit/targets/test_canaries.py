@@ -3,13 +3,13 @@
 
 import pytest
 
-from harness.architecture import architecture_names
-from harness.facts import KernelFacts
-from harness.model.config import DEFAULT_SYMBOLS
-from harness.outcome import Expectation
-from harness.targets.canaries import canaries
-from harness.targets.expected import expect
-from harness.targets.kconfig import facts_from_config
+from dmasafe.architecture import architecture_names
+from dmasafe.facts import KernelFacts
+from dmasafe.model.config import DEFAULT_SYMBOLS
+from dmasafe.outcome import Expectation
+from dmasafe.targets.canaries import canaries
+from dmasafe.targets.expected import expect
+from dmasafe.targets.kconfig import facts_from_config
 
 
 @pytest.mark.parametrize("arch", architecture_names())

@@ -5,12 +5,12 @@ import dataclasses
 
 import pytest
 
-from harness.audit import MessageKind
-from harness.facts import KernelFacts
-from harness.outcome import Expectation, Frame, Observation, Outcome, Skip, outcome_of
-from harness.scenario import ScenarioError
-from harness.targets.client_drivers import CLIENT_DRIVERS, Phase, Sent
-from harness.targets.clients import DEFAULT_PLACES, ClientScenario, differences, expected, parse_client, parse_place
+from dmasafe.audit import MessageKind
+from dmasafe.facts import KernelFacts
+from dmasafe.outcome import Expectation, Frame, Observation, Outcome, Skip, outcome_of
+from dmasafe.scenario import ScenarioError
+from dmasafe.targets.client_drivers import CLIENT_DRIVERS, Phase, Sent
+from dmasafe.targets.clients import DEFAULT_PLACES, ClientScenario, differences, expected, parse_client, parse_place
 
 SYMBOLS = {"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_VIRTIO", "I2C_ROBOTFUZZ_OSIF", "I2C_TINY_USB"}
 SYMBOLS |= {row.needs for row in CLIENT_DRIVERS.values()}

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from harness.buses import BUS_CALLS, BUSES
-from harness.facts import KernelFacts
-from harness.outcome import Outcome, Skip
-from harness.scenario import ScenarioError, buses_suite, parse_scenario, select
-from harness.targets.expected import expect
-from harness.targets.expected_buses import NEEDS, WAYS
+from dmasafe.buses import BUS_CALLS, BUSES
+from dmasafe.facts import KernelFacts
+from dmasafe.outcome import Outcome, Skip
+from dmasafe.scenario import ScenarioError, buses_suite, parse_scenario, select
+from dmasafe.targets.expected import expect
+from dmasafe.targets.expected_buses import NEEDS, WAYS
 
 SYMBOLS = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", *NEEDS})
 

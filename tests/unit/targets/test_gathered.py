@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.targets.errors import HostTrouble
-from harness.targets.gathered import MAX_RECORDS_PER_SCENARIO, MAX_VIOLATIONS, OUTSIDE, Gathered
+from dmasafe.targets.errors import HostTrouble
+from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, MAX_VIOLATIONS, OUTSIDE, Gathered
 
 
 @pytest.fixture

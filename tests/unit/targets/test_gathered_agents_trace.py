@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from harness.outcome import DmaSegment
-from harness.targets.gathered import MAX_TRACE_PER_SCENARIO, Gathered
+from dmasafe.outcome import DmaSegment
+from dmasafe.targets.gathered import MAX_TRACE_PER_SCENARIO, Gathered
 
 
 @pytest.fixture

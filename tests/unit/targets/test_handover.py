@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from paramiko import Ed25519Key, HostKeys
 
-from harness.targets.handover import make_keys
+from dmasafe.targets.handover import make_keys
 
 
 @pytest.fixture

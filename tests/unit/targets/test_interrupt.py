@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from harness.targets.interrupt import interrupt_deferred
+from dmasafe.targets.interrupt import interrupt_deferred
 
 
 def test_ctrl_c_takes_effect_when_the_work_is_done():

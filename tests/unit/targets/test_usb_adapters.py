@@ -3,10 +3,10 @@
 
 import pytest
 
-from harness.facts import KernelFacts
-from harness.scenario import CONTROLLERS, parse_scenario, suite
-from harness.targets import usb
-from harness.targets.usb import bridge_adapters, bridges_of
+from dmasafe.facts import KernelFacts
+from dmasafe.scenario import CONTROLLERS, parse_scenario, suite
+from dmasafe.targets import usb
+from dmasafe.targets.usb import bridge_adapters, bridges_of
 
 # What the guest's sysfs showed: a hub, a bridge with its adapter below the interface, an MFD cell, a HID device.
 FOUND = {

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pytest
 
-from harness.outcome import BusMessage, DmaSegment, Outcome, outcome_of
-from harness.scenario import parse_scenario
-from harness.targets.wire import line, observation, settings
+from dmasafe.outcome import BusMessage, DmaSegment, Outcome, outcome_of
+from dmasafe.scenario import parse_scenario
+from dmasafe.targets.wire import line, observation, settings
 
 MEMORY = range(1 << 12, 256 << 20)
 

@@ -4,12 +4,12 @@
 import pytest
 from usb_guest import DRIVERS, Guest
 
-from harness.devices.bus import Bus
-from harness.devices.slaves.nak import NakSlave
-from harness.devices.slaves.recorder import Message, Recorder, pattern
-from harness.devices.slaves.register_file import RegisterFile
-from harness.devices.slaves.slow import SlowSlave
-from harness.devices.usb.bridges import BRIDGES
+from dmasafe.devices.bus import Bus
+from dmasafe.devices.slaves.nak import NakSlave
+from dmasafe.devices.slaves.recorder import Message, Recorder, pattern
+from dmasafe.devices.slaves.register_file import RegisterFile
+from dmasafe.devices.slaves.slow import SlowSlave
+from dmasafe.devices.usb.bridges import BRIDGES
 
 REGISTERS, RECORDER, NAK, SLOW, ABSENT = 0x20, 0x30, 0x60, 0x68, 0x77
 # The longest message that each driver does, and does right.

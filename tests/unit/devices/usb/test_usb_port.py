@@ -14,9 +14,9 @@ import pytest
 import usb_guest as usb
 from usb_guest import Answers, hello, packet
 
-from harness.devices.client import DeviceProcess
-from harness.devices.errors import DevicesError
-from harness.devices.usb.bridges import BRIDGES
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.usb.bridges import BRIDGES
 
 QEMU = "qemu-system-x86_64"
 TIMEOUT_S = 20.0
@@ -90,7 +90,7 @@ def test_a_message_is_on_the_bus_and_in_the_trace(devices):
 
 
 def test_the_plugged_slaves_are_behind_the_bridges_too(devices):
-    devices.plug({0x11: "harness.devices.slaves.recorder:Recorder"})
+    devices.plug({0x11: "dmasafe.devices.slaves.recorder:Recorder"})
     with Connection(devices.socket("tiny-usb")) as qemu:
         qemu.begin()
         assert qemu.write_i2c(0x11, b"x") == b"\x01"
@@ -169,7 +169,7 @@ def test_an_unknown_bridge_is_a_sentence(tmp_path):
     with devices, pytest.raises(DevicesError, match="no USB bridge 'abacus': it is one of tiny-usb, osif"):
         devices.wait_ready()
     done = subprocess.run(
-        [sys.executable, "-m", "harness.devices", "--directory", str(tmp_path), "--controller", "a", "--usb", "a:osif"],
+        [sys.executable, "-m", "dmasafe.devices", "--directory", str(tmp_path), "--controller", "a", "--usb", "a:osif"],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

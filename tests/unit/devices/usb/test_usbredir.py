@@ -7,7 +7,7 @@ import pytest
 import usb_guest as usb
 from usb_guest import Guest, packet
 
-from harness.devices.usb.usbredir import MAX_DATA_BYTES, ProtocolError, Wire
+from dmasafe.devices.usb.usbredir import MAX_DATA_BYTES, ProtocolError, Wire
 
 GET_DESCRIPTOR = 6
 

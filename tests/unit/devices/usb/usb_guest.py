@@ -7,13 +7,13 @@ import struct
 from collections import deque
 from typing import NamedTuple
 
-from harness.devices.bus import Bus, default_bus
-from harness.devices.trace import Record
-from harness.devices.usb.bridges import BRIDGES
-from harness.devices.usb.device import UsbDevice
-from harness.devices.usb.master import Master
-from harness.devices.usb.redirection import Redirection
-from harness.devices.usb.usbredir import Wire
+from dmasafe.devices.bus import Bus, default_bus
+from dmasafe.devices.trace import Record
+from dmasafe.devices.usb.bridges import BRIDGES
+from dmasafe.devices.usb.device import UsbDevice
+from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.redirection import Redirection
+from dmasafe.devices.usb.usbredir import Wire
 
 HELLO, DEVICE_CONNECT, RESET, INTERFACE_INFO, EP_INFO = 0, 1, 3, 4, 5
 SET_CONFIGURATION, GET_CONFIGURATION, CONFIGURATION_STATUS = 6, 7, 8

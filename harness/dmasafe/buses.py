@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The other buses: the controllers of dmasafe_buses.ko, and the kernel's calls that end at them.
+
+Below the scenarios, which take a bus as their controller. What must come of each call is in
+dmasafe/targets/expected_buses.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BusCall:
+    """A call of a subsystem's: ``reads`` says which way the payload goes, ``lengths`` what the suite tries.
+
+    ``kinds`` is with which buffer kinds, if not with all. ``file_system`` must be mounted on the bus's flash.
+    ``single`` is for calls that take one byte and no more; they have no buffer of the caller's, or one of a byte.
+    """
+
+    name: str
+    what: str
+    reads: bool
+    lengths: tuple[int, ...] = (8,)
+    kinds: tuple[str, ...] | None = None
+    file_system: str | None = None
+
+    @property
+    def single(self) -> bool:
+        return self.lengths == (1,)
+
+
+def _on_file_system(fs: str, what: str, reads: bool) -> BusCall:
+    # The caller's buffer ends at the page cache: two kinds are enough. 8192 bytes are two pages.
+    name, done = (f"{fs}_read", "read from") if reads else (f"{fs}_write", "written to")
+    return BusCall(name, f"a file {done} a flash through {what}", reads, (64, 8192), ("heap", "vmalloc"), fs)
+
+
+BUS_CALLS: dict[str, BusCall] = {
+    call.name: call
+    for call in (
+        BusCall("regmap_write", "regmap_write(), of a value", False, (1,)),
+        BusCall("regmap_read", "regmap_read(), of a value", True, (1,)),
+        BusCall("regmap_raw_write", "regmap_raw_write()", False),
+        BusCall("regmap_raw_read", "regmap_raw_read()", True),
+        BusCall("regmap_bulk_write", "regmap_bulk_write()", False),
+        BusCall("regmap_bulk_read", "regmap_bulk_read()", True),
+        BusCall("regmap_noinc_write", "regmap_noinc_write()", False),
+        BusCall("regmap_noinc_read", "regmap_noinc_read()", True),
+        BusCall("spi_write", "spi_write()", False),
+        BusCall("spi_read", "spi_read()", True),
+        BusCall("spi_write_then_read", "spi_write_then_read(), of which only the reading", True),
+        BusCall("mtd_write", "mtd_write() on a flash of spi-nor's", False, (32, 256)),
+        BusCall("mtd_read", "mtd_read() on a flash of spi-nor's", True, (32, 256)),
+        _on_file_system("jffs2", "JFFS2", False),
+        _on_file_system("jffs2", "JFFS2", True),
+        _on_file_system("ubifs", "UBIFS on UBI", False),
+        _on_file_system("ubifs", "UBIFS on UBI", True),
+        BusCall("spmi_register_write", "spmi_register_write(), of a byte", False, (1,)),
+        BusCall("spmi_register_read", "spmi_register_read(), of a byte", True, (1,)),
+        BusCall("spmi_ext_register_write", "spmi_ext_register_write()", False),
+        BusCall("spmi_ext_register_read", "spmi_ext_register_read()", True),
+        BusCall("slim_write", "slim_write()", False),
+        BusCall("slim_read", "slim_read()", True),
+        BusCall("slim_writeb", "slim_writeb(), of a byte", False, (1,)),
+        BusCall("slim_readb", "slim_readb(), of a byte", True, (1,)),
+        BusCall("w1_write_block", "w1_write_block()", False),
+        BusCall("w1_read_block", "w1_read_block()", True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A controller on another bus, the calls that reach it, and the longest payload that it is good for, in bytes."""
+
+    name: str
+    what: str
+    calls: tuple[str, ...]
+    most: int
+
+
+_REGMAP = tuple(name for name in BUS_CALLS if name.startswith("regmap_"))
+_SPI = ("spi_write", "spi_read", "spi_write_then_read")
+_MTD = ("mtd_write", "mtd_read", "jffs2_write", "jffs2_read", "ubifs_write", "ubifs_read")
+BUSES: dict[str, Bus] = {
+    bus.name: bus
+    for bus in (
+        Bus("bus-i2c", "an I2C adapter that maps msg->buf whatever it is", _REGMAP, 8192),
+        Bus("bus-spi", "a SPI controller with can_dma(): the SPI core maps for it", (*_REGMAP, *_SPI, *_MTD), 8192),
+        Bus("bus-spi-own", "a SPI controller that maps transfers itself", (*_REGMAP, *_SPI, *_MTD), 8192),
+        Bus("bus-spi-mem", "a SPI controller for flashes, with the SPI core's mapping helper", _MTD, 8192),
+        Bus(
+            "bus-spmi",
+            "a SPMI controller that maps; regmap uses extended commands",
+            (*_REGMAP, "spmi_ext_register_write", "spmi_ext_register_read"),
+            16,
+        ),
+        Bus(
+            "bus-spmi-base",
+            "a SPMI controller that maps; regmap uses base commands",
+            (*_REGMAP, "spmi_register_write", "spmi_register_read"),
+            16,
+        ),
+        Bus(
+            "bus-slimbus",
+            "a SLIMbus controller that maps",
+            (*_REGMAP, "slim_write", "slim_read", "slim_writeb", "slim_readb"),
+            16,
+        ),
+        Bus(
+            "bus-w1",
+            "a 1-Wire master with one slave: bytes without DMA, blocks are mapped",
+            (*_REGMAP, "w1_write_block", "w1_read_block"),
+            128,
+        ),
+        Bus("bus-w1-pair", "the same with two slaves", ("regmap_write", "regmap_read", "regmap_bulk_write"), 128),
+    )
+}

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe conform``: the model held against a real kernel, on scenarios by lot."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, kernel_options, prepare
+from dmasafe.facts import KernelFacts
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.model.config import Config
+from dmasafe.model.predict import cannot_exist
+from dmasafe.report.progress import Progress
+from dmasafe.report.text import one_line
+from dmasafe.scenario import Scenario, parse_scenario, suite
+from dmasafe.targets import conform
+from dmasafe.targets.qemu import make_target
+
+DEFAULT_SCENARIOS = 500
+# Longer facets, such as 8192 bytes of data, are cut in the text report; JSON has all of them.
+_SHOWN_CHARACTERS = 200
+_EXIT_DIFFERENCES = 1
+_EXIT_INCONCLUSIVE = 2
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What is printed: the comparison with its differences made small, and how long it took."""
+
+    seed: int | None
+    wanted: int
+    comparison: conform.Comparison
+    differences: list[conform.Difference]
+    choice: str
+    total_s: float
+
+    @property
+    def percentage(self) -> float:
+        compared = self.comparison.compared
+        return 100.0 * (compared - len(self.differences)) / compared if compared else 0.0
+
+
+@click.command(
+    name="conform",
+    epilog="Examples: dmasafe conform --scenarios 5000 --seed 7 | dmasafe conform --suite core | "
+    "dmasafe conform heap/master_send/virtio/8",
+)
+@click.argument("scenario_ids", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--suite", "suite_name", metavar="NAME", help="A named suite, without what this kernel cannot have.")
+@click.option("--scenarios", "count", type=click.IntRange(1), help=f"How many, by lot.  [default: {DEFAULT_SCENARIOS}]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones.")
+@click.option("--shrink/--no-shrink", default=True, show_default=True, help="Make differences small, in more guests.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@kernel_options
+def command(
+    scenario_ids: tuple[str, ...],
+    suite_name: str | None,
+    count: int | None,
+    seed: int,
+    shrink: bool,
+    form: str,
+    kernel_source: str,
+    configuration: str,
+    arch: str,
+    accel: str | None,
+) -> int:
+    """Run the same scenarios on the model and in a guest, and compare every oracle: outcome, splats, return value, data
+    at the caller and on the bus, damage, direct or bounced, I2C_M_DMA_SAFE as the adapter saw it.
+
+    Exit status: 0 all agree, 1 differences, 2 inconclusive.
+    """
+    started = time.monotonic()
+    if sum((bool(scenario_ids), count is not None, suite_name is not None)) > 1:
+        raise click.UsageError("name scenarios, or a suite, or draw them with --scenarios: one of the three")
+    named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
+        prepared = prepare(kernel_source, configuration, arch, accel, progress)
+        target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        if suite_name is not None:
+            named = _possible(named, prepared.facts)
+        wanted = named or conform.draw(prepared.facts, count or DEFAULT_SCENARIOS, seed)
+        comparison = conform.compare(target, wanted, progress)
+        total_s = time.monotonic() - started
+        differences = list(comparison.differences)
+        if shrink:
+            differences = conform.shrink_all(target, differences, progress)
+    choice = "".join(
+        f" {option} {value}"
+        for option, value, default in (
+            ("--kernel", kernel_source, DEFAULT_SOURCE),
+            ("--config", configuration, DEFAULT_CONFIGURATION),
+            ("--arch", arch, DEFAULT_ARCH),
+        )
+        if value != default
+    )
+    report = _Report(None if named else seed, len(wanted), comparison, differences, choice, total_s)
+    if form == "json":
+        json.dump(_as_json(report), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _print(report)
+    if comparison.inconclusive or not comparison.run.canary_splatted:
+        return _EXIT_INCONCLUSIVE
+    return _EXIT_DIFFERENCES if differences else 0
+
+
+def _possible(scenarios: list[Scenario], facts: KernelFacts) -> list[Scenario]:
+    config = Config.of(facts)
+    return [s for s in scenarios if s.fault is None and cannot_exist(s, config) is None]
+
+
+def _as_json(report: _Report) -> dict[str, object]:
+    run = report.comparison.run
+    return {
+        "schema": 1,
+        "kernel": dict(run.kernel.__dict__),
+        "seed": report.seed,
+        "scenarios": report.wanted,
+        "compared": report.comparison.compared,
+        "agreement_percent": round(report.percentage, 3),
+        "inconclusive": dict(report.comparison.inconclusive),
+        "durations": {"boot_s": run.boot_s, "scenarios_s": run.scenarios_s, "total_s": report.total_s},
+        "differences": [
+            {
+                "id": d.scenario.id,
+                "first": d.first.id,
+                "alone": d.alone,
+                "known": d.known,
+                "fields": list(d.fields),
+                "model": d.model,
+                "guest": d.guest,
+            }
+            for d in report.differences
+        ],
+    }
+
+
+def _print(report: _Report) -> None:
+    run = report.comparison.run
+    lot = "named scenarios" if report.seed is None else f"scenarios of seed {report.seed}"
+    click.echo(
+        f"{report.wanted:,} {lot} on the model and on Linux {run.kernel.release} {run.kernel.arch}, "
+        f"configuration {run.kernel.config}, accelerator {run.accel}"
+    )
+    for difference in report.differences:
+        _print_difference(difference, report.choice)
+    reasons: dict[str, list[str]] = {}
+    for id_, why in report.comparison.inconclusive.items():
+        reasons.setdefault(why, []).append(id_)
+    for why, ids in reasons.items():
+        click.echo(f"\nINCONCLUSIVE {len(ids)}: {one_line(why)}\n  such as {ids[0]}")
+    for note in run.notes:
+        click.echo(f"note: {one_line(note)}")
+    click.echo(
+        f"\n{report.comparison.compared - len(report.differences):,} of {report.comparison.compared:,} agree "
+        f"({report.percentage:.2f} %), {len(report.comparison.inconclusive)} inconclusive; "
+        f"boot {run.boot_s:.1f} s, scenarios {run.scenarios_s:.1f} s, total {report.total_s:.1f} s"
+    )
+
+
+def _print_difference(difference: conform.Difference, choice: str) -> None:
+    click.echo(f"\nDIFFERENCE dmasafe run '{difference.scenario.id}'{choice}")
+    if difference.first.id != difference.scenario.id:
+        click.echo(f"  found as {difference.first.id}")
+    if difference.alone is False:
+        click.echo("  it shows only after the scenarios before it")
+    if difference.known is not None:
+        reason = next(row.reason for row in conform.KNOWN if row.name == difference.known)
+        click.echo(f"  known: {difference.known}: {reason}")
+    for name in difference.fields:
+        for side, values in (("model", difference.model), ("guest", difference.guest)):
+            text = one_line(values.get(name, ""))
+            shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + " ..."
+            click.echo(f"  {name:<12}{side}: {shown or '-'}")

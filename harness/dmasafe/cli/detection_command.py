@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe detection``: suite faults on several kernels, and the table of who noticed what."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from dmasafe import kernel as kernels
+from dmasafe.architecture import architecture_names
+from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
+from dmasafe.matrix.verdicts import run_and_judge
+from dmasafe.report import detection, terminal
+from dmasafe.report.progress import Progress
+from dmasafe.report.results import Results, exit_status
+from dmasafe.scenario import faults_suite
+from dmasafe.targets.qemu import make_target
+
+KERNELS = (kernels.DEFAULT_SOURCE, "apt:linux-source-7.2")
+CONFIGURATIONS = (DEFAULT_CONFIGURATION, "no-dma-debug")
+OUTPUT = Path("docs/detection.md")
+
+
+@click.command(name="detection", epilog="Example: dmasafe detection --kernel apt:linux-source-6.1 --output -")
+@click.option("--kernel", "sources", multiple=True, default=KERNELS, show_default=True, help="As for run; repeatable.")
+@click.option(
+    "--config", "configurations", multiple=True, default=CONFIGURATIONS, show_default=True, help="Repeatable."
+)
+@click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
+@click.option("--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default=OUTPUT, show_default=True,
+    help="Where the table goes; - is standard output.",
+)  # fmt: skip
+def command(
+    sources: tuple[str, ...], configurations: tuple[str, ...], arch: str, accel: str | None, output: Path
+) -> int:
+    """Seed every fault on every kernel and configuration, and write down who notices (Markdown).
+
+    Nothing is written if one run is not as expected. Exit status: as for run, the worst of all.
+    """
+    runs = [_run(source, configuration, arch, accel) for source in sources for configuration in configurations]
+    bad = [run for run in runs if exit_status(run)]
+    for run in bad:
+        terminal.print_report(run)
+    if bad:
+        return max(exit_status(run) for run in bad)
+    if str(output) == "-":
+        click.echo(detection.markdown(runs), nl=False)
+    else:
+        detection.write(runs, output)
+        click.echo(f"{output}: {len(runs)} runs, all as expected")
+    return 0
+
+
+def _run(source: str, configuration: str, arch: str, accel: str | None) -> Results:
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
+        prepared = prepare(source, configuration, arch, accel, progress)
+        target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        return run_and_judge(target, faults_suite(), "faults", progress, started)

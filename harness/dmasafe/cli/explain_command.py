@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe explain``: what a class of splat means, which rule it breaks, what to do about it."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from dmasafe.cli.parse_command import LogError, open_log, read_all
+from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
+from dmasafe.faults import FAULTS
+from dmasafe.report.text import blamed, one_line
+
+COLUMNS = 100
+
+
+@click.command(name="explain", epilog="Examples: dmasafe explain map-stack | dmasafe explain dmesg.txt")
+@click.argument("what", metavar="CLASS|FILE|-")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(what: str, form: str) -> None:
+    """Explain a splat class, or every splat of a log: the rule, the usual cause in I2C code, the fix."""
+    slugs, heads = _wanted(what)
+    explanations = [explanation(slug) for slug in slugs]
+    if form == "json":
+        click.echo(json.dumps([asdict(told) for told in explanations], indent=2))
+        return
+    for told in explanations:
+        for head in heads.get(told.slug, ()):
+            click.echo(head)
+        click.echo("\n".join(_text(told)))
+        click.echo()
+    if not explanations:
+        click.echo("no splat in this log")
+
+
+def _wanted(what: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The classes to explain, and for a log what was found of each."""
+    if what in SPLAT_CLASSES or what == "other":
+        return [what], {}
+    if what != "-" and not Path(what).exists():
+        raise LogError(f"'{what}' is neither a file nor a class; the classes are {', '.join(SPLAT_CLASSES)}")
+    with open_log(what) as stream:
+        found = read_all(stream, what, Tally())
+    heads: dict[str, list[str]] = {}
+    for splat in found:
+        whom = one_line(blamed(splat))
+        head = f"line {splat.log_line}: {one_line(splat.message)}" + (f" (look at {whom})" if whom else "")
+        heads.setdefault(splat.splat_class, []).append(head)
+    return list(heads), heads
+
+
+def _text(told: Explanation) -> Iterator[str]:
+    yield told.slug
+    yield from _paragraph("What it means", told.means)
+    yield from _paragraph("The rule", told.rule)
+    yield from _points("Usual causes in I2C code", told.causes)
+    yield from _points("How to fix it", told.fixes)
+    yield from _points("Read", told.read)
+    if scenarios := provoking(told):
+        configuration = "" if told.configuration == "default" else f" --config {told.configuration}"
+        yield from _points("See it happen", [f"dmasafe run {scenarios[0]}{configuration}"])
+
+
+def provoking(told: Explanation) -> tuple[str, ...]:
+    """Scenarios that make a kernel report this class: by themselves, else with the seeded fault of the same name."""
+    if told.provoked_by or told.slug not in FAULTS:
+        return told.provoked_by
+    return tuple(f"{shown}+fault={told.slug}" for shown in FAULTS[told.slug].shown_with)
+
+
+def _paragraph(title: str, text: str) -> Iterator[str]:
+    yield f"  {title}:"
+    yield textwrap.fill(text, COLUMNS, initial_indent="    ", subsequent_indent="    ")
+
+
+def _points(title: str, points: tuple[str, ...] | list[str]) -> Iterator[str]:
+    yield f"  {title}:"
+    for point in points:
+        yield textwrap.fill(point, COLUMNS, initial_indent="    - ", subsequent_indent="      ", break_long_words=False)

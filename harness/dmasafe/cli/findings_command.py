@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe findings``: what upstream does wrong, reproduced on the kernels at hand, and the page that says so."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from dmasafe.cli.clients_command import MODULES, perform_and_judge
+from dmasafe.cli.prepare import Prepared, prepare
+from dmasafe.devices.errors import DevicesError
+from dmasafe.dmesg.symbols import Symbols
+from dmasafe.findings import Evidence, Finding, Proof, Report, from_program, from_rows, load, to_json, to_markdown
+from dmasafe.findings.catalogue import PROGRAMS
+from dmasafe.guest.errors import GuestError
+from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
+from dmasafe.matrix.verdicts import run_and_judge
+from dmasafe.outcome import Splat
+from dmasafe.report import files
+from dmasafe.report.progress import Progress
+from dmasafe.report.results import Kernel
+from dmasafe.report.terminal import console_for
+from dmasafe.report.text import one_line
+from dmasafe.scenario import select
+from dmasafe.targets.clients import parse_client_scenario
+from dmasafe.targets.errors import TargetError
+from dmasafe.targets.machine import BoardGuest, BoardImage, board_image
+from dmasafe.targets.qemu import make_target
+
+# Oldest first: the page quotes the last.
+KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2")
+ARCH = "x86_64"
+PROGRAM_TIMEOUT_S = 60.0
+_DIRECTORY = "/tmp"
+
+
+@click.command(name="findings", epilog="Examples: dmasafe findings | dmasafe findings osif-callers-buffer")
+@click.argument("wanted", nargs=-1, metavar="[FINDING]...")
+@click.option("--list", "only_list", is_flag=True, help="Only say what is in the catalogue; nothing is run.")
+@click.option(
+    "--kernel", "sources", metavar="SOURCE", multiple=True, default=KERNELS, show_default=True,
+    help="Where to look; may be repeated, oldest first.",
+)  # fmt: skip
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The page (Markdown).")
+@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def command(
+    wanted: tuple[str, ...], only_list: bool, sources: tuple[str, ...], output: Path | None, json_file: Path | None
+) -> int:
+    """Reproduce the findings of the catalogue (all of them, or those named) and list what was reproduced.
+
+    Exit status: 0 every one was reproduced, 1 one was not, 2 one of them cannot be told.
+    """
+    findings = load(wanted)
+    if only_list:
+        console_for().print(_catalogue(findings))
+        return 0
+    with Progress() as progress:
+        report = Report(tuple(each for source in sources for each in _on_kernel(source, findings, progress)))
+    if output is not None:
+        files.write_text(output, to_markdown(report, findings))
+    if json_file is not None:
+        files.write_text(json_file, to_json(report))
+    console_for().print(_table(report))
+    return report.status
+
+
+def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> list[Evidence]:
+    """The evidence of one kernel, in the order of the findings; one run for all scenarios of a configuration."""
+    found: dict[str, Evidence] = {}
+    rest = [finding for finding in findings if finding.concerns(source)]
+    for config in dict.fromkeys(finding.proof.config for finding in rest):
+        group = [finding for finding in rest if finding.proof.config == config]
+        for clients in (False, True):
+            rows = [finding for finding in group if finding.proof.witnesses and finding.proof.clients is clients]
+            found |= _by_rows(source, config, rows, clients, progress) if rows else {}
+        for finding in group:
+            if finding.proof.program:
+                found[finding.id] = _by_program(source, finding, progress)
+    return [found[finding.id] for finding in rest]
+
+
+def _by_rows(
+    source: str, config: str, findings: Sequence[Finding], clients: bool, progress: Progress
+) -> Mapping[str, Evidence]:
+    prepared = prepare(source, config, ARCH, None, progress, extra_modules=MODULES if clients else None)
+    names = list(dict.fromkeys(witness.scenario for finding in findings for witness in finding.proof.witnesses))
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
+        if clients:
+            wanted = [parse_client_scenario(name) for name in names]
+            results, _run = perform_and_judge(prepared, wanted, Path(logs), progress, started)
+        else:
+            target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+            results = run_and_judge(target, select(names), "findings", progress, started)
+    lines = _Lines.of(prepared)
+    return {finding.id: lines.named(from_rows(finding, results, source)) for finding in findings}
+
+
+def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
+    board = board_image(progress, ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
+    kernel = Kernel(board.kernel.release, ARCH, finding.proof.config, board.kernel.source)
+    progress.stage(f"reproducing {finding.id}")
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
+        try:
+            output = _run_program(board, Path(logs), finding.proof)
+        except (GuestError, TargetError, DevicesError) as error:
+            return Evidence(finding, kernel, source, None, one_line(str(error)))
+    return _Lines(board.kernel.vmlinux).named(from_program(finding, kernel, output, source))
+
+
+def _run_program(board: BoardImage, logs: Path, proof: Proof) -> str:
+    name, *arguments = proof.program
+    programs = {path.name: path.read_bytes() for path in PROGRAMS.glob("*.py")}
+    with BoardGuest(board, logs) as guest:
+        if proof.slaves:
+            guest.device.plug(dict(proof.slaves))
+        address = parse_address(f"{guest.user}@{guest.host}:{guest.port}")
+        link = SshLink(address, SshOptions(guest.known_hosts, guest.identity))
+        words = [guest.functions.get(argument, argument) for argument in arguments]
+        with closing(link):
+            link.upload(programs, _DIRECTORY)
+            return link.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Files and lines for the frames of a kernel's reports."""
+
+    vmlinux: Path
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> _Lines:
+        return cls(prepared.build.vmlinux)
+
+    def named(self, evidence: Evidence) -> Evidence:
+        splats: list[Splat] = Symbols(self.vmlinux, {}).resolve(evidence.splats)
+        return replace(evidence, splats=tuple(splats))
+
+
+def _catalogue(findings: Iterable[Finding]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("finding", "rule", "where", "configuration"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        table.add_row(finding.id, finding.rule, Text(finding.where), finding.proof.config)
+    return table
+
+
+def _table(report: Report) -> Table:
+    words = {True: "reproduced", False: "NOT reproduced", None: "INCONCLUSIVE"}
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("finding", "kernel", "", "why"):
+        table.add_column(heading, overflow="fold")
+    for each in report.evidence:
+        table.add_row(each.finding.id, each.kernel.release, words[each.reproduced], Text(one_line(each.why)))
+    return table

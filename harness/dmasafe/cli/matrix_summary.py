@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe matrix summary``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from dmasafe.cli.matrix_history import database_option
+from dmasafe.matrix.database import open_history
+from dmasafe.matrix.errors import SelectionError
+from dmasafe.matrix.history import History
+from dmasafe.matrix.summary import HEADINGS, markdown, summarise
+from dmasafe.report.files import write_text
+from dmasafe.report.terminal import console_for
+
+NIGHTS = 7
+BEGIN, END = "<!-- summary: begin -->", "<!-- summary: end -->"
+
+
+@click.command(name="summary", epilog="Example: dmasafe matrix summary --into docs/matrix.md")
+@click.option("--markdown", "as_markdown", is_flag=True, help="As a table of Markdown.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=f"Replace what this file has between the lines '{BEGIN}' and '{END}'.",
+)
+@click.option(
+    "--nights", type=click.IntRange(1, 366), default=NIGHTS, show_default=True, help="A cell's newest run in these."
+)
+@database_option
+def command(as_markdown: bool, into: Path | None, nights: int, place: str | None) -> None:
+    """By kernel version and architecture: FAILs of the core suite, the model's agreement, detected faults."""
+    with open_history(place) as database, database.reading() as connection:
+        lines = summarise(History(connection), nights)
+    if into is not None:
+        _replace(into, "\n".join(markdown(lines)))
+        click.echo(f"{into}: {len(lines)} lines")
+    elif as_markdown:
+        click.echo("\n".join(markdown(lines)))
+    else:
+        table = Table(*HEADINGS, box=None, pad_edge=False)
+        for line in lines:
+            table.add_row(*line.cells())
+        console_for().print(table)
+
+
+def _replace(path: Path, table: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    if not begin or not end:
+        raise SelectionError(f"{path} has no lines '{BEGIN}' and '{END}', between which the table would go")
+    write_text(path, f"{before}{begin}{table}\n{end}{after}")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe parse``: any log of the kernel's in, splats out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+from rich.text import Text
+
+from dmasafe.dmesg import Symbols, Tally, follow, parse_stream
+from dmasafe.errors import DmasafeError
+from dmasafe.outcome import Splat
+from dmasafe.report import splats as render
+from dmasafe.report.terminal import console_for
+from dmasafe.report.text import blamed, one_line
+
+FOUND, UNREADABLE = 1, 2
+STDIN = "-"
+
+
+class LogError(DmasafeError):
+    """A log that cannot be read."""
+
+
+@click.command(name="parse", epilog="Examples: dmasafe parse dmesg.txt | dmesg | dmasafe parse --format sarif -")
+@click.argument("log", metavar="FILE|-")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "sarif", "ktap"]), default="table", show_default=True
+)
+@click.option("--follow", "live", is_flag=True, help="Print each splat as soon as its report is complete.")
+@click.option("--vmlinux", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Name files and lines.")
+@click.option(
+    "--modules", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Directory with the .ko files."
+)
+def command(log: str, form: str, live: bool, vmlinux: Path | None, modules: Path | None) -> int:
+    """Find the kernel's reports in a log: DMA API debugging first, and every other WARNING, BUG or Oops.
+
+    Exit status: 0 none found, 1 found, 2 the log cannot be read.
+    """
+    symbols = make_symbols(vmlinux, modules)
+    with open_log(log) as stream:
+        if live:
+            return _follow(stream, symbols, form)
+        tally = Tally()
+        found = read_all(stream, log, tally)
+    if symbols is not None:
+        found = symbols.resolve(found)
+    if form == "json":
+        click.echo(render.to_json(found))
+    elif form == "sarif":
+        click.echo(render.to_sarif(found, "stdin" if log == STDIN else log))
+    elif form == "ktap":
+        click.echo(render.to_ktap(found))
+    elif found:
+        console_for().print(render.table(found))
+        click.echo(f"{len(found)} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means")
+    else:
+        click.echo(f"no splat in {tally.lines:,} lines")
+    return FOUND if found else 0
+
+
+def make_symbols(vmlinux: Path | None, modules: Path | None) -> Symbols | None:
+    """What names files and lines, from --vmlinux and --modules; None without either."""
+    if vmlinux is None and modules is None:
+        return None
+    return Symbols(vmlinux, {path.stem: path for path in modules.rglob("*.ko")} if modules else {})
+
+
+@contextlib.contextmanager
+def open_log(log: str) -> Iterator[BinaryIO]:
+    """The log as a binary stream; raises LogError."""
+    if log == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(log).open("rb", buffering=0) as stream:
+            # A directory opens, and only reading it fails.
+            stream.read(0)
+            yield stream
+    except OSError as error:
+        raise LogError(f"cannot read {log}: {error.strerror}") from error
+
+
+def read_all(stream: BinaryIO, log: str, tally: Tally) -> list[Splat]:
+    """The splats of the whole log; raises LogError if none of it is text."""
+    found = list(parse_stream(stream, tally))
+    if tally.size and not tally.readable and not found:
+        raise LogError(f"nothing in {'standard input' if log == STDIN else log} is readable as a log")
+    return found
+
+
+def _follow(stream: BinaryIO, symbols: Symbols | None, form: str) -> int:
+    """Print splats as they come, one line (or one JSON object a line) each, until the end or Ctrl-C."""
+    if form not in ("table", "json"):
+        raise click.UsageError(f"--follow prints a table or JSON lines, not {form}")
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGINT, stop)
+    count = 0
+    console = console_for()
+    for splat in follow(stream, stop=lambda: stopped):
+        count += 1
+        shown = symbols.resolve([splat])[0] if symbols is not None else splat
+        if form == "json":
+            click.echo(render.to_json_line(shown))
+        else:
+            whom = one_line(blamed(shown))
+            text = f"line {shown.log_line}: {shown.splat_class}: {one_line(shown.message)}"
+            console.print(Text(text + (f" (look at {whom})" if whom else "")), soft_wrap=True)
+    return FOUND if count else 0

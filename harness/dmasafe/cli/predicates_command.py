@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe predicates``: the talk's "why is there no is_dma_capable()?" as a table measured on a real kernel."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from dmasafe.cli.prepare import kernel_options, prepare
+from dmasafe.report.progress import Progress
+from dmasafe.report.terminal import console_for
+from dmasafe.targets.predicates import PREDICATES, Measured, measure
+
+HEADER_COLUMNS = 10
+
+
+@click.command(name="predicates", epilog="Example: dmasafe predicates --config no-vmap-stack")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@kernel_options
+def command(form: str, kernel_source: str, configuration: str, arch: str, accel: str | None) -> None:
+    """Measure what the kernel's predicates say of every buffer kind, beside what DMA really does with it.
+
+    An answer marked with ! errs: taken as is_dma_capable(), it would have been wrong for that kind.
+    """
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
+        prepared = prepare(kernel_source, configuration, arch, accel, progress)
+        progress.stage("predicates")
+        rows = measure(prepared.image, Path(logs))
+    if form == "json":
+        click.echo(json.dumps([_to_json(row) for row in rows], indent=2))
+        return
+    console_for().print(_table(rows, f"{prepared.kernel.release} {arch}, configuration {configuration}"))
+    for predicate in PREDICATES:
+        wrong = [row.kind for row in rows if row.errs(predicate)]
+        click.echo(f"{predicate} errs for: {', '.join(wrong) or 'none of these kinds'}")
+
+
+def _table(rows: list[Measured], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("buffer kind", no_wrap=True)
+    for predicate in PREDICATES:
+        table.add_column(_broken(predicate), justify="center")
+    table.add_column("DMA from it")
+    table.add_column("DMA to it")
+    for row in rows:
+        if row.error is not None:
+            table.add_row(row.kind, *["-"] * len(PREDICATES), row.error, "")
+            continue
+        cells = []
+        for predicate in PREDICATES:
+            answer = "-" if predicate not in row.answers else "yes" if row.answers[predicate] else "no"
+            cells.append(f"{answer} !" if row.errs(predicate) else answer)
+        table.add_row(row.kind, *cells, *(str(outcome) for outcome in row.outcomes.values()))
+    return table
+
+
+def _broken(name: str) -> str:
+    """A long identifier over several lines, broken after underscores, so that the table fits 100 columns."""
+    lines = [""]
+    for part in name.split("_"):
+        if lines[-1] and len(lines[-1]) + len(part) > HEADER_COLUMNS:
+            lines.append("")
+        lines[-1] += f"{part}_"
+    return "\n".join(lines)[:-1]
+
+
+def _to_json(row: Measured) -> dict[str, object]:
+    return {
+        "buffer": row.kind,
+        "predicates": dict(row.answers),
+        "outcomes": {operation: str(outcome) for operation, outcome in row.outcomes.items()},
+        "why": dict(row.whys),
+        "dma_works": row.dma_works,
+        "errs": [predicate for predicate in PREDICATES if row.errs(predicate)],
+        "unsupported": row.error,
+    }

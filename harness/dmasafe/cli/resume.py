@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe run --resume``: only what an earlier run left open is run again, and both become one results.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dmasafe.errors import DmasafeError
+from dmasafe.outcome import Verdict
+from dmasafe.report import directory, json_report
+from dmasafe.report.results import Kernel, Results
+from dmasafe.scenario import Scenario, parse_scenario
+
+_OPEN = frozenset({Verdict.INCONCLUSIVE, Verdict.ERROR})
+
+
+class ResumeError(DmasafeError):
+    """Two runs that must not become one."""
+
+
+def load(path: Path) -> Results:
+    """The earlier run: a results.json or the directory it lies in. Raises ReportError."""
+    return json_report.load(path / directory.RESULTS_JSON if path.is_dir() else path)
+
+
+def left_open(earlier: Results) -> list[Scenario]:
+    """What was not reached, or could not be trusted."""
+    return [parse_scenario(row.id) for row in earlier.rows if row.judgement.verdict in _OPEN]
+
+
+def require_same_kernel(earlier: Kernel, now: Kernel) -> None:
+    """Raises ResumeError if the verdicts of both do not belong into one table."""
+    for what in ("release", "arch", "config", "source", "config_sha256"):
+        before, after = getattr(earlier, what), getattr(now, what)
+        # Only newer runs say what their configuration was made of.
+        if before != after and not (what == "config_sha256" and not before):
+            name = {"config": "configuration", "config_sha256": "configuration's content"}.get(what, what)
+            raise ResumeError(
+                f"the run to resume had kernel {name} '{before}', this one has '{after}': they cannot be merged; "
+                "name the same kernel, or run everything anew"
+            )
+
+
+def merge(earlier: Results, again: Results, source: Path) -> Results:
+    """The earlier run with the rows of what was run again. Raises ResumeError."""
+    require_same_kernel(earlier.kernel, again.kernel)
+    rows = {row.id: row for row in again.rows}
+    return replace(
+        again,
+        suite=earlier.suite,
+        rows=tuple(rows.get(row.id, row) for row in earlier.rows),
+        scenarios_s=_sum(earlier.scenarios_s, again.scenarios_s),
+        total_s=earlier.total_s + again.total_s,
+        # What spoilt the second run spoilt its rows only.
+        reason=again.reason if len(rows) == len(earlier.rows) else None,
+        notes=(f"{len(rows)} scenarios of {source} were run again", *earlier.notes, *again.notes),
+    )
+
+
+def _sum(*seconds: float | None) -> float | None:
+    known: Sequence[float] = [value for value in seconds if value is not None]
+    return sum(known) if known else None

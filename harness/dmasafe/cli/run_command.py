@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe run``: scenarios to verdicts. Prepares the target, runs, judges, reports."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dmasafe.cli import resume
+from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
+from dmasafe.cli.prepare import CliError, Prepared, kernel_options, model_kernel, prepare
+from dmasafe.matrix.verdicts import run_and_judge
+from dmasafe.report import ReportError, detection, directory, json_report, terminal
+from dmasafe.report.progress import Progress
+from dmasafe.report.results import Kernel, Results, exit_status
+from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
+from dmasafe.targets.base import Target
+from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
+from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.model import ModelTarget
+from dmasafe.targets.qemu import QemuTarget, make_target
+from dmasafe.targets.sabotage import MODULES as SABOTAGE_MODULES
+from dmasafe.targets.sabotage import SHORT, saboteur
+
+OUT = Path("out")
+DEFAULT_SUITE = "core"
+DEFAULT_TARGET = "qemu"
+
+
+@click.command(
+    name="run",
+    epilog="Examples: dmasafe run --suite smoke | dmasafe run --target model 'stack/*/dmasafe:bounce/8' | "
+    "dmasafe run --target ssh:root@board --kdir ~/src/linux | dmasafe run --resume out/latest",
+)
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    help="Where to run: qemu (default), model, local, ssh:[USER@]HOST[:PORT], serial:DEVICE[@BAUD], labgrid:PLACE.",
+)
+@click.option(
+    "--resume",
+    "resumed",
+    metavar="DIR|FILE",
+    type=click.Path(path_type=Path),
+    help="Run again what a results.json (or the one in DIR) left INCONCLUSIVE, and merge.",
+)
+@click.option("--suite", "suite_name", metavar="NAME", help="Run a named suite (see 'dmasafe list').")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write results.json to this file.")
+@click.option("--out", "out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Where results go.")
+@click.option(
+    "--detection",
+    "detection_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the table of who noticed which seeded fault to this file (Markdown).",
+)
+@click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
+@board_options
+@kernel_options
+def command(
+    scenarios: tuple[str, ...],
+    target: str | None,
+    resumed: Path | None,
+    suite_name: str | None,
+    json_file: Path | None,
+    out: Path,
+    detection_file: Path | None,
+    sabotage: str | None,
+    kernel_source: str,
+    configuration: str,
+    arch: str,
+    accel: str | None,
+    **board: Any,
+) -> int:
+    """Run scenarios (ids or shell patterns) or a suite, print the verdicts, leave results below OUT/latest.
+
+    Exit status: 0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR.
+    """
+    started = time.monotonic()
+    arguments = BoardArguments(**board)
+    earlier = None if resumed is None else resume.load(resumed)
+    if earlier is not None and (scenarios or suite_name):
+        raise CliError("--resume runs what the earlier run left open: name no scenarios and no suite beside it")
+    kind, rest = split_target(target or (earlier.target if earlier is not None else DEFAULT_TARGET))
+    wanted = _wanted(scenarios, suite_name, arguments) if earlier is None else resume.left_open(earlier)
+    if earlier is not None and not wanted:
+        click.echo(f"nothing to resume: {resumed} has a verdict for each of its {len(earlier.rows)} scenarios")
+        return exit_status(earlier)
+    directory.prepare(out)
+    name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
+    guest = _Guest(kernel_source, configuration, arch, accel, sabotage)
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
+        logs = Path(temporary)
+        with Progress() as progress, _place(kind, rest, guest, arguments, logs, progress) as place:
+            if earlier is not None:
+                # Before anything is run.
+                resume.require_same_kernel(earlier.kernel, Kernel(**dataclasses.asdict(place.kernel)))
+            results = run_and_judge(place, wanted, name, progress, started)
+        if earlier is not None and resumed is not None:
+            results = resume.merge(earlier, results, resumed)
+        # From here on Ctrl-C could only lose what was measured.
+        with interrupt_deferred():
+            _publish(results, out, logs)
+    # After the report: a file that cannot be written must not cost the reader the verdicts.
+    if json_file is not None:
+        json_report.write(results, json_file)
+    if detection_file is not None:
+        detection.write([results], detection_file)
+    return exit_status(results)
+
+
+@dataclass(frozen=True)
+class _Guest:
+    """The command line's words about what is booted."""
+
+    kernel_source: str
+    configuration: str
+    arch: str
+    accel: str | None
+    sabotage: str | None
+
+
+@contextlib.contextmanager
+def _place(
+    kind: str, rest: str, guest: _Guest, arguments: BoardArguments, logs: Path, progress: Progress
+) -> Iterator[Target]:
+    """The target of this name, ready to run; whatever it holds is let go at the end."""
+    if kind == "model":
+        facts, kernel = model_kernel(guest.kernel_source, guest.configuration, guest.arch)
+        yield ModelTarget(facts, kernel, logs)
+    elif kind == "qemu":
+        modules = None if guest.sabotage is None else SABOTAGE_MODULES
+        prepared = prepare(
+            guest.kernel_source, guest.configuration, guest.arch, guest.accel, progress, extra_modules=modules
+        )
+        yield _target(prepared, logs, guest.sabotage)
+    else:
+        with open_board(kind, rest, arguments, logs, progress) as board:
+            yield board
+
+
+def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
+    if sabotage is None:
+        return make_target(prepared.image, prepared.kernel, prepared.facts, logs)
+    wrecker = saboteur(sabotage, prepared.image, logs)
+    return make_target(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
+
+
+def _publish(results: Results, out: Path, logs: Path) -> None:
+    """Leave the results below ``out`` and print them; if they cannot be left there, print them all the same."""
+    try:
+        published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
+    except ReportError:
+        terminal.print_report(results)
+        raise
+    terminal.print_report(results, published)
+
+
+def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:
+    if scenarios and suite_name:
+        raise ScenarioError("name scenarios or a suite, not both")
+    if suite_name == BOARD.name and arguments.addresses:
+        return board_suite(arguments.addresses)
+    return select(scenarios) if scenarios else suite(suite_name or DEFAULT_SUITE)

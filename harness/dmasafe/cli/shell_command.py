@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe shell``: an interactive guest, modules loaded, adapters bound, slaves on the bus."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import selectors
+import shlex
+import socket
+import sys
+import tempfile
+import termios
+import time
+import tty
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from dmasafe import kernel as kernels
+from dmasafe.cli.prepare import Prepared, kernel_options, prepare
+from dmasafe.cli.shell_history import Recorder, here_document, history_file, load, save
+from dmasafe.errors import DmasafeError
+from dmasafe.qemu.process import Extras
+from dmasafe.report.progress import Progress
+from dmasafe.targets.boot import KMSG_LOG, Boot, GuestImage
+from dmasafe.targets.handover import Keys, make_keys
+from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
+
+# Ctrl-], as telnet and pexpect have it.
+ESCAPE = b"\x1d"
+HOST = "127.0.0.1"
+#: The fragment that gives vmlinux its symbols' types and lines.
+DEBUG_INFO = "debug-info"
+# The guest's first prompt, and the history typed into it: without either a session is still a session.
+PROMPT_S = 10.0
+PROMPT = b" # "
+_READ_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What this session is to offer. ``remote`` is a command to run over SSH instead of a session."""
+
+    ssh: bool
+    gdb: bool
+    remote: tuple[str, ...]
+
+    @property
+    def interactive(self) -> bool:
+        return not self.remote and sys.stdin.isatty()
+
+
+@click.command(
+    name="shell",
+    epilog="Examples: dmasafe shell --config debug-sg | dmasafe shell --image python --ssh | "
+    "dmasafe shell --ssh -- python3 -m smbus2",
+)
+@click.argument("remote", nargs=-1, metavar="[-- COMMAND]...")
+@click.option(
+    "--image", "image_name", type=click.Choice(kernels.image_names()),
+    help=f"What the guest has: busybox only, or Debian's Python.  [default: {kernels.MINIMAL}; "
+    f"with --ssh {BOARD_IMAGE}]",
+)  # fmt: skip
+@click.option(
+    "--ssh", is_flag=True,
+    help=f"Say how to log in by SSH, or run COMMAND that way; the default of --config is then {BOARD_CONFIGURATION}.",
+)  # fmt: skip
+@click.option("--gdb", is_flag=True, help=f"Say how to debug the guest's kernel; adds +{DEBUG_INFO} to --config.")
+@kernel_options
+@click.pass_context
+def command(
+    context: click.Context,
+    remote: tuple[str, ...],
+    image_name: str | None,
+    ssh: bool,
+    gdb: bool,
+    kernel_source: str,
+    configuration: str,
+    arch: str,
+    accel: str | None,
+) -> int:
+    """Boot a guest and hand over its console; what is typed there is remembered. Ctrl-] or 'poweroff -f' ends it.
+
+    Without a terminal, --ssh and --gdb wait until the guest ends. With a COMMAND the exit status is the command's.
+    """
+    if remote and not ssh:
+        raise DmasafeError("a COMMAND is run over SSH: say dmasafe shell --ssh -- COMMAND")
+    wishes = Wishes(ssh, gdb, remote)
+    if not (wishes.interactive or ssh or gdb):
+        raise DmasafeError("dmasafe shell needs a terminal on standard input")
+    if ssh and context.get_parameter_source("configuration") is click.core.ParameterSource.DEFAULT:
+        configuration = BOARD_CONFIGURATION
+    if gdb and DEBUG_INFO not in configuration.split("+"):
+        configuration = f"{configuration}+{DEBUG_INFO}"
+    image_name = image_name or (BOARD_IMAGE if ssh else kernels.MINIMAL)
+    if ssh:
+        require_ssh(configuration, arch, image_name)
+    words = ("dmasafe.shell",) if wishes.interactive else ()
+    with contextlib.ExitStack() as stack:
+        private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
+        kmsg_log = stack.enter_context((private / KMSG_LOG).open("wb"))
+        with Progress() as progress:
+            prepared = prepare(kernel_source, configuration, arch, accel, progress, words, image_name=image_name)
+            keys = make_keys(private) if ssh else None
+            progress.stage("boot")
+            boot = stack.enter_context(Boot(_image(prepared, keys, wishes, private), private, kmsg_log))
+        return _session(prepared, boot, keys, wishes)
+
+
+def _image(prepared: Prepared, keys: Keys | None, wishes: Wishes, private: Path) -> GuestImage:
+    """The prepared image in a machine that has what is wished for."""
+    extras = Extras(gdb=private / "gdb.sock" if wishes.gdb else None)
+    image = replace(prepared.image, extras=extras)
+    return with_ssh(image, keys, extras) if keys is not None else image
+
+
+def _session(prepared: Prepared, boot: Boot, keys: Keys | None, wishes: Wishes) -> int:
+    """Say how to get in and stay until the end; the exit status."""
+    boot.prepare()
+    port = boot.qemu.ssh_port() if keys is not None else 0
+    if keys is not None and wishes.remote:
+        return _run_remote(keys, port, wishes.remote)
+    _say_what_is_there(boot)
+    if keys is not None:
+        click.echo(f"ssh: {ssh_line(keys, port)}")
+    if boot.image.extras.gdb is not None:
+        click.echo(f"gdb: {gdb_line(prepared.build.vmlinux, boot.image.extras.gdb)}")
+    if not wishes.interactive:
+        _wait_for_end(boot.qemu.console)
+        return 0
+    click.echo("Ctrl-] ends the guest.")
+    file, recorder = history_file(), Recorder()
+    try:
+        _bridge(boot.qemu.console, load(file), recorder)
+    finally:
+        save(file, recorder.lines)
+    click.echo()
+    return 0
+
+
+def _say_what_is_there(boot: Boot) -> None:
+    for name, number in boot.adapters.items():
+        click.echo(f"/dev/i2c-{number} is the {name} controller")
+    click.echo("slaves: 20 registers, 30 recorder, 40 SMBus block, 50 and 51 EEPROMs, 60 NAK, 68 slow")
+
+
+def ssh_line(keys: Keys, port: int) -> str:
+    """The command that logs in; nothing of the user's own configuration or agent has a part in it."""
+    words = ["ssh", "-F", "none", "-p", str(port), "-i", str(keys.identity), "-o", "IdentitiesOnly=yes"]
+    known_hosts = str(keys.known_hosts(HOST, port))
+    if " " in known_hosts:
+        # It is a list of files, parted by blanks.
+        known_hosts = f'"{known_hosts}"'
+    words += ["-o", f"UserKnownHostsFile={known_hosts}", f"{BOARD_USER}@{HOST}"]
+    return shlex.join(words)
+
+
+def gdb_line(vmlinux: Path, stub: Path) -> str:
+    """The command that debugs the guest's kernel through QEMU's stub."""
+    return shlex.join(["gdb", "-ex", f"target remote {stub}", str(vmlinux)])
+
+
+def _run_remote(keys: Keys, port: int, words: tuple[str, ...]) -> int:
+    # paramiko costs 0.2 s to import.
+    from dmasafe.guest.remote_command import run_command
+
+    known_hosts = keys.known_hosts(HOST, port)
+    # Like ssh: the words are joined for the guest's shell to read.
+    line = " ".join(words)
+    return run_command(HOST, port, BOARD_USER, keys.identity, known_hosts, line, sys.stdout.buffer, sys.stderr.buffer)
+
+
+def _wait_for_end(console: socket.socket) -> None:
+    console.setblocking(True)
+    while console.recv(_READ_BYTES):
+        pass
+
+
+def _bridge(console: socket.socket, history: Sequence[str], recorder: Recorder) -> None:
+    """Copy between the terminal and the guest's console until ESCAPE or the guest's end."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setraw(terminal)
+        _give_history(console, history)
+        console.setblocking(True)
+        console.sendall(b"\r")
+        with selectors.DefaultSelector() as selector:
+            selector.register(terminal, selectors.EVENT_READ)
+            selector.register(console, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fd == terminal:
+                        typed = os.read(terminal, _READ_BYTES)
+                        if not typed or ESCAPE in typed:
+                            return
+                        recorder.type(typed)
+                        console.sendall(typed)
+                    else:
+                        printed = console.recv(_READ_BYTES)
+                        if not printed:
+                            return
+                        recorder.show(printed)
+                        os.write(sys.stdout.fileno(), printed)
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _give_history(console: socket.socket, history: Sequence[str]) -> None:
+    """Type the history into the shell, out of the user's sight, once its prompt is there."""
+    typed, last = here_document(history)
+    if not typed:
+        return
+    deadline = time.monotonic() + PROMPT_S
+    console.setblocking(False)
+    console.send(b"\r")
+    if _wait_for(console, PROMPT, deadline):
+        console.setblocking(True)
+        console.sendall(typed)
+        console.setblocking(False)
+        _wait_for(console, last + b"\r\n", deadline)
+        _wait_for(console, PROMPT, deadline)
+
+
+def _wait_for(console: socket.socket, text: bytes, deadline: float) -> bool:
+    """Whether the text came in time."""
+    seen = b""
+    while text not in seen:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([console], [], [], left)[0]:
+            return False
+        printed = console.recv(_READ_BYTES)
+        if not printed:
+            return False
+        seen = seen[-len(text) :] + printed
+    return True

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated device as the witness of a run that somebody else's QEMU is the board of: its channel on a socket.
+
+``python -m dmasafe.devices.witness --directory DIR --socket PATH`` starts the devices for a QEMU of one's own and
+serves their trace; ``dmasafe run --witness PATH`` listens. One listener at a time; what nobody listens to is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.listener import MAX_LINE_BYTES, Lines
+
+ANSWER_TIMEOUT_S = 10.0
+_RECEIVE_BYTES = 1 << 18
+_POLL_S = 0.2
+
+
+class Witness:
+    """A listener: the same questions as DeviceProcess takes. Raises DevicesError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(ANSWER_TIMEOUT_S)
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise DevicesError(
+                f"no witness answers at {path} ({error.strerror}): start one with 'python -m dmasafe.devices.witness'"
+            ) from error
+        self._lines = Lines(self._socket, f"the witness at {path}")
+        self._events: list[dict[str, Any]] = []
+        self._number = 0
+        self._answered = -1
+        self._socket.setblocking(False)
+        try:
+            # One that serves somebody else does not answer.
+            self.sync(ANSWER_TIMEOUT_S)
+        except DevicesError:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def alive(self) -> bool:
+        return not self._lines.ended
+
+    def receive(self) -> list[dict[str, Any]]:
+        """The events since the last call."""
+        self._read()
+        events, self._events = self._events, []
+        return events
+
+    def set_mailbox(self, address: int | None) -> None:
+        """Where the board notes the scenario under way (physical); None for nowhere."""
+        self._ask({"op": "mailbox", "address": address})
+
+    def sync(self, timeout_s: float) -> None:
+        """Returns when the trace of everything done so far can be received."""
+        self._number += 1
+        self._ask({"op": "sync", "n": self._number})
+        deadline = time.monotonic() + timeout_s
+        while self._answered != self._number:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._socket, selectors.EVENT_READ)
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+            self._read()
+            if self._lines.ended:
+                raise DevicesError(f"the witness at {self._path} is gone")
+            if not ready and time.monotonic() > deadline:
+                raise DevicesError(f"the witness at {self._path} does not answer: does it serve another run?")
+
+    def close(self) -> None:
+        self._lines.ended = True
+        self._socket.close()
+
+    def _ask(self, question: dict[str, Any]) -> None:
+        try:
+            self._socket.settimeout(ANSWER_TIMEOUT_S)
+            self._socket.sendall(json.dumps(question).encode() + b"\n")
+            self._socket.setblocking(False)
+        except OSError as error:
+            raise DevicesError(f"the witness at {self._path} is gone: {error.strerror}") from error
+
+    def _read(self) -> None:
+        for line in self._lines.read():
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            raise DevicesError(f"the witness at {self._path} says nonsense: {line!r:.200}") from error
+        if not isinstance(event, dict):
+            raise DevicesError(f"the witness at {self._path} says nonsense: {line!r:.200}")
+        if event.get("re") == "sync":
+            self._answered = event.get("n", -1)
+        else:
+            self._events.append(event)
+
+
+class WitnessServer:
+    """Serves a device's control channel at ``path``, in a thread; a context manager.
+
+    While it runs nobody else may ask the device or listen to it.
+    """
+
+    def __init__(self, channel: socket.socket, path: Path) -> None:
+        self._channel = channel
+        self._path = path
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._listener.bind(str(path))
+        except OSError as error:
+            self._listener.close()
+            raise DevicesError(f"cannot serve a witness at {path}: {error.strerror}") from error
+        path.chmod(0o600)
+        self._listener.listen(1)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="witness", daemon=True)
+        self.ended = threading.Event()
+
+    def __enter__(self) -> WitnessServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    def _serve(self) -> None:
+        client: socket.socket | None = None
+        # Lines are passed on whole: a listener that comes in the middle of one must not get its second half.
+        from_device, from_client = bytearray(), bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            selector.register(self._listener, selectors.EVENT_READ)
+            while not self._stop.is_set():
+                for key, _events in selector.select(_POLL_S):
+                    if key.fileobj is self._listener and client is None:
+                        client, _address = self._listener.accept()
+                        client.settimeout(ANSWER_TIMEOUT_S)
+                        selector.register(client, selectors.EVENT_READ)
+                        selector.unregister(self._listener)
+                        from_client.clear()
+                    elif key.fileobj is self._channel:
+                        if not self._receive(self._channel, from_device):
+                            self.ended.set()
+                            self._drop(client, selector)
+                            return
+                        if not self._pass_on(from_device, client):
+                            self._drop(client, selector)
+                            client = None
+                    elif key.fileobj is client and not (
+                        self._receive(client, from_client) and self._pass_on(from_client, self._channel)
+                    ):
+                        # The next one's scenarios have numbers of their own.
+                        self._pass_on(bytearray(b'{"op":"mailbox","address":null}\n'), self._channel)
+                        self._drop(client, selector)
+                        client = None
+            self._drop(client, selector)
+
+    @staticmethod
+    def _receive(sock: socket.socket, buffer: bytearray) -> bool:
+        try:
+            data = sock.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, TimeoutError):
+            return True
+        except OSError:
+            return False
+        buffer += data
+        return bool(data) and len(buffer) <= 2 * MAX_LINE_BYTES
+
+    @staticmethod
+    def _pass_on(buffer: bytearray, sock: socket.socket | None) -> bool:
+        """Send all whole lines; to nobody they are dropped."""
+        whole = buffer.rfind(b"\n") + 1
+        lines, view = bytes(buffer[:whole]), 0
+        del buffer[:whole]
+        if sock is None:
+            return True
+        until = time.monotonic() + ANSWER_TIMEOUT_S
+        while view < len(lines) and time.monotonic() < until:
+            try:
+                view += sock.send(lines[view:])
+            except (BlockingIOError, TimeoutError):
+                time.sleep(0.001)
+            except OSError:
+                return False
+        return view == len(lines)
+
+    def _drop(self, client: socket.socket | None, selector: selectors.BaseSelector) -> None:
+        if client is not None:
+            selector.unregister(client)
+            client.close()
+            selector.register(self._listener, selectors.EVENT_READ)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM, SIGINT or the devices' end."""
+    # A listener need not wait for it.
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="python -m dmasafe.devices.witness", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--directory", type=Path, required=True, help="where NAME.sock of each controller goes")
+    parser.add_argument("--socket", type=Path, required=True, help="where dmasafe run --witness connects to")
+    parser.add_argument(
+        "--controller", action="append", help="default: virtio, then dmasafe, in PCI slots in this order"
+    )
+    chosen = parser.parse_args(arguments)
+    controllers = tuple(chosen.controller or ("virtio", "dmasafe"))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    try:
+        with DeviceProcess(chosen.directory, controllers) as device:
+            device.wait_ready()
+            with WitnessServer(device.channel, chosen.socket) as server:
+                for name in controllers:
+                    print(
+                        f"-chardev socket,id=i2c-{name},path={device.socket(name)} "
+                        f"-device vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
+                    )
+                sys.stdout.flush()
+                while not stop.wait(_POLL_S) and not server.ended.is_set():
+                    pass
+    except DevicesError as error:
+        sys.stderr.write(f"dmasafe.devices.witness: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel said: lines of any log in, typed splats out.
+
+lines.py and kmsg.py find the kernel's text, reports.py the reports in it, classes.py says what each means; stream.py
+reads logs of any length. culprit.py and symbols.py say whose code it was, explain.py what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from dmasafe.dmesg.anchors import may_matter
+from dmasafe.dmesg.classes import FIELDS, SPLAT_CLASSES, SplatClass
+from dmasafe.dmesg.culprit import Blame, blame
+from dmasafe.dmesg.explain import Explanation, explanation
+from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, decoded, read_line
+from dmasafe.dmesg.reports import Reader
+from dmasafe.dmesg.stream import Tally, follow, parse_path, parse_stream
+from dmasafe.dmesg.symbols import Symbols
+from dmasafe.outcome import Splat
+
+__all__ = [
+    "FIELDS",
+    "SPLAT_CLASSES",
+    "Blame",
+    "Explanation",
+    "SplatClass",
+    "Symbols",
+    "Tally",
+    "blame",
+    "explanation",
+    "follow",
+    "parse",
+    "parse_path",
+    "parse_records",
+    "parse_stream",
+]
+
+
+def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:
+    """The splats of a log, in the order of their first lines; any iterator of lines will do.
+
+    ``log_line`` counts the items of ``lines`` from 1. Memory is constant and no input raises.
+    """
+    reader = Reader()
+    for number, raw in enumerate(lines, 1):
+        if reader.idle and not may_matter(raw[:LONGEST_LINE_BYTES]):
+            continue
+        for line in read_line(decoded(raw) if isinstance(raw, bytes) else raw):
+            yield from reader.feed(number, *line)
+    yield from reader.close()
+
+
+def parse_records(records: Iterable[str]) -> list[Splat]:
+    """The splats in raw /dev/kmsg records, one record with its dictionary lines an item, as the agent forwards them.
+
+    ``log_line`` is the 1-based number of the record. A record without a header is read as plain text.
+    """
+    reader = Reader()
+    splats: list[Splat] = []
+    for number, record in enumerate(records, 1):
+        for line in record.rstrip("\n").split("\n"):
+            for part in read_line(line):
+                splats += reader.feed(number, *part)
+    return splats + reader.close()

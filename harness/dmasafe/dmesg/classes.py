@@ -1,0 +1,467 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of splat classes: what the kernel can say about DMA, in Linux 4.9 to 7.2.
+
+One row a class. A new message is a new Format in its row, copied from the kernel's source; the reader of reports
+(reports.py) and the tests need no other edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dmasafe.dmesg.formats import Format, Prefix, Reading
+
+# What the values mean. Integers, unless it says otherwise.
+FIELDS = {
+    "device_address": "the mapping's DMA address, as the device sees it",
+    "size": "bytes of the mapping, or of the request",
+    "map_size": "bytes that were mapped",
+    "unmap_size": "bytes that the driver unmapped",
+    "address": "the CPU's address of the buffer; hashed by the kernel unless no_hash_pointers, absent if withheld",
+    "length": "bytes that the driver asked to map",
+    "mapped_as": "text: the API family that mapped (single, scatter-gather, coherent, noncoherent, resource, phy)",
+    "unmapped_as": "text: the API family that unmapped",
+    "mapped_with": "text: the direction of the mapping (DMA_TO_DEVICE, ...); the attributes, an integer, in free-attrs",
+    "unmapped_with": "text: the direction of the unmapping; the attributes, an integer, in free-attrs",
+    "synced_with": "text: the direction of the sync",
+    "cpu_alloc_address": "the physical address of the coherent memory when it was allocated",
+    "cpu_free_address": "the physical address that the driver freed",
+    "map_count": "scatterlist entries mapped",
+    "unmap_count": "scatterlist entries unmapped",
+    "sync_count": "scatterlist entries synced",
+    "allocation_size": "bytes of the mapping that was synced",
+    "sync_end": "first byte after the synced range, counted from the mapping's start",
+    "max_length": "the longest segment that the device claims to take, in bytes",
+    "start": "DMA address of the segment's first byte",
+    "end": "DMA address of the segment's last byte",
+    "boundary": "the device's segment boundary mask",
+    "count": "DMA mappings that were still there",
+    "overlaps": "mappings of one cache line that dma-debug can count",
+    "cacheline": "number of the cache line",
+    "physical_address": "a physical address",
+    "mask": "the device's DMA mask",
+    "bus_limit": "the highest address that the device's bus can reach",
+    "mapped_at": "text: the frames that dma-debug recorded when it was mapped, innermost first, joined by ' < '",
+}
+
+_ADDRESS = "device_address"
+_ENTRY = "[device address=0x%016llx] [size=%llu bytes] "
+_OVERFLOW = ("device_address", "size", "mask", "bus_limit")
+
+
+@dataclass(frozen=True)
+class SplatClass:
+    """One row: a slug of DESIGN.md, the kernel function that reports it, and the formats of its first line.
+
+    ``details`` are the formats of lines after the first. ``bug_file`` names a header whose ``kernel BUG at`` is this
+    class, but for ``other_lines`` of it, where another condition is checked.
+    """
+
+    slug: str
+    source: str
+    formats: tuple[Format, ...] = ()
+    details: tuple[Format, ...] = ()
+    bug_file: str = ""
+    other_lines: frozenset[int] = frozenset()
+
+
+def _row(slug: str, source: str, *formats: Format, details: tuple[Format, ...] = ()) -> SplatClass:
+    return SplatClass(slug, source, formats, details)
+
+
+_ROWS = (
+    _row(
+        "map-stack",
+        "kernel/dma/debug.c check_for_stack()",
+        Format("device driver maps memory from stack [addr=%p]", ("address",)),
+        Format("device driver maps memory from stack [probable addr=%p]", ("address",)),
+        Format("device driver maps memory fromstack [addr=%p]", ("address",), versions="old kernels; a typo"),
+    ),
+    _row(
+        "map-vmalloc",
+        "kernel/dma/debug.c debug_dma_map_single()",
+        Format("device driver maps memory from vmalloc area [addr=%p] [len=%lu]", ("address", "length")),
+    ),
+    _row(
+        "map-invalid-area",
+        "kernel/dma/debug.c debug_dma_map_single()",
+        Format("device driver maps memory from invalid area [addr=%p] [len=%lu]", ("address", "length")),
+    ),
+    _row(
+        "map-text-or-rodata",
+        "kernel/dma/debug.c check_for_illegal_area()",
+        Format("device driver maps memory from kernel text or rodata [addr=%p] [len=%lu]", ("address", "length")),
+    ),
+    _row(
+        "map-error-unchecked",
+        "kernel/dma/debug.c check_unmap()",
+        # The kernel has no space between "error" and the bracket.
+        Format(
+            "device driver failed to check map error" + _ENTRY + "[mapped as %s]",
+            (_ADDRESS, "size", "mapped_as"),
+        ),
+    ),
+    _row(
+        "free-invalid-address",
+        "kernel/dma/debug.c check_unmap()",
+        Format("device driver tries to free an invalid DMA memory address"),
+    ),
+    _row(
+        "free-unallocated",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver tries to free DMA memory it has not allocated [device address=0x%016llx] [size=%llu bytes]",
+            (_ADDRESS, "size"),
+        ),
+    ),
+    _row(
+        "free-size",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver frees DMA memory with different size "
+            "[device address=0x%016llx] [map size=%llu bytes] [unmap size=%llu bytes]",
+            (_ADDRESS, "map_size", "unmap_size"),
+        ),
+    ),
+    _row(
+        "free-function",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver frees DMA memory with wrong function " + _ENTRY + "[mapped as %s] [unmapped as %s]",
+            (_ADDRESS, "size", "mapped_as", "unmapped_as"),
+        ),
+    ),
+    _row(
+        "free-cpu-address",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver frees DMA memory with different CPU address "
+            + _ENTRY
+            + "[cpu alloc address=0x%016llx] [cpu free address=0x%016llx]",
+            (_ADDRESS, "size", "cpu_alloc_address", "cpu_free_address"),
+            versions="to 6.1",
+        ),
+        # %pa prints a 0x of its own: the line has "0x0x".
+        Format(
+            "device driver frees DMA memory with different CPU address "
+            + _ENTRY
+            + "[cpu alloc address=0x%pa] [cpu free address=0x%pa]",
+            (_ADDRESS, "size", "cpu_alloc_address", "cpu_free_address"),
+            versions="from 6.12",
+        ),
+    ),
+    _row(
+        "free-sg-count",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver frees DMA sg list with different entry count [map count=%d] [unmap count=%d]",
+            ("map_count", "unmap_count"),
+        ),
+    ),
+    _row(
+        "free-direction",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver frees DMA memory with different direction " + _ENTRY + "[mapped with %s] [unmapped with %s]",
+            (_ADDRESS, "size", "mapped_with", "unmapped_with"),
+        ),
+    ),
+    _row(
+        "free-attrs",
+        "kernel/dma/debug.c check_unmap()",
+        Format(
+            "device driver frees DMA memory with different attributes "
+            + _ENTRY
+            + "[mapped with 0x%lx] [unmapped with 0x%lx]",
+            (_ADDRESS, "size", "mapped_with", "unmapped_with"),
+            versions="7.2, not 6.12",
+        ),
+    ),
+    _row(
+        "sync-unallocated",
+        "kernel/dma/debug.c check_sync()",
+        Format(
+            "device driver tries to sync DMA memory it has not allocated [device address=0x%016llx] [size=%llu bytes]",
+            (_ADDRESS, "size"),
+        ),
+    ),
+    _row(
+        "sync-out-of-range",
+        "kernel/dma/debug.c check_sync()",
+        Format(
+            "device driver syncs DMA memory outside allocated range "
+            "[device address=0x%016llx] [allocation size=%llu bytes] [sync offset+size=%llu]",
+            (_ADDRESS, "allocation_size", "sync_end"),
+        ),
+    ),
+    _row(
+        "sync-direction",
+        "kernel/dma/debug.c check_sync()",
+        Format(
+            "device driver syncs DMA memory with different direction " + _ENTRY + "[mapped with %s] [synced with %s]",
+            (_ADDRESS, "size", "mapped_with", "synced_with"),
+        ),
+    ),
+    _row(
+        "sync-cpu-readonly",
+        "kernel/dma/debug.c check_sync()",
+        Format(
+            "device driver syncs device read-only DMA memory for cpu " + _ENTRY + "[mapped with %s] [synced with %s]",
+            (_ADDRESS, "size", "mapped_with", "synced_with"),
+        ),
+    ),
+    _row(
+        "sync-device-writeonly",
+        "kernel/dma/debug.c check_sync()",
+        Format(
+            "device driver syncs device write-only DMA memory to device "
+            + _ENTRY
+            + "[mapped with %s] [synced with %s]",
+            (_ADDRESS, "size", "mapped_with", "synced_with"),
+        ),
+    ),
+    _row(
+        "sync-sg-count",
+        "kernel/dma/debug.c check_sync()",
+        Format(
+            "device driver syncs DMA sg list with different entry count [map count=%d] [sync count=%d]",
+            ("map_count", "sync_count"),
+        ),
+    ),
+    _row(
+        "sg-too-long",
+        "kernel/dma/debug.c check_sg_segment()",
+        Format(
+            "mapping sg segment longer than device claims to support [len=%u] [max=%u]",
+            ("length", "max_length"),
+        ),
+    ),
+    _row(
+        "sg-boundary",
+        "kernel/dma/debug.c check_sg_segment()",
+        Format(
+            "mapping sg segment across boundary [start=0x%016llx] [end=0x%016llx] [boundary=0x%016llx]",
+            ("start", "end", "boundary"),
+        ),
+    ),
+    _row(
+        "cacheline-overlap",
+        "kernel/dma/debug.c add_dma_entry(), active_cacheline_inc_overlap()",
+        Format("cacheline tracking EEXIST, overlapping mappings aren't supported"),
+        Format(
+            "cacheline tracking EEXIST, overlapping mappings aren't supported",
+            prefix=Prefix.DMA_API_BARE,
+            warns=False,
+            versions="5.15",
+        ),
+        Format(
+            "exceeded %d overlapping mappings of cacheline %pa",
+            ("overlaps", "cacheline"),
+            prefix=Prefix.DMA_API_BARE,
+        ),
+    ),
+    _row(
+        "leak-on-release",
+        "kernel/dma/debug.c dma_debug_device_change()",
+        Format(
+            "device driver has pending DMA allocations while released from device [count=%d]",
+            ("count",),
+        ),
+        details=(
+            Format(
+                "One of leaked entries details: " + _ENTRY + "[mapped with %s] [mapped as %s]",
+                (_ADDRESS, "size", "mapped_with", "mapped_as"),
+                prefix=Prefix.NONE,
+            ),
+        ),
+    ),
+    _row(
+        "map-resource-ram",
+        "kernel/dma/debug.c debug_dma_map_phys()",
+        Format("dma_map_resource called for RAM address %pa", ("physical_address",), versions="7.2, not 6.12"),
+    ),
+    _row(
+        "cacheline-touched",
+        "kernel/dma/debug.c debug_dma_assert_idle()",
+        Format("cpu touching an active dma mapped cacheline [cln=%pa]", ("cacheline",), versions="before 5.10"),
+    ),
+    _row(
+        "map-vmalloc-rejected",
+        "include/linux/dma-mapping.h dma_map_single_attrs()",
+        Format("rejecting DMA map of vmalloc memory", prefix=Prefix.DEVICE),
+    ),
+    _row(
+        "addr-overflow",
+        "kernel/dma/direct.h dma_direct_map_phys()",
+        Format("DMA addr %pad+%zu overflow (mask %llx, bus limit %llx).", _OVERFLOW, Prefix.DEVICE),
+        Format("swiotlb addr %pad+%zu overflow (mask %llx, bus limit %llx).", _OVERFLOW, Prefix.DEVICE),
+        Format("overflow %pad+%zu of DMA mask %llx bus limit %llx", _OVERFLOW, Prefix.DEVICE, versions="before 5.10"),
+        Format("overflow %pad+%zu of DMA mask %llx bus mask %llx", _OVERFLOW, Prefix.DEVICE, versions="before 5.10"),
+        Format("overflow %pad+%zu of device mask %llx", _OVERFLOW[:3], Prefix.DEVICE, versions="before 5.10"),
+    ),
+    _row(
+        "usb-buffer-on-stack",
+        "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
+        Format("transfer buffer is on stack", prefix=Prefix.NONE),
+        Format("setup packet is on stack", prefix=Prefix.NONE),
+    ),
+    _row(
+        "usb-buffer-not-dma-capable",
+        "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
+        Format("transfer buffer not dma capable", prefix=Prefix.NONE, versions="before 5.10"),
+        Format("setup packet is not dma capable", prefix=Prefix.NONE, versions="before 5.10"),
+    ),
+    SplatClass(
+        "sg-virt-invalid",
+        "include/linux/scatterlist.h sg_set_buf()",
+        bug_file="include/linux/scatterlist.h",
+        # sg_assign_page() and sg_page(): a misaligned page, a chain entry. 5.10; 6.1; 6.12; 7.2.
+        other_lines=frozenset({95, 97, 127, 115, 117, 147, 171, 137, 139, 194}),
+    ),
+    _row(
+        "debug-disabled",
+        "kernel/dma/debug.c dma_entry_alloc(), add_dma_entry(), dma_debug_init()",
+        *(
+            Format(text, prefix=Prefix.DMA_API_BARE, warns=False)
+            for text in (
+                "debugging out of memory - disabling",
+                "debugging out of memory error - disabled",
+                "cacheline tracking ENOMEM, dma-debug disabled",
+                "error creating debugfs entries - disabling",
+                # Not all of it: the leak check of that bus.
+                "dma_debug_add_bus: out of memory",
+            )
+        ),
+    ),
+    SplatClass("other", "every other report of the kernel's; headers.py has their first lines"),
+)
+
+SPLAT_CLASSES: dict[str, SplatClass] = {row.slug: row for row in _ROWS}
+
+
+# A message is wrapped over so many lines at the most: 200 characters on a terminal of 80 columns.
+MAX_PIECES = 4
+# So much of a message's beginning tells it from other text, where the rest is on the next line.
+TELLING_PIECE_CHARS = 6
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line that one of the formats explains. ``warns`` as in Format; ``text`` without driver and device.
+
+    ``complete`` is False if the line ends before the message does.
+    """
+
+    splat_class: str
+    driver: str | None
+    device: str | None
+    text: str
+    fields: dict[str, int | str]
+    warns: bool
+    complete: bool = True
+
+
+def read_message(line: str) -> Message | None:
+    """The class, device and values of one line of text (no timestamp); None if no row explains it."""
+    for row, known in _FORMATS:
+        found = known.read(line)
+        if found is None:
+            continue
+        who = _who(known.prefix, line[: found.start])
+        if who is None or (known.prefix is Prefix.NONE and line[found.end :].strip()):
+            continue
+        driver, device = who
+        return Message(row.slug, driver, device, found.text, found.values, known.warns, found.complete)
+    return None
+
+
+def may_begin_message(line: str) -> bool:
+    """Whether a line that no row explains may be the beginning of a message that goes on in the next line."""
+    if line.startswith(_DMA_API):
+        return True
+    tail = line.rpartition(": ")[2]
+    return len(tail) >= TELLING_PIECE_CHARS and any(known.head.startswith(tail) for _, known in _FORMATS)
+
+
+def join_message(pieces: Sequence[str]) -> Message | None:
+    """The message that mail (at spaces) or a terminal (anywhere) has wrapped over some of these lines, or None."""
+    best: Message | None = None
+    for start, piece in enumerate(pieces):
+        best = read_message(piece)
+        if best is None and not may_begin_message(piece):
+            continue
+        joined = [piece]
+        for more in pieces[start + 1 : start + MAX_PIECES]:
+            if best is not None and best.complete:
+                return best
+            joined = [text + glue + more for text in joined for glue in (" ", "")]
+            for text in joined:
+                found = read_message(text)
+                if found is not None and (best is None or len(found.fields) > len(best.fields)):
+                    best = found
+        if best is not None:
+            return best
+    return best
+
+
+def may_begin_detail(slug: str, line: str) -> bool:
+    """Whether a line is, or begins, a line after the first one of this class."""
+    return any(line.startswith(known.head[: len(line)]) for known in SPLAT_CLASSES[slug].details if len(line) > 8)
+
+
+def join_detail(slug: str, pieces: Sequence[str]) -> Reading | None:
+    """The detail that these lines hold, one or a wrapped one, or None."""
+    best: Reading | None = None
+    joined = [pieces[0]]
+    for more in pieces[1:]:
+        joined = [text + glue + more for text in joined for glue in (" ", "")]
+    for known in SPLAT_CLASSES[slug].details:
+        for text in joined:
+            found = known.read(text)
+            if found is not None and (best is None or len(found.values) > len(best.values)):
+                best = found
+    return best
+
+
+def class_of_bug(file: str, line: int) -> str:
+    """The class of a ``kernel BUG at file:line``."""
+    for row in _ROWS:
+        if row.bug_file and file.endswith(row.bug_file) and line not in row.other_lines:
+            return row.slug
+    return "other"
+
+
+def _all_formats() -> Iterator[tuple[SplatClass, Format]]:
+    for row in _ROWS:
+        for known in row.formats:
+            yield row, known
+
+
+_FORMATS = tuple(_all_formats())
+
+_DMA_API = "DMA-API: "
+
+
+def _who(prefix: Prefix, before: str) -> tuple[str | None, str | None] | None:
+    """Driver and device from the text before a message, or None if that text does not belong to such a message."""
+    if prefix is Prefix.NONE:
+        return None if before else (None, None)
+    if prefix is Prefix.DMA_API_BARE:
+        return (None, None) if before == _DMA_API else None
+    if prefix is Prefix.DMA_API:
+        if before.startswith(_DMA_API):
+            before = before[len(_DMA_API) :]
+        elif before.endswith(_DMA_API):  # before 4.20
+            before = before[: -len(_DMA_API)]
+        else:
+            return None
+    if not before.endswith(": "):
+        return None
+    # A driver's name may hold spaces, a device's hardly ever; a device without driver, bus and class has only one.
+    driver, _, device = before[:-2].strip().rpartition(" ")
+    return _name(driver), _name(device)
+
+
+def _name(printed: str) -> str | None:
+    return None if printed in ("", "NULL") else printed

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The first lines of reports, their last ones, and the lines of a backtrace: one row for each way to write them.
+
+All patterns are matched against text without timestamp and surrounding space, and take linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from dmasafe.outcome import Frame
+
+
+class Kind(Enum):
+    """What opened a report, and so what may belong to it."""
+
+    CUT = "cut here"
+    MESSAGE = "a message of the class table, its header lost"
+    WARNING = "WARNING"
+    BUG_AT = "kernel BUG at"
+    FAULT = "a fault that an Oops line follows"
+    DIE = "Oops"
+    PANIC = "panic"
+    UBSAN = "UBSAN"
+    REPORT = "any report that is complete in itself"
+    HEADLESS = "the middle of a report"
+
+
+# Reports that end in the death of a task: a panic right after them is their consequence.
+FATAL = frozenset({Kind.BUG_AT, Kind.FAULT, Kind.DIE})
+
+
+@dataclass(frozen=True)
+class Header:
+    """One row: the kind, its first line, and which report, still without a header of its own, takes it in.
+
+    Named groups ``file``, ``line`` and ``place`` (a symbol) are where the kernel says it happened.
+    """
+
+    kind: Kind
+    pattern: re.Pattern[str]
+    joins: frozenset[Kind] = frozenset()
+
+
+def _header(kind: Kind, pattern: str, *joins: Kind) -> Header:
+    return Header(kind, re.compile(pattern), frozenset(joins))
+
+
+_AT = r"(?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?"
+_PLACE = r"(?P<place>[^\s(),]{1,200}(?:\(\))?(?: \[[^\]\n]{1,120}\])?)"
+
+HEADERS = (
+    # include/asm-generic/bug.h CUT_HERE; arch/arm/mm/fault.c prints the second form before a fault.
+    _header(Kind.CUT, r"-{6,20}\[ cut here \]-{6,20}|8<--- cut here ---", Kind.MESSAGE),
+    # kernel/panic.c __warn(): to 6.18 or so; then since; before 3.11 without CPU and PID.
+    _header(Kind.WARNING, r"WARNING: CPU: \d+ PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE, Kind.CUT, Kind.MESSAGE),
+    _header(
+        Kind.WARNING,
+        r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
+        r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
+        Kind.CUT,
+        Kind.MESSAGE,
+    ),
+    _header(
+        Kind.WARNING,
+        r"WARNING: at (?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) " + _PLACE,
+        Kind.CUT,
+        Kind.MESSAGE,
+    ),
+    # lib/bug.c __report_bug()
+    _header(
+        Kind.BUG_AT,
+        r"kernel BUG at (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9})!|" + _PLACE + r")",
+        Kind.CUT,
+        Kind.MESSAGE,
+    ),
+    _header(Kind.UBSAN, r"UBSAN: ", Kind.CUT),
+    # arch/*/mm/fault.c
+    _header(
+        Kind.FAULT,
+        r"BUG: (?:[Uu]nable to handle|(?:[Kk]ernel|user) NULL pointer|(?:TASK |IRQ )?stack guard page)"
+        r"|(?:CPU \d+ )?Unable to handle kernel |Unhandled fault: |[Kk]ernel attempted to ",
+        Kind.CUT,
+        Kind.FAULT,  # powerpc prints two such lines
+    ),
+    # arch/*/kernel/{dumpstack,traps}.c; x86 has had "Oops: " in front of the trap's name since 6.10.
+    _header(
+        Kind.DIE,
+        r"(?:Oops|Internal error|Kernel BUG|Kernel bug detected)\b[^\n]{0,300}?\[#\d+\]"
+        r"|[a-z][\w ,./()-]{2,120}: [0-9a-f]{4} \[#\d+\]",
+        Kind.CUT,
+        Kind.BUG_AT,
+        Kind.FAULT,
+    ),
+    _header(Kind.PANIC, r"Kernel panic - not syncing"),
+    # KASAN, KCSAN, KMSAN, KFENCE, slab and page checks, scheduling while atomic, soft lockups, ...
+    _header(
+        Kind.REPORT,
+        r"(?:(?:NMI )?watchdog: )?BUG: \S|BUG \S{1,80} \([^)\n]{1,80}\): |\[ BUG: "
+        r"|(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard LOCKUP"
+        r"|\[? ?INFO: possible |INFO: trying to register non-static key"
+        r"|WARNING: (?:possible |suspicious |inconsistent lock state|bad |held lock freed|[Nn]ested lock was not taken"
+        r"|lock held |[A-Z]{4,9}-(?:safe|READ-safe) -> |\S+/\d+ still has locks held)"
+        r"|INFO: task \S{1,60} (?:is )?blocked |INFO: task \S{1,60} blocked on "
+        r"|(?:rcu: )?INFO: rcu\w* (?:self-)?detected ",
+    ),
+)
+
+END = re.compile(r"-{3}\[ end (?:trace|Kernel panic)")
+# kernel/dma/debug.c dump_entry_trace(); without "DMA-API: " before 5.0.
+MAPPED_AT = re.compile(r"(?:DMA-API: )?Mapped at:\s*$")
+TRACE = re.compile(r"Call [Tt]race:|Backtrace:|Stack [Tt]race:|stack backtrace:")
+# Where it happened, from the registers: x86, arm64, arm, riscv, mips, powerpc.
+PROGRAM_COUNTER = re.compile(
+    r"(?:E?RIP: (?:[0-9a-f]{4}:|[0-9a-f]{4}:\[<[0-9a-f]+>\] )?|EIP: |pc : |PC is at |epc {0,3}: (?:[0-9a-f]{8,16} )?"
+    r"|NIP \[[0-9a-f]+\] )(?P<place>[^\s:\[][^\n]{0,200})"
+)
+# Registers, modules and the like: the middle of a report whose beginning is lost.
+MIDDLE = re.compile(r"Modules linked in:|(?:CPU: \d+ )(?:UID: \d+ )?PID: \d+ Comm: |RIP: [0-9a-f]{4}:\S|Call [Tt]race:")
+# The end of the lines between a WARNING's header and its registers, where arm and mips print the message.
+BODY = re.compile(
+    r"Modules linked in:|CPU: \d+ |Hardware name:|Call [Tt]race:|Backtrace:|pc : |PC is at |E?RIP: |EIP: |Tainted: "
+    r"|epc {0,3}: |NIP |Code: |Workqueue: |Stack ?: "
+)
+# Who prints: the third line or so of every report.
+TASK = re.compile(r"(?:CPU: \d+ )(?:UID: \d+ )?PID: (?P<pid>\d{1,9}) Comm: ")
+# A WARNING header whose place is on the next line: mail and narrow terminals wrap it.
+WRAPPED_WARNING = re.compile(r"WARNING: (?:CPU: \d|at \S|[^\s/]{1,100}/)")
+# The functions that a row of the class table names as the source of its message.
+FUNCTION = re.compile(r"(\w+)\(\)")
+# The module of the symbol at the end of the line before.
+WRAPPED_MODULE = re.compile(r"\[?[\w-]{1,64}(?: [0-9a-f]{8,64})?\]$")
+# Registers and memory dumps, which can be hundreds of lines long (arm's "Stack:").
+DUMP = re.compile(r"(?:[0-9a-f]{4,16}|GPR\d\d|[A-Za-z]\w{1,3})\s?: {0,2}[0-9a-f]{4,16}\b")
+
+# A line that can change anything while no report is open holds one of these; many lines that hold one change nothing.
+# ESC stands for the colon where "dmesg --color" has coloured the words before it (print_record() of util-linux).
+ANCHORS = (
+    "cut here",
+    "WARNING: ",
+    "WARNING\x1b",
+    "BUG: ",
+    "BUG\x1b",
+    "BUG ",
+    "DMA-API: ",
+    "DMA-API\x1b",
+    "rejecting DMA map",
+    "Oops",
+    *(f"[#{digit}" for digit in range(10)),
+    "nable to handle",
+    "Unhandled fault",
+    "ernel attempted",
+    "Kernel panic",
+    "UBSAN: ",
+    "UBSAN\x1b",
+    "INFO: possible ",
+    "INFO: trying to register",
+    "INFO: task ",
+    "INFO: rcu",
+    "INFO\x1b",
+    "LOCKUP",
+    "overflow ",
+    "is on stack",
+    "dma capable",
+    "end trace",
+    "end Kernel panic",
+    "Modules linked in:",
+    "Modules linked in\x1b",
+    "Comm: ",
+    "RIP: ",
+    "RIP\x1b",
+    "all Trace:",
+    "all trace:",
+)
+# Not after a letter: "DEBUG: " is on every line of some logs.
+WHOLE_WORDS = ("BUG: ", "BUG ", "RIP: ")
+
+_SYMBOL = r"(?P<function>[A-Za-z_$.][\w$.]{0,199})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
+# "[mod]"; "[mod <build id>]" under CONFIG_STACKTRACE_BUILD_ID; taint flags of arm64 and others: "(P)".
+_AFTER = r"(?:\(\))?(?: \[(?P<module>[\w-]{1,64})(?: [0-9a-f]{8,64})?\])?"
+SYMBOL = re.compile(_SYMBOL + _AFTER)
+
+_ADDRESSES = r"(?:\[<?[0-9a-fx]{1,18}>?\] ?){0,2}\s*"
+# The common shape, with and without "[<address>]": x86, arm64, riscv, mips, powerpc, "Mapped at:".
+_FRAME = re.compile(_ADDRESSES + r"(?P<doubt>\? )?\(?" + SYMBOL.pattern + r"\)?(?P<rest>[^\n]{0,200})$")
+# arm: "[<addr>] (dump_stack) from [<addr>] (__warn+0xe8/0x118)"; since 5.19 "dump_stack from __warn+0xe8/0x118".
+_FRAME_FROM = re.compile(
+    r"(?:\[<[0-9a-f]{8}>\] )?\(?[A-Za-z_$.][^\s()]{0,259}(?: \[[\w-]{1,64}\])?\)? from "
+    r"(?:\[<[0-9a-f]{8}>\] )?\(?" + SYMBOL.pattern
+)
+# What tools make of a frame. scripts/decode_stacktrace.sh: "? fn (a.h:12 b.c:34 (discriminator 2)) mod", the inlined
+# calls first. syzkaller: "fn+0x1/0x2 b.c:34", and "fn a.h:12 [inline]" for an inlined call of its own.
+_PLACED = re.compile(
+    _ADDRESSES + r"(?P<doubt>\? )?(?P<function>[A-Za-z_$.][\w$.]{0,199}) "
+    r"\((?P<places>(?:[^\s:()]{1,200}:\d{1,9}|\?\?:\?)[^\n]{0,800})\)"
+    r"(?: \[?(?P<module>[\w-]{1,64})(?: [0-9a-f]{8,64})?\]?)?$"
+)
+_INLINE = re.compile(
+    r"(?P<doubt>\? )?(?P<function>[A-Za-z_$.][\w$.]{0,199}) (?P<file>[^\s:]{1,200}\.\w):(?P<line>\d{1,9}) \[inline\]$"
+)
+_SOURCE = re.compile(r"([^\s:()]{1,200}\.\w):(\d{1,9})")
+# Folders at the top of a kernel tree: those whose names hardly stand above one, and the others.
+_TELLING_FOLDER = re.compile(r"(?:^|/)((?:arch|drivers|include)/.*)")
+_FOLDER = re.compile(
+    r"(?:^|.*/)((?:block|certs|crypto|fs|init|io_uring|ipc|kernel|lib|mm|net|rust|samples|security|sound|virt)/.*)"
+)
+# Cheap to look for: a line of a trace without any of these is no frame.
+_FRAME_MARKS = ("+0x", " (", "[inline]")
+
+
+def in_tree(file: str) -> str:
+    """The path of a source file in the kernel's tree, where the kernel was built outside of it (``make O=``)."""
+    if not file.startswith((".", "/")):
+        return file
+    match = _TELLING_FOLDER.search(file) or _FOLDER.match(file)
+    return match[1] if match else file
+
+
+def read_place(text: str) -> Frame | None:
+    """The symbol that a header or a program counter names, as a frame; None for a bare address."""
+    match = SYMBOL.match(text)
+    return _frame(match, True) if match else read_frame(text)
+
+
+def read_frame(text: str) -> Frame | None:
+    """One line of a backtrace (surrounding space removed); None if it is something else."""
+    if not any(mark in text for mark in _FRAME_MARKS):
+        return None
+    match = _FRAME_FROM.match(text)
+    if match is not None:
+        return _frame(match, True)
+    match = _FRAME.match(text)
+    if match is not None:
+        frame = _frame(match, match["doubt"] is None and "(unreliable)" not in match["rest"])
+        source = _SOURCE.match(match["rest"].strip())
+        return replace(frame, file=source[1], line=int(source[2])) if source else frame
+    match = _PLACED.match(text)
+    if match is not None:
+        sources = _SOURCE.findall(match["places"])
+        file, line = sources[-1] if sources else (None, 0)
+        return Frame(
+            match["function"],
+            module=match["module"],
+            reliable=match["doubt"] is None,
+            file=file,
+            line=int(line) if file else None,
+        )
+    match = _INLINE.match(text)
+    if match is not None:
+        return Frame(match["function"], reliable=match["doubt"] is None, file=match["file"], line=int(match["line"]))
+    return None
+
+
+def _frame(match: re.Match[str], reliable: bool) -> Frame:
+    return Frame(
+        function=match["function"],
+        offset=int(match["offset"], 16),
+        size=int(match["size"], 16),
+        module=match["module"],
+        reliable=reliable,
+    )

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Logs of any length, from a file, a pipe or a live console, in constant memory.
+
+Clean text is only searched for anchors (anchors.py); lines are read one by one where a report may begin and while
+one is open. The splats are those of parse() on the same lines.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import select
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from dmasafe.dmesg.anchors import anchor_positions, may_matter
+from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, decoded, read_line
+from dmasafe.dmesg.reports import Reader
+from dmasafe.outcome import Splat
+
+CHUNK_BYTES = 1 << 18
+# A live console that has been silent for so long has said all of a report that has its end mark.
+IDLE_S = 0.5
+
+# What decides whether anything is readable: a run of so many bytes of which so many per cent are printable ASCII or
+# white space. Random bytes have 38 per cent; a wrong baud rate, compressed data and images hardly more.
+_WINDOW_BYTES = 256
+_TEXT_PERCENT = 75
+_TEXT = bytes([*range(0x20, 0x7F), *b"\t\n\r\x1b"])
+# PowerShell redirects into UTF-16.
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass
+class Tally:
+    """What was read so far: bytes, lines, and whether any of it was text. Nothing at all is not readable either."""
+
+    size: int = 0
+    lines: int = 0
+    readable: bool = False
+
+    def take(self, data: bytes) -> None:
+        """Count a piece of the log; only until the first text is found does it cost anything."""
+        self.size += len(data)
+        for start in range(0, 0 if self.readable else len(data), _WINDOW_BYTES):
+            window = data[start : start + _WINDOW_BYTES]
+            rubbish = len(window.translate(None, _TEXT))
+            if (len(window) - rubbish) * 100 >= _TEXT_PERCENT * len(window):
+                self.readable = True
+                return
+
+
+class _Scanner:
+    """Takes a log in pieces of any size and gives out its splats."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._reader = Reader()
+        self._rest = b""  # the beginning of a line whose end has not come
+        self._decode: codecs.IncrementalDecoder | None = None
+        self._first = True
+
+    def take(self, data: bytes) -> list[Splat]:
+        if self._first and data:
+            self._first = False
+            if data.startswith(_UTF_16):
+                self._decode = codecs.getincrementaldecoder("utf-16")("replace")
+        if self._decode is not None:
+            data = self._decode.decode(data).encode("utf-8", "surrogatepass")
+        self._tally.take(data)
+        end = data.rfind(b"\n") + 1
+        if not end:
+            # No more of an endless line is kept than is looked at.
+            self._rest += data[: LONGEST_LINE_BYTES - len(self._rest)]
+            return []
+        splats: list[Splat] = []
+        start = 0
+        if self._rest:
+            start = data.find(b"\n") + 1
+            line, self._rest = self._rest + data[:start], b""
+            splats += self._line(line)
+        splats += self._scan(data, start, end)
+        self._rest = data[end : end + LONGEST_LINE_BYTES]
+        return splats
+
+    def flush(self) -> list[Splat]:
+        return self._reader.flush()
+
+    def close(self) -> list[Splat]:
+        splats = self._line(self._rest) if self._rest else []
+        return splats + self._reader.close()
+
+    def _scan(self, data: bytes, start: int, end: int) -> list[Splat]:
+        """All whole lines between ``start`` and ``end``."""
+        splats: list[Splat] = []
+        anchors = anchor_positions(data)
+        anchor = next(anchors, end)
+        while start < end:
+            if self._reader.idle:
+                while anchor < start:
+                    anchor = next(anchors, end)
+                line = max(start, data.rfind(b"\n", start, anchor) + 1) if anchor < end else end
+                self._tally.lines += data.count(b"\n", start, line)
+                start = line
+                if start >= end:
+                    break
+            after = data.find(b"\n", start) + 1
+            splats += self._line(data[start:after])
+            start = after
+        return splats
+
+    def _line(self, line: bytes) -> list[Splat]:
+        self._tally.lines += 1
+        splats: list[Splat] = []
+        if not self._reader.idle or may_matter(line[:LONGEST_LINE_BYTES]):
+            for part in read_line(decoded(line)):
+                splats += self._reader.feed(self._tally.lines, *part)
+        return splats
+
+
+def parse_stream(stream: BinaryIO, tally: Tally | None = None) -> Iterator[Splat]:
+    """The splats of a log that is read to its end, as parse() finds them in its lines (which end at ``\\n``).
+
+    ``tally`` counts along; ``tally.readable`` says at the end whether the log was text at all.
+    """
+    tally = tally or Tally()
+    scanner = _Scanner(tally)
+    while data := stream.read(CHUNK_BYTES):
+        yield from scanner.take(data)
+    yield from scanner.close()
+
+
+def parse_path(path: str | os.PathLike[str], tally: Tally | None = None) -> Iterator[Splat]:
+    """The splats of a log file; raises OSError if it cannot be opened or read."""
+    with Path(path).open("rb", buffering=0) as stream:
+        yield from parse_stream(stream, tally)
+
+
+def follow(
+    stream: BinaryIO,
+    tally: Tally | None = None,
+    *,
+    idle_s: float = IDLE_S,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Splat]:
+    """The splats of a live log as they come: a finished report is given out after ``idle_s`` of silence at the latest.
+
+    A pipe or a terminal ends the iteration with its end; a regular file is waited on for more until ``stop()``, which
+    is asked at least every ``idle_s`` seconds.
+    """
+    tally = tally or Tally()
+    scanner = _Scanner(tally)
+    handle = stream.fileno()
+    grows = stat.S_ISREG(os.fstat(handle).st_mode)
+    while not stop():
+        ready, _, _ = select.select([handle], [], [], idle_s)
+        data = os.read(handle, CHUNK_BYTES) if ready else b""
+        if data:
+            yield from scanner.take(data)
+            continue
+        yield from scanner.flush()
+        if grows:
+            time.sleep(idle_s)
+        elif ready:
+            break
+    yield from scanner.close()

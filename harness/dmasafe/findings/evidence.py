@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether a finding was reproduced: what was seen, held against what the catalogue says must be seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dmasafe.dmesg import parse_records
+from dmasafe.findings.catalogue import Finding, Witness
+from dmasafe.outcome import Splat, Verdict
+from dmasafe.report.results import Kernel, Results, Row
+
+# What a program says under this name is the kernel's log.
+_LOG = "kmsg"
+_UNTRUSTED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.SKIP)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One finding on one kernel, whose source was asked for as ``source``.
+
+    ``reproduced`` is None where that cannot be told; ``why`` then has the reason. ``facts`` are sentences about what
+    was seen, ``splats`` what the kernel reported.
+    """
+
+    finding: Finding
+    kernel: Kernel
+    source: str
+    reproduced: bool | None
+    why: str
+    facts: tuple[str, ...] = ()
+    splats: tuple[Splat, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was tried."""
+
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def status(self) -> int:
+        """0 all reproduced, 1 something was not, 2 something cannot be told or nothing was tried."""
+        seen = {each.reproduced for each in self.evidence}
+        if False in seen:
+            return 1
+        return 0 if seen == {True} else 2
+
+    def proved(self, finding: Finding) -> list[Evidence]:
+        """The kernels on which this finding was reproduced."""
+        return [each for each in self.evidence if each.finding.id == finding.id and each.reproduced]
+
+
+def from_rows(finding: Finding, results: Results, source: str) -> Evidence:
+    """What one run of its scenarios says of a finding."""
+    kernel = results.kernel
+    rows = {row.id: row for row in results.rows}
+    facts: list[str] = []
+    splats: list[Splat] = []
+    for witness in finding.proof.witnesses:
+        row = rows.get(witness.scenario)
+        if row is None or row.judgement.verdict in _UNTRUSTED:
+            why = "it was not run" if row is None else row.judgement.why
+            return Evidence(finding, kernel, source, None, f"{witness.scenario}: {why}")
+        wrong = _contradiction(witness, row)
+        if wrong is not None:
+            return Evidence(finding, kernel, source, False, f"{witness.scenario}: {wrong}")
+        facts.append(f"`{row.id}`: {_seen(row)}")
+        splats.extend(row.judgement.splats)
+    return Evidence(finding, kernel, source, True, "as described", tuple(facts), tuple(splats))
+
+
+def _contradiction(witness: Witness, row: Row) -> str | None:
+    """How the row differs from what the witness must show, or None."""
+    judgement = row.judgement
+    if judgement.outcome is not witness.outcome:
+        return f"{judgement.outcome}, not {witness.outcome}: {judgement.why}"
+    classes = sorted({splat.splat_class for splat in judgement.splats})
+    if classes != sorted(witness.classes):
+        return f"reported {', '.join(classes) or 'nothing'}, not {', '.join(witness.classes) or 'nothing'}"
+    if witness.direct is not None and judgement.direct is not witness.direct:
+        return f"direct is {judgement.direct}, not {witness.direct}"
+    if witness.frame is not None and not any(witness.frame in _functions(splat) for splat in judgement.splats[:1]):
+        return f"{witness.frame}() is not in the report's trace"
+    return None
+
+
+def _functions(splat: Splat) -> set[str]:
+    return {frame.function for frame in splat.frames}
+
+
+def _seen(row: Row) -> str:
+    judgement = row.judgement
+    ways = {True: ", straight from the caller's buffer", False: ", through another buffer", None: ""}
+    return f"{judgement.outcome}{ways[judgement.direct]}: {judgement.why}"
+
+
+def from_program(finding: Finding, kernel: Kernel, output: str, source: str) -> Evidence:
+    """What the program in the guest said: lines of JSON (untrusted), the kernel's log among it as ``kmsg``."""
+    said = _said(output)
+    log = ((_LOG, None),) if finding.proof.classes else ()
+    for name, wanted in (*finding.proof.says, *log):
+        if name not in said:
+            words = ascii(output[-200:])
+            return Evidence(finding, kernel, source, None, f"the program said nothing of {name}, but {words}")
+        if wanted is not None and said[name] != wanted:
+            why = f"{name} is {json.dumps(said[name])}, not {json.dumps(wanted)}"
+            return Evidence(finding, kernel, source, False, why)
+    frame = finding.proof.frame
+    reported = parse_records(_texts(said.get(_LOG)))
+    splats = tuple(splat for splat in reported if frame is None or frame in _functions(splat))
+    missing = sorted(set(finding.proof.classes) - {splat.splat_class for splat in splats})
+    if missing:
+        traces = "" if frame is None else f" with {frame}() in the trace"
+        return Evidence(finding, kernel, source, False, f"the kernel did not report {', '.join(missing)}{traces}")
+    facts = tuple(f"{name}: `{json.dumps(value)}`" for name, value in said.items() if name != _LOG)
+    return Evidence(finding, kernel, source, True, "as described", facts, splats)
+
+
+def _said(output: str) -> Mapping[str, Any]:
+    said: dict[str, Any] = {}
+    for line in output.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            said |= found
+    return said
+
+
+def _texts(found: object) -> list[str]:
+    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []

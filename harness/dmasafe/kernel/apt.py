@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernel sources from Debian packages, as any user and without touching the system's apt state.
+
+Reads the machine's own apt configuration for the mirror, keeps lists and configuration of its own in the cache,
+and asks the machine's suites first, then other suites of the same mirror (SUITES says which has what).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmasafe.kernel.cache import Cache, file_sha256, new_log
+from dmasafe.kernel.errors import HashMismatchError, KernelError, MissingToolError, SourceError
+from dmasafe.kernel.process import clean_environment, query, run, tail
+from dmasafe.kernel.progress import Progress
+
+#: Which suite of the Debian archive has which package (seen in 2026); the first that has it is taken.
+SUITES: dict[str, tuple[str, ...]] = {
+    "linux-source-5.10": ("bullseye",),
+    "linux-source-6.1": ("bookworm",),
+    "linux-source-6.12": ("trixie", "bookworm-backports"),
+    "linux-source-7.2": ("sid",),
+}
+#: Where to look for a package that SUITES does not know; newest kernels first.
+OTHER_SUITES = ("sid", "testing", "trixie", "bookworm-backports", "bookworm", "bullseye")
+#: Suites of the main archive, to tell its mirror from third parties' ones in the machine's configuration.
+ARCHIVE_SUITES = frozenset(
+    {"buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid"}
+    | {"oldoldstable", "oldstable", "stable", "testing", "unstable"}
+)
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-removed-keys.gpg"),
+)
+INSTALLED_TARBALL = "/usr/src/{package}.tar.xz"
+HTTP_TIMEOUT_S = 30
+RETRIES = 2
+
+# What apt-get update would run or fetch besides the package lists belongs to the machine, not to us (apt-file's
+# Contents indexes, Docker images' Post-Invoke cleaning of the system's cache).
+_DROPPED_SETTINGS = re.compile(
+    r"^(APT::Update::|APT::Periodic|APT::Archives|DPkg::|Dpkg::|Acquire::IndexTargets::deb::Contents|Dir(::| \")|RPM::)"
+)
+_DLSTATUS = re.compile(r"^dlstatus:\d+:(?P<percent>[\d.]+):")
+
+
+@dataclass(frozen=True)
+class AptEntry:
+    """One source of packages: a line of a .list file or a stanza of a .sources file (sources.list(5))."""
+
+    types: tuple[str, ...]
+    uris: tuple[str, ...]
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    options: tuple[tuple[str, str], ...] = ()
+
+    def option(self, name: str) -> str | None:
+        return dict(self.options).get(name)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A source package found: what apt would fetch, or (``path`` set) the installed tarball."""
+
+    name: str
+    version: str
+    suite: str
+    sha256: str
+    size: int
+    path: Path | None = None
+
+
+def parse_one_line(text: str) -> tuple[AptEntry, ...]:
+    """Entries of a one-line-style sources.list; comments and what cannot be read are left out."""
+    entries = []
+    for raw in text.splitlines():
+        line = raw.partition("#")[0].strip()
+        match = re.match(r"(deb|deb-src)\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)((?:\s+\S+)*)$", line)
+        if match is None:
+            continue
+        kind, options, uri, suite, components = match.groups()
+        pairs = (word.partition("=") for word in (options or "").split() if "=" in word)
+        entries.append(
+            AptEntry(
+                (kind,),
+                (uri,),
+                (suite,),
+                tuple(components.split()),
+                tuple((name.lower(), value.replace(",", " ")) for name, _, value in pairs),
+            )
+        )
+    return tuple(entries)
+
+
+def parse_deb822(text: str) -> tuple[AptEntry, ...]:
+    """Entries of a deb822-style .sources file; stanzas with ``Enabled: no`` are left out."""
+    entries = []
+    for stanza in _stanzas(text):
+        if stanza.get("enabled", "yes").lower() in ("no", "false", "0"):
+            continue
+        if not stanza.get("uris") or not stanza.get("suites"):
+            continue
+        lists = ("types", "uris", "suites", "components", "enabled")
+        entries.append(
+            AptEntry(
+                tuple(stanza.get("types", "deb").split()),
+                tuple(stanza["uris"].split()),
+                tuple(stanza["suites"].split()),
+                tuple(stanza.get("components", "").split()),
+                tuple((name, value) for name, value in stanza.items() if name not in lists),
+            )
+        )
+    return tuple(entries)
+
+
+def _stanzas(text: str) -> Iterator[dict[str, str]]:
+    stanza: dict[str, str] = {}
+    field = ""
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("#"):
+            continue
+        if not line.strip():
+            if stanza:
+                yield stanza
+            stanza, field = {}, ""
+        elif line[0] in " \t":
+            if field:
+                stanza[field] += "\n" + line.strip()
+        else:
+            name, _, value = line.partition(":")
+            field = name.strip().lower()
+            stanza[field] = value.strip()
+
+
+def machine_entries(source_list: Path, source_parts: Path) -> tuple[AptEntry, ...]:
+    """All entries of the machine's apt configuration, in apt's order (the file, then the directory by name)."""
+    entries: list[AptEntry] = []
+    if source_list.is_file():
+        entries.extend(parse_one_line(source_list.read_text(encoding="utf-8", errors="replace")))
+    if source_parts.is_dir():
+        for path in sorted(source_parts.iterdir()):
+            if path.suffix in (".list", ".sources") and path.is_file():
+                parse = parse_one_line if path.suffix == ".list" else parse_deb822
+                entries.extend(parse(path.read_text(encoding="utf-8", errors="replace")))
+    return tuple(entries)
+
+
+def archive_entry(entries: Iterable[AptEntry]) -> AptEntry | None:
+    """The machine's entry for Debian's main archive: its mirror has the other suites too."""
+    for entry in entries:
+        bases = {re.sub(r"-(updates|backports|proposed-updates)$", "", suite) for suite in entry.suites}
+        if "deb" in entry.types and "main" in entry.components and bases & ARCHIVE_SUITES:
+            return entry
+    return None
+
+
+def suite_stanza(archive: AptEntry, suite: str, keyrings: Iterable[Path] = KEYRINGS) -> str:
+    """A deb822 stanza for another suite of the same mirror, signed by Debian's archive keys (or the machine's)."""
+    signed_by = [str(path) for path in keyrings if path.exists()]
+    own = archive.option("signed-by")
+    # An embedded key ("Signed-By:" with a block of many lines) cannot be joined with files.
+    if own and "\n" not in own:
+        signed_by = [*own.split(), *(path for path in signed_by if path not in own.split())]
+    if not signed_by:
+        raise MissingToolError(
+            f"to trust Debian's suite {suite}, its archive keys are needed: apt-get install debian-archive-keyring"
+        )
+    lines = [
+        "Types: deb",
+        f"URIs: {' '.join(archive.uris)}",
+        f"Suites: {suite}",
+        "Components: main",
+        f"Signed-By: {' '.join(signed_by)}",
+    ]
+    validity = archive.option("check-valid-until")
+    if validity:
+        lines.append(f"Check-Valid-Until: {validity}")
+    return "\n".join(lines) + "\n"
+
+
+def private_configuration(dump: str, lists: Path, sources: Path, as_root: bool) -> str:
+    """An apt.conf that keeps the machine's settings (proxies, credentials) but none of its state.
+
+    ``dump`` is the output of ``apt-config dump``; ``lists`` our directory, ``sources`` our .list or .sources file
+    or directory.
+    """
+    kept = [line for line in dump.splitlines() if line.strip() and not _DROPPED_SETTINGS.match(line)]
+    # netrc: credentials for the mirror; trusted: keys of entries without Signed-By.
+    wanted = ("Dir::Etc::netrc", "Dir::Etc::trusted", "Dir::Etc::preferences", "Dir::Bin::")
+    kept += [line for line in dump.splitlines() if line.startswith(wanted)]
+    own = {
+        "Dir::State": lists / "state",
+        "Dir::State::lists": lists / "lists",
+        "Dir::State::status": lists / "status",
+        "Dir::Cache": lists / "cache",
+        "Dir::Log": lists / "log",
+        "Dir::Etc::parts": lists / "no-parts",
+        "Dir::Etc::main": lists / "no-main",
+        "Dir::Etc::sourcelist": sources if sources.is_file() else lists / "no-main",
+        "Dir::Etc::sourceparts": sources if sources.is_dir() else lists / "no-parts",
+    }
+    lines = [f'{name} "{value}";' for name, value in own.items()]
+    lines += [
+        'Acquire::Languages "none";',
+        f'Acquire::Retries "{RETRIES}";',
+        f'Acquire::http::Timeout "{HTTP_TIMEOUT_S}";',
+        f'Acquire::https::Timeout "{HTTP_TIMEOUT_S}";',
+    ]
+    if as_root:
+        # Root's apt downloads as the user _apt, who may not enter /root/.cache.
+        lines.append('APT::Sandbox::User "root";')
+    return "\n".join([*kept, *lines]) + "\n"
+
+
+def installed(package: str) -> Package | None:
+    """The package's tarball if it is installed and is what dpkg installed (by its md5sums), else None."""
+    tarball = Path(INSTALLED_TARBALL.format(package=package))
+    if not tarball.is_file() or shutil.which("dpkg-query") is None:
+        return None
+    try:
+        facts = query(["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", package])
+        sums = Path(query(["dpkg-query", "--control-path", package, "md5sums"]).strip())
+    except KernelError:
+        return None
+    status, _, version = facts.partition(" ")
+    with tarball.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if status != "installed" or f"{found}  {str(tarball).lstrip('/')}" not in sums.read_text().splitlines():
+        return None
+    return Package(package, version, "installed", "", tarball.stat().st_size, tarball)
+
+
+def find(package: str, cache: Cache, progress: Progress) -> tuple[Package, Path]:
+    """Ask the machine's suites, then others of the same mirror; the package and the apt.conf it was found with.
+
+    Raises SourceError, with apt's last lines, when none has it.
+    """
+    if shutil.which("apt-get") is None:
+        raise SourceError(
+            f"apt:{package} needs apt-get, which this machine does not have: give a kernel tree's path, or a tarball's "
+            "URL with #sha256=..."
+        )
+    source_list, source_parts = _machine_lists()
+    archive = archive_entry(machine_entries(source_list, source_parts))
+    log = new_log(cache, f"apt-{package}")
+
+    own = cache.path("apt", "machine")
+    own.mkdir(parents=True, exist_ok=True)
+    joined = own / "sources.d"
+    shutil.rmtree(joined, ignore_errors=True)
+    joined.mkdir()
+    if source_list.is_file():
+        shutil.copyfile(source_list, joined / "00-sources.list")
+    if source_parts.is_dir():
+        for path in sorted(source_parts.iterdir()):
+            if path.suffix in (".list", ".sources") and path.is_file():
+                shutil.copyfile(path, joined / path.name)
+    progress.stage(f"looking for {package} in this machine's Debian suites")
+    found = _look(package, "this machine's suites", own, joined, log)
+    if found is not None:
+        return found
+
+    tried = ["this machine's suites"]
+    if archive is not None:
+        for suite in SUITES.get(package, OTHER_SUITES):
+            progress.stage(f"looking for {package} in Debian's {suite}")
+            directory = cache.path("apt", suite)
+            directory.mkdir(parents=True, exist_ok=True)
+            stanza = directory / "suite.sources"
+            stanza.write_text(suite_stanza(archive, suite), encoding="utf-8")
+            found = _look(package, suite, directory, stanza, log)
+            if found is not None:
+                return found
+            tried.append(suite)
+    if not any(cache.path("apt").glob("*/lists/*_Packages*")):
+        raise SourceError(
+            f"apt could fetch no package list, so apt:{package} cannot be looked up: check the network and apt's proxy "
+            f"settings, or give a kernel tree's path; apt's log is {log}"
+        )
+    hint = "" if archive is not None else " (and this machine's apt knows no mirror of Debian's archive)"
+    last = "\n".join(f"    {line}" for line in tail(log, 6))
+    raise SourceError(
+        f"no package {package} in {', '.join(tried)}{hint}: check its name, or give a kernel tree's path; "
+        f"apt's last lines are\n{last}\nand the whole log is {log}"
+    )
+
+
+def isolated(directory: Path, sources: Path, settings: Iterable[str] = ()) -> dict[str, str]:
+    """The environment of an apt that keeps its state in ``directory``, made if missing, and asks ``sources`` alone.
+
+    ``settings`` are further lines of apt.conf(5); where they name an architecture, the machine's own are not meant.
+    """
+    for name in ("lists/partial", "cache/archives/partial", "state", "log", "no-parts"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    for name in ("status", "no-main"):
+        (directory / name).touch()
+    configuration = directory / "apt.conf"
+    dump = query(["apt-config", "dump"])
+    own = list(settings)
+    if any(line.startswith("APT::Architecture") for line in own):
+        dump = "\n".join(line for line in dump.splitlines() if not line.startswith("APT::Architecture"))
+    text = private_configuration(dump, directory, sources, os.geteuid() == 0) + "".join(f"{line}\n" for line in own)
+    configuration.write_text(text, encoding="utf-8")
+    return clean_environment({"APT_CONFIG": str(configuration)})
+
+
+def archive_stanza(suite: str) -> str:
+    """A deb822 stanza for ``suite`` of the mirror that this machine's apt uses. Raises SourceError if it has none."""
+    archive = archive_entry(machine_entries(*_machine_lists()))
+    if archive is None:
+        raise SourceError(f"this machine's apt knows no mirror of Debian's archive, where the packages of {suite} are")
+    return suite_stanza(archive, suite)
+
+
+def _machine_lists() -> tuple[Path, Path]:
+    """The machine's sources.list and sources.list.d. Raises SourceError where there is no apt."""
+    if shutil.which("apt-get") is None:
+        raise SourceError("Debian packages need apt-get, which this machine does not have")
+    places = query(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"])
+    paths = dict(re.findall(r"^(\w+)='([^']*)'", places, re.MULTILINE))
+    return Path(paths.get("LIST", "/")), Path(paths.get("PARTS", "/"))
+
+
+def _look(package: str, suite: str, directory: Path, sources: Path, log: Path) -> tuple[Package, Path] | None:
+    environment = isolated(directory, sources)
+    # One suite of several may be unreachable (a third party's); what counts is whether the package is known.
+    with contextlib.suppress(SourceError):
+        run(["apt-get", "update"], what="apt-get update", log=log, env=environment, error=SourceError)
+    try:
+        record = query(["apt-cache", "show", "--no-all-versions", package], env=environment)
+    except KernelError:
+        return None
+    fields = next(_stanzas(record), {})
+    if not all(name in fields for name in ("version", "sha256", "size")):
+        return None
+    found = Package(package, fields["version"], suite, fields["sha256"], int(fields["size"]))
+    return found, Path(environment["APT_CONFIG"])
+
+
+def download_tarball(package: Package, configuration: Path, into: Path, cache: Cache, progress: Progress) -> Path:
+    """Fetch and unpack the .deb into ``into``; the path of the kernel tarball in it.
+
+    apt checks the .deb against its signed index, and so do we. Raises SourceError, HashMismatchError.
+    """
+    log = new_log(cache, f"apt-{package.name}")
+    progress.stage(f"downloading {package.name} {package.version} ({package.size / 1e6:.0f} MB)")
+
+    def on_line(line: str) -> None:
+        match = _DLSTATUS.match(line)
+        if match is not None:
+            progress.advance(round(float(match["percent"])), 100, package.name)
+
+    run(
+        ["apt-get", "-o", "APT::Status-Fd=1", "download", f"{package.name}={package.version}"],
+        what=f"downloading {package.name} {package.version}",
+        log=log,
+        cwd=into,
+        env=clean_environment({"APT_CONFIG": str(configuration)}),
+        on_line=on_line,
+        error=SourceError,
+    )
+    debs = sorted(into.glob("*.deb"))
+    if len(debs) != 1:
+        raise SourceError(f"apt-get download left {len(debs)} packages instead of one; its log is {log}")
+    got = file_sha256(debs[0])
+    if got != package.sha256:
+        raise HashMismatchError(
+            f"{package.name} {package.version} has SHA-256 {got}, but Debian's index says {package.sha256}"
+        )
+    run(
+        ["dpkg-deb", "-x", debs[0], into / "x"],
+        what=f"unpacking {debs[0].name}",
+        log=log,
+        error=SourceError,
+    )
+    debs[0].unlink()
+    tarballs = sorted((into / "x" / "usr" / "src").glob("linux-source-*.tar.*"))
+    if not tarballs:
+        raise SourceError(
+            f"the package {package.name} has no kernel tarball in /usr/src: is it a linux-source package?"
+        )
+    return tarballs[0]

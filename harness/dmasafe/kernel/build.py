@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a SourceTree to a bootable Kernel and the modules that load into it.
+
+A kernel's key is made of its source's identity, its merged configuration, the toolchain and RECIPE. An object
+directory is resumed if a run was interrupted, and is updated where a local tree changes under it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from dmasafe.kernel.cache import (
+    KEY_DIGITS,
+    Cache,
+    Kernel,
+    digest,
+    explained,
+    load_kernel,
+    lock,
+    new_log,
+    objects_lock,
+    publish_file,
+    publish_json,
+    publish_text,
+    read_json,
+    require_space,
+    save_kernel,
+)
+from dmasafe.kernel.config import (
+    Absence,
+    Architecture,
+    Matrix,
+    Request,
+    check,
+    explain_missed,
+    find_architecture,
+    load_matrix,
+    parse_config,
+    resolve,
+)
+from dmasafe.kernel.errors import BuildError
+from dmasafe.kernel.process import clean_environment, query, run
+from dmasafe.kernel.progress import SILENT, Progress
+from dmasafe.kernel.source import SourceTree
+from dmasafe.kernel.tools import Step, cross_prefix, require
+
+#: Part of every key: what we hand to make besides the configuration. A change here builds anew.
+RECIPE = {
+    # Fixed, so that equal inputs give an equal kernel (Documentation/kbuild/reproducible-builds.rst).
+    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026",
+    "KBUILD_BUILD_USER": "dmasafe",
+    "KBUILD_BUILD_HOST": "dmasafe",
+    "KBUILD_BUILD_VERSION": "1",
+    # Set and empty: setlocalversion then adds no "+" for a commit without a tag.
+    "LOCALVERSION": "",
+}
+#: An object directory without debug information takes 220 MiB.
+BUILD_SPACE_BYTES = 2**29
+CCACHE_DEFAULT_SIZE = "5G"
+#: The file in an object directory that says which kernel its objects belong to.
+OBJECTS_KEY = "dmasafe-key"
+
+_MAKE_LINE = re.compile(r"^  (?P<verb>[A-Z][A-Z0-9_.+]*(?: \[M\])?)\s+(?P<path>\S+)")
+_SOURCE_NAMES = re.compile(r"(Kbuild|Makefile|Kconfig|.*\.[chS])")
+
+
+def build_kernel(
+    tree: SourceTree,
+    configuration: str,
+    architecture: str,
+    cache: Cache,
+    progress: Progress = SILENT,
+    jobs: int | None = None,
+    *,
+    matrix: Matrix | None = None,
+) -> Kernel:
+    """Configure and build ``tree``, or find it built.
+
+    ``jobs`` is make's -j (None: one for each processor that we may use). Raises ConfigError (an unknown name, a
+    symbol that did not take), BuildError (with the log's last lines), MissingToolError, CacheError.
+    """
+    matrix = matrix or load_matrix()
+    request = resolve(matrix, configuration, architecture, tree.version)
+    require(request.architecture, Step.KERNEL)
+    with explained(cache):
+        toolchain = toolchain_version(request.architecture)
+        merge_key = _merge_key(tree, request, matrix, toolchain)
+        object_dir = _object_dir(tree, request, merge_key)
+        kernel = _find(cache, tree, request, merge_key, toolchain)
+        if kernel is not None:
+            return kernel
+        what = f"{tree.version} {configuration} for {architecture}"
+        with lock(cache, objects_lock(object_dir), progress, f"building {what}") as held:
+            kernel = _find(cache, tree, request, merge_key, toolchain)
+            if kernel is not None:
+                return kernel
+            require_space(cache, BUILD_SPACE_BYTES, f"building {what}")
+            make = Make(tree, request.architecture, object_dir, cache, held, jobs or len(os.sched_getaffinity(0)))
+            merged = _merged(cache, merge_key)
+            if merged is None:
+                merged = _merge(make, request, matrix, merge_key, cache, progress)
+                # Another way to ask for the same: a comment, a rule that says nothing here.
+                kernel = _find(cache, tree, request, merge_key, toolchain)
+                if kernel is not None:
+                    return kernel
+            return _build(make, request, merged, toolchain, cache, progress)
+
+
+def find_kernel(
+    tree: SourceTree, configuration: str, architecture: str, cache: Cache, *, matrix: Matrix | None = None
+) -> Kernel | None:
+    """The kernel that build_kernel() would find built, or None.
+
+    Raises ConfigError, MissingToolError, CacheError.
+    """
+    matrix = matrix or load_matrix()
+    request = resolve(matrix, configuration, architecture, tree.version)
+    require(request.architecture, Step.KERNEL)
+    with explained(cache):
+        toolchain = toolchain_version(request.architecture)
+        return _find(cache, tree, request, _merge_key(tree, request, matrix, toolchain), toolchain)
+
+
+def configure(
+    tree: SourceTree,
+    configuration: str,
+    architecture: str,
+    cache: Cache,
+    progress: Progress = SILENT,
+    *,
+    matrix: Matrix | None = None,
+) -> Path:
+    """The merged and checked .config of a cell, without building it. Raises like build_kernel()."""
+    matrix = matrix or load_matrix()
+    request = resolve(matrix, configuration, architecture, tree.version)
+    require(request.architecture, Step.KERNEL)
+    with explained(cache):
+        toolchain = toolchain_version(request.architecture)
+        merge_key = _merge_key(tree, request, matrix, toolchain)
+        object_dir = _object_dir(tree, request, merge_key)
+        if _merged(cache, merge_key) is None:
+            doing = f"configuring {tree.version} {configuration}"
+            with lock(cache, objects_lock(object_dir), progress, doing) as held:
+                if _merged(cache, merge_key) is None:
+                    make = Make(tree, request.architecture, object_dir, cache, held, 1)
+                    _merge(make, request, matrix, merge_key, cache, progress)
+        return cache.path("configs", merge_key, "config")
+
+
+def kernel_key(
+    tree: SourceTree, configuration: str, architecture: str, cache: Cache, progress: Progress = SILENT
+) -> str:
+    """The key of the kernel that build_kernel() would find or make. Raises like build_kernel()."""
+    configure(tree, configuration, architecture, cache, progress)
+    matrix = load_matrix()
+    request = resolve(matrix, configuration, architecture, tree.version)
+    toolchain = toolchain_version(request.architecture)
+    merged = _merged(cache, _merge_key(tree, request, matrix, toolchain))
+    if merged is None:
+        raise BuildError(f"the configuration of {tree.version} was taken from the cache: try again")
+    return _kernel_key(tree, request, merged, toolchain)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged configuration: its text, and the wanted symbols that this version is allowed to lack."""
+
+    text: str
+    absences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Make:
+    """How make is called for one object directory, under the lock ``held``."""
+
+    tree: SourceTree
+    architecture: Architecture
+    object_dir: Path
+    cache: Cache
+    held: int
+    jobs: int
+
+    def command(self, *targets: str) -> list[str]:
+        words = ["make", "-C", str(self.tree.path), f"O={self.object_dir}", f"-j{self.jobs}"]
+        return [*words, *make_variables(self.architecture), *targets]
+
+    def environment(self) -> dict[str, str]:
+        return compiler_environment(self.cache, self.architecture, self.tree.home)
+
+
+def make_variables(architecture: Architecture) -> list[str]:
+    """The variables of every make call, as words: architecture, cross compiler, RECIPE."""
+    values = {"ARCH": architecture.make_arch, "CROSS_COMPILE": cross_prefix(architecture), **RECIPE}
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def toolchain_version(architecture: Architecture) -> str:
+    """The compiler's and linker's own words on their versions, part of every key."""
+    prefix = cross_prefix(architecture)
+    return "; ".join(query([f"{prefix}{tool}", "--version"]).splitlines()[0] for tool in ("gcc", "ld"))
+
+
+def compiler_environment(cache: Cache, architecture: Architecture, base: Path) -> dict[str, str]:
+    """The environment of a build: clean, and with ccache in front of the compiler where it is installed.
+
+    ccache comes by the name of the compiler on PATH and not by CC=, so that the commands that Kbuild compares
+    do not change on the day when somebody installs it. ``base``: paths below it count as relative, which lets a
+    second source or configuration hit what a first one compiled.
+    """
+    environment = clean_environment()
+    ccache = shutil.which("ccache")
+    if ccache is None:
+        return environment
+    masks = cache.path("ccache-bin")
+    for name in {"gcc", f"{cross_prefix(architecture)}gcc"}:
+        mask = masks / name
+        if not mask.is_symlink() or mask.readlink() != Path(ccache):
+            mask.unlink(missing_ok=True)
+            mask.symlink_to(ccache)
+    environment["PATH"] = f"{masks}:{environment.get('PATH', os.defpath)}"
+    for name, value in (
+        ("CCACHE_DIR", str(cache.path("ccache"))),
+        ("CCACHE_MAXSIZE", CCACHE_DEFAULT_SIZE),
+        ("CCACHE_BASEDIR", str(base)),
+        ("CCACHE_NOHASHDIR", "1"),
+        # Not CCACHE_DEPEND: it would save a cold build the second run of the preprocessor, but autoconf.h is among
+        # every file's dependencies, and what another configuration compiles alike would be compiled again.
+    ):
+        environment.setdefault(name, value)
+    return environment
+
+
+def tree_digest(directory: Path) -> str:
+    """SHA-256 over the names and contents of the C, assembler and Kbuild files below ``directory``."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and is_module_source(path.name))
+    parts: list[str | bytes] = []
+    for path in files:
+        parts += [str(path.relative_to(directory)), path.read_bytes()]
+    return digest(*parts)
+
+
+def is_module_source(name: str) -> bool:
+    """Whether a file of this name is a source, not a product of building beside it."""
+    return _SOURCE_NAMES.fullmatch(name) is not None and not name.endswith(".mod.c") and not name.startswith(".")
+
+
+def build_modules(
+    kernel: Kernel,
+    module_source_dir: Path,
+    cache: Cache,
+    progress: Progress = SILENT,
+    jobs: int | None = None,
+    cflags: tuple[str, ...] = (),
+) -> tuple[Path, ...]:
+    """Build the external modules of a directory with a Kbuild file for ``kernel``; their .ko files, by name.
+
+    The sources are copied to the cache first, to a directory ``src``; ``cflags`` are added to the compiler's. Raises
+    BuildError (its lines name the files in ``module_source_dir``), CacheError.
+    """
+    if not any((module_source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
+        raise BuildError(f"{module_source_dir} has no Kbuild file: give a directory of external modules")
+    architecture = find_architecture(kernel.arch)
+    key = digest(kernel.key, tree_digest(module_source_dir), *cflags)[:KEY_DIGITS]
+    home = cache.path("modules", f"{kernel.key}-{key}")
+    with explained(cache):
+        found = _finished_modules(home)
+        if found:
+            return found
+        what = f"the modules of {module_source_dir} for {kernel.release}"
+        with (
+            lock(cache, objects_lock(kernel.build_dir), progress, f"building modules for {kernel.release}") as held,
+        ):
+            found = _finished_modules(home)
+            if found:
+                return found
+            if _objects_key(kernel.build_dir) != kernel.key:
+                raise BuildError(
+                    f"the objects of {kernel.release} ({kernel.configuration}) have been replaced by those of another "
+                    f"state of {kernel.source}: build that kernel again first"
+                )
+            progress.stage(f"building modules for {kernel.release}")
+            copy = home / "src"
+            shutil.rmtree(home, ignore_errors=True)
+            for path in module_source_dir.rglob("*"):
+                if path.is_file() and is_module_source(path.name):
+                    target = copy / path.relative_to(module_source_dir)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, target)
+            counter = _StepCounter(progress, None)
+            run(
+                [
+                    "make", "-C", str(kernel.build_dir), f"M={copy}", f"-j{jobs or len(os.sched_getaffinity(0))}",
+                    *make_variables(architecture),
+                    # A WARN() in a module names its file: not by a path of this machine.
+                    f"KCFLAGS={' '.join([f'-fmacro-prefix-map={copy}/=', *cflags])}", "modules",
+                ],
+                what=f"building {what}",
+                log=new_log(cache, f"modules-{kernel.release}"),
+                env=compiler_environment(cache, architecture, copy),
+                on_line=counter.line,
+                hold_fds=[held],
+                # ccache makes the compiler's paths relative (CCACHE_BASEDIR).
+                shown_as=dict.fromkeys(
+                    (str(copy), os.path.relpath(copy, kernel.build_dir)), str(module_source_dir)
+                ),
+            )  # fmt: skip
+            names = sorted(str(path.relative_to(home)) for path in copy.rglob("*.ko"))
+            if not names:
+                raise BuildError(f"{module_source_dir} built no module: its Kbuild file sets no obj-m")
+            publish_json(home / "modules.json", {"kernel": kernel.key, "modules": names})
+            return tuple(home / name for name in names)
+
+
+def _finished_modules(home: Path) -> tuple[Path, ...]:
+    facts = read_json(home / "modules.json")
+    modules = tuple(home / str(name) for name in facts["modules"]) if facts is not None else ()
+    if not all(path.exists() for path in modules):
+        return ()
+    if modules:
+        os.utime(home / "modules.json")
+    return modules
+
+
+def _concise(absence: Absence) -> dict[str, object]:
+    return {name: value for name, value in asdict(absence).items() if value}
+
+
+def _merge_key(tree: SourceTree, request: Request, matrix: Matrix, toolchain: str) -> str:
+    # What Debian calls it shapes no kernel.
+    row = json.dumps({k: v for k, v in asdict(request.architecture).items() if k != "debian"}, sort_keys=True)
+    # Only the rows that concern it: another one's must not cost a build.
+    symbols = {line.symbol for line in request.wanted}
+    rules = json.dumps([_concise(row) for row in matrix.absences if row.symbol in symbols], sort_keys=True)
+    return digest(tree.identity, request.text, row, rules, toolchain, json.dumps(RECIPE))[:KEY_DIGITS]
+
+
+def _object_dir(tree: SourceTree, request: Request, merge_key: str) -> Path:
+    # A tree that somebody edits keeps its objects, so that an edit rebuilds what it touches.
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", request.name)
+    suffix = "" if tree.changing else f"-{merge_key[:8]}"
+    return tree.home / "objects" / f"{name}-{request.architecture.name}{suffix}"
+
+
+def _kernel_key(tree: SourceTree, request: Request, merged: Merged, toolchain: str) -> str:
+    row = request.architecture
+    build = json.dumps([row.make_arch, row.targets, row.image, RECIPE])
+    content = digest(tree.identity, merged.text, row.name, build, toolchain)
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", request.name)
+    return f"{tree.version}-{row.name}-{name}-{content[:KEY_DIGITS]}"
+
+
+def _merged(cache: Cache, merge_key: str) -> Merged | None:
+    directory = cache.path("configs", merge_key)
+    facts = read_json(directory / "merged.json")
+    if facts is None:
+        return None
+    return Merged((directory / "config").read_text(encoding="utf-8"), tuple(facts["absences"]))
+
+
+def _find(cache: Cache, tree: SourceTree, request: Request, merge_key: str, toolchain: str) -> Kernel | None:
+    merged = _merged(cache, merge_key)
+    if merged is None:
+        return None
+    kernel = load_kernel(cache, _kernel_key(tree, request, merged, toolchain))
+    # The objects of a changing tree may be those of another state by now: modules could not be built against them.
+    if kernel is None or _objects_key(kernel.build_dir) != kernel.key:
+        return None
+    return kernel
+
+
+def _objects_key(object_dir: Path) -> str:
+    path = object_dir / OBJECTS_KEY
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def _merge(make: Make, request: Request, matrix: Matrix, merge_key: str, cache: Cache, progress: Progress) -> Merged:
+    """tinyconfig, merge_config.sh, olddefconfig; then the check. The result is kept under ``merge_key``."""
+    tree, object_dir = make.tree, make.object_dir
+    progress.stage(f"configuring {tree.version} {request.name}")
+    object_dir.mkdir(parents=True, exist_ok=True)
+    log = new_log(cache, f"configure-{tree.version}-{request.name.replace('/', '_')}")
+    call = partial(
+        run, what=f"configuring {tree.version} {request.name}", log=log, env=make.environment(), hold_fds=[make.held]
+    )
+    fragment = object_dir / "dmasafe.config"
+    fragment.write_text(request.text, encoding="utf-8")
+    call(make.command("tinyconfig"))
+    script = tree.path / "scripts" / "kconfig" / "merge_config.sh"
+    call(["bash", script, "-m", "-O", object_dir, object_dir / ".config", fragment], cwd=object_dir)
+    call(make.command("olddefconfig"))
+    text = (object_dir / ".config").read_text(encoding="utf-8")
+    config = parse_config(text)
+    checked = check(request.wanted, config, tree.version, matrix.absences, request.architecture.name)
+    if checked.missed:
+        raise explain_missed(checked.missed, config, tree.version, tree.path, request.architecture.make_arch)
+    publish_text(cache.path("configs", merge_key, "config"), text)
+    publish_json(cache.path("configs", merge_key, "merged.json"), {"absences": checked.absences})
+    return Merged(text, checked.absences)
+
+
+def _build(make: Make, request: Request, merged: Merged, toolchain: str, cache: Cache, progress: Progress) -> Kernel:
+    tree, object_dir, row = make.tree, make.object_dir, request.architecture
+    key = _kernel_key(tree, request, merged, toolchain)
+    object_dir.mkdir(parents=True, exist_ok=True)
+    (object_dir / OBJECTS_KEY).unlink(missing_ok=True)
+    config = object_dir / ".config"
+    if not config.exists() or config.read_text(encoding="utf-8") != merged.text:
+        publish_text(config, merged.text)
+    progress.stage(f"building {tree.version} {request.name} for {row.name}")
+    steps_file = cache.path("configs", f"steps-{'.'.join(tree.version.split('.')[:2])}-{row.name}.json")
+    known = read_json(steps_file) or {}
+    fresh = not (object_dir / "vmlinux.o").exists() and not (object_dir / "init" / "main.o").exists()
+    counter = _StepCounter(progress, int(known.get("steps", row.steps)))
+    run(
+        make.command(*row.targets),
+        what=f"building {tree.version} {request.name} for {row.name}",
+        log=new_log(cache, f"build-{key}"),
+        env=make.environment(),
+        on_line=counter.line,
+        hold_fds=[make.held],
+    )
+    if fresh:
+        publish_json(steps_file, {"steps": counter.done})
+    home = cache.path("kernels", key)
+    files = {"vmlinux": "vmlinux", "config": ".config", "system_map": "System.map", "image": row.image}
+    paths: dict[str, Path] = {}
+    for name, product in files.items():
+        source = object_dir / product
+        if not source.is_file():
+            raise BuildError(
+                f"the build of {tree.version} left no {product} in {object_dir}: see targets in kernel-configs/arch/"
+            )
+        paths[name] = home / ("config" if product == ".config" else source.name)
+        publish_file(source, paths[name])
+    release = (object_dir / "include" / "config" / "kernel.release").read_text(encoding="utf-8").strip()
+    publish_text(object_dir / OBJECTS_KEY, key + "\n")
+    kernel = Kernel(
+        key=key, release=release, version=tree.version, arch=row.name, configuration=request.name,
+        source=tree.description, source_identity=tree.identity, build_dir=object_dir, absences=merged.absences, **paths,
+    )  # fmt: skip
+    save_kernel(cache, kernel)
+    return kernel
+
+
+class _StepCounter:
+    """Counts make's "  CC      file" lines into a Progress."""
+
+    def __init__(self, progress: Progress, total: int | None) -> None:
+        self.progress = progress
+        self.total = total
+        self.done = 0
+
+    def line(self, text: str) -> None:
+        match = _MAKE_LINE.match(text)
+        if match is None:
+            return
+        self.done += 1
+        total = None if self.total is None else max(self.total, self.done)
+        self.progress.advance(self.done, total, match["path"])

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The build cache: where things lie, locks between runs, atomic publishing, listing and pruning.
+
+Everything is named by what it was made from, is written under a temporary name and renamed when it is whole.
+DMASAFE_CACHE overrides the place; nothing is ever written in a checkout or in somebody's source tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError
+from dmasafe.kernel.progress import Progress
+
+CACHE_VARIABLE = "DMASAFE_CACHE"
+KEY_DIGITS = 16
+PRUNE_UNUSED_DAYS = 30.0
+
+#: What each directory of the cache holds.
+DIRECTORIES = {
+    "sources": "one directory per kernel source: tree/, source.json, objects/",
+    "git": "bare mirrors",
+    "apt": "private package lists and configuration",
+    "resolutions": "which version a name (a package, a branch) stood for when it was last looked up",
+    "configs": "merged and checked kernel configurations",
+    "kernels": "built kernels: kernel.json, vmlinux, System.map, config",
+    "modules": "external modules per kernel",
+    "agents": "static guest programs",
+    "initramfs": "guest images",
+    "bundles": "what boots, whole: kernel, guest image, configuration",
+    "store": "what workers of the matrix share, unless --store says otherwise",
+    "ccache": "compiler results, unless CCACHE_DIR says otherwise",
+    "ccache-bin": "links that put ccache in front of the compiler",
+    "logs": "output of every command",
+    "locks": "one file per thing being made",
+    "tmp": "whatever is not finished",
+}
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP})
+
+
+@dataclass(frozen=True)
+class Cache:
+    """An open cache: its root exists, is absolute and can be written."""
+
+    root: Path
+
+    def path(self, *parts: str) -> Path:
+        return self.root.joinpath(*parts)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A built kernel. All paths are absolute.
+
+    ``image`` is what a boot loader or QEMU takes (for x86_64 vmlinux itself), ``build_dir`` the object directory
+    that external modules build against, ``source`` a sentence for people and ``source_identity`` the same for
+    machines, ``absences`` the wanted symbols that this version is allowed not to have (without ``CONFIG_``).
+    """
+
+    key: str
+    release: str
+    version: str
+    arch: str
+    configuration: str
+    source: str
+    source_identity: str
+    vmlinux: Path
+    image: Path
+    config: Path
+    system_map: Path
+    build_dir: Path
+    absences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What prune() took away."""
+
+    paths: tuple[Path, ...]
+    bytes_freed: int
+
+
+def open_cache(root: Path | None = None) -> Cache:
+    """The cache at ``root``, else at $DMASAFE_CACHE, else in the user's cache directory; created if missing.
+
+    Raises CacheUnwritableError or CacheFullError.
+    """
+    chosen = root or Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("dmasafe"))
+    cache = Cache(chosen.expanduser().absolute())
+    with explained(cache):
+        for name in DIRECTORIES:
+            cache.path(name).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache.path("tmp")):
+            pass
+        tag = cache.path("CACHEDIR.TAG")
+        if not tag.exists():
+            # bford.info/cachedir: backups skip a directory with this very line.
+            publish_text(tag, "Signature: 8a477f597d28d172789f06886806bc55\n")
+    return cache
+
+
+@contextmanager
+def explained(cache: Cache) -> Iterator[None]:
+    """Turn an OSError about the cache (unwritable, full) into a sentence; others pass unchanged."""
+    try:
+        yield
+    except OSError as cause:
+        # A failed write() carries no file name: then it is the cache's, for we write nothing elsewhere.
+        about_cache = cause.filename is None or str(cause.filename).startswith(str(cache.root))
+        at = cause.filename or cache.root
+        if about_cache and cause.errno in _FULL:
+            raise CacheFullError(
+                f"the disk of {cache.root} is full: make room ('dmasafe kernel prune'), or set {CACHE_VARIABLE}"
+            ) from cause
+        ancestors = (str(parent) for parent in (cache.root, *cache.root.parents))
+        if (about_cache or str(at) in ancestors) and cause.errno in _UNWRITABLE:
+            raise CacheUnwritableError(
+                f"the cache {cache.root} cannot be written ({cause.strerror}: {at}): "
+                f"set {CACHE_VARIABLE} to a directory that can"
+            ) from cause
+        raise
+
+
+def require_space(cache: Cache, bytes_needed: int, what: str) -> None:
+    """CacheFullError now rather than in the middle, unless the cache's disk has ``bytes_needed`` free."""
+    free = shutil.disk_usage(cache.root).free
+    if free < bytes_needed:
+        raise CacheFullError(
+            f"{what} needs {bytes_needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free at {cache.root}: "
+            f"make room ('dmasafe kernel prune'), or set {CACHE_VARIABLE}"
+        )
+
+
+@contextmanager
+def lock(cache: Cache, name: str, progress: Progress, doing: str) -> Iterator[int]:
+    """Hold the lock ``name``; yields its file descriptor, to be handed to children as ``hold_fds``.
+
+    A second process says on ``progress`` whom it waits for, waits (Ctrl-C ends that), and must look again
+    whether the work is done. flock(2) and not a lock library: the lock must live on in a make whose parent was
+    killed, or the next run would start a second make in the same directory.
+    """
+    path = cache.path("locks", f"{name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 400, 0).decode(errors="replace").strip() or "another run"
+            progress.stage(f"waiting for {holder}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}, which is {doing}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def staging(cache: Cache) -> Iterator[Path]:
+    """A temporary directory on the cache's file system, gone afterwards; named by our process id for prune()."""
+    path = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=cache.path("tmp")))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).rename(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def publish_file(source: Path, path: Path) -> None:
+    """Copy ``source`` to ``path`` so that a reader sees all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        shutil.copy2(source, temporary)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish_directory(staged: Path, path: Path) -> None:
+    """Move a finished directory to its name; if another run was first, its (equal) result stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        staged.rename(path)
+    except OSError as cause:
+        if cause.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None if the file is missing or damaged (whatever it says is then made again)."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def publish_json(path: Path, value: Mapping[str, Any]) -> None:
+    publish_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 (hex) over parts that cannot run into each other: each is preceded by its length."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        sha.update(f"{len(data)}:".encode())
+        sha.update(data)
+    return sha.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def new_log(cache: Cache, name: str) -> Path:
+    """A fresh log file's path; ``name`` says of what."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return cache.path("logs", f"{stamp}-{os.getpid()}-{name}.log")
+
+
+def load_kernel(cache: Cache, key: str) -> Kernel | None:
+    """The finished kernel of this key, or None; marks it as used."""
+    marker = cache.path("kernels", key, "kernel.json")
+    facts = read_json(marker)
+    if facts is None:
+        return None
+    kernel = _kernel_from_json(cache, facts)
+    if not (kernel.vmlinux.exists() and kernel.image.exists() and kernel.config.exists()):
+        return None
+    os.utime(marker)
+    return kernel
+
+
+def save_kernel(cache: Cache, kernel: Kernel) -> None:
+    """Write the marker that makes a kernel finished; its files must be in place."""
+    facts: dict[str, Any] = {}
+    for name, value in vars(kernel).items():
+        facts[name] = os.path.relpath(value, cache.root) if isinstance(value, Path) else value
+    publish_json(cache.path("kernels", kernel.key, "kernel.json"), facts)
+
+
+def list_kernels(cache: Cache) -> tuple[Kernel, ...]:
+    """All finished kernels, the most recently used first."""
+    markers = sorted(cache.path("kernels").glob("*/kernel.json"), key=lambda marker: -marker.stat().st_mtime)
+    found = (read_json(marker) for marker in markers)
+    return tuple(_kernel_from_json(cache, facts) for facts in found if facts is not None)
+
+
+def prune(cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS) -> Pruned:
+    """Remove what nobody used for ``unused_days`` (0: everything), and what killed runs left behind.
+
+    A thing goes when its marker is that old: kernels, then the sources, modules and images that no remaining
+    kernel refers to. What a running process holds locked stays.
+    """
+    limit = time.time() - unused_days * 86400
+    doomed: list[Path] = []
+    for marker in cache.path("kernels").glob("*/kernel.json"):
+        if marker.stat().st_mtime <= limit:
+            doomed.append(marker.parent)
+    kept_kernels = [kernel for kernel in list_kernels(cache) if cache.path("kernels", kernel.key) not in doomed]
+    in_use = {kernel.build_dir for kernel in kept_kernels}
+    for home in cache.path("sources").iterdir():
+        objects = [path for path in home.glob("objects/*") if path not in in_use]
+        idle = [path for path in objects if _last_use(path) <= limit and not _is_locked(cache, objects_lock(path))]
+        used = any(home in directory.parents for directory in in_use)
+        if used or len(idle) < len(objects) or _last_use(home) > limit:
+            doomed.extend(idle)
+        else:
+            doomed.append(home)
+    for place in ("modules", "agents", "initramfs", "bundles", "configs", "logs"):
+        doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
+    if unused_days <= 0:
+        for place in ("git", "apt", "resolutions", "store"):
+            doomed.extend(cache.path(place).iterdir())
+    doomed.extend(path for path in cache.path("tmp").iterdir() if not _owner_lives(path))
+    freed = sum(_remove(path) for path in doomed)
+    return Pruned(tuple(doomed), freed)
+
+
+def objects_lock(object_dir: Path) -> str:
+    """The name of the lock that an object directory is built under."""
+    return f"objects-{object_dir.parent.parent.name}-{object_dir.name}"
+
+
+def _kernel_from_json(cache: Cache, facts: Mapping[str, Any]) -> Kernel:
+    paths = {name: cache.root / facts[name] for name in ("vmlinux", "image", "config", "system_map", "build_dir")}
+    texts = ("key", "release", "version", "arch", "configuration", "source", "source_identity")
+    fields: dict[str, Any] = {name: facts[name] for name in texts}
+    return Kernel(**fields, **paths, absences=tuple(facts.get("absences", ())))
+
+
+def _last_use(path: Path) -> float:
+    newest = path.lstat().st_mtime
+    if path.is_dir():
+        markers: Iterable[Path] = (path / name for name in ("source.json", "modules.json", "dmasafe-key"))
+        newest = max([newest, *(marker.stat().st_mtime for marker in markers if marker.exists())])
+    return newest
+
+
+def _is_locked(cache: Cache, name: str) -> bool:
+    path = cache.path("locks", f"{name}.lock")
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _owner_lives(path: Path) -> bool:
+    owner = path.name.partition("-")[0]
+    return owner.isdigit() and Path(f"/proc/{owner}").exists()
+
+
+def _remove(path: Path) -> int:
+    if not path.is_dir() or path.is_symlink():
+        size = path.lstat().st_size
+        path.unlink()
+        return size
+    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    # Out of sight first: a run that is looking sees all of it or nothing.
+    grave = path.with_name(f".{path.name}.pruned")
+    path.rename(grave)
+    shutil.rmtree(grave, ignore_errors=True)
+    return size

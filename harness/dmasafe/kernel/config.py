@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What to build: matrix.toml's configurations, the architectures' files, fragments, and the merged .config checked.
+
+The kernel's own tools merge (tinyconfig, merge_config.sh, olddefconfig); then every wanted line is looked up in the
+result, because Kconfig drops in silence what it cannot give. Only an [[absence]] row excuses a line.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dmasafe.architecture import architecture_names, make_row, project_root, read_architecture, require_table
+from dmasafe.kernel.errors import ConfigError
+from dmasafe.kernel.kconfig import read_kconfig, why_not
+
+_SYMBOL_LINE = re.compile(r"^CONFIG_(\w+)=(.*)$")
+_UNSET_LINE = re.compile(r"^# CONFIG_(\w+) is not set$")
+_VERSION_TEST = re.compile(r"\s*(<=|>=|<|>|==|=|!=)\s*(\d+)(?:\.(\d+))?\s*$")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The table ``[kernel]`` of an architecture's file: how its kernel is built.
+
+    ``machine`` is what ``uname -m`` says, ``image`` what boots, below the object directory, ``debian`` Debian's name,
+    ``debian_suite`` where its packages are (empty: where everybody's are). ``versions`` (version_matches()) are the
+    kernels it is for; all if empty.
+    """
+
+    name: str
+    fragments: tuple[str, ...]
+    make_arch: str
+    machine: str
+    cross_compile: str
+    targets: tuple[str, ...]
+    image: str
+    agent_cflags: tuple[str, ...]
+    steps: int
+    debian: str = ""
+    debian_suite: str = ""
+    versions: str = ""
+
+    def makes_sense(self, version: str) -> bool:
+        """Whether there are cells of this kernel version ("6.12.117"). Raises ConfigError."""
+        return not self.versions or version_matches(version, self.versions)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A row of matrix.toml: a kernel, by its ``fragments`` or as another configuration's, and how it is booted.
+
+    ``append`` are words for the kernel's command line, ``machine`` is a variation of the machine (dmasafe/qemu); both
+    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty.
+    """
+
+    name: str
+    fragments: tuple[str, ...] = ()
+    kernel: str = ""
+    append: tuple[str, ...] = ()
+    machine: str = ""
+    architectures: tuple[str, ...] = ()
+    versions: str = ""
+
+    @property
+    def kernel_name(self) -> str:
+        """The configuration that the kernel is built as: its own name, or that of the one whose kernel it boots."""
+        return self.kernel or self.name
+
+    def makes_sense(self, version: str, architecture: str) -> bool:
+        """Whether a cell of this kernel version ("6.12.117") and architecture exists. Raises ConfigError."""
+        if self.architectures and architecture not in self.architectures:
+            return False
+        return not self.versions or version_matches(version, self.versions)
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A symbol that some versions are allowed to lack, and why that is right; of ``architectures`` only, if any."""
+
+    symbol: str
+    versions: str
+    why: str
+    architectures: Sequence[str] = ()
+
+    def allows(self, version: str, arch: str = "") -> bool:
+        return version_matches(version, self.versions) and (not self.architectures or arch in self.architectures)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """matrix.toml and the architectures' files, read and checked; ``directory`` has the fragments."""
+
+    directory: Path
+    configurations: Mapping[str, Configuration]
+    architectures: Mapping[str, Architecture]
+    absences: tuple[Absence, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A fragment's line: ``value`` is "n" for "is not set", else what stands right of ``=``; ``place`` is FILE:LINE."""
+
+    symbol: str
+    value: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"# CONFIG_{self.symbol} is not set" if self.value == "n" else f"CONFIG_{self.symbol}={self.value}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A kernel's configuration for an architecture, resolved: the fragments' joined text and what it asks for.
+
+    ``name`` is the kernel's, which can be another than that of the configuration that was asked for.
+    """
+
+    name: str
+    architecture: Architecture
+    text: str
+    wanted: tuple[Wanted, ...]
+
+
+def load_matrix(directory: Path | None = None) -> Matrix:
+    """Read ``directory``/matrix.toml (the project's own kernel-configs/ if None); ConfigError names what is wrong."""
+    directory = directory or project_root() / "kernel-configs"
+    path = directory / "matrix.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        configurations = {name: _configuration(name, row) for name, row in data["configuration"].items()}
+        absences = tuple(Absence(**row) for row in data.get("absence", ()))
+        for absence in absences:
+            absence.allows("0.0")
+    except FileNotFoundError as cause:
+        raise ConfigError(f"{path} is missing") from cause
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as cause:
+        raise ConfigError(f"{path} cannot be read: {cause}") from cause
+    architectures = {name: _architecture(name, directory) for name in architecture_names(directory)}
+    matrix = Matrix(directory, configurations, architectures, absences)
+    for configuration in configurations.values():
+        _check(configuration, matrix)
+    return matrix
+
+
+def _configuration(name: str, row: object) -> Configuration:
+    place = f"matrix.toml: [configuration.{name}]"
+    return make_row(Configuration, {**require_table(row, place), "name": name}, place)
+
+
+def _check(row: Configuration, matrix: Matrix) -> None:
+    place = f"matrix.toml: [configuration.{row.name}]"
+    if bool(row.fragments) == bool(row.kernel):
+        raise ConfigError(f"{place} needs either 'fragments' or 'kernel'")
+    if row.kernel and (row.kernel not in matrix.configurations or matrix.configurations[row.kernel].kernel):
+        known = ", ".join(sorted(name for name, other in matrix.configurations.items() if not other.kernel))
+        raise ConfigError(f"{place}: there is no kernel '{row.kernel}': those with fragments are {known}")
+    unknown = sorted(set(row.architectures) - set(matrix.architectures))
+    if unknown:
+        known = ", ".join(matrix.architectures)
+        raise ConfigError(f"{place}: there is no architecture '{unknown[0]}': kernel-configs/arch/ has {known}")
+    row.makes_sense("0.0", "")
+
+
+def _architecture(name: str, directory: Path) -> Architecture:
+    data = read_architecture(name, directory)
+    values = {**data["kernel"], "name": name, "machine": data["uname"], "debian": data["debian"]}
+    values["debian_suite"] = data.get("debian_suite", "")
+    row = make_row(Architecture, values, f"kernel-configs/arch/{name}.toml: [kernel]")
+    row.makes_sense("0.0")
+    return row
+
+
+def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
+    """The row of ``configuration`` (NAME, or NAME+FRAGMENT+...), if it makes sense there (``version`` may be unknown).
+
+    ConfigError lists what there is. Added fragments stay in the names of the row and of its kernel.
+    """
+    if architecture not in matrix.architectures:
+        known = ", ".join(sorted(matrix.architectures))
+        raise ConfigError(f"there is no architecture '{architecture}': kernel-configs/arch/ has {known}")
+    target = matrix.architectures[architecture]
+    if version and not target.makes_sense(version):
+        raise ConfigError(f"the architecture {architecture} is for Linux {target.versions}, not for {version}")
+    base, plus, extra = configuration.partition("+")
+    if base not in matrix.configurations:
+        known = ", ".join(sorted(matrix.configurations))
+        raise ConfigError(f"there is no configuration '{base}': matrix.toml has {known}")
+    row = matrix.configurations[base]
+    if row.architectures and architecture not in row.architectures:
+        raise ConfigError(f"the configuration {base} is for {' and '.join(row.architectures)}, not for {architecture}")
+    if row.versions and version and not version_matches(version, row.versions):
+        raise ConfigError(f"the configuration {base} is for Linux {row.versions}, not for {version}")
+    return replace(row, name=configuration, kernel=f"{row.kernel}{plus}{extra}" if row.kernel else "")
+
+
+def find_architecture(name: str) -> Architecture:
+    """The row of an architecture of the project's own. Raises ArchitectureError, which lists what there is."""
+    return _architecture(name, project_root() / "kernel-configs")
+
+
+def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Request:
+    """Find ``configuration`` (NAME, or NAME+FRAGMENT+...) and ``architecture``; ConfigError lists what there is.
+
+    A FRAGMENT is a name in kernel-configs/ or a path (it has a slash or ends in .config).
+    """
+    cell = find_configuration(matrix, configuration, architecture, version)
+    row = matrix.architectures[architecture]
+    base, *extra = cell.kernel_name.split("+")
+    fragments = matrix.configurations[base].fragments
+    paths = [matrix.directory / f"{name}.config" for name in (*row.fragments, *fragments)]
+    for name in extra:
+        own = "/" in name or name.endswith(".config")
+        paths.append(Path(name).expanduser() if own else matrix.directory / f"{name}.config")
+    texts = []
+    wanted: dict[str, Wanted] = {}
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as cause:
+            known = ", ".join(sorted(found.stem for found in matrix.directory.glob("*.config")))
+            raise ConfigError(f"there is no fragment {path}: kernel-configs/ has {known}") from cause
+        texts.append(text if text.endswith("\n") else text + "\n")
+        for line in parse_fragment(text, path.name):
+            # The last line wins, here as in merge_config.sh.
+            wanted.pop(line.symbol, None)
+            wanted[line.symbol] = line
+    return Request(cell.kernel_name, row, "".join(texts), tuple(wanted.values()))
+
+
+def parse_fragment(text: str, name: str) -> tuple[Wanted, ...]:
+    """The lines of a fragment; ConfigError for a line that is neither a symbol nor a comment."""
+    found = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if match := _SYMBOL_LINE.match(line):
+            found.append(Wanted(match[1], match[2], f"{name}:{number}"))
+        elif match := _UNSET_LINE.match(line):
+            found.append(Wanted(match[1], "n", f"{name}:{number}"))
+        elif line and not line.startswith("#"):
+            raise ConfigError(
+                f"{name}:{number} is neither CONFIG_X=value, '# CONFIG_X is not set' nor a comment: {line}"
+            )
+    return tuple(found)
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """A .config's symbols (without CONFIG_) and values as written; those that are not set are left out."""
+    return {match[1]: match[2] for line in text.splitlines() if (match := _SYMBOL_LINE.match(line))}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a request: ``absences`` did not take and are allowed to be missing, ``missed`` are errors."""
+
+    absences: tuple[str, ...]
+    missed: tuple[Wanted, ...]
+
+
+def check(
+    wanted: Iterable[Wanted], config: Mapping[str, str], version: str, absences: Sequence[Absence], arch: str = ""
+) -> Checked:
+    """Hold what fragments want against the merged .config of a kernel ``version`` for an architecture."""
+    absent, missed = [], []
+    for line in wanted:
+        if config.get(line.symbol, "n") == line.value:
+            continue
+        if any(row.symbol == line.symbol and row.allows(version, arch) for row in absences):
+            absent.append(line.symbol)
+        else:
+            missed.append(line)
+    return Checked(tuple(absent), tuple(missed))
+
+
+def explain_missed(
+    missed: Sequence[Wanted], config: Mapping[str, str], version: str, tree: Path, srcarch: str
+) -> ConfigError:
+    """The error for wanted lines that did not take: each with its place and the unmet dependency."""
+    kconfig = read_kconfig(tree, srcarch)
+    clauses = []
+    for line in missed:
+        got = config.get(line.symbol, "n")
+        now = "" if got == "n" else f" (it is {got})"
+        clauses.append(f"{line} of {line.place}{now}: {why_not(kconfig, line.symbol, line.value, config)}")
+    return ConfigError(
+        f"Linux {version} did not take {'; '.join(clauses)}. Correct the fragment, or, if the version may lack it, "
+        "add an [[absence]] row to kernel-configs/matrix.toml"
+    )
+
+
+def version_matches(version: str, tests: str) -> bool:
+    """Whether a version ("6.12.117", "7.0.0-rc1") passes all of the comma-separated ``tests`` (">=5.15,<7.0").
+
+    Only the first two numbers count. ConfigError if a test cannot be read.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers is None:
+        raise ConfigError(f"'{version}' is not a kernel version")
+    this = (int(numbers[1]), int(numbers[2]))
+    for test in tests.split(","):
+        match = _VERSION_TEST.match(test)
+        if match is None:
+            raise ConfigError(f"'{test}' is not a version test: write '>=5.15' or '<7.0'")
+        that = (int(match[2]), int(match[3] or 0))
+        results = {
+            "<": this < that, ">": this > that, "<=": this <= that, ">=": this >= that,
+            "==": this == that, "=": this == that, "!=": this != that,
+        }  # fmt: skip
+        if not results[match[1]]:
+            return False
+    return True

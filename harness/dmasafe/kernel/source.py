@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a kernel comes from: a Debian package, a tree on this machine, a tarball, a git revision.
+
+``parse_source`` reads what a user wrote, ``fetch`` turns it into a SourceTree that can be built with ``make O=``.
+A source that was fetched once is used again without network and without asking apt, until ``update``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dmasafe.kernel import apt
+from dmasafe.kernel import tree as local
+from dmasafe.kernel.cache import (
+    Cache,
+    digest,
+    explained,
+    file_sha256,
+    lock,
+    new_log,
+    publish_directory,
+    publish_json,
+    read_json,
+    require_space,
+    staging,
+)
+from dmasafe.kernel.errors import HashMismatchError, KernelError, SourceError
+from dmasafe.kernel.process import query, run
+from dmasafe.kernel.progress import SILENT, Progress
+
+DEFAULT_SOURCE = "apt:linux-source-6.12"
+#: A kernel tarball and what it unpacks to (7.2: 160 MB and 1.6 GiB).
+UNPACK_SPACE_BYTES = 2 * 2**30
+DOWNLOAD_TIMEOUT_S = 60.0
+DOWNLOAD_BLOCK_BYTES = 2**20
+
+#: The repository may belong to another user; nothing configured in it is run.
+_GIT = ("git", "-c", "safe.directory=*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+@dataclass(frozen=True)
+class AptSource:
+    """A Debian package that holds a kernel tarball."""
+
+    package: str
+
+    def __str__(self) -> str:
+        return f"apt:{self.package}"
+
+
+@dataclass(frozen=True)
+class LocalSource:
+    """A kernel tree on this machine (KDIR); never written to."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class TarballSource:
+    """A tarball by its URL (http, https, file) and SHA-256 (hex)."""
+
+    url: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.url}#sha256={self.sha256}"
+
+
+@dataclass(frozen=True)
+class GitSource:
+    """A revision (commit, tag, branch) of a git repository, by URL or local path."""
+
+    url: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"git:{self.url}@{self.revision}"
+
+
+Source = AptSource | LocalSource | TarballSource | GitSource
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """A kernel tree that can be built with ``make O=``.
+
+    ``identity`` names the content, ``version`` is the Makefile's, ``home`` the cache's directory for what is built
+    from it. ``changing``: the same path may hold other content tomorrow (a local tree), so that its object
+    directories are kept and updated. ``writable`` is False for all: build elsewhere.
+    """
+
+    path: Path
+    identity: str
+    version: str
+    description: str
+    home: Path
+    changing: bool = False
+    writable: bool = False
+
+
+def parse_source(text: str) -> Source:
+    """Read a source as the command line takes it; SourceError says what is wrong with it.
+
+    >>> parse_source("apt:linux-source-6.12")
+    AptSource(package='linux-source-6.12')
+    """
+    text = text.strip()
+    if text.startswith("apt:"):
+        package = text.removeprefix("apt:")
+        if not _PACKAGE.fullmatch(package):
+            raise SourceError(f"'{package}' is not a Debian package's name: write apt:linux-source-6.12")
+        return AptSource(package)
+    if text.startswith("git:"):
+        url, _, revision = text.removeprefix("git:").rpartition("@")
+        if not url or not revision or revision.startswith("-") or url.startswith("-"):
+            raise SourceError(f"'{text}' names no revision: write git:URL@REVISION")
+        return GitSource(url, revision)
+    if re.match(r"(https?|file):", text):
+        url, _, fragment = text.partition("#")
+        sha256 = fragment.removeprefix("sha256=").lower()
+        if not fragment.startswith("sha256=") or not _SHA256.fullmatch(sha256):
+            raise SourceError(f"'{text}' names no checksum: write {url}#sha256= and its 64 hexadecimal digits")
+        return TarballSource(url, sha256)
+    if re.match(r"[a-z][a-z0-9+]+://", text):
+        raise SourceError(f"'{text}' is of no kind known here: write git:{text}@REVISION for a git repository")
+    if not text:
+        raise SourceError(f"no kernel source was given: write {DEFAULT_SOURCE}, or the path of a kernel tree")
+    path = Path(text).expanduser().absolute()
+    if path.is_file():
+        raise SourceError(f"{path} is a file: write file:{path}#sha256= and its 64 hexadecimal digits for a tarball")
+    if not path.exists() and re.fullmatch(r"linux-source-[\d.]+", text):
+        raise SourceError(f"there is no directory {path}: write apt:{text} for the Debian package")
+    return LocalSource(path)
+
+
+def fetch(source: Source, cache: Cache, progress: Progress = SILENT, *, update: bool = False) -> SourceTree:
+    """Make ``source`` available as a tree; ``update`` looks names (packages, branches) up again.
+
+    Raises SourceError (HashMismatchError), CacheError, MissingToolError.
+    """
+    with explained(cache):
+        match source:
+            case AptSource():
+                return _fetch_apt(source, cache, progress, update)
+            case LocalSource():
+                return _fetch_local(source, cache, progress)
+            case TarballSource():
+                return _fetch_tarball(source, cache, progress)
+            case GitSource():
+                return _fetch_git(source, cache, progress, update)
+
+
+def _fetch_apt(source: AptSource, cache: Cache, progress: Progress, update: bool) -> SourceTree:
+    known = _resolved(cache, f"apt-{source.package}", update)
+    if known is not None:
+        return known
+    with lock(cache, f"apt-{source.package}", progress, f"fetching {source}"):
+        known = _resolved(cache, f"apt-{source.package}", update)
+        if known is not None:
+            return known
+        package = None if update else apt.installed(source.package)
+        configuration = Path()
+        if package is None:
+            with lock(cache, "apt", progress, "reading package lists"):
+                package, configuration = apt.find(source.package, cache, progress)
+        with staging(cache) as directory:
+            tarball = package.path
+            if tarball is None:
+                require_space(cache, UNPACK_SPACE_BYTES, f"fetching {source}")
+                tarball = apt.download_tarball(package, configuration, directory, cache, progress)
+            sha256 = file_sha256(tarball)
+            name = f"{package.name}-{package.version}"
+            tree = _unpacked(
+                tarball,
+                f"apt:{package.name}={package.version} sha256:{sha256}",
+                f"{package.name} {package.version}",
+                f"apt-{_slug(name)}-{sha256[:8]}",
+                cache,
+                progress,
+            )
+        _remember(cache, f"apt-{source.package}", tree)
+        return tree
+
+
+def _fetch_local(source: LocalSource, cache: Cache, progress: Progress) -> SourceTree:
+    path = source.path.resolve()
+    version = local.tree_version(path)
+    home = cache.path("sources", f"local-{_slug(path.name)}-{digest(str(path))[:12]}")
+    progress.stage(f"looking at {path}")
+    identity = local.identity(path, cache)
+    tree = path
+    if not local.is_clean(path):
+        home.mkdir(parents=True, exist_ok=True)
+        with lock(cache, f"snapshot-{home.name}", progress, f"copying {path}"):
+            local.snapshot(path, home, cache, progress)
+        tree = home / "tree"
+    return SourceTree(tree, identity, version, str(path), home, changing=True)
+
+
+def _fetch_tarball(source: TarballSource, cache: Cache, progress: Progress) -> SourceTree:
+    name = Path(urlsplit(source.url).path).name or "tarball"
+    slug = f"tarball-{_slug(name)}-{source.sha256[:12]}"
+    known = _finished(cache, slug)
+    if known is not None:
+        return known
+    with lock(cache, slug, progress, f"fetching {source.url}"), staging(cache) as directory:
+        known = _finished(cache, slug)
+        if known is not None:
+            return known
+        tarball = directory / "download"
+        _download(source, tarball, progress)
+        return _unpacked(tarball, f"sha256:{source.sha256}", source.url, slug, cache, progress)
+
+
+def _download(source: TarballSource, into: Path, progress: Progress) -> None:
+    """Copy the URL to ``into``, and check its SHA-256 on the way."""
+    progress.stage(f"downloading {source.url}")
+    sha = hashlib.sha256()
+    try:
+        # urlopen reads file: URLs as well.
+        stream = urllib.request.urlopen(source.url, timeout=DOWNLOAD_TIMEOUT_S)
+        total = int(stream.headers.get("Content-Length") or 0)
+    except (OSError, ValueError) as cause:
+        reason = getattr(cause, "reason", None) or getattr(cause, "strerror", None) or cause
+        raise SourceError(f"{source.url} cannot be read: {reason}") from cause
+    done = 0
+    with stream, into.open("wb") as file:
+        while True:
+            try:
+                block = stream.read(DOWNLOAD_BLOCK_BYTES)
+            except (OSError, urllib.error.URLError) as cause:
+                raise SourceError(f"the download of {source.url} broke off after {done} bytes: {cause}") from cause
+            if not block:
+                break
+            sha.update(block)
+            file.write(block)
+            done += len(block)
+            progress.advance(done, total or None, into.name)
+    if sha.hexdigest() != source.sha256:
+        raise HashMismatchError(f"{source.url} has SHA-256 {sha.hexdigest()}, but {source.sha256} was asked for")
+
+
+def _fetch_git(source: GitSource, cache: Cache, progress: Progress, update: bool) -> SourceTree:
+    if shutil.which("git") is None:
+        raise SourceError("a git source needs git: apt-get install git")
+    is_local = "://" not in source.url and Path(source.url).expanduser().exists()
+    url = str(Path(source.url).expanduser().resolve()) if is_local else source.url
+    name = f"git-{digest(url)[:12]}"
+    alias = f"{name}-{_slug(source.revision)}"
+    # A local repository answers at once and without network, so its branches are always looked up.
+    if not is_local:
+        known = _resolved(cache, alias, update)
+        if known is not None:
+            return known
+    with lock(cache, name, progress, f"fetching {source}") as held:
+        log = new_log(cache, name)
+        if is_local:
+            repository = Path(url)
+            commit = _commit(repository, source.revision)
+            if commit is None:
+                raise SourceError(f"the git repository {url} has no revision '{source.revision}'")
+        else:
+            repository = cache.path("git", f"{name}.git")
+            commit = _mirror(repository, source, update, log, progress, held)
+        slug = f"{name}-{commit[:16]}"
+        tree = _finished(cache, slug)
+        if tree is None:
+            require_space(cache, UNPACK_SPACE_BYTES, f"checking out {source}")
+            progress.stage(f"checking out {source.revision} ({commit[:12]})")
+            with staging(cache) as directory:
+                # archive and not worktree: the repository may be somebody's, and nothing is left in it.
+                tarball = directory / "tree.tar"
+                run(
+                    [*_GIT, "-C", repository, "archive", "--output", tarball, commit],
+                    what=f"checking out {source}",
+                    log=log,
+                    hold_fds=[held],
+                    error=SourceError,
+                )
+                title = f"{source.url} {source.revision} ({commit[:12]})"
+                tree = _unpacked(tarball, f"git:{commit}", title, slug, cache, progress, strip=False)
+        if not is_local:
+            _remember(cache, alias, tree)
+        return tree
+
+
+def _mirror(repository: Path, source: GitSource, update: bool, log: Path, progress: Progress, held: int) -> str:
+    """Bring ``source.revision`` into our bare mirror: alone and shallow if the server allows, else with all history."""
+    if not repository.exists():
+        query(["git", "init", "--quiet", "--bare", repository])
+    commit = _commit(repository, source.revision)
+    if commit is not None and (_COMMIT.fullmatch(source.revision) or not update):
+        return commit
+    progress.stage(f"fetching {source.revision} from {source.url}")
+
+    def fetch_refs(*arguments: str) -> None:
+        run(
+            ["git", "-C", repository, "fetch", "--force", "--progress", *arguments],
+            what=f"fetching {source}",
+            log=log,
+            hold_fds=[held],
+            error=SourceError,
+        )
+
+    marker = f"refs/dmasafe/{digest(source.revision)[:16]}"
+    try:
+        fetch_refs("--depth=1", "--no-tags", source.url, f"{source.revision}:{marker}")
+        return query(["git", "-C", repository, "rev-parse", "--verify", f"{marker}^{{commit}}"]).strip()
+    except KernelError:
+        # Not a ref, or a commit that the server does not hand out by its name: look for it in the whole history.
+        depth = ["--unshallow"] if (repository / "shallow").exists() else []
+        fetch_refs(*depth, source.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    commit = _commit(repository, source.revision)
+    if commit is None:
+        raise SourceError(f"the git repository {source.url} has no revision '{source.revision}'")
+    return commit
+
+
+def _commit(repository: Path, revision: str) -> str | None:
+    try:
+        command = [*_GIT, "-C", str(repository), "rev-parse", "--verify", "--quiet"]
+        return query([*command, "--end-of-options", f"{revision}^{{commit}}"]).strip().splitlines()[-1]
+    except KernelError:
+        return None
+
+
+def _unpacked(
+    tarball: Path, identity: str, description: str, slug: str, cache: Cache, progress: Progress, *, strip: bool = True
+) -> SourceTree:
+    """Unpack to the cache under ``slug`` unless it is there already; the marker is written last."""
+    home = cache.path("sources", slug)
+    with lock(cache, f"source-{slug}", progress, f"unpacking {description}") as held:
+        known = _finished(cache, slug)
+        if known is not None:
+            return known
+        require_space(cache, UNPACK_SPACE_BYTES, f"unpacking {description}")
+        progress.stage(f"unpacking {description}")
+        with staging(cache) as directory:
+            unpack = directory / "unpack"
+            unpack.mkdir()
+            # Like the cache itself, its trees belong to whoever made them.
+            command: list[str | Path] = [
+                "tar",
+                "--extract",
+                "--no-same-owner",
+                "--no-same-permissions",
+                "--file",
+                tarball,
+            ]
+            run(
+                [*command, "--directory", unpack],
+                what=f"unpacking {description}",
+                log=new_log(cache, f"unpack-{slug}"),
+                hold_fds=[held],
+                error=SourceError,
+            )
+            top = unpack
+            inside = list(unpack.iterdir())
+            if strip and len(inside) == 1 and inside[0].is_dir():
+                top = inside[0]
+            version = local.tree_version(top)
+            if home.exists():
+                shutil.rmtree(home)  # without a marker: left by a run that was killed
+            staged = directory / "home"
+            staged.mkdir()
+            top.rename(staged / "tree")
+            tree = SourceTree(home / "tree", identity, version, description, home)
+            facts = {key: value for key, value in asdict(tree).items() if key not in ("path", "home")}
+            publish_json(staged / "source.json", facts)
+            publish_directory(staged, home)
+        return tree
+
+
+def _finished(cache: Cache, slug: str) -> SourceTree | None:
+    home = cache.path("sources", slug)
+    facts = read_json(home / "source.json")
+    if facts is None or not (home / "tree").is_dir():
+        return None
+    (home / "source.json").touch()
+    return SourceTree(path=home / "tree", home=home, **facts)
+
+
+def _resolved(cache: Cache, alias: str, update: bool) -> SourceTree | None:
+    """What a name stood for when it was last looked up, if that tree is still there and no update is asked for."""
+    facts = None if update else read_json(cache.path("resolutions", f"{alias}.json"))
+    return _finished(cache, str(facts["slug"])) if facts is not None else None
+
+
+def _remember(cache: Cache, alias: str, tree: SourceTree) -> None:
+    publish_json(cache.path("resolutions", f"{alias}.json"), {"slug": tree.home.name, "identity": tree.identity})
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+~-]+", "_", text)[:60]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must be installed to build: a table of programs, headers and libraries with their Debian packages."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from dmasafe.kernel.config import Architecture
+from dmasafe.kernel.errors import KernelError, MissingToolError
+from dmasafe.kernel.process import query
+
+HEADER_DIRECTORIES = (Path("/usr/include"), Path("/usr/local/include"))
+
+
+class Kind(StrEnum):
+    """How a tool is looked for."""
+
+    PROGRAM = "program"
+    HEADER = "header"
+    STATIC_LIBRARY = "static library"
+
+
+class Step(StrEnum):
+    """The step that needs a tool."""
+
+    FETCH = "fetch"
+    KERNEL = "kernel"
+    AGENT = "agent"
+    INITRAMFS = "initramfs"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """``name`` is a program on PATH, a header below an include directory, or a library of the C compiler.
+
+    ``optional`` tools only make things faster.
+    """
+
+    name: str
+    kind: Kind
+    package: str
+    steps: tuple[Step, ...]
+    optional: bool = False
+
+
+_TOOLS = (
+    Tool("tar", Kind.PROGRAM, "tar", (Step.FETCH,)),
+    Tool("xz", Kind.PROGRAM, "xz-utils", (Step.FETCH,)),
+    Tool("dpkg-deb", Kind.PROGRAM, "dpkg", (Step.FETCH,)),
+    Tool("git", Kind.PROGRAM, "git", (Step.FETCH,), optional=True),
+    Tool("make", Kind.PROGRAM, "make", (Step.KERNEL,)),
+    Tool("gcc", Kind.PROGRAM, "gcc", (Step.KERNEL, Step.AGENT)),
+    Tool("ld", Kind.PROGRAM, "binutils", (Step.KERNEL, Step.AGENT)),
+    Tool("flex", Kind.PROGRAM, "flex", (Step.KERNEL,)),
+    Tool("bison", Kind.PROGRAM, "bison", (Step.KERNEL,)),
+    Tool("bc", Kind.PROGRAM, "bc", (Step.KERNEL,)),
+    Tool("perl", Kind.PROGRAM, "perl-base", (Step.KERNEL,)),
+    Tool("bash", Kind.PROGRAM, "bash", (Step.KERNEL,)),
+    # objtool, which every x86_64 kernel is built with.
+    Tool("gelf.h", Kind.HEADER, "libelf-dev", (Step.KERNEL,)),
+    Tool("stdio.h", Kind.HEADER, "libc6-dev", (Step.KERNEL, Step.AGENT)),
+    Tool("libc.a", Kind.STATIC_LIBRARY, "libc6-dev", (Step.AGENT,)),
+    Tool("jsmn.h", Kind.HEADER, "libjsmn-dev", (Step.AGENT,)),
+    Tool("busybox", Kind.PROGRAM, "busybox-static", (Step.INITRAMFS,)),
+    Tool("ccache", Kind.PROGRAM, "ccache", (Step.KERNEL,), optional=True),
+)
+
+
+def is_native(architecture: Architecture) -> bool:
+    """Whether this machine's own compiler makes programs for ``architecture``."""
+    return platform.machine() == architecture.machine
+
+
+def cross_prefix(architecture: Architecture) -> str:
+    """What goes before ``gcc``: empty where this machine's own compiler is the right one."""
+    return "" if is_native(architecture) else architecture.cross_compile
+
+
+def required_tools(architecture: Architecture) -> tuple[Tool, ...]:
+    """All tools for building for ``architecture``; a foreign one adds its cross compiler and C library.
+
+    Its busybox is no tool of this machine's: rootfs.py fetches it.
+    """
+    prefix = cross_prefix(architecture)
+    if not prefix:
+        return _TOOLS
+    triplet = prefix.rstrip("-")
+    library = f"libc6-dev-{architecture.debian}-cross"
+    own = (tool for tool in _TOOLS if tool.kind is not Kind.STATIC_LIBRARY and tool.steps != (Step.INITRAMFS,))
+    cross = (
+        Tool("libc.a", Kind.STATIC_LIBRARY, library, (Step.AGENT,)),
+        Tool(f"{prefix}gcc", Kind.PROGRAM, f"gcc-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
+        Tool(f"{prefix}ld", Kind.PROGRAM, f"binutils-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
+    )
+    return (*own, *cross)
+
+
+def missing_packages(
+    architecture: Architecture, steps: Sequence[Step] = tuple(Step), *, optional: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """Debian packages to install for these steps, each with the tools of it that are missing; empty if all is there."""
+    missing: dict[str, tuple[str, ...]] = {}
+    for tool in required_tools(architecture):
+        if tool.optional == optional and set(tool.steps) & set(steps) and not _present(tool, architecture):
+            missing[tool.package] = (*missing.get(tool.package, ()), tool.name)
+    return missing
+
+
+def require(architecture: Architecture, *steps: Step) -> None:
+    """MissingToolError, naming all the Debian packages at once, unless everything for these steps is there."""
+    missing = missing_packages(architecture, steps)
+    if missing:
+        tools = ", ".join(name for names in missing.values() for name in names)
+        raise MissingToolError(f"{tools} is missing: apt-get install {' '.join(sorted(missing))}")
+
+
+def _present(tool: Tool, architecture: Architecture) -> bool:
+    match tool.kind:
+        case Kind.PROGRAM:
+            return shutil.which(tool.name) is not None
+        case Kind.HEADER:
+            places = list(HEADER_DIRECTORIES)
+            places += [path for root in HEADER_DIRECTORIES for path in root.glob("*-linux-gnu*")]
+            return any((place / tool.name).is_file() for place in places)
+        case Kind.STATIC_LIBRARY:
+            compiler = f"{cross_prefix(architecture)}gcc"
+            try:
+                # gcc answers with the bare name if it does not find the file.
+                return "/" in query([compiler, f"-print-file-name={tool.name}"])
+            except KernelError:
+                return False

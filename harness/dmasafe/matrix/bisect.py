@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``git bisect run`` on somebody's tree, without touching it: all of it happens in a worktree of our own.
+
+A step is a command of dmasafe's in that worktree. Only what it wrote down as its result makes a commit good or bad;
+whatever else comes of it (no build, no result, INCONCLUSIVE) makes git skip the commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from dmasafe.kernel.process import clean_environment
+from dmasafe.matrix.errors import BisectError
+from dmasafe.report import ReportError, json_report
+from dmasafe.report.results import exit_status
+
+JOURNAL = "steps.jsonl"
+JOB = "job.json"
+#: Stands for the worktree in the words of a step's command, OUTPUT for where its result goes.
+TREE, OUTPUT = "@TREE@", "@OUTPUT@"
+# git bisect run's own: this commit cannot be judged.
+_SKIP_STATUS = 125
+_BROKEN_STATUS = 255
+_FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first (?:bad|new) commit", re.MULTILINE)
+_STEP_MODULE = "dmasafe.matrix.bisect"
+
+
+class Word(Enum):
+    """What a commit is, with the exit status that tells git so."""
+
+    GOOD = 0
+    BAD = 1
+    SKIP = _SKIP_STATUS
+
+
+@dataclass(frozen=True)
+class Step:
+    """One commit that was looked at, or tried."""
+
+    commit: str
+    word: Word
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a step does: a command of dmasafe's (TREE and OUTPUT in its words), and how its result is read.
+
+    ``reads`` is ``results`` (a results.json) or ``audit`` (the audit's JSON on standard output).
+    """
+
+    command: tuple[str, ...]
+    reads: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a bisection: the first bad commit, with its subject, and the way there."""
+
+    commit: str
+    subject: str
+    steps: tuple[Step, ...]
+
+
+def bisect(tree: Path, good: str, bad: str, job: Job, tell: Callable[[Step], None]) -> Found:
+    """Find the first bad commit between two revisions of the git repository at ``tree``.
+
+    Both ends are tried first. Raises BisectError if they are not what they are said to be, or if what is left cannot be
+    judged.
+    """
+    ends = {Word.GOOD: _commit(tree, good), Word.BAD: _commit(tree, bad)}
+    if not _is_ancestor(tree, ends[Word.GOOD], ends[Word.BAD]):
+        raise BisectError(f"{good} does not lie before {bad} in {tree}: name an older good and a newer bad revision")
+    with _worktree(tree, ends[Word.BAD]) as (work, private):
+        (private / JOB).write_text(json.dumps({**asdict(job), "tree": str(work)}), encoding="utf-8")
+        told = 0
+        for word, revision in ((Word.BAD, bad), (Word.GOOD, good)):
+            _git(work, "checkout", "--quiet", "--detach", ends[word])
+            step = perform(private)
+            tell(step)
+            told += 1
+            if step.word is not word:
+                called = word.name.lower()
+                raise BisectError(f"{revision} is called {called}, and comes out as {step.word.name}: {step.why}")
+        output = _run(work, private, ends, told, tell)
+        steps = _journal(private)
+        found = _FOUND.search(output)
+        if found is None:
+            raise BisectError(_unfound(output, steps))
+        return Found(found[1], _git(work, "show", "--no-patch", "--format=%s", found[1]), steps)
+
+
+def _run(work: Path, private: Path, ends: dict[Word, str], told: int, tell: Callable[[Step], None]) -> str:
+    """git bisect run, from start to reset; what it said. ``told`` steps of the journal are known."""
+    _git(work, "bisect", "start", ends[Word.BAD], ends[Word.GOOD])
+    process = subprocess.Popen(
+        ["git", "bisect", "run", sys.executable, "-m", _STEP_MODULE, str(private)],
+        cwd=work, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace",
+    )  # fmt: skip
+    said = []
+    try:
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line)
+                new = _journal(private)[told:]
+                told += len(new)
+                for step in new:
+                    tell(step)
+    except BaseException:
+        # The steps got the terminal's Ctrl-C too, and end by themselves.
+        process.wait()
+        raise
+    finally:
+        _git(work, "bisect", "reset", ends[Word.BAD])
+    return "".join(said)
+
+
+def _unfound(output: str, steps: Sequence[Step]) -> str:
+    skipped = [step for step in steps if step.word is Word.SKIP]
+    if skipped:
+        return (
+            f"the first bad commit cannot be told: {len(skipped)} of {len(steps)} commits could not be judged, the "
+            f"last ({skipped[-1].commit[:12]}) because {skipped[-1].why}"
+        )
+    last = output.strip().splitlines()[-1] if output.strip() else "nothing"
+    return f"git bisect found no commit; its last word was: {last}"
+
+
+# ---- one step
+
+
+def perform(private: Path) -> Step:
+    """Judge the commit that is checked out in the worktree, and write it into the journal."""
+    found = json.loads((private / JOB).read_text(encoding="utf-8"))
+    work = Path(found["tree"])
+    started = time.monotonic()
+    commit = _git(work, "rev-parse", "HEAD")
+    with tempfile.TemporaryDirectory(dir=private) as output:
+        words = [word.replace(TREE, str(work)).replace(OUTPUT, output) for word in found["command"]]
+        done = subprocess.run(
+            [sys.executable, "-m", "dmasafe.cli", *words],
+            env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        word, why = _READERS[found["reads"]](done, Path(output))
+    step = Step(commit, word, why, time.monotonic() - started)
+    with (private / JOURNAL).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**asdict(step), "word": word.name}) + "\n")
+    return step
+
+
+Done = subprocess.CompletedProcess[str]
+
+
+def _read_results(done: Done, output: Path) -> tuple[Word, str]:
+    path = output / "results.json"
+    if not path.is_file():
+        return Word.SKIP, _last_words(done)
+    try:
+        results = json_report.load(path)
+    except ReportError as error:
+        return Word.SKIP, str(error)
+    status = exit_status(results)
+    if status != done.returncode or status not in (0, 1):
+        reason = results.reason or next((row.judgement.why for row in results.rows if _open(row.judgement)), "")
+        return Word.SKIP, f"INCONCLUSIVE: {reason or _last_words(done)}"
+    failed = [row for row in results.rows if row.judgement.verdict == "FAIL"]
+    return (Word.BAD, f"{failed[0].id}: {failed[0].judgement.why}") if failed else (Word.GOOD, "as expected")
+
+
+def _open(judgement: Any) -> bool:
+    return judgement.verdict in ("INCONCLUSIVE", "ERROR")
+
+
+def _read_audit(done: Done, output: Path) -> tuple[Word, str]:
+    try:
+        found = json.loads(done.stdout)
+        status, command = found["status"], found["command_status"]
+        findings = [f"{one['rule']}: {one['why']}" for one in found["findings"]]
+        findings += [f"{one['class']}: {one['message']}" for one in found["splats"]]
+        doubts = [*found["distrust"]]
+    except (ValueError, KeyError, TypeError):
+        return Word.SKIP, _last_words(done)
+    if status != done.returncode or status not in (0, 1):
+        return Word.SKIP, f"INCONCLUSIVE: {doubts[0] if doubts else _last_words(done)}"
+    if status == 1:
+        return Word.BAD, findings[0] if findings else "the audit found something"
+    if command != 0:
+        return Word.SKIP, f"the command ended with status {command}, so nothing was audited of what it was to show"
+    return Word.GOOD, "nothing found"
+
+
+_READERS: dict[str, Callable[[Done, Path], tuple[Word, str]]] = {"results": _read_results, "audit": _read_audit}
+
+
+def _last_words(done: Done) -> str:
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    ours = next((number for number, line in enumerate(lines) if line.startswith("dmasafe: ")), None)
+    if ours is None:
+        return lines[-1] if lines else f"it ended with status {done.returncode} and no result"
+    # What a compiler said stands below.
+    error = next((f": {line}" for line in lines[ours + 1 :] if "error" in line), "")
+    return lines[ours].removeprefix("dmasafe: ").removesuffix("; its last lines are") + error
+
+
+def _journal(private: Path) -> tuple[Step, ...]:
+    path = private / JOURNAL
+    if not path.exists():
+        return ()
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return tuple(Step(row["commit"], Word[row["word"]], row["why"], row["seconds"]) for row in rows)
+
+
+# ---- git
+
+
+@contextlib.contextmanager
+def _worktree(tree: Path, commit: str) -> Iterator[tuple[Path, Path]]:
+    """A checkout of the repository beside the user's own, and a directory for notes; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="dmasafe-bisect-", ignore_cleanup_errors=True) as directory:
+        work, private = Path(directory, tree.resolve().name), Path(directory, ".notes")
+        private.mkdir()
+        _git(tree, "worktree", "add", "--quiet", "--detach", str(work), commit)
+        try:
+            yield work, private
+        finally:
+            _git(tree, "worktree", "remove", "--force", str(work))
+
+
+def top(directory: Path) -> Path:
+    """The checkout that a directory is in. Raises BisectError."""
+    return Path(_git(directory, "rev-parse", "--show-toplevel"))
+
+
+def _commit(tree: Path, revision: str) -> str:
+    try:
+        return _git(tree, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").split()[-1]
+    except BisectError as error:
+        raise BisectError(f"{tree} has no revision '{revision}'") from error
+
+
+def _is_ancestor(tree: Path, older: str, newer: str) -> bool:
+    try:
+        _git(tree, "merge-base", "--is-ancestor", older, newer)
+    except BisectError:
+        return False
+    return older != newer
+
+
+def _git(directory: Path, *words: str) -> str:
+    if shutil.which("git") is None:
+        raise BisectError("bisecting needs git: apt-get install git")
+    done = subprocess.run(
+        ["git", "-C", str(directory), *words],
+        env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        last = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise BisectError(f"'git {words[0]}' failed in {directory}: {last}")
+    return done.stdout.strip()
+
+
+def _environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[2])
+    return clean_environment({"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))})
+
+
+def main() -> None:
+    """What git bisect run calls. A step that breaks must not look like a bad commit: above 127 git gives up."""
+    status = _BROKEN_STATUS
+    try:
+        status = perform(Path(sys.argv[1])).word.value
+    finally:
+        sys.stdout.flush()
+        # Not sys.exit(): an exception on its way would make it 1, which says BAD.
+        if status == _BROKEN_STATUS:
+            traceback.print_exc()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which cells there are to run: kernel-configs/selections.toml, read, checked, and its patterns resolved.
+
+A pattern is three words, source, architecture and configuration, each as a shell knows it: ``6.* x86_64 default``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from dmasafe.kernel import KernelError, Matrix, load_matrix, parse_source, project_root
+from dmasafe.matrix.errors import PlanError
+from dmasafe.scenario import SUITES
+
+FILE = "selections.toml"
+DEFAULT_SUITES = ("core",)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A kernel source with the short name that cells have it by; ``version`` is "" if only fetching it will tell."""
+
+    name: str
+    spec: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Include:
+    """Cells by patterns, and the suites that run in each."""
+
+    cells: tuple[str, ...]
+    suites: tuple[str, ...] = DEFAULT_SUITES
+
+
+@dataclass(frozen=True)
+class Selection:
+    name: str
+    what: str
+    include: tuple[Include, ...]
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One point of the matrix with the suites that run there; ``kernel`` is the configuration it is built as."""
+
+    source: NamedSource
+    arch: str
+    config: str
+    kernel: str
+    suites: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name} {self.arch} {self.config}"
+
+    def running(self, suites: tuple[str, ...]) -> PlannedCell:
+        return replace(self, suites=suites)
+
+
+@dataclass(frozen=True)
+class Selections:
+    """The file, with what configurations and architectures there are."""
+
+    sources: Mapping[str, NamedSource]
+    selections: Mapping[str, Selection]
+    matrix: Matrix
+
+    def with_sources(self, words: Iterable[str]) -> Selections:
+        """The same with more sources, or others under known names, each given as NAME=SPEC. Raises PlanError."""
+        sources = dict(self.sources)
+        for word in words:
+            name, equals, spec = word.partition("=")
+            if not equals or not spec:
+                raise PlanError(f"'{word}' names no source: write NAME=SPEC, as in mine=~/linux")
+            sources[name] = _source(name, {"spec": spec}, "--source")
+        return replace(self, sources=sources)
+
+    def cells(self, name: str) -> tuple[PlannedCell, ...]:
+        """The cells of a selection, in its order, each once. Raises PlanError if it names what does not exist."""
+        if name not in self.selections:
+            raise PlanError(f"there is no selection '{name}': {FILE} has {', '.join(self.selections)}")
+        selection = self.selections[name]
+        found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        for include in selection.include:
+            for pattern in include.cells:
+                for key in self._matching(pattern, name):
+                    found[key] = tuple(dict.fromkeys((*found.get(key, ()), *include.suites)))
+        for pattern in selection.exclude:
+            # One that names nothing takes nothing away: no reason to stop, unlike an include.
+            for key in self._keys(_words(pattern, name)):
+                found.pop(key, None)
+        if not found:
+            raise PlanError(f"the selection {name} excludes every cell that it includes")
+        return tuple(self._cell(key, suites) for key, suites in found.items())
+
+    def chosen(self, patterns: Sequence[str], suites: Sequence[str]) -> tuple[PlannedCell, ...]:
+        """Cells by pattern, without a selection. Raises PlanError."""
+        keys = dict.fromkeys(key for pattern in patterns for key in self._matching(pattern, "on the command line"))
+        return tuple(self._cell(key, tuple(suites)) for key in keys)
+
+    def _matching(self, pattern: str, where: str) -> list[tuple[str, str, str]]:
+        keys = self._keys(_words(pattern, where))
+        if not keys:
+            there = (
+                ", ".join(self.sources),
+                ", ".join(self.matrix.architectures),
+                ", ".join(self.matrix.configurations),
+            )
+            raise PlanError(
+                f"no cell is called '{pattern}' ({where}): sources are {there[0]}; architectures {there[1]}; "
+                f"configurations {there[2]}, of which not each is for every architecture and version"
+            )
+        return keys
+
+    def _keys(self, words: Sequence[str]) -> list[tuple[str, str, str]]:
+        return [key for key in self._all() if all(map(fnmatchcase, key, words))]
+
+    def _all(self) -> Iterator[tuple[str, str, str]]:
+        for source in self.sources.values():
+            # A version that is not known yet: the build will say if it cannot be.
+            version = source.version or "999.0"
+            for arch, architecture in self.matrix.architectures.items():
+                for config, row in self.matrix.configurations.items():
+                    if architecture.makes_sense(version) and row.makes_sense(version, arch):
+                        yield source.name, arch, config
+
+    def _cell(self, key: tuple[str, str, str], suites: tuple[str, ...]) -> PlannedCell:
+        source, arch, config = key
+        kernel = self.matrix.configurations[config].kernel_name
+        return PlannedCell(self.sources[source], arch, config, kernel, suites)
+
+
+def load(path: Path | None = None, matrix: Matrix | None = None) -> Selections:
+    """Read and check ``path`` (the project's own if None). Raises PlanError, ConfigError."""
+    matrix = matrix or load_matrix()
+    path = path or project_root() / "kernel-configs" / FILE
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise PlanError(f"{path} is not TOML: {error}") from error
+    _known_keys(data, {"source", "selection"}, FILE)
+    sources = {name: _source(name, row, FILE) for name, row in _table(data, "source", FILE).items()}
+    selections = {name: _selection(name, row) for name, row in _table(data, "selection", FILE).items()}
+    return Selections(sources, selections, matrix)
+
+
+def _source(name: str, row: object, where: str) -> NamedSource:
+    place = f"{where}: source {name}"
+    if not _NAME.fullmatch(name):
+        raise PlanError(f"{where}: '{name}' is no name for a source: use letters, digits and . _ + -")
+    if not isinstance(row, dict) or not isinstance(row.get("spec"), str):
+        raise PlanError(f"{place} needs spec, such as 'apt:linux-source-6.12'")
+    _known_keys(row, {"spec", "version"}, place)
+    try:
+        spec = str(parse_source(row["spec"]))
+    except KernelError as error:
+        raise PlanError(f"{place}: {error}") from error
+    version = row.get("version", "")
+    if not isinstance(version, str) or (version and not _VERSION.fullmatch(version)):
+        raise PlanError(f"{place}: version must be a text such as '6.12'")
+    guess = re.fullmatch(r"apt:linux-source-(\d+\.\d+)", spec)
+    return NamedSource(name, spec, version or (guess[1] if guess else ""))
+
+
+def _selection(name: str, row: object) -> Selection:
+    place = f"{FILE}: selection {name}"
+    if not isinstance(row, dict):
+        raise PlanError(f"{place} is no table")
+    _known_keys(row, {"what", "include", "exclude"}, place)
+    includes = row.get("include")
+    if not isinstance(includes, list) or not includes:
+        raise PlanError(f"{place} needs at least one [[selection.{name}.include]]")
+    found = tuple(_include(one, place) for one in includes)
+    exclude = _texts(row.get("exclude", []), f"{place}: exclude")
+    for pattern in (*exclude, *(pattern for include in found for pattern in include.cells)):
+        _words(pattern, place)
+    return Selection(name, str(row.get("what", "")), found, exclude)
+
+
+def _include(row: object, place: str) -> Include:
+    if not isinstance(row, dict):
+        raise PlanError(f"{place}: each include is a table with cells, and suites if not {DEFAULT_SUITES[0]}")
+    _known_keys(row, {"cells", "suites"}, f"{place}: include")
+    cells = _texts(row.get("cells", []), f"{place}: cells")
+    suites = _texts(row.get("suites", list(DEFAULT_SUITES)), f"{place}: suites")
+    if not cells or not suites:
+        raise PlanError(f"{place}: an include needs cells and suites")
+    check_suites(suites, place)
+    return Include(cells, suites)
+
+
+def check_suites(names: Iterable[str], place: str) -> None:
+    """Raises PlanError for a suite that there is not."""
+    for name in names:
+        if name not in SUITES:
+            raise PlanError(f"{place}: there is no suite '{name}': it is one of {', '.join(SUITES)}")
+
+
+def _words(pattern: str, place: str) -> list[str]:
+    words = pattern.split()
+    if len(words) != 3:
+        raise PlanError(
+            f"{place}: '{pattern}' is no cell: write SOURCE ARCHITECTURE CONFIGURATION, as in '6.* x86_64 *'"
+        )
+    return words
+
+
+def _texts(value: object, place: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise PlanError(f"{place} must be a list of texts")
+    return tuple(value)
+
+
+def _table(data: Mapping[str, Any], name: str, place: str) -> Mapping[str, Any]:
+    value = data.get(name, {})
+    if not isinstance(value, dict) or not value:
+        raise PlanError(f"{place} has no [{name}.NAME]")
+    return value
+
+
+def _known_keys(row: Mapping[str, Any], known: set[str], place: str) -> None:
+    unknown = sorted(set(row) - known)
+    if unknown:
+        raise PlanError(f"{place}: '{unknown[0]}' is not known: it has {', '.join(sorted(known))}")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The history as a static site: one directory of HTML files that need nothing, not even a server.
+
+data.py asks the history, plots.py places lines, pages.py renders the templates beside it. Everything that came from a
+guest is escaped by the templates, and a policy in every page forbids whatever is not this site's own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dmasafe.matrix.errors import SiteError
+from dmasafe.matrix.history import History
+from dmasafe.matrix.site.data import collect
+from dmasafe.matrix.site.pages import GENERATOR, render
+
+INDEX = "index.html"
+NIGHTS = 30
+_HEAD_BYTES = 4096
+
+
+def write(history: History, out: Path, nights: int = NIGHTS, now: datetime | None = None) -> int:
+    """Write the site into ``out``, which is replaced if it is an older one; returns its size in bytes.
+
+    ``nights``: how many are shown in detail. Raises SiteError.
+    """
+    out = out.absolute()
+    _check(out)
+    data = collect(history, nights, now or datetime.now(UTC))
+    size = 0
+    staging = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    old = out.with_name(f".{out.name}.{secrets.token_hex(4)}-old")
+    try:
+        staging.mkdir(parents=True)
+        for name, text in render(data):
+            content = text.encode("utf-8", "backslashreplace")
+            (staging / name).write_bytes(content)
+            size += len(content)
+        if out.exists():
+            out.rename(old)
+        staging.rename(out)
+    except OSError as error:
+        raise SiteError(f"cannot write {out}: {error.strerror}; write to another place") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return size
+
+
+def _check(out: Path) -> None:
+    """Only what an earlier report wrote is overwritten."""
+    try:
+        if out.is_symlink() or (out.exists() and not out.is_dir()):
+            raise SiteError(f"{out} is not a directory: name another place for the report")
+        if not out.exists() or not any(out.iterdir()):
+            return
+        index = out / INDEX
+        if not index.is_file() or GENERATOR.encode() not in index.read_bytes()[:_HEAD_BYTES]:
+            raise SiteError(f"{out} holds something else than an older report: name an empty or a new directory")
+    except OSError as error:
+        raise SiteError(f"cannot look into {out}: {error.strerror}; write to another place") from error

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One run: scenarios on a target, and every observation held against its expectation."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from dmasafe.buses import BUSES
+from dmasafe.facts import KernelFacts
+from dmasafe.outcome import Expectation, Skip, judge, noticed
+from dmasafe.report.results import Kernel, Results, Row, Stage
+from dmasafe.scenario import BOARD, Scenario
+from dmasafe.targets.base import Progress as Listener
+from dmasafe.targets.base import Target, TargetRun
+from dmasafe.targets.expected import expect
+from dmasafe.targets.model import ModelTarget
+from dmasafe.targets.qemu import QemuTarget
+from dmasafe.targets.wire import has_own_slaves
+
+
+class Progress(Listener, Protocol):
+    """A listener that also keeps what each stage took."""
+
+    def stages(self) -> tuple[Stage, ...]: ...
+
+
+def run_and_judge(
+    target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
+) -> Results:
+    """Run the scenarios that can exist on this target and hold every one against its expectation."""
+    return observe_and_judge(target, scenarios, suite_name, progress, started)[0]
+
+
+def observe_and_judge(
+    target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
+) -> tuple[Results, TargetRun]:
+    """run_and_judge(), with all that came back from the target."""
+    facts = target.facts()
+    expectations = {scenario.id: _expectation(target, scenario, facts) for scenario in scenarios}
+    possible = [scenario for scenario in scenarios if not isinstance(expectations[scenario.id], Skip)]
+    destructive = frozenset(
+        id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
+    )
+    run = target.run(possible, destructive, progress)
+    expectations |= {id_: Skip(why) for id_, why in run.skipped.items()}
+    return _results(target.name, run, scenarios, expectations, suite_name, progress, started), run
+
+
+def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expectation | Skip:
+    if scenario.fault is not None and target.name == ModelTarget.name:
+        return Skip("the model's controllers make no mistakes")
+    if scenario.controller == BOARD.name and target.name in (ModelTarget.name, QemuTarget.name):
+        return Skip("only a board has a bus of its own: --target ssh:..., serial:... or local")
+    if has_own_slaves(scenario) and target.name != QemuTarget.name:
+        return Skip("only a guest has QEMU's own controllers and slaves: --target qemu")
+    if scenario.controller in BUSES and target.name != QemuTarget.name:
+        return Skip("only a guest has the harness's controllers on other buses: --target qemu")
+    return expect(scenario, facts)
+
+
+def _results(
+    target_name: str,
+    run: TargetRun,
+    scenarios: Sequence[Scenario],
+    expectations: Mapping[str, Expectation | Skip],
+    suite_name: str,
+    progress: Progress,
+    started: float,
+) -> Results:
+    faulty = any(scenario.fault is not None for scenario in scenarios)
+    rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
+    kernel = Kernel(**dataclasses.asdict(run.kernel))
+    reasons = set(run.untrusted.values())
+    everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
+    return Results(
+        suite=suite_name,
+        target=target_name,
+        kernel=kernel,
+        accel=run.accel,
+        canary_splatted=run.canary_splatted,
+        rows=rows,
+        boot_s=run.boot_s,
+        scenarios_s=run.scenarios_s,
+        total_s=time.monotonic() - started,
+        stages=progress.stages(),
+        reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
+        notes=run.notes,
+    )
+
+
+def _row(scenario: Scenario, run: TargetRun, expectation: Expectation | Skip, faulty: bool) -> Row:
+    observation = run.observations.get(scenario.id)
+    judgement = judge(expectation, observation, run.untrusted.get(scenario.id))
+    return Row.of(scenario, judgement, noticed(observation) if faulty and observation is not None else None)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must happen to a scenario on a kernel: it is carried out on the model, and the outcome is the expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from dmasafe.buses import BUSES
+from dmasafe.model.bus import Bus, StandardBus
+from dmasafe.model.client import Client
+from dmasafe.model.config import Config, Facts
+from dmasafe.model.errors import KernelPanic, Unsupported
+from dmasafe.model.kernel import ModelKernel
+from dmasafe.outcome import Expectation, Observation, Skip, direct, outcome_of
+from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, OPERATIONS, USER, Scenario
+
+_RIGHT = "right data, no splat"
+# What a controller's driver needs to exist.
+_CONTROLLER_NEEDS = {"virtio": ("I2C_VIRTIO", "i2c-virtio came with Linux 5.15")}
+
+
+def cannot_exist(scenario: Scenario, config: Config) -> Skip | None:
+    """Why this kernel cannot have the scenario, or None."""
+    kind = USER if OPERATIONS[scenario.operation].front == "i2cdev" else BUFFER_KINDS[scenario.buffer]
+    if kind.needs is not None and not config.has(kind.needs):
+        return Skip(f"{kind.name} needs CONFIG_{kind.needs}, which this kernel does not have")
+    if scenario.controller in BUSES:
+        return Skip("the model has no other bus than I2C")
+    if CONTROLLERS[scenario.controller].on_board is not None:
+        return Skip(f"the model has no {scenario.controller}")
+    bridge = CONTROLLERS[scenario.controller].bridge
+    if bridge is not None and not config.has(bridge.needs):
+        return Skip(f"this kernel has no driver for the bridge: CONFIG_{bridge.needs} is not set")
+    needs = _CONTROLLER_NEEDS.get(scenario.controller)
+    if needs is not None and not config.has(needs[0]):
+        return Skip(f"{needs[1]}; this kernel does not have CONFIG_{needs[0]}")
+    return None
+
+
+class Lab:
+    """A kernel that carries out one scenario after the other, each as if it were the first.
+
+    Whatever a scenario leaves behind (leaked memory or mappings, a dead task's lock) is undone by going back to the
+    state after boot.
+    """
+
+    def __init__(self, config: Config, bus: Bus | None = None) -> None:
+        self.config = config
+        self._own_bus = StandardBus() if bus is None else None
+        self.kernel = ModelKernel(config, bus or self._own_bus)
+        self.client = Client(self.kernel)
+        for name in CONTROLLERS:
+            if cannot_exist(Scenario("heap", "master_send", name, None, 1), config) is None:
+                self.kernel.adapter(name)
+        self._state = self.kernel.save()
+        self._baseline = self._leftovers()
+
+    def _leftovers(self) -> tuple[int, int]:
+        debug = self.kernel.dma_debug
+        return len(self.kernel.allocators.allocated), 0 if debug is None else debug.entries
+
+    def run(self, scenario: Scenario) -> tuple[Observation, list[str], list[str]]:
+        """(observation, the kernel's log as /dev/kmsg records, what was decided on the way). Raises Unsupported."""
+        kernel = self.kernel
+        self.prepare()
+        observation = self.perform(scenario)
+        records = kernel.log.take() if kernel.log.entries else []
+        notes = list(kernel.notes)
+        self.tidy(observation)
+        return observation, records, notes
+
+    def perform(self, scenario: Scenario) -> Observation:
+        """The client's part alone. Raises Unsupported."""
+        try:
+            return self.client.run(scenario)
+        except KernelPanic:
+            self.kernel.restore(self._state)
+            raise
+
+    def prepare(self) -> None:
+        """The log and the notes begin anew, and the slaves if they are the model's own."""
+        self.kernel.notes.clear()
+        self.kernel.log.entries = []
+        if self._own_bus is not None:
+            self._own_bus.reset()
+
+    def tidy(self, observation: Observation) -> None:
+        """Between two scenarios: once-only reports are re-armed, and what was left behind is undone."""
+        kernel = self.kernel
+        kernel.log.clear_warn_once()
+        if observation.ret is None or self._leftovers() != self._baseline:
+            kernel.restore(self._state)
+        else:
+            # What was freed in another order than it was allocated would be handed out in another order.
+            kernel.allocators.restore(self._state.allocators)
+
+
+@lru_cache(maxsize=64)
+def _lab(facts: Facts, make_bus: Callable[[], Bus] | None) -> Lab:
+    lab = Lab(facts if isinstance(facts, Config) else Config.of(facts), None if make_bus is None else make_bus())
+    # Slaves that judge must be sent what the guest's would be.
+    lab.client.exact = make_bus is not None
+    return lab
+
+
+def expectation_of(observation: Observation, notes: list[str]) -> Expectation:
+    """An observation on the model as what must be seen elsewhere."""
+    outcome, reason = outcome_of(observation)
+    why = "; ".join(dict.fromkeys(notes))
+    if reason != _RIGHT or not why:
+        why = f"{why}; {reason}" if why else reason
+    if not observation.splats:
+        classes: tuple[str, ...] = ()
+    else:
+        classes = tuple(dict.fromkeys(splat.splat_class for splat in observation.splats))
+    return Expectation(outcome, why, classes, direct(observation), observation.ret is None)
+
+
+def predict(scenario: Scenario, facts: Facts, make_bus: Callable[[], Bus] | None = None) -> Expectation | Skip:
+    """What must happen to ``scenario`` on the kernel of ``facts``, or why it cannot exist there.
+
+    ``make_bus`` gives slaves that judge what they are sent; without it they are StandardBus's. The kernel is kept for
+    the next call with the same facts (which must be hashable), so that a suite is one boot.
+    """
+    lab = _lab(facts, make_bus)
+    skip = cannot_exist(scenario, lab.config)
+    if skip is not None:
+        return skip
+    lab.prepare()
+    try:
+        observation = lab.perform(scenario)
+    except Unsupported as error:
+        return Skip(str(error))
+    expectation = expectation_of(observation, lab.kernel.notes)
+    lab.tidy(observation)
+    return expectation

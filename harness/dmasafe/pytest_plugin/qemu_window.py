@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A test on a booted guest: what happened since its begin, whether that can be trusted, what the test left unsaid."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dmasafe.cli.prepare import Prepared
+from dmasafe.dmesg import Symbols, parse_records
+from dmasafe.errors import DmasafeError
+from dmasafe.model import ModelKernel
+from dmasafe.outcome import BusMessage, Expectation, Frame, Judgement, Skip, Splat, judge
+from dmasafe.pytest_plugin.bus import PluginBus
+from dmasafe.pytest_plugin.dmesg import Dmesg
+from dmasafe.pytest_plugin.errors import Inconclusive, plainly
+from dmasafe.pytest_plugin.guest import Guest
+from dmasafe.pytest_plugin.module import ModuleLoader
+from dmasafe.pytest_plugin.window import PluginTarget
+from dmasafe.scenario import parse_scenario
+from dmasafe.targets.boot import CONSOLE_LOG
+from dmasafe.targets.expected import expect
+from dmasafe.targets.qemu import QemuTarget
+from dmasafe.targets.session import KMSG_LOG
+from dmasafe.targets.shared_boot import SharedBoot
+
+_NO_WITNESS = "this kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
+
+
+class QemuWindow:
+    """See the module. ``symbols`` are the kernel's, None if it has no debug information."""
+
+    def __init__(self, item: pytest.Item, boot: SharedBoot, prepared: Prepared, symbols: Symbols | None) -> None:
+        self._item = item
+        self._boot = boot
+        self._prepared = prepared
+        self._settled = False
+        self._complaints: list[str] = []
+        self._kernel_symbols = symbols
+        self._told = False
+        self._slaves: Mapping[int, object] | None = None
+        self._guest = Guest(boot)
+        self._dmesg = Dmesg(self._records, self._resolve, self._doubt)
+        self._modules = ModuleLoader(prepared.build, self._guest, self._dmesg, item.path.parent)
+        self.inconclusive: str | None = None
+        self.target = PluginTarget(QemuTarget.name, prepared.kernel, prepared.facts, self._run)
+        self.bus = PluginBus(self)
+
+    def guest(self) -> Guest:
+        return self._guest
+
+    def modules(self) -> ModuleLoader:
+        return self._modules
+
+    def dmesg(self) -> Dmesg:
+        return self._dmesg
+
+    def model(self) -> ModelKernel:
+        pytest.skip("dmasafe_model is there on the target model only: --dmasafe-target=model")
+
+    # The bus's wiring.
+
+    def plug(self, slaves: Mapping[int, object]) -> None:
+        self._slaves = slaves
+        self._boot.device.plug(slaves, [str(self._item.path.parent), *(entry or str(Path.cwd()) for entry in sys.path)])
+
+    def update_slaves(self) -> None:
+        self._boot.sync_device()
+        self._boot.device.update_slaves()
+
+    def messages(self) -> list[BusMessage]:
+        self._boot.sync_device()
+        return list(self._boot.seen.messages)
+
+    # What the hooks ask.
+
+    def complaint(self) -> str | None:
+        self._settle()
+        if self.inconclusive is not None:
+            return f"INCONCLUSIVE: {self.inconclusive}"
+        splats, strays = self._dmesg.unclaimed(), self.bus.unclaimed()
+        parts = list(self._complaints)
+        if splats:
+            parts.append(f"the kernel reported what the test did not expect\n{self._dmesg.describe(splats)}")
+        if strays:
+            where = f"stray DMA to {strays[0].address:#x}, {strays[0].length} bytes"
+            parts.append(f"{where}: if that is what the test is about, it must say so with dmasafe_bus.expect_stray()")
+        self._told = bool(splats)
+        return "\n".join(parts) or None
+
+    def distrusted(self, error: BaseException) -> str | None:
+        self._settle()
+        if self.inconclusive is None:
+            return None
+        said = str(error).strip().splitlines()
+        if not said or self.inconclusive in said[0]:
+            return self.inconclusive
+        return f"{self.inconclusive}; the test itself had failed: {said[0]}"
+
+    def section(self) -> str:
+        lines = [f"Linux {self._boot.release}, {self.target.kernel.arch}, configuration {self.target.kernel.config}"]
+        if self.inconclusive is not None:
+            lines.append(f"INCONCLUSIVE: {self.inconclusive}")
+        if self._settled and not self._told:
+            lines.append(self._dmesg.describe(self._dmesg.splats))
+            lines += [f"stray DMA to {stray.address:#x}, {stray.length} bytes" for stray in self.bus.strays[:10]]
+        lines += [f"{name}: {self._boot.directory / name}" for name in (KMSG_LOG, CONSOLE_LOG)]
+        return "\n".join(line for line in lines if line)
+
+    def close(self) -> str | None:
+        if self._boot.ended:
+            return None
+        if not self._settled:
+            # The test's own code was never reached: a fixture failed, or it was skipped.
+            return self.complaint()
+        try:
+            self._boot.flush()
+        except DmasafeError as error:
+            self._boot.end()
+            return f"INCONCLUSIVE: after the test: {error}"
+        late = self._resolve(parse_records(self._boot.seen.outside()))
+        strays = [s for m in self._boot.seen.messages[len(self.bus.messages) :] for s in m.segments if s.stray]
+        parts = [f"after the test the kernel reported\n{self._dmesg.describe(late)}"] if late else []
+        parts += [f"after the test stray DMA went to {stray.address:#x}" for stray in strays[:1]]
+        return "\n".join(parts) or None
+
+    def _settle(self) -> None:
+        """Look at everything once: unload modules, collect, check the boot. A boot that cannot be trusted ends here."""
+        if self._settled:
+            return
+        self._settled = True
+        reason: str | None = None
+        stuck: list[str] = []
+        try:
+            stuck = self._modules.unload_all()
+            self._boot.flush()
+        except (DmasafeError, pytest.fail.Exception) as error:
+            reason = str(error).removeprefix("INCONCLUSIVE: ")
+        self._dmesg.freeze(self._boot.records())
+        self.bus.freeze(self._boot.seen.messages)
+        self._complaints += [*stuck, *dict.fromkeys(self._boot.seen.slave_errors)]
+        if reason is None:
+            try:
+                self._boot.device.plug(None)
+                reason = self._boot.distrust()
+            except DmasafeError as error:
+                reason = str(error)
+        if reason is not None or stuck:
+            self._boot.end()
+        if reason is None and self._doubt() is not None and (self._dmesg.used or self._modules.loaded):
+            reason = _NO_WITNESS
+        self.inconclusive = reason
+
+    def _records(self) -> list[str]:
+        self._boot.flush()
+        return self._boot.records()
+
+    def _doubt(self) -> str | None:
+        return None if self.target.facts.has("DMA_API_DEBUG") else _NO_WITNESS
+
+    def _resolve(self, splats: list[Splat]) -> list[Splat]:
+        if not splats:
+            return []
+        splats = Symbols(None, self._modules.objects).resolve(splats)
+        if self._kernel_symbols is not None:
+            splats = self._kernel_symbols.resolve(splats)
+        return [replace(splat, frames=tuple(map(self._known, splat.frames))) for splat in splats]
+
+    def _known(self, frame: Frame) -> Frame:
+        """The file by the path that the user knows, not that of the copy which was built."""
+        for copy, source in self._modules.places.items():
+            if frame.file is not None and frame.file.startswith(copy):
+                return replace(frame, file=source + frame.file.removeprefix(copy))
+        return frame
+
+    @plainly
+    def _run(self, scenario_id: str) -> Judgement:
+        __tracebackhide__ = True
+        scenario = parse_scenario(scenario_id)
+        expectation = expect(scenario, self.target.facts)
+        if isinstance(expectation, Skip):
+            pytest.skip(expectation.why)
+        assert isinstance(expectation, Expectation)
+        # Canaries, controls and scenarios need the slaves that they know.
+        self.update_slaves()
+        self._boot.device.plug(None)
+        run = self._boot.run([scenario])
+        if self._slaves is not None:
+            self.plug(self._slaves)
+        reason = run.untrusted.get(scenario.id)
+        if reason is not None:
+            self.inconclusive = reason
+            raise Inconclusive(reason)
+        return judge(expectation, run.observations.get(scenario.id))

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines: how QEMU shall look for an architecture, and what the kernel is told. The rows: kernel-configs/arch/.
+
+PCI addresses are fixed so that the guest's side can name the functions. Numbers and options were measured with
+QEMU 7.2; what later versions need differently is in versions.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from dmasafe.architecture import ArchitectureError, make_row, read_architecture, require_table
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One architecture's machine: the table ``[machine]`` of its file.
+
+    ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
+    ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
+    random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
+    ``memory_base`` the physical address at which memory starts. ``without`` are properties taken out of QEMU's
+    device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, ``iommu``
+    whether DMA addresses are translated. ``variation`` is the name of what was changed, ``proof`` how a guest shows it:
+    "FILE WORD", where the file must hold the word, or "FILE -", where there must be no such file.
+    """
+
+    arch: str
+    uname: str
+    binary: str
+    machine: str
+    cpu: str
+    debian_package: str
+    login: tuple[str, ...]
+    firmware: str | None = None
+    random: str = ""
+    memory_base: int = 0
+    pci: str = "0000:00"
+    cmdline: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    coherent: bool = True
+    iommu: bool = False
+    variation: str = ""
+    proof: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What a table ``[variation.NAME]`` adds to its architecture's machine, and why it is of use."""
+
+    why: str
+    proof: tuple[str, ...]
+    machine: str = ""
+    cmdline: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    coherent: bool = True
+    iommu: bool = False
+
+
+@cache
+def find_machine(arch: str, variation: str = "") -> Machine:
+    """The machine of an architecture, plain or in a named variation. Raises ArchitectureError."""
+    data = read_architecture(arch)
+    place = f"kernel-configs/arch/{arch}.toml"
+    values = {**data["machine"], "arch": arch, "uname": data["uname"]}
+    machine = make_row(Machine, values, f"{place}: [machine]")
+    if not variation:
+        return machine
+    rows: Mapping[str, Any] = data.get("variation", {})
+    if variation not in rows:
+        known = ", ".join(rows) or "none"
+        raise ArchitectureError(f"{arch} has no machine '{variation}': the variations in {place} are: {known}")
+    table = require_table(rows[variation], f"{place}: [variation.{variation}]")
+    row = make_row(Variation, table, f"{place}: [variation.{variation}]")
+    return replace(
+        machine,
+        machine=machine.machine + row.machine,
+        cmdline=machine.cmdline + row.cmdline,
+        options=machine.options + row.options,
+        without=row.without,
+        coherent=row.coherent,
+        iommu=row.iommu,
+        variation=variation,
+        proof=row.proof,
+    )
+
+
+# PCI slots on the root bus; 0x1f is q35's own LPC.
+NETWORK_SLOT = 0x3
+AGENT_SLOT = 0x4
+FIRST_I2C_SLOT = 0x5
+# USB host controllers, plugged in only where something is to sit behind them: slot and QEMU's device.
+HCDS: dict[str, tuple[int, str]] = {
+    "xhci": (0x8, "qemu-xhci,id=xhci,p2=15,p3=1"),
+    "ehci": (0x9, "usb-ehci,id=ehci"),
+}
+
+# Every kernel is told these, whatever the machine: no console chatter (a serial line costs more than the rest of the
+# boot under TCG), every /dev/kmsg write kept, a panic ends the machine, dma-debug's table sized for a small guest.
+COMMON_CMDLINE = (
+    "quiet",
+    "printk.devkmsg=on",
+    "panic=-1",
+    "dma_debug_entries=8192",
+    "random.trust_cpu=on",
+    "rcupdate.rcu_expedited=1",
+)
+
+
+def pci_function(machine: Machine, slot: int) -> str:
+    """The sysfs name of the PCI function in this slot: ``0000:00:05.0``."""
+    return f"{machine.pci}:{slot:02x}.0"

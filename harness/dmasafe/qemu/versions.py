@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What differs between QEMU versions, as data, and how to find out which one is here."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dmasafe.qemu.errors import QemuError
+
+VERSION_TIMEOUT_S = 10
+OLDEST = (7, 2)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Options that hold for versions from ``since`` on (inclusive) and before ``until`` (exclusive)."""
+
+    since: tuple[int, int]
+    until: tuple[int, int]
+    options: tuple[str, ...]
+    why: str
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        (10, 2),
+        (99, 0),
+        ("-run-with", "exit-with-parent=on"),
+        "from 10.2 on QEMU ends with its parent by itself; before, only prctl() in the child does that",
+    ),
+)
+
+
+def options_for(version: tuple[int, int]) -> tuple[str, ...]:
+    """The extra command line of this version."""
+    return tuple(option for row in DIFFERENCES if row.since <= version < row.until for option in row.options)
+
+
+@lru_cache(maxsize=8)
+def qemu_version(binary: str, debian_package: str) -> tuple[int, int]:
+    """(major, minor) of this QEMU. Raises QemuError if it is missing, broken or older than 7.2."""
+    if shutil.which(binary) is None:
+        raise QemuError(f"{binary} is not installed: apt-get install {debian_package}")
+    try:
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise QemuError(f"{binary} --version failed: {error}") from error
+    match = re.search(r"version (\d+)\.(\d+)", done.stdout)
+    if done.returncode or match is None:
+        raise QemuError(f"{binary} --version printed no version: {(done.stdout + done.stderr).strip()[:200]}")
+    version = (int(match[1]), int(match[2]))
+    if version < OLDEST:
+        raise QemuError(f"{binary} is {version[0]}.{version[1]}; vhost-user-i2c needs {OLDEST[0]}.{OLDEST[1]} or later")
+    return version

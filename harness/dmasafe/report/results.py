@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What one run came to: the rows of verdicts, and what they were measured with.
+
+Every report format takes a Results and nothing else, so that a results.json read back renders the same way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from dmasafe.outcome import Judgement, Noticed, Verdict
+from dmasafe.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel that answered: ``uname -r``, ``uname -m``, the configuration's name, where the source came from.
+
+    ``config_sha256`` (hex) is of its whole .config; empty if not known.
+    """
+
+    release: str
+    arch: str
+    config: str
+    source: str
+    config_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step on the way to the verdicts, and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scenario with its judgement; the first six fields are those of dmasafe.scenario.Scenario.
+
+    ``noticed`` is there where faults were seeded: what each witness said, also of the scenarios without a fault.
+    """
+
+    id: str
+    buffer: str
+    operation: str
+    controller: str
+    policy: str | None
+    length: int
+    judgement: Judgement
+    noticed: Noticed | None = None
+
+    @classmethod
+    def of(cls, scenario: Scenario, judgement: Judgement, noticed: Noticed | None = None) -> Row:
+        return cls(
+            scenario.id,
+            scenario.buffer,
+            scenario.operation,
+            scenario.controller,
+            scenario.policy,
+            scenario.length,
+            judgement,
+            noticed,
+        )
+
+    @property
+    def place(self) -> str:
+        """``virtio`` or ``dmasafe:bounce``, as in the scenario's id."""
+        return self.controller if self.policy is None else f"{self.controller}:{self.policy}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run.
+
+    ``boot_s`` and ``scenarios_s`` are None when the run did not get so far. ``reason`` says why no verdict of
+    this boot can be trusted, None if they can. ``notes`` are sentences for the reader that change no verdict.
+    """
+
+    suite: str
+    target: str
+    kernel: Kernel
+    accel: str | None
+    canary_splatted: bool
+    rows: tuple[Row, ...]
+    boot_s: float | None = None
+    scenarios_s: float | None = None
+    total_s: float = 0.0
+    stages: tuple[Stage, ...] = ()
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def counts(results: Results) -> dict[Verdict, int]:
+    """How many rows have each verdict; all five verdicts are there, in their order."""
+    found = Counter(row.judgement.verdict for row in results.rows)
+    return {verdict: found[verdict] for verdict in Verdict}
+
+
+def by_place(results: Results) -> dict[str, list[Row]]:
+    """The rows of each controller and policy, both in the order of the run."""
+    groups: dict[str, list[Row]] = {}
+    for row in results.rows:
+        groups.setdefault(row.place, []).append(row)
+    return groups
+
+
+def exit_status(results: Results) -> int:
+    """0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR; a FAIL outweighs those.
+
+    2 as well for a run without a canary or with a reason not to trust it, and for one that judged nothing (no rows,
+    or only SKIP): silence is never a pass.
+    """
+    found = counts(results)
+    if found[Verdict.FAIL]:
+        return 1
+    if found[Verdict.INCONCLUSIVE] or found[Verdict.ERROR] or not found[Verdict.PASS]:
+        return 2
+    return 0 if results.canary_splatted and results.reason is None else 2

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Splats read from a log, for people and for machines: a table, JSON, SARIF, KTAP.
+
+A file in a SARIF result is one of the kernel's source tree, relative to SRCROOT.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from dmasafe.dmesg import blame, explanation
+from dmasafe.outcome import Splat
+from dmasafe.report.text import blamed, one_line, visible
+
+SARIF_VERSION = "2.1.0"
+# The specification's own name for its schema.
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_DOCUMENTATION = "https://docs.kernel.org/"
+
+
+def table(splats: Iterable[Splat]) -> Table:
+    """One row a splat, in the order of the log."""
+    rows = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("line", "class", "device", "whom to look at", "what the kernel said"):
+        rows.add_column(heading, overflow="fold", justify="right" if heading == "line" else "left")
+    for splat in splats:
+        cut = " (cut short)" if splat.truncated else ""
+        device = " ".join(one_line(part) for part in (splat.driver, splat.device) if part)
+        said = one_line(splat.message) + cut
+        # Text, not str: a log's brackets are no markup.
+        rows.add_row(*map(Text, (str(splat.log_line), splat.splat_class, device, one_line(blamed(splat)), said)))
+    return rows
+
+
+def to_json(splats: Iterable[Splat]) -> str:
+    """The contract's JSON list; see docs/formats.md."""
+    return json.dumps([splat.to_json() for splat in splats], indent=2)
+
+
+def to_json_line(splat: Splat) -> str:
+    """One splat as one line of JSON, for a live log."""
+    return json.dumps(splat.to_json())
+
+
+def to_sarif(splats: Sequence[Splat], log: str) -> str:
+    """A SARIF 2.1.0 log: one result a splat, one rule a class; ``log`` is the name of the log that was read."""
+    slugs = list(dict.fromkeys(splat.splat_class for splat in splats))
+    run = {
+        "tool": {"driver": {"name": "dmasafe", "rules": [_rule(slug) for slug in slugs]}},
+        "originalUriBaseIds": {"SRCROOT": {"description": {"text": "the kernel's source tree"}}},
+        "results": [_result(splat, slugs.index(splat.splat_class), log) for splat in splats],
+    }
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": SARIF_VERSION, "runs": [run]}, indent=2)
+
+
+def _rule(slug: str) -> dict[str, Any]:
+    told = explanation(slug)
+    fixes = "\n".join(f"- {fix}" for fix in told.fixes)
+    return {
+        "id": slug,
+        "shortDescription": {"text": told.means},
+        "fullDescription": {"text": told.rule},
+        "help": {"text": f"{told.rule}\n\n{fixes}\n\nRead: {', '.join(told.read)}"},
+        "helpUri": _DOCUMENTATION,
+        "defaultConfiguration": {"level": "error"},
+    }
+
+
+def _result(splat: Splat, rule: int, log: str) -> dict[str, Any]:
+    found = blame(splat)
+    place: dict[str, Any] = {}
+    if found is not None and found.file:
+        place["physicalLocation"] = _physical(found.file, found.line)
+    else:
+        place["physicalLocation"] = {"artifactLocation": {"uri": log}, "region": {"startLine": max(1, splat.log_line)}}
+    if found is not None:
+        name = f"{found.module}:{found.function}" if found.module else found.function
+        place["logicalLocations"] = [{"name": visible(found.function), "fullyQualifiedName": visible(name)}]
+    result: dict[str, Any] = {
+        "ruleId": splat.splat_class,
+        "ruleIndex": rule,
+        "level": "error",
+        "message": {"text": visible(splat.message) or splat.splat_class},
+        "locations": [place],
+        "properties": {
+            "device": splat.device,
+            "driver": splat.driver,
+            "fields": dict(splat.fields),
+            "logLine": splat.log_line,
+            "truncated": splat.truncated,
+        },
+    }
+    frames = [_stack_frame(frame.function, frame.module, frame.file, frame.line) for frame in splat.frames]
+    if frames:
+        result["stacks"] = [{"frames": frames}]
+    return result
+
+
+def _stack_frame(function: str, module: str | None, file: str | None, line: int | None) -> dict[str, Any]:
+    location: dict[str, Any] = {"logicalLocations": [{"name": visible(function)}]}
+    if file:
+        location["physicalLocation"] = _physical(file, line)
+    return {"location": location, **({"module": visible(module)} if module else {})}
+
+
+def _physical(file: str, line: int | None) -> dict[str, Any]:
+    place: dict[str, Any] = {"artifactLocation": {"uri": visible(file), "uriBaseId": "SRCROOT"}}
+    if line:
+        place["region"] = {"startLine": line}
+    return place
+
+
+def to_ktap(splats: Sequence[Splat]) -> str:
+    """KTAP version 1: one failed test a splat, or one passed test for a clean log."""
+    lines = ["KTAP version 1", f"1..{max(1, len(splats))}"]
+    if not splats:
+        lines.append("ok 1 no_splat")
+    for number, splat in enumerate(splats, 1):
+        lines.append(f"# line {splat.log_line}: {one_line(splat.message)}")
+        if whom := blamed(splat):
+            lines.append(f"# look at {one_line(whom)}")
+        lines.append(f"not ok {number} {splat.splat_class}")
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Text of the guest made harmless for each format, and the few phrases that several formats share.
+
+A kernel log is untrusted input: it may hold escape sequences, NUL bytes, lone surrogates and markup.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dmasafe.dmesg import blame
+from dmasafe.outcome import Frame, Splat
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# XML 1.0, section 2.2 (Char): everything else cannot be written in XML at all, not even escaped.
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+FRAMES_SHOWN = 8
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters and lone surrogates spelled out (``\\x1b``); newlines and tabs stay."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line of visible characters; each run of white space becomes one space."""
+    return visible(" ".join(text.split()))
+
+
+def xml_text(text: str) -> str:
+    """``text`` with every character that XML 1.0 cannot hold spelled out."""
+    return _NOT_XML.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 splat``, ``2,612 scenarios``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def frame_text(frame: Frame) -> str:
+    """``fn+0x1/0x2 [module] file.c:12``, as far as the frame knows."""
+    text = frame.function
+    if frame.offset is not None:
+        text += f"+{frame.offset:#x}" + (f"/{frame.size:#x}" if frame.size is not None else "")
+    if frame.module:
+        text += f" [{frame.module}]"
+    if frame.file:
+        text += f" {frame.file}" + (f":{frame.line}" if frame.line is not None else "")
+    return text
+
+
+def blamed(splat: Splat) -> str:
+    """``function [module] file:line`` of whom to look at first, empty if the report names nobody."""
+    found = blame(splat)
+    if found is None:
+        return ""
+    text = found.function + (f" [{found.module}]" if found.module else "")
+    return text + (f" {found.file}:{found.line}" if found.file else "")
+
+
+def splat_lines(splat: Splat) -> list[str]:
+    """A splat in a few lines: class and message, who reported it where, whom to blame, the first frames."""
+    reporter = " ".join(part for part in (splat.driver, splat.device) if part)
+    lines = [f"{splat.splat_class}: " + (f"{reporter}: " if reporter else "") + one_line(splat.message)]
+    if splat.file:
+        place = splat.file + (f":{splat.line}" if splat.line is not None else "")
+        lines.append(f"reported at {one_line(place)}" + (f" in {one_line(splat.function)}" if splat.function else ""))
+    if at_fault := blamed(splat):
+        lines.append(f"blame: {one_line(at_fault)}")
+    frames = [frame for frame in splat.frames if frame.reliable]
+    lines.extend(f"  {one_line(frame_text(frame))}" for frame in frames[:FRAMES_SHOWN])
+    if len(frames) > FRAMES_SHOWN:
+        lines.append(f"  and {plural(len(frames) - FRAMES_SHOWN, 'frame')} more")
+    if splat.truncated:
+        lines.append("the report is cut short")
+    return lines

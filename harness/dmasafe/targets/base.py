@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The protocol that every target answers: facts about its kernel, and a run that turns scenarios into observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dmasafe.facts import KernelFacts
+from dmasafe.outcome import Observation
+from dmasafe.scenario import Scenario
+
+
+class Progress(Protocol):
+    """Where a long job says how far it is."""
+
+    def stage(self, text: str) -> None: ...
+
+    def advance(self, done: int, total: int | None, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """What results.json says of the kernel; ``config_sha256`` (hex) is of its whole .config, empty if not known."""
+
+    release: str
+    arch: str
+    config: str
+    source: str
+    config_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class TargetRun:
+    """What a run brought back.
+
+    ``observations`` lacks the scenarios that were not reached; ``untrusted`` maps a scenario's id to the reason why
+    its boot (or its own records) cannot be trusted, ``skipped`` one to why this place cannot do it.
+    ``boot_s`` is the first boot from the start of QEMU to the agent's first word, ``scenarios_s`` the time from there
+    to the last answer, in seconds.
+    """
+
+    kernel: KernelInfo
+    accel: str | None
+    canary_splatted: bool
+    observations: Mapping[str, Observation]
+    untrusted: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    boot_s: float = 0.0
+    scenarios_s: float = 0.0
+    boots: int = 1
+    notes: tuple[str, ...] = ()
+
+
+class Target(Protocol):
+    """A place where scenarios run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kernel(self) -> KernelInfo:
+        """The kernel that will run."""
+
+    def facts(self) -> KernelFacts:
+        """What expectations depend on, for the kernel that will run."""
+
+    def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
+        """Perform the scenarios; those whose id is in ``destructive`` come last, as they may cost the adapter.
+
+        Raises TargetError only if nothing could be started; what goes wrong later is in the TargetRun.
+        """

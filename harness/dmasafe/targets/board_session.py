@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One session on a board: from a private directory with the agent in it to a board that is as it was before.
+
+Whatever cuts it short is named and raised as BootLost; the board tidies up by itself then (images/board/run).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import secrets
+import selectors
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.witness import Witness
+from dmasafe.errors import DmasafeError
+from dmasafe.guest.agent import AgentChannel, Message, integer
+from dmasafe.guest.errors import ChannelClosed, GuestError
+from dmasafe.guest.frame import FramedStream
+from dmasafe.guest.link import Link, private_name
+from dmasafe.targets.errors import BootLost, TargetError
+from dmasafe.targets.gathered import OUTSIDE, Gathered
+from dmasafe.targets.session import BORROWED, MODULES, Conversation, Limits, borrowed_objects, errno_text, is_hello
+
+RUN_SCRIPT = "run"
+AGENT = "agent"
+# After so long without a word from the host the board takes the link for lost; the host is less patient.
+BOARD_SILENCE_S = 30
+LINK_SILENCE_S = 12.0
+# Unloading and giving functions back takes the script seconds, if a driver does not want to go.
+TIDY_S = 30.0
+# A board that was prepared and then left alone goes back by itself after this.
+ABANDONED_S = 900
+ADAPTER_TRIES = 3
+_POLL_S = 0.2
+_PANIC = b"Kernel panic - not syncing: "
+_LAST_WORD = b"\ndmasafe: "
+_ERROR_COUNT = "/sys/kernel/debug/dma-api/error_count"
+_PRINTK = "/proc/sys/kernel/printk"
+# images/board/run leaves the console this level; 0 keeps oopses off it too.
+_QUIET, _MUTE = "1", "0"
+ENGINE_DEVICE, ENGINE_DRIVER = "dmasafe-engine.0", "dmasafe_controller"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a session works with: the files to copy, the PCI functions that are the emulated controllers.
+
+    Without a ``dmasafe`` function the controller's engine inside the kernel takes its place.
+    """
+
+    files: tuple[Path, ...]
+    virtio: str | None
+    dmasafe: str | None
+    bus: int | None
+    witness: Path | None
+    memory_bytes: int
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.virtio, self.dmasafe) if name is not None)
+
+
+class BoardSession:
+    """See :class:`dmasafe.targets.session.Session`; a context manager that leaves nothing behind on the board.
+
+    ``notes`` are what its end left to say.
+    """
+
+    def __init__(self, link: Link, place: Place, kmsg_log: BinaryIO, limits: Limits) -> None:
+        self._link = link
+        self._place = place
+        # An answer may be a line of 64 KiB with as much log before it.
+        slowness = 4.0 * link.resend_s
+        self._limits = replace(limits, silence_s=limits.silence_s + slowness, request_s=limits.request_s + slowness)
+        self._directory = private_name()
+        self._stack = contextlib.ExitStack()
+        self._talk = Conversation(self._limits, self.send, self._pump)
+        self._witness: Witness | None = None
+        self._stream: FramedStream | None = None
+        self._cut = False
+        self.gathered = Gathered(kmsg_log)
+        self.adapters: dict[str, int] = {}
+        self.release = ""
+        self.boot_s = 0.0
+        self.reports_before = 0
+        self.notes: list[str] = []
+
+    @property
+    def memory(self) -> range:
+        return range(self._place.memory_bytes)
+
+    @property
+    def directory(self) -> str:
+        """Where on the board the copied files are."""
+        return self._directory
+
+    def __enter__(self) -> BoardSession:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _start(self) -> None:
+        started = time.monotonic()
+        if self._place.witness is not None:
+            self._witness = self._stack.enter_context(contextlib.closing(Witness(self._place.witness)))
+        done = self._link.command(_prepare_script(self._directory))
+        if done.status != 0:
+            raise TargetError(f"{self._link.name}: cannot make {self._directory}: {done.output.strip()[-200:]}")
+        self._link.upload({_name_on_board(path): path.read_bytes() for path in self._place.files}, self._directory)
+        session = secrets.token_hex(2)
+        words = [
+            "sh", f"{self._directory}/{RUN_SCRIPT}", self._directory, session, str(int(self._link.resend_s * 1000)),
+            str(BOARD_SILENCE_S), str(self._link.window_bytes), *self._place.functions,
+        ]  # fmt: skip
+        raw = self._link.start(shlex.join(words))
+        self._stream = FramedStream(raw, session, self._link.window_bytes, self._link.resend_s, LINK_SILENCE_S)
+        self.agent = AgentChannel(self._stream)
+        self._selector = self._stack.enter_context(contextlib.closing(selectors.DefaultSelector()))
+        self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
+        if self._witness is not None:
+            self._selector.register(self._witness.fileno(), selectors.EVENT_READ)
+        hello = self._talk.wait_for(is_hello, self._limits.boot_s, "the agent's first word")
+        self.release = str(hello.get("release", ""))
+        self.boot_s = time.monotonic() - started
+
+    def prepare(self) -> None:
+        """Load the modules and take the adapters; what the board's log and dma-debug said before is not ours."""
+        self.request("kmsg", skip=1)
+        before = self.read(_ERROR_COUNT) or "0"
+        self.reports_before = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else 0
+        self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
+        borrowed = borrowed_objects(self.request("symbols", names=",".join(BORROWED)))
+        parameters = {MODULES[0]: borrowed, MODULES[1]: "" if self._place.dmasafe else "engine=1"}
+        for module in MODULES:
+            self._load(module, parameters[module])
+        if self._place.virtio is not None:
+            self._take_adapter("virtio", device=self._place.virtio, driver="virtio-pci")
+        if self._place.dmasafe is not None:
+            self._take_adapter("dmasafe", device=self._place.dmasafe, driver="dmasafe_controller")
+        else:
+            self._take_adapter("dmasafe", bus="platform", device=ENGINE_DEVICE, driver=ENGINE_DRIVER)
+        if self._place.bus is not None:
+            self._take_adapter("board", nr=self._place.bus)
+        if self._witness is not None:
+            mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
+            with contextlib.suppress(ValueError):
+                self._witness.set_mailbox(int(mailbox or "", 0))
+
+    def _load(self, module: str, parameters: str) -> None:
+        reply = self.request("load", path=f"{self._directory}/{module}.ko", params=parameters)
+        if reply.get("errno") == 0:
+            return
+        self.request("kmsg")
+        said = [text for text in self.gathered.records.get(OUTSIDE, ()) if module in text]
+        words = f" ({said[-1].partition(';')[2].strip()[:160]})" if said else ""
+        raise BootLost(f"the board refused {module}.ko: {errno_text(reply)}{words}")
+
+    def _take_adapter(self, name: str, **arguments: object) -> None:
+        for _ in range(ADAPTER_TRIES):
+            reply = self.request("adapter", name=name, **arguments)
+            # The agent gives a driver 3 s; a busy board may take longer, and is asked again.
+            if integer(reply, "errno") != errno.ETIMEDOUT:
+                break
+        number = integer(reply, "nr")
+        if reply.get("errno") == 0 and number is not None:
+            self.adapters[name] = number
+        else:
+            self.gathered.violation(f"controller {name} cannot be had: {errno_text(reply)}")
+
+    def request(self, op: str, **arguments: object) -> Message:
+        """One request's reply. Raises BootLost if none comes in time."""
+        return self._talk.request(op, **arguments)
+
+    def read(self, path: str) -> str | None:
+        """A file of the board's, stripped, or None if it cannot be read."""
+        return self._talk.read(path)
+
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
+        return self._talk.replies()
+
+    def send(self, message: Message) -> None:
+        """Queue a request. Raises BootLost if the link is cut."""
+        try:
+            self.agent.send(message)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+
+    def mute_console(self, muted: bool) -> None:
+        """Keep expected oopses off the board's console."""
+        self._talk.write(_PRINTK, _MUTE if muted else _QUIET)
+
+    def sync_device(self) -> None:
+        """Have the witness say everything. Raises BootLost."""
+        if self._witness is None:
+            return
+        try:
+            self._witness.sync(self._limits.sync_s)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
+        finally:
+            self._take_trace()
+
+    def _take_trace(self) -> None:
+        assert self._witness is not None
+        try:
+            for event in self._witness.receive():
+                self.gathered.take_event(event)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
+
+    def _pump(self, deadline: float, what: str) -> None:
+        """Wait for anything to arrive and sort it. Raises BootLost at the deadline or when somebody is gone."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self._lost(f"the board hangs: {what} did not come in time")
+        self._exchange(min(left, _POLL_S))
+        if self._witness is not None:
+            self._take_trace()
+            if not self._witness.alive:
+                raise BootLost("the witness of the emulated device is gone")
+        if self.agent.violations:
+            raise BootLost(f"the agent's lines were damaged: {self.agent.violations[0]}")
+
+    def _exchange(self, timeout_s: float) -> None:
+        """Wait no longer than that, then take and send what there is. Raises BootLost when the link is cut."""
+        assert self._stream is not None
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._stream.unsent else 0)
+        with contextlib.suppress(OSError, KeyError):
+            self._selector.modify(self.agent.fileno(), events)
+        self._selector.select(timeout_s)
+        try:
+            self.agent.flush()
+            for message in self.agent.receive():
+                reply = self.gathered.take_message(message)
+                if reply is not None:
+                    self._talk.waiting.append(reply)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+        except OSError as error:
+            raise self._lost(f"the link is cut: {error.strerror or error}") from error
+
+    def _lost(self, symptom: str) -> BootLost:
+        """The best reason for a lost board: its last words, or the symptom."""
+        assert self._stream is not None
+        self._cut = not self._stream.ended
+        noise = bytes(self._stream.noise)
+        panic = noise.find(_PANIC)
+        if panic >= 0:
+            words = noise[panic:].split(b"\r")[0].split(b"\n")[0]
+            return BootLost(f"the board died: {words.decode(errors='replace')[:160]}")
+        word = self._last_word()
+        if word is not None and word.startswith("cannot start"):
+            return BootLost(f"{self._link.name}: {word}")
+        if self._stream.ended:
+            return BootLost(f"the agent on the board ended: {symptom}")
+        return BootLost(f"{self._link.name}: {symptom}")
+
+    def _last_word(self) -> str | None:
+        """The line with which images/board/run ends, once it is there."""
+        if self._stream is None:
+            return None
+        _, found, rest = b"\n".join([b"", *bytes(self._stream.noise).replace(b"\r", b"").split(b"\n")]).rpartition(
+            _LAST_WORD
+        )
+        word, end, _ = rest.partition(b"\n")
+        return word.decode(errors="replace")[:200] if found and end else None
+
+    # The end
+
+    def _end(self) -> None:
+        try:
+            self._say_farewell()
+        finally:
+            self._stack.close()
+
+    def _say_farewell(self) -> None:
+        if self._stream is None:
+            # Nothing was started: what is there is the directory and a quiet console, at most.
+            with contextlib.suppress(DmasafeError):
+                self._link.command(_undo_script(self._directory))
+            return
+        word = None if self._cut else self._await_last_word()
+        if word is None:
+            word = self._look_again()
+        if word is not None and word != "clean" and not word.startswith("cannot start"):
+            self.notes.append(f"the board: {word}")
+
+    def _await_last_word(self) -> str | None:
+        """End the agent in good order, and wait for what the board says of itself then."""
+        assert self._stream is not None
+        until = time.monotonic() + TIDY_S
+        with contextlib.suppress(OSError, GuestError):
+            if not self._stream.ended:
+                self._stream.end()
+            while self._last_word() is None and time.monotonic() < until:
+                if not self._stream.ended:
+                    with contextlib.suppress(BootLost):
+                        self._exchange(_POLL_S)
+                    if self._cut:
+                        break
+                    continue
+                self._selector.select(_POLL_S)
+                # What comes after the last frame is the script's.
+                self._stream.listen()
+                if self._stream.raw_ended:
+                    break
+        return self._last_word()
+
+    def _look_again(self) -> str | None:
+        """After a cut: whether the board has tidied up, looked at through another link; "clean", or what is wrong."""
+        until = time.monotonic() + BOARD_SILENCE_S + TIDY_S
+        link: Link | None = None
+        left = "it cannot be reached any more"
+        with contextlib.ExitStack() as stack:
+            while time.monotonic() < until:
+                try:
+                    if link is None:
+                        link = stack.enter_context(contextlib.closing(self._link.again()))
+                    left = link.command(_look_script(self._directory)).output.strip()
+                except DmasafeError as error:
+                    left = f"it cannot be reached any more ({error})"
+                    if link is not None:
+                        break
+                if not left:
+                    self.notes.append("the link was cut; the board has tidied up")
+                    return "clean"
+                time.sleep(1.0)
+        return f"whether it has tidied up is not known: {left[:200]}"
+
+
+def _name_on_board(path: Path) -> str:
+    """Agents are cached under other names."""
+    return path.name if path.suffix == ".ko" or path.name == RUN_SCRIPT else AGENT
+
+
+def _prepare_script(directory: str) -> str:
+    """Makes the directory, quietens the console, and undoes both if nothing comes of it."""
+    return f"""
+umask 077
+d={directory}
+[ -d $d ] || mkdir $d || exit 1
+[ -e $d/kept-printk ] || cat {_PRINTK} > $d/kept-printk
+echo {_QUIET} > {_PRINTK}
+[ -e $d/watched ] || {{ : > $d/watched; (
+n=0
+while [ -d $d ] && [ ! -e $d/started ] && [ $n -lt {ABANDONED_S} ]; do sleep 1; n=$((n + 1)); done
+{_undo_script(directory)}
+) < /dev/null > /dev/null 2>&1 & }}
+"""
+
+
+def _undo_script(directory: str) -> str:
+    return f"""
+if [ -d {directory} ] && [ ! -e {directory}/started ]; then
+cat {directory}/kept-printk > {_PRINTK}
+rm -rf {directory}
+fi
+"""
+
+
+def _look_script(directory: str) -> str:
+    """Says what is still there of a session."""
+    return f"""
+[ -e {directory} ] && echo {directory}
+while read -r m r; do case $m in dmasafe_*) echo "module $m";; esac; done < /proc/modules
+true
+"""

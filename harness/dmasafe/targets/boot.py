@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One boot: device process, QEMU, agent and console joined; from power-on to a guest that takes scenarios.
+
+Everything that can end a boot early is noticed here, named, and raised as BootLost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from dmasafe.devices.client import DeviceProcess
+from dmasafe.devices.errors import DevicesError
+from dmasafe.guest.agent import AgentChannel, Message, integer
+from dmasafe.guest.console import Console
+from dmasafe.guest.errors import ChannelClosed
+from dmasafe.qemu.machines import Machine
+from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
+from dmasafe.scenario import CONTROLLERS, Bridge
+from dmasafe.targets.buses import mount_file_systems
+from dmasafe.targets.errors import BootLost
+from dmasafe.targets.gathered import Gathered
+from dmasafe.targets.session import (
+    BORROWED,
+    BUSES_MODULE,
+    LIMITS,
+    MODULES,
+    Conversation,
+    Limits,
+    borrowed_objects,
+    errno_text,
+    is_hello,
+)
+
+# For those who look for it here.
+from dmasafe.targets.session import KMSG_LOG as KMSG_LOG
+from dmasafe.targets.usb import bridge_adapters
+
+CONSOLE_LOG = "console.log"
+QEMU_LOG = "qemu.log"
+CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    """What is booted: a kernel image and an initramfs with the modules and the agent.
+
+    ``bridges`` are the controllers on USB that are plugged in; ``buses`` asks for those on buses other than I2C,
+    ``file_systems`` for (bus, file system) on their flashes.
+    """
+
+    machine: Machine
+    kernel: Path
+    initrd: Path
+    accelerator: str
+    cmdline: tuple[str, ...] = ()
+    memory_mib: int = MEMORY_MIB
+    extras: Extras = NO_EXTRAS
+    bridges: tuple[str, ...] = ()
+    buses: bool = False
+    file_systems: tuple[tuple[str, str], ...] = ()
+
+
+def make_devices(image: GuestImage, directory: Path) -> DeviceProcess:
+    """The process that plays the controllers and bridges of ``image``, its sockets in ``directory``."""
+    devices = {name: bridge.device for name, bridge in _usb_bridges(image).items()}
+    return DeviceProcess(directory, tuple(CONTROLLER_DRIVERS), devices)
+
+
+def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path) -> MachineConfig:
+    """What QEMU is to boot, connected to the device's process."""
+    return MachineConfig(
+        machine=image.machine,
+        accelerator=image.accelerator,
+        kernel=image.kernel,
+        initrd=image.initrd,
+        i2c_sockets={name: device.socket(name) for name in CONTROLLER_DRIVERS},
+        console_log=log_directory / CONSOLE_LOG,
+        stderr_log=log_directory / QEMU_LOG,
+        cmdline=image.cmdline,
+        memory_mib=image.memory_mib,
+        extras=image.extras,
+        usb={name: UsbDevice(bridge.hcd, device.socket(name)) for name, bridge in _usb_bridges(image).items()},
+    )
+
+
+def _usb_bridges(image: GuestImage) -> dict[str, Bridge]:
+    return {name: found for name in image.bridges if (found := CONTROLLERS[name].bridge) is not None}
+
+
+class Boot:
+    """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
+
+    def __init__(self, image: GuestImage, log_directory: Path, kmsg_log: BinaryIO, limits: Limits = LIMITS) -> None:
+        self.image = image
+        self.limits = limits
+        self.gathered = Gathered(kmsg_log)
+        self.adapters: dict[str, int] = {}
+        self.release = ""
+        self._log_directory = log_directory
+        self._stack = contextlib.ExitStack()
+        self._talk = Conversation(limits, self.send, self._pump)
+        self.reports_before = 0
+        self._muted = False
+        self.boot_s = 0.0
+
+    def __enter__(self) -> Boot:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
+        self.device = self._stack.enter_context(make_devices(self.image, private))
+        # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
+        self.device.wait_ready(self.limits.request_s)
+        config = machine_config(self.image, self.device, self._log_directory)
+        started = time.monotonic()
+        self.qemu = self._stack.enter_context(QemuProcess(config))
+        self._functions = config.i2c_functions()
+        self.agent = AgentChannel(self.qemu.agent)
+        self.console = Console(self.qemu.console)
+        self._selector = self._stack.enter_context(contextlib.closing(selectors.DefaultSelector()))
+        self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
+        self._selector.register(self.device.fileno(), selectors.EVENT_READ)
+        self._selector.register(self.console.fileno(), selectors.EVENT_READ)
+        hello = self._talk.wait_for(is_hello, self.limits.boot_s, "the agent's first word")
+        self.boot_s = time.monotonic() - started
+        self.release = str(hello.get("release", ""))
+
+    @property
+    def memory(self) -> range:
+        base = self.image.machine.memory_base
+        return range(base, base + (self.image.memory_mib << 20))
+
+    def prepare(self) -> None:
+        """Load the modules, bind the adapters, tell the device where the mailbox is. Raises BootLost."""
+        self._prove_machine()
+        symbols = self.request("symbols", names=",".join(BORROWED))
+        self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
+        parameters = borrowed_objects(symbols)
+        for module in (*MODULES, *((BUSES_MODULE,) if self.image.buses else ())):
+            words = parameters if module == "dmasafe_client" else ""
+            reply = self.request("load", path=f"/modules/{module}.ko", params=words)
+            if reply.get("errno") != 0:
+                raise BootLost(f"the guest refused {module}.ko: {errno_text(reply)}")
+        for name, driver in CONTROLLER_DRIVERS.items():
+            reply = self.request("adapter", name=name, device=self._functions[name], driver=driver)
+            number = integer(reply, "nr")
+            if reply.get("errno") == 0 and number is not None:
+                self.adapters[name] = number
+        self._bind_on_board()
+        self.adapters |= bridge_adapters(self, self.image.bridges)
+        mount_file_systems(self, self.image.file_systems)
+        mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
+        if mailbox is not None:
+            with contextlib.suppress(ValueError):
+                self.device.set_mailbox(int(mailbox, 0))
+
+    def _bind_on_board(self) -> None:
+        for name, controller in CONTROLLERS.items():
+            found = controller.on_board
+            if found is not None and found.machine == self.image.machine.variation:
+                reply = self.request("adapter", name=name, device=found.function, driver=found.driver)
+                number = integer(reply, "nr")
+                if reply.get("errno") == 0 and number is not None:
+                    self.adapters[name] = number
+
+    def _prove_machine(self) -> None:
+        """Raises BootLost unless the guest sees what the machine's variation is to be."""
+        machine = self.image.machine
+        for line in machine.proof:
+            path, word = line.split()
+            found = self.read(path)
+            if (found is not None) if word == "-" else (word not in (found or "").split()):
+                seen = "is missing" if found is None else f"says {found[:80]!a}"
+                raise BootLost(f"the guest does not run on the machine '{machine.variation}': {path} {seen}")
+
+    def mute_console(self, muted: bool) -> None:
+        """Keep an expected oops off the serial console, where under TCG each costs 30 ms; the kernel log has it all.
+
+        At level 0 console_verbose() leaves the level alone, so a panic is mute too: _lost() says so.
+        """
+        self._muted = muted
+        self._talk.write("/proc/sys/kernel/printk", "0" if muted else "4")
+
+    def request(self, op: str, **arguments: object) -> Message:
+        """One request's reply. Raises BootLost if none comes in time."""
+        return self._talk.request(op, **arguments)
+
+    def read(self, path: str) -> str | None:
+        """A file of the guest's, stripped, or None if it cannot be read."""
+        return self._talk.read(path)
+
+    def send(self, message: Message) -> None:
+        """Queue a request. Raises BootLost if the guest is gone."""
+        try:
+            self.agent.send(message)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
+        return self._talk.replies()
+
+    def _pump(self, deadline: float, what: str) -> None:
+        """Wait for anything to arrive and sort it. Raises BootLost at the deadline or when somebody died."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self._lost(f"the guest hung: {what} did not come in time")
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.agent.unsent else 0)
+        self._selector.modify(self.agent.fileno(), events)
+        # Bounded, so that a QEMU that dies without closing its channels is noticed too.
+        ready = {key.fd for key, _ in self._selector.select(min(left, 0.5))}
+        if self.console.fileno() in ready and self.console.open:
+            last_words = self.console.last_words()
+            if not self.console.open:
+                self._selector.unregister(self.console.fileno())
+            if last_words is not None:
+                raise BootLost(f"the guest died: {last_words}")
+        if self.device.fileno() in ready:
+            self._take_trace()
+        if not self.device.alive:
+            raise BootLost("the emulated device's process died")
+        try:
+            self.agent.flush()
+            for message in self.agent.receive():
+                reply = self.gathered.take_message(message)
+                if reply is not None:
+                    self._talk.waiting.append(reply)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+        if self.agent.violations:
+            # Whose line it was cannot be known: answers may be missing.
+            raise BootLost(f"the agent's lines were damaged: {self.agent.violations[0]}")
+        if self.qemu.exit_status() is not None:
+            raise self._lost("QEMU ended")
+
+    def _take_trace(self) -> None:
+        try:
+            for event in self.device.receive():
+                self.gathered.take_event(event)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
+
+    def sync_device(self) -> None:
+        """Make sure that the trace of everything done so far is here. Raises BootLost."""
+        try:
+            self.device.sync(self.limits.sync_s)
+        except DevicesError as error:
+            raise BootLost(self._stopped() or str(error)) from error
+        finally:
+            self._take_trace()
+
+    def _stopped(self) -> str | None:
+        """A sentence if a process was stopped (SIGSTOP, a debugger), which no time-out can tell from slowness."""
+        for what, pid in (("the emulated device's process", self.device.pid), ("QEMU", self.qemu.pid)):
+            with contextlib.suppress(OSError):
+                # proc(5): the state follows the name, which ends at the last ')'.
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if state in ("T", "t"):
+                    return f"{what} is stopped (process {pid}, state {state})"
+        return None
+
+    def _lost(self, symptom: str) -> BootLost:
+        """The best reason for a lost guest: the console's last words, QEMU's end, or the symptom itself."""
+        stopped = self._stopped()
+        if stopped is not None:
+            return BootLost(f"{symptom}: {stopped}")
+        deadline = time.monotonic() + self.limits.last_words_s
+        while time.monotonic() < deadline:
+            last_words = self.console.last_words()
+            if last_words is not None:
+                return BootLost(f"the guest died: {last_words}")
+            if not self.console.open:
+                break
+            with contextlib.suppress(OSError), selectors.DefaultSelector() as selector:
+                selector.register(self.console.fileno(), selectors.EVENT_READ)
+                selector.select(0.1)
+        status = self.qemu.wait(self.limits.last_words_s) if not self.console.open else self.qemu.exit_status()
+        symptom = self.console.symptom or symptom
+        if status is None:
+            closed = "; the agent closed its port" if self.qemu.agent_port_open() is False else ""
+            return BootLost(f"{symptom}{closed} (QEMU: {self.qemu.run_state()})")
+        if status < 0:
+            return BootLost(f"QEMU was killed by signal {-status}")
+        words = self.qemu.last_words()
+        if words:
+            return BootLost(f"QEMU ended with status {status}: {words}")
+        if self.console.symptom:
+            return BootLost(f"the guest ended: {self.console.symptom}")
+        muted = " (its console was muted, as a scenario was to oops)" if self._muted else ""
+        return BootLost(f"the guest rebooted or powered off by itself{muted}")

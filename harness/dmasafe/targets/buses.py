@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""File systems on the flashes of dmasafe_buses.ko: mounted before the scenarios that use them.
+
+Each SPI controller has a flash with two MTD partitions, one for JFFS2 and one for UBI. The module looks for a file
+system's file in /tmp/BUS-FILESYSTEM.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+
+from dmasafe.buses import BUS_CALLS, BUSES
+from dmasafe.guest.agent import integer
+from dmasafe.scenario import Scenario
+from dmasafe.targets.errors import BootLost
+from dmasafe.targets.session import Session, errno_text
+
+_MTD_CLASS = "/sys/class/mtd"
+_UBI_CLASS = "/sys/class/ubi"
+# include/uapi/mtd/ubi-user.h: UBI_IOCATT with struct ubi_attach_req, UBI_IOCMKVOL with struct ubi_mkvol_req.
+_UBI_ATTACH, _ATTACH_REQUEST = 0x40186F40, struct.Struct("=iiihbb8x")
+_UBI_MAKE_VOLUME, _VOLUME_REQUEST = 0x40986F00, struct.Struct("=iiqbBh4x128s")
+_UBI_AUTO = -1
+_UBI_DYNAMIC = 3
+_VOLUME = "files"
+# On a busy host; less than a session waits for a reply.
+_MOUNT_TIMEOUT_MS = 12_000
+_MTD = re.compile(r"mtd([0-9]{1,3})")
+
+
+def file_systems_of(scenarios: Iterable[Scenario]) -> tuple[tuple[str, str], ...]:
+    """(bus, file system) of the scenarios that need one."""
+    on_bus = [scenario for scenario in scenarios if scenario.controller in BUSES]
+    wanted = {(s.controller, BUS_CALLS[s.operation].file_system) for s in on_bus}
+    return tuple(sorted((bus, fs) for bus, fs in wanted if fs is not None))
+
+
+def mount_file_systems(session: Session, wanted: Iterable[tuple[str, str]]) -> None:
+    """Make and mount them, one after the other. Raises BootLost."""
+    for number, (bus, fs) in enumerate(wanted):
+        source = f"mtd:{bus}-jffs2"
+        if fs == "ubifs":
+            _make_volume(session, bus, number)
+            source = f"ubi{number}:{_VOLUME}"
+        where = f"/tmp/{bus}-{fs}"
+        _succeed(session, f"mkdir -p {where} && mount -t {fs} {source} {where}")
+
+
+def _make_volume(session: Session, bus: str, number: int) -> None:
+    """UBI on the bus's partition, as device ``number``, and one volume as large as can be."""
+    attach = _ATTACH_REQUEST.pack(number, _partition(session, f"{bus}-ubi"), 0, 0, 0, 0)
+    _control(session, "/dev/ubi_ctrl", _UBI_ATTACH, attach)
+    base = f"{_UBI_CLASS}/ubi{number}"
+    size = _number(session, f"{base}/avail_eraseblocks") * _number(session, f"{base}/eraseblock_size")
+    volume = _VOLUME_REQUEST.pack(_UBI_AUTO, 1, size, _UBI_DYNAMIC, 0, len(_VOLUME), _VOLUME.encode())
+    _control(session, f"/dev/ubi{number}", _UBI_MAKE_VOLUME, volume)
+
+
+def _partition(session: Session, name: str) -> int:
+    """The MTD device's number of this name."""
+    names = session.request("list", path=_MTD_CLASS).get("names")
+    for entry in names if isinstance(names, list) else ():
+        match = _MTD.fullmatch(str(entry))
+        if match is not None and session.read(f"{_MTD_CLASS}/{match[0]}/name") == name:
+            return int(match[1])
+    raise BootLost(f"the guest has no MTD partition {name}")
+
+
+def _number(session: Session, path: str) -> int:
+    text = session.read(path)
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise BootLost(f"the guest's {path} is no number")
+    return int(text)
+
+
+def _control(session: Session, path: str, request: int, data: bytes) -> None:
+    reply = session.request("ioctl", path=path, request=request, data=data.decode("latin-1"))
+    if reply.get("errno") != 0:
+        raise BootLost(f"the guest refused ioctl {request:#x} on {path}: {errno_text(reply)}")
+
+
+def _succeed(session: Session, command: str) -> None:
+    reply = session.request("command", command=command, timeout_ms=_MOUNT_TIMEOUT_MS)
+    if reply.get("errno") != 0 or integer(reply, "status") != 0:
+        output = str(reply.get("output", "")).strip()[:200]
+        raise BootLost(f"the guest could not do '{command}': {output or errno_text(reply)}")

@@ -1,0 +1,468 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Upstream's client drivers in a guest: made, used, suspended, unbound, removed, each phase an observation.
+
+The guest is a SharedBoot, with its checks: what happened on a controller counts only if canaries and controls said
+before and after that it can be believed. dmasafe_audit.ko watches the messages meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dmasafe.audit import AuditError, MessageKind, Record
+from dmasafe.audit import judge as judge_audit
+from dmasafe.devices.errors import DevicesError
+from dmasafe.dmesg import parse_records
+from dmasafe.facts import KernelFacts
+from dmasafe.guest.agent import integer
+from dmasafe.outcome import Expectation, Observation, Outcome, Skip
+from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, Scenario, ScenarioError
+from dmasafe.targets import audit
+from dmasafe.targets.base import KernelInfo, Progress
+from dmasafe.targets.boot import GuestImage
+from dmasafe.targets.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
+from dmasafe.targets.errors import BootLost, TargetError
+from dmasafe.targets.expected import expect
+from dmasafe.targets.session import errno_text
+from dmasafe.targets.shared_boot import SharedBoot
+from dmasafe.targets.usb import bridges_of_names
+
+SOURCES = "clients"
+MODULE = "dmasafe_clients"
+# Two are needed where there are bridges.
+BOOTS = 5
+# The guest's clock: under TCG on a busy machine PMBus's probe of 17 pages takes minutes.
+_COMMAND_S = 300.0
+# What a driver's work queue may take to send what was asked for.
+_SETTLE_TRIES = 40
+_AUDIT_ROWS = 1024
+_SHOWN = 200
+# The audit's classes for the buffer kinds that drivers use.
+_CLASSES = {"stack": {"stack"}, "rodata": {"rodata", "image", "reserved"}}
+_HEAP = {"slab", "pages"}
+# Their adapters do not offer I2C_FUNC_SMBUS_READ_BLOCK_DATA, and do not know I2C_M_RECV_LEN.
+_NO_BLOCK_READS = ("virtio", "tiny-usb", "osif", "osif-ehci")
+_NO_BLOCK_READS_WHY = (
+    "the adapter does not offer SMBus block reads, the client does not ask, and i2c_smbus_xfer_emulated() does not "
+    "refuse: one byte is read, the rest is zeros"
+)
+
+_MAKE = 'echo "$B $A {chip} {words}" > $D/new || exit 1'
+# A probe may be asynchronous. Without a driver's link for 20 looks, nobody probes (any more).
+_AWAIT = """
+n=0 gone=0
+while :; do
+	set -- {ready}
+	[ -e "$1" ] && break
+	if [ -e $C/driver ]; then gone=0; else gone=$((gone + 1)); fi
+	n=$((n + 1))
+	[ $gone -lt 20 ] && [ $n -lt 2000 ] || {{ echo "the driver did not bind"; exit 1; }}
+	{pull}
+	sleep 0.05
+done
+"""
+_SUSPEND = """
+echo 0 > /sys/module/suspend/parameters/pm_test_delay && echo devices > /sys/power/pm_test || exit 1
+echo freeze > /sys/power/state
+s=$?
+echo none > /sys/power/pm_test
+exit $s
+"""
+_UNBIND = "echo $N > /sys/bus/i2c/drivers/{driver}/unbind && [ ! -e $C/driver ]"
+_BIND = "echo $N > /sys/bus/i2c/drivers/{driver}/bind &"
+_REMOVE = 'echo "$B $A" > $D/delete && [ ! -e $C ]'
+
+
+@dataclass(frozen=True)
+class Place:
+    """A controller, and its driver's policy if it has any."""
+
+    controller: str
+    policy: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.controller if self.policy is None else f"{self.controller}:{self.policy}"
+
+
+#: Where there is DMA, and the policies against it; further controllers are named by the user.
+DEFAULT_PLACES = (
+    *(Place("dmasafe", policy) for policy in CONTROLLERS["dmasafe"].policies),
+    Place("virtio"),
+    Place("tiny-usb"),
+    Place("osif"),
+)
+
+
+@dataclass(frozen=True)
+class ClientScenario:
+    """One phase of one client on one controller."""
+
+    client: ClientDriver
+    phase: Phase
+    place: Place
+
+    @property
+    def id(self) -> str:
+        """``lm75/probe/dmasafe:bounce``"""
+        return f"{self.client.name}/{self.phase}/{self.place.name}"
+
+
+@dataclass
+class ClientsRun:
+    """What came of it, by scenario id; ``untrusted`` and ``skipped`` have the reasons. ``record`` is the audit's."""
+
+    observations: dict[str, Observation] = field(default_factory=dict)
+    untrusted: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    canary_splatted: bool = False
+    boot_s: float = 0.0
+    performed_s: float = 0.0
+
+
+def parse_place(text: str) -> Place:
+    """``virtio``, ``dmasafe:bounce``. Raises ScenarioError."""
+    controller, _, policy = text.partition(":")
+    if controller not in CONTROLLERS:
+        raise ScenarioError(f"there is no controller '{controller}': it is one of {', '.join(CONTROLLERS)}")
+    policies = CONTROLLERS[controller].policies
+    if (policy or None) not in (policies or (None,)):
+        one = ", ".join(f"{controller}:{name}" for name in policies) or controller
+        raise ScenarioError(f"there is no place '{text}': it is one of {one}")
+    return Place(controller, policy or None)
+
+
+def parse_client(text: str) -> ClientDriver:
+    """A row of CLIENT_DRIVERS by its name. Raises ScenarioError."""
+    if text not in CLIENT_DRIVERS:
+        raise ScenarioError(f"there is no client '{text}': it is one of {', '.join(CLIENT_DRIVERS)}")
+    return CLIENT_DRIVERS[text]
+
+
+def parse_client_scenario(text: str) -> ClientScenario:
+    """``lm75/probe/dmasafe:bounce``. Raises ScenarioError."""
+    name, phase, place = (*text.split("/"), "", "")[:3]
+    if phase not in list(Phase):
+        raise ScenarioError(f"there is no phase '{phase}': it is one of {', '.join(Phase)}")
+    return ClientScenario(parse_client(name), Phase(phase), parse_place(place))
+
+
+# ---- what must happen
+
+
+def expected(scenario: ClientScenario, facts: KernelFacts) -> Expectation | Skip:
+    """The first of the phase's messages that does not go well, as the model says; SAFE if there is none."""
+    client, place = scenario.client, scenario.place
+    if not facts.has(client.needs):
+        return Skip(
+            f"{client.name} needs CONFIG_{client.needs}, which this kernel does not have (--config upstream has most)"
+        )
+    bridge = CONTROLLERS[place.controller].bridge
+    if bridge is not None and not facts.has(bridge.needs):
+        return Skip(f"{place.controller} needs CONFIG_{bridge.needs}, which this kernel does not have")
+    if scenario.phase is not Phase.PROBE:
+        probe = expected(replace(scenario, phase=Phase.PROBE), facts)
+        if isinstance(probe, Expectation) and probe.outcome is not Outcome.SAFE:
+            return Skip(f"its probe is not expected to succeed here: {probe.why}")
+    if scenario.phase is Phase.MESSAGES:
+        return Expectation(Outcome.SAFE, "the messages are those of the driver's source")
+    if bridge is not None and scenario.phase is Phase.SUSPEND:
+        return Skip("USB unbinds a driver that cannot suspend, and the adapter goes with it")
+    for sent in client.sends(facts.version)[scenario.phase]:
+        found = expect(_as_scenario(sent, place), facts)
+        if isinstance(found, Expectation) and found.outcome is not Outcome.SAFE:
+            return Expectation(found.outcome, f"{_words(sent)}: {found.why}", found.classes)
+    if client.reads_blocks and scenario.phase in (Phase.USE, Phase.SUSPEND) and place.controller in _NO_BLOCK_READS:
+        return Expectation(Outcome.SILENT, _NO_BLOCK_READS_WHY)
+    return Expectation(Outcome.SAFE, "every buffer suits what the controller's driver does with it")
+
+
+def _as_scenario(sent: Sent, place: Place) -> Scenario:
+    assert sent.buffer in BUFFER_KINDS
+    operation = ("master_recv" if sent.read else "master_send") + ("_dmasafe" if sent.marked else "")
+    return Scenario(sent.buffer, operation, place.controller, place.policy, sent.length)
+
+
+def _words(sent: Sent) -> str:
+    return f"{'marked' if sent.marked else 'unmarked'} {'read' if sent.read else 'write'}, {sent.buffer}"
+
+
+# ---- doing it
+
+
+class Performer:
+    """Boots guests from ``image`` and takes clients through their phases; logs go below ``directory``."""
+
+    def __init__(
+        self, image: GuestImage, kernel: KernelInfo, facts: KernelFacts, directory: Path, progress: Progress
+    ) -> None:
+        self._image = image
+        self._kernel = kernel
+        self._facts = facts
+        self._directory = directory
+        self._progress = progress
+        self._boots = 0
+        self.run = ClientsRun()
+
+    def perform(self, scenarios: Sequence[ClientScenario]) -> ClientsRun:
+        """All phases, controller by controller. What a lost boot leaves undone is untrusted, with the reason."""
+        started = time.monotonic()
+        # A suspended guest binds USB drivers anew, whose adapters are then probed for sensors: a boot of their own.
+        todo = sorted(dict.fromkeys(scenario.place for scenario in scenarios), key=_on_usb)
+        boot: SharedBoot | None = None
+        try:
+            for place in todo:
+                mine = [scenario for scenario in scenarios if scenario.place == place]
+                if boot is not None and self._bridges(todo, place) != boot.image.bridges:
+                    boot = self._end(boot)
+                if boot is None and self._boots < BOOTS:
+                    boot = self._new_boot(self._bridges(todo, place))
+                if boot is None or not self._at(boot, place, mine):
+                    boot = self._end(boot)
+        except KeyboardInterrupt:
+            self.run.notes.append("interrupted by the user")
+        finally:
+            self._end(boot)
+        self.run.performed_s = max(0.0, time.monotonic() - started - self.run.boot_s)
+        why = self.run.notes[-1] if self.run.notes else "the run ended before"
+        for scenario in scenarios:
+            if scenario.id not in self.run.observations and scenario.id not in self.run.skipped:
+                self.run.untrusted.setdefault(scenario.id, f"not reached: {why}")
+        return self.run
+
+    @staticmethod
+    def _end(boot: SharedBoot | None) -> None:
+        if boot is not None:
+            boot.end()
+
+    def _bridges(self, places: Sequence[Place], place: Place) -> tuple[str, ...]:
+        """What is plugged in when it is ``place``'s turn."""
+        return bridges_of_names((p.controller for p in places), self._facts) if _on_usb(place) else ()
+
+    def _new_boot(self, bridges: tuple[str, ...]) -> SharedBoot | None:
+        self._boots += 1
+        self._progress.stage("boot" if self._boots == 1 else f"boot {self._boots}")
+        directory = self._directory / f"boot-{self._boots}"
+        directory.mkdir()
+        boot = SharedBoot(replace(self._image, bridges=bridges), self._kernel, self._facts, directory)
+        try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(boot.end)
+                boot.__enter__()
+                self.run.boot_s = self.run.boot_s or boot.boot_s
+                reason = boot.distrust()
+                if reason is not None:
+                    raise BootLost(reason)
+                self.run.canary_splatted = True
+                _load(boot)
+                undo.pop_all()
+        except (BootLost, DevicesError) as error:
+            self.run.notes.append(f"boot {self._boots}: {error}")
+            return None
+        return boot
+
+    def _at(self, boot: SharedBoot, place: Place, scenarios: Sequence[ClientScenario]) -> bool:
+        """Every client of one controller; whether the boot can go on."""
+        self._progress.stage(place.name)
+        reason: str | None = None
+        alive = True
+        try:
+            boot.begin(f"clients at {place.name}")
+            audit.begin(boot, f"/modules/{audit.MODULE}.ko", _AUDIT_ROWS)
+            if place.policy is not None:
+                boot.set_policy(place.policy, 1)
+            number = boot.adapters.get(place.controller)
+            clients = list(dict.fromkeys(scenario.client.name for scenario in scenarios))
+            for client in clients if number is not None else ():
+                assert number is not None
+                life = _Life(boot, CLIENT_DRIVERS[client], number, self._facts.version, self.run)
+                life.live([scenario for scenario in scenarios if scenario.client.name == client])
+            if number is None:
+                reason = f"the adapter of {place.controller} did not appear"
+            else:
+                self._hold_messages(boot, place, number, scenarios)
+            boot.device.plug(None)
+            reason = reason or boot.distrust()
+        except (BootLost, AuditError, DevicesError, TargetError) as error:
+            reason, alive = str(error), False
+            self.run.notes.append(f"{place.name}: {error}")
+        if reason is not None:
+            for scenario in scenarios:
+                if scenario.id not in self.run.skipped:
+                    self.run.untrusted[scenario.id] = reason
+        return alive and reason is None
+
+    def _hold_messages(self, boot: SharedBoot, place: Place, number: int, scenarios: Sequence[ClientScenario]) -> None:
+        record = audit.finish(boot)
+        kinds = tuple(kind for kind in record.kinds if kind.adapter == number)
+        distrust = judge_audit(record, self._kernel.release).distrust
+        self.run.records.append(record)
+        for scenario in scenarios:
+            if scenario.phase is not Phase.MESSAGES or scenario.id in self.run.skipped:
+                continue
+            mine = [kind for kind in kinds if kind.address == scenario.client.address]
+            wanted = scenario.client.sends(self._facts.version)[Phase.MESSAGES]
+            self.run.observations[scenario.id] = Observation(
+                0, wrong=tuple(differences(wanted, mine)), lost=next(iter(distrust), None)
+            )
+
+
+def _on_usb(place: Place) -> bool:
+    return CONTROLLERS[place.controller].bridge is not None
+
+
+def differences(wanted: Sequence[Sent], kinds: Sequence[MessageKind]) -> Iterator[str]:
+    """What the audit saw of a driver, held against its row, in words."""
+    rows = {(frozenset(_CLASSES.get(sent.buffer, _HEAP)), sent.read, sent.marked): sent for sent in wanted}
+    met = set()
+    for kind in kinds:
+        row = next(
+            (r for r in rows if kind.memory_class in r[0] and (kind.read, kind.dma_safe) == r[1:]),
+            None,
+        )
+        met.add(row)
+        if row is None:
+            who = kind.blamed.function if kind.blamed is not None else "somebody"
+            how = f"{'marked' if kind.dma_safe else 'unmarked'} {'read' if kind.read else 'write'}"
+            yield f"{who} sends a {how} of up to {kind.max_bytes} bytes, {kind.memory.what}, not in its row"
+    for row, sent in rows.items():
+        if row not in met:
+            yield f"its row has a {_words(sent)}, which was not sent"
+
+
+def _load(boot: SharedBoot) -> None:
+    reply = boot.request("load", path=f"/modules/{MODULE}.ko", params="")
+    if reply.get("errno") != 0:
+        raise TargetError(f"the guest refused {MODULE}.ko: {errno_text(reply)}; it needs --config upstream")
+
+
+class _Failed(Exception):
+    """A step that did not do what it should, in words."""
+
+
+class _Life:
+    """One client on one adapter, from its making to its removal."""
+
+    def __init__(
+        self, boot: SharedBoot, client: ClientDriver, bus: int, version: tuple[int, ...], run: ClientsRun
+    ) -> None:
+        self._boot = boot
+        self._client = client
+        self._bus = bus
+        self._version = version
+        self._run = run
+        self._slave: Any = client.slave()
+        self._wrong: list[str] = []
+        self._binds = 0
+        self._bound = False
+
+    def live(self, scenarios: Sequence[ClientScenario]) -> None:
+        """The phases that are asked for; PROBE and REMOVE are always done. Raises BootLost, DevicesError."""
+        asked = {scenario.phase: scenario.id for scenario in scenarios}
+        steps: dict[Phase, Callable[[], None]] = {
+            Phase.PROBE: self._probe,
+            Phase.USE: self._use,
+            Phase.SUSPEND: self._suspend,
+            Phase.UNBIND: self._unbind,
+            Phase.REMOVE: self._remove,
+        }
+        self._boot.device.plug({self._client.address: self._slave})
+        for phase, step in steps.items():
+            if phase in (Phase.PROBE, Phase.REMOVE) or (phase in asked and self._bound):
+                reached = phase is Phase.PROBE or self._bound
+                observation = self._observed(step)
+                if phase in asked and reached:
+                    self._run.observations[asked[phase]] = observation
+            if phase is Phase.PROBE and not self._bound:
+                for later, id_ in asked.items():
+                    if later is not Phase.PROBE:
+                        self._run.untrusted[id_] = f"not reached: {observation.error or 'the driver did not bind'}"
+
+    def _observed(self, step: Callable[[], None]) -> Observation:
+        self._boot.rearm()
+        self._boot.flush()
+        records, messages = len(self._boot.records()), len(self._boot.seen.messages)
+        self._wrong, error = [], None
+        try:
+            step()
+        except _Failed as failure:
+            error = str(failure)
+        self._boot.flush()
+        strays = [s for m in self._boot.seen.messages[messages:] for s in m.segments if s.stray]
+        self._wrong += [f"stray DMA to {stray.address:#x}" for stray in strays[:1]]
+        self._wrong += self._boot.seen.slave_errors
+        splats = tuple(parse_records(self._boot.records()[records:]))
+        return Observation(0, splats=splats, wrong=tuple(self._wrong), error=error)
+
+    def _probe(self) -> None:
+        client = self._client
+        self._bind(_MAKE.format(chip=client.chip, words=client.words))
+
+    def _bind(self, begin: str) -> None:
+        self._binds += 1
+        pull = "pull" if self._client.interrupt else ":"
+        self._command("probe", begin + _AWAIT.format(ready=self._client.ready, pull=pull))
+        self._bound = True
+        self._look(self._client.probe)
+
+    def _use(self) -> None:
+        self._look(self._client.use)
+
+    def _suspend(self) -> None:
+        self._command("suspend", _SUSPEND)
+        self._look(self._client.use)
+
+    def _unbind(self) -> None:
+        self._command("unbind", _UNBIND.format(driver=self._client.driver))
+        self._bind(_BIND.format(driver=self._client.driver))
+
+    def _remove(self) -> None:
+        self._command("remove", _REMOVE)
+
+    def _look(self, looks: Sequence[Look]) -> None:
+        for look in looks:
+            if self._version < look.since:
+                continue
+            if look.change is not None:
+                self._boot.device.update_slaves()
+                look.change(self._slave)
+                self._boot.device.plug({self._client.address: self._slave})
+            heard = look.heard(self._command(look.what, look.command))
+            held = self._held(look, heard)
+            if heard != held:
+                self._wrong.append(f"{look.what}: the guest says {heard[:_SHOWN]!r}, the slave holds {held[:_SHOWN]!r}")
+
+    def _held(self, look: Look, heard: str) -> str:
+        """What the slave holds, given the time that a driver's work queue takes."""
+        held = ""
+        for _ in range(_SETTLE_TRIES):
+            self._boot.sync_device()
+            self._boot.device.update_slaves()
+            held = look.holds(self._slave)
+            if held == heard:
+                break
+            self._boot.request("kmsg")
+        return held
+
+    def _command(self, what: str, script: str) -> str:
+        """The output of a shell command that knows the client. Raises _Failed, BootLost."""
+        name = f"{self._bus}-{self._client.address:04x}"
+        settings = (
+            f"B={self._bus} A={self._client.address:#04x} N={name} C=/sys/bus/i2c/devices/{name} BINDS={self._binds}"
+        )
+        reply = self._boot.command(f"{settings}\n{PRELUDE}\n{script}", _COMMAND_S)
+        output = str(reply.get("output", ""))
+        status = integer(reply, "status")
+        if reply.get("errno") != 0 or status is None:
+            raise _Failed(f"{what}: {errno_text(reply)}")
+        if status != 0:
+            last = output.strip().splitlines()[-1:] or [f"status {status}"]
+            raise _Failed(f"{what}: {last[0][:_SHOWN]}")
+        return output

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a boot has said so far, by the agent's lines and the device's trace: sorted, bounded, none of it trusted.
+
+It knows no process and no socket: Boot feeds it, QemuTarget takes from it, and a fuzzer can do both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.trace import parse as parse_trace
+from dmasafe.devices.vring import What
+from dmasafe.guest.agent import Message, integer
+from dmasafe.outcome import BusMessage
+from dmasafe.targets.errors import HostTrouble
+
+MAX_TRACE_PER_SCENARIO = 256
+MAX_RECORDS_PER_SCENARIO = 20_000
+MAX_SCENARIOS = 100_000
+MAX_VIOLATIONS = 100
+OUTSIDE = -1
+# Upstream drivers do these, and nothing that they carry is the worse for it: i2c-virtio marks the last message that
+# fitted into its queue as followed by another, and before 5.18 does not know zero-length requests.
+_UPSTREAM_HABITS = frozenset({What.GROUP_UNFINISHED, What.FEATURE_MISSING})
+# What hardware in the guest can say.
+_AGENTS_EVENTS = ("message", "violation", "dropped")
+
+
+@dataclass
+class Gathered:
+    """What has come in so far, by scenario number; OUTSIDE is everything between scenarios.
+
+    ``violations`` are notes for the reader. ``distrust`` is why nothing of this boot can be trusted, ``broken_rules``
+    why single scenarios cannot. ``late_s`` is the longest time for which the device's process did not run.
+    """
+
+    kmsg_log: BinaryIO
+    records: dict[int, list[str]] = field(default_factory=dict)
+    trace: dict[int, list[BusMessage]] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    broken_rules: dict[int, str] = field(default_factory=dict)
+    distrust: str | None = None
+    lost_log: str | None = None
+    late_s: float = 0.0
+    _last_sequence: int | None = None
+
+    def take_message(self, message: Message) -> Message | None:
+        """One of the agent's: an event is kept here, a reply given back. Raises HostTrouble if it cannot be logged."""
+        event = message.get("ev")
+        if event == "kmsg":
+            self._take_record(message)
+        elif event == "kmsg-lost":
+            self.lost_log = "the kernel overwrote log records before they were read"
+        elif event == "trace":
+            self.take_agents_trace(message.get("trace"))
+        else:
+            if "trace" in message:
+                self.take_agents_trace(message.pop("trace"))
+            return message
+        return None
+
+    def take_agents_trace(self, events: object) -> None:
+        """What hardware in the guest itself saw (the module's engine): a list of events as take_event() knows them."""
+        for event in events if isinstance(events, list) else [events]:
+            try:
+                self.take_event(_at_memory(event))
+            except (DevicesError, OverflowError, TypeError, ValueError, AttributeError) as error:
+                self.distrust = self.distrust or f"the agent's trace makes no sense: {str(error)[:200]}"
+
+    def take_event(self, event: Mapping[str, object]) -> None:
+        """One of the device's. Raises TraceError."""
+        match event.get("ev"):
+            case "message":
+                number, _, message = parse_trace(event)
+                self._take_trace(number, message)
+            case "violation":
+                self._take_violation(event)
+            case "late":
+                seconds = event.get("seconds")
+                self.late_s = max(self.late_s, seconds if isinstance(seconds, float) else 0.0)
+            case "dropped":
+                self.distrust = "the device saw more than the harness could take: its trace has gaps"
+
+    def violation(self, what: str) -> None:
+        """Keep a sentence for the reader, unless there are too many already."""
+        if len(self.violations) < MAX_VIOLATIONS:
+            self.violations.append(what)
+
+    def _take_record(self, message: Message) -> None:
+        record = message.get("record")
+        text = record if isinstance(record, str) else ""
+        number = integer(message, "seq", OUTSIDE)
+        try:
+            self.kmsg_log.write(text.encode("latin-1", "replace") + b"\n")
+        except OSError as error:
+            raise HostTrouble.writing(self.kmsg_log.name, error) from error
+        # "priority,sequence,time,flags;text": the parser reads the rest, once.
+        fields = text.split(",", 2)
+        # A kernel's number has 64 bits; int() refuses to read one of thousands of digits.
+        if len(fields) < 3 or not (fields[1].isascii() and fields[1].isdecimal() and len(fields[1]) <= 20):
+            self.violation(f"no kernel log record: {text[:80]!r}")
+            return
+        sequence = int(fields[1])
+        if self._last_sequence is not None and sequence != self._last_sequence + 1:
+            self.lost_log = f"log records {self._last_sequence + 1} to {sequence - 1} are missing"
+        self._last_sequence = sequence
+        number = OUTSIDE if number is None else number
+        if number not in self.records and len(self.records) >= MAX_SCENARIOS:
+            self.lost_log = "log records of more scenarios than there are"
+            return
+        records = self.records.setdefault(number, [])
+        if len(records) < MAX_RECORDS_PER_SCENARIO:
+            records.append(text)
+        elif number != OUTSIDE:
+            self.lost_log = f"more than {MAX_RECORDS_PER_SCENARIO} log records in one scenario"
+
+    def _take_trace(self, number: int | None, message: BusMessage) -> None:
+        stray = next((segment for segment in message.segments if segment.stray), None)
+        if number is None and stray is not None:
+            self.distrust = self.distrust or f"a driver sent stray DMA outside any scenario, to {stray.address:#x}"
+        number = OUTSIDE if number is None else number
+        if number not in self.trace and len(self.trace) >= MAX_SCENARIOS:
+            return
+        trace = self.trace.setdefault(number, [])
+        if len(trace) < MAX_TRACE_PER_SCENARIO:
+            trace.append(message)
+
+    def _take_violation(self, event: Mapping[str, object]) -> None:
+        what, why, number = event.get("what"), f"device: {event.get('why')}", event.get("seq")
+        self.violation(why)
+        if what in _UPSTREAM_HABITS:
+            return
+        if isinstance(number, int):
+            self.broken_rules.setdefault(number, f"a driver or the device broke virtio's rules: {why}")
+        elif self.distrust is None:
+            self.distrust = f"a driver or the device broke virtio's rules: {why}"
+
+
+def _at_memory(event: Any) -> dict[str, object]:
+    """The event with physical addresses, as callers tell theirs, where the platform's DMA addresses are others.
+
+    Raises ValueError, TypeError or AttributeError for what is no event.
+    """
+    found = dict(event)
+    if found.get("ev") not in _AGENTS_EVENTS:
+        raise ValueError(f"no event of hardware: {event!r:.100}")
+    if isinstance(found.get("segments"), list):
+        found["segments"] = [{**s, "address": s.get("physical", s.get("address"))} for s in event["segments"]]
+    return found

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines of our own to run on: from a built kernel to an image that boots, and QEMU guests that play boards.
+
+A BoardGuest is what a real board is to the harness: something with SSH and a serial line, and none of our programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import selectors
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from dmasafe import kernel as kernels
+from dmasafe.facts import KernelFacts
+from dmasafe.kernel.config import resolve
+from dmasafe.qemu.accelerators import choose_accelerator
+from dmasafe.qemu.machines import Machine, find_machine
+from dmasafe.qemu.process import NO_EXTRAS, Extras, QemuProcess
+from dmasafe.targets.base import KernelInfo, Progress
+from dmasafe.targets.boot import CONSOLE_LOG, GuestImage, machine_config, make_devices
+from dmasafe.targets.errors import BootLost, TargetError
+from dmasafe.targets.handover import Keys, make_keys
+from dmasafe.targets.kconfig import facts_from_config
+
+BOARD_CONFIGURATION = "board"
+BOARD_IMAGE = "python"
+BOARD_USER = "root"
+#: From power-on to the line that says so, on a machine with other things to do.
+BOARD_READY_S = 120.0
+DEVICE_READY_S = 15.0
+
+_READY_LINE = b"dmasafe: ssh is ready"
+_PANIC = b"Kernel panic - not syncing"
+_KEEP_BYTES = 4096
+# What the kernel needs so that somebody can log in.
+_SSH_SYMBOLS = ("INET", "UNIX", "VIRTIO_NET", "FW_CFG_SYSFS")
+
+
+def guest_image(
+    kernel: kernels.Kernel,
+    image_name: str,
+    accel: str | None,
+    progress: Progress,
+    cmdline: tuple[str, ...] = (),
+    extra_modules: str | Sequence[str] | None = None,
+    configuration: str | None = None,
+) -> GuestImage:
+    """Build modules and agent for ``kernel``, pack the image, choose an accelerator. Raises KernelError, QemuError.
+
+    ``extra_modules`` names directories of images/ whose modules go in too. ``configuration`` says how to boot; None:
+    as the one that the kernel was built for.
+    """
+    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
+    return bootable(kernel.image, initrd, kernel.arch, configuration or kernel.configuration, accel, cmdline)
+
+
+def pack_initrd(
+    kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | Sequence[str] | None = None
+) -> Path:
+    """What ``kernel`` boots into, as guest_image() makes it. Raises KernelError."""
+    store = kernels.open_cache()
+    images = kernels.project_root() / "images"
+    modules = kernels.build_modules(kernel, images / "modules", store, progress)
+    for name in (extra_modules,) if isinstance(extra_modules, str) else extra_modules or ():
+        modules += kernels.build_modules(kernel, images / name, store, progress)
+    agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
+    return kernels.build_image(image_name, kernel, modules, agent, store, progress)
+
+
+def bootable(
+    kernel: Path, initrd: Path, arch: str, configuration: str, accel: str | None, cmdline: tuple[str, ...] = ()
+) -> GuestImage:
+    """Files that boot, in the machine and with the words of ``configuration``. Raises ConfigError, QemuError."""
+    cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
+    machine = find_machine(arch, cell.machine)
+    accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
+    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline))
+
+
+def described(
+    image: GuestImage, config: str, release: str, arch: str, configuration: str, source: str
+) -> tuple[KernelInfo, KernelFacts]:
+    """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config."""
+    sha256 = hashlib.sha256(config.encode()).hexdigest()
+    facts = facts_of(config, release, image.machine, image.cmdline)
+    return KernelInfo(release, arch, configuration, source, sha256), facts
+
+
+def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
+    """What is known of a kernel on one of the harness's own machines."""
+    facts = facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
+    return replace(facts, machine=machine.variation)
+
+
+def require_ssh(configuration: str, arch: str, image_name: str) -> None:
+    """TargetError unless a guest of this configuration and image can be logged into. Raises ConfigError."""
+    if image_name == kernels.MINIMAL:
+        raise TargetError(f"the image {kernels.MINIMAL} has no SSH server: say --image {BOARD_IMAGE}")
+    wanted = {line.symbol for line in resolve(kernels.load_matrix(), configuration, arch).wanted if line.value != "n"}
+    missing = [symbol for symbol in _SSH_SYMBOLS if symbol not in wanted]
+    if missing:
+        raise TargetError(
+            f"the configuration {configuration} asks for no {', '.join(missing)}, which SSH needs: say "
+            f"--config {BOARD_CONFIGURATION}, or --config {configuration}+network"
+        )
+
+
+def with_ssh(image: GuestImage, keys: Keys, extras: Extras = NO_EXTRAS) -> GuestImage:
+    """The image in a machine whose SSH server knows these keys."""
+    handover = {**extras.handover, **keys.handover}
+    return replace(image, extras=replace(extras, ssh=True, handover=handover))
+
+
+@dataclass(frozen=True)
+class BoardImage:
+    """What a BoardGuest boots, and the kernel that it is: ``kernel.build_dir`` is what modules build against."""
+
+    image: GuestImage
+    kernel: kernels.Kernel
+
+    @property
+    def build_dir(self) -> Path:
+        return self.kernel.build_dir
+
+    @property
+    def config(self) -> Path:
+        return self.kernel.config
+
+
+def board_image(
+    progress: Progress,
+    arch: str = "x86_64",
+    source: str = kernels.DEFAULT_SOURCE,
+    configuration: str = BOARD_CONFIGURATION,
+    accel: str | None = None,
+    extra_modules: Sequence[str] = (),
+) -> BoardImage:
+    """Build what a board boots, or find it in the cache. Raises KernelError, QemuError, TargetError.
+
+    ``extra_modules``: as for guest_image().
+    """
+    require_ssh(configuration, arch, BOARD_IMAGE)
+    store = kernels.open_cache()
+    tree = kernels.fetch(kernels.parse_source(source), store, progress)
+    kernel = kernels.build_kernel(tree, configuration, arch, store, progress)
+    image = guest_image(kernel, BOARD_IMAGE, accel, progress, ("dmasafe.board",), extra_modules, configuration)
+    return BoardImage(image, kernel)
+
+
+class BoardGuest:
+    """A QEMU guest as a board: up when the ``with`` is entered, gone with all its keys and processes afterwards.
+
+    ``serial`` gives it a second terminal with logins, at the pty ``serial`` of this host; ``serial_password`` is
+    root's there (empty: none is asked for). ``bridges`` are the controllers on USB that are plugged in. Raises
+    BootLost, QemuError, DevicesError.
+    """
+
+    user = BOARD_USER
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        board: BoardImage,
+        log_directory: Path,
+        serial: bool = False,
+        serial_password: str = "",
+        ready_s: float = BOARD_READY_S,
+        bridges: tuple[str, ...] = (),
+    ) -> None:
+        self.board = board
+        self._bridges = bridges
+        self.console_log = log_directory / CONSOLE_LOG
+        self.serial: Path | None = None
+        self.functions: Mapping[str, str] = {}
+        self._log_directory = log_directory
+        self._serial = serial
+        self._password = serial_password
+        self._ready_s = ready_s
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> BoardGuest:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-board-")))
+        keys = make_keys(private)
+        handover: dict[str, Path] = {}
+        if self._serial:
+            # fw_cfg has no empty files.
+            handover["password"] = private / "password"
+            handover["password"].write_text(f"{self._password}\n")
+        extras = Extras(handover, login=self._serial)
+        image = replace(with_ssh(self.board.image, keys, extras), bridges=self._bridges)
+        self.device = self._stack.enter_context(make_devices(image, private))
+        self.device.wait_ready(DEVICE_READY_S)
+        config = machine_config(image, self.device, self._log_directory)
+        self.functions = config.i2c_functions()
+        started = time.monotonic()
+        self.qemu = self._stack.enter_context(QemuProcess(config))
+        self.port = self.qemu.ssh_port()
+        self.identity = keys.identity
+        self.known_hosts = keys.known_hosts(self.host, self.port)
+        if self._serial:
+            self.serial = self.qemu.login_terminal()
+        self._wait_ready(started + self._ready_s)
+        self.boot_s = time.monotonic() - started
+
+    def _wait_ready(self, deadline: float) -> None:
+        """Read the console until the SSH server listens."""
+        console = self.qemu.console
+        seen = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(console, selectors.EVENT_READ)
+            while _READY_LINE not in seen:
+                left = deadline - time.monotonic()
+                if left <= 0 or _PANIC in seen:
+                    raise BootLost(f"the board did not come up: {_last_line(seen)} (its console is {self.console_log})")
+                if not selector.select(min(left, 0.5)):
+                    continue
+                got = console.recv(_KEEP_BYTES)
+                if not got:
+                    words = self.qemu.last_words() or _last_line(seen)
+                    raise BootLost(f"QEMU ended before the board was up: {words}")
+                seen = (seen + got)[-2 * _KEEP_BYTES :]
+
+
+def _last_line(seen: bytes) -> str:
+    lines = seen.decode(errors="replace").strip().splitlines()
+    return ascii(lines[-1])[1:-1][:200] if lines else "nothing came on its console"

@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Scenarios through sessions: canaries, controls, dma-debug's own account, and what of it all can be trusted.
+
+The same for a booted guest and for a board; what differs is in the Session. One session takes all scenarios if nothing
+breaks. A session that is lost costs the scenario under way; the rest goes on in a new one, if there may be another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from dmasafe.buses import BUSES
+from dmasafe.devices.errors import DevicesError
+from dmasafe.dmesg import SPLAT_CLASSES, parse_records
+from dmasafe.facts import KernelFacts
+from dmasafe.guest.agent import Message, integer
+from dmasafe.guest.errors import GuestError
+from dmasafe.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
+from dmasafe.qemu.errors import QemuError
+from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets.base import KernelInfo, Progress, TargetRun
+from dmasafe.targets.canaries import canaries
+from dmasafe.targets.errors import BootLost, HostTrouble
+from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.session import KMSG_LOG, LIMITS, Limits, Session
+from dmasafe.targets.wire import line, observation, settings
+
+# Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
+WINDOW = 32
+
+# Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
+# and a scenario's wrong data says nothing.
+CONTROLS = tuple(
+    parse_scenario(f"heap/{operation}/{place}/8")
+    for place in ("dmasafe:pio", "virtio")
+    for operation in ("master_send", "master_recv")
+)
+_ETIMEDOUT = 110
+# err_printk() in kernel/dma/debug.c counts each of its reports; giving up is a message of another kind.
+_COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
+_COUNTED -= {"debug-disabled"}
+# active_cacheline_inc_overlap() warns by itself, in the class of a report that is counted.
+_UNCOUNTED_FIELD = "overlaps"
+_DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
+
+
+@dataclass
+class _State:
+    """One run's growing results."""
+
+    observations: dict[str, Observation] = field(default_factory=dict)
+    untrusted: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    canary_splatted: bool | None = None
+    boot_s: float | None = None
+    boots: int = 0
+    done: int = 0
+    interrupted: bool = False
+    # Why the newest session ended before its time.
+    loss: str | None = None
+
+    def lost(self, why: str) -> None:
+        """Keep it for the reader, and for the scenarios that were not reached."""
+        self.loss = why
+        self.notes.append(why)
+
+
+SessionFactory = Callable[[BinaryIO], AbstractContextManager[Session]]
+
+
+class Runner:
+    """Runs scenarios in sessions that ``sessions`` makes, each writing the kernel's log to the file it is given.
+
+    ``word`` is what a session is called in notes and stages; ``accel`` is QEMU's accelerator, if any.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        kernel: KernelInfo,
+        facts: KernelFacts,
+        log_directory: Path,
+        limits: Limits = LIMITS,
+        word: str = "boot",
+        accel: str | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._kernel = kernel
+        self._facts = facts
+        self._log_directory = log_directory
+        self._limits = limits
+        self._word = word
+        self._accel = accel
+
+    def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
+        """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
+        # The agent changes the controller's policy as rarely as this order lets it.
+        places = {(s.controller, s.policy): n for n, s in enumerate(scenarios)}
+        todo = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
+        state = _State()
+        total = len(todo)
+        started = time.monotonic()
+        fruitless = 0
+        log = self._log_directory / KMSG_LOG
+        try:
+            with log.open("wb") as kmsg_log:
+                while todo and fruitless < self._limits.fruitless_boots and state.boots < self._limits.boots:
+                    now, later = _for_one_boot(todo)
+                    left = self._run_session(now, destructive, total, state, kmsg_log, progress)
+                    fruitless = fruitless + 1 if len(left) >= len(now) - (len(now) > 1) else 0
+                    todo = left + later
+                    if state.interrupted:
+                        break
+        except KeyboardInterrupt:
+            state.interrupted = True
+        except HostTrouble as error:
+            state.lost(str(error))
+        except OSError as error:
+            # The log's own: what is still buffered is written when it is closed.
+            if not state.notes:
+                state.lost(str(HostTrouble.writing(log, error)))
+        if state.interrupted:
+            state.lost("interrupted by the user")
+        for scenario in todo:
+            reason = state.loss or "the run ended before"
+            state.untrusted.setdefault(scenario.id, f"not reached: {reason}")
+        boot_s = state.boot_s or 0.0
+        return TargetRun(
+            kernel=self._kernel,
+            accel=self._accel,
+            canary_splatted=bool(state.canary_splatted),
+            observations=state.observations,
+            untrusted=state.untrusted,
+            boot_s=boot_s,
+            scenarios_s=max(0.0, time.monotonic() - started - boot_s),
+            boots=state.boots,
+            notes=tuple(state.notes),
+        )
+
+    def _run_session(
+        self,
+        todo: list[Scenario],
+        destructive: frozenset[str],
+        total: int,
+        state: _State,
+        kmsg_log: BinaryIO,
+        progress: Progress,
+    ) -> list[Scenario]:
+        """One boot; returns what is still to do. A lost boot costs the scenario that was under way."""
+        state.boots += 1
+        progress.stage(self._word if state.boots == 1 else f"{self._word} {state.boots}")
+        batch = _Batch(todo)
+        trouble: HostTrouble | None = None
+        try:
+            with self._sessions(kmsg_log) as session:
+                state.boot_s = session.boot_s if state.boot_s is None else state.boot_s
+                reason = self._check_release(session)
+                session.prepare()
+                batch.reports_before = session.reports_before
+                reason = reason or self._canary(session, batch)
+                lie = self._controls(session, batch)
+                if lie is not None:
+                    raise BootLost(lie)
+                progress.stage("scenarios")
+                try:
+                    reason = self._perform_all(session, batch, destructive, total, state, progress) or reason
+                    reason = reason or self._trailing_checks(session, batch)
+                except BootLost as error:
+                    batch.lost(str(error))
+                    state.lost(f"{self._word} {state.boots}: {error}")
+                    batch.trace_ends_at = _rescue_trace(session)
+                except HostTrouble as error:
+                    batch.lost(str(error))
+                    trouble = error
+                    batch.trace_ends_at = _rescue_trace(session)
+                except KeyboardInterrupt:
+                    batch.lost("interrupted by the user")
+                    state.interrupted = True
+                    batch.trace_ends_at = _rescue_trace(session)
+                with interrupt_deferred():
+                    self._collect(session, batch, session.gathered.distrust or reason, state)
+                if trouble is not None:
+                    raise trouble
+        except (DevicesError, GuestError, QemuError) as error:
+            # At first it is the user's to mend; after that it must not cost what was measured.
+            if state.boots == 1:
+                raise
+            state.lost(f"{self._word} {state.boots}: {error}")
+        except BootLost as error:
+            state.lost(f"{self._word} {state.boots}: {error}")
+        return batch.todo
+
+    def _check_release(self, session: Session) -> str | None:
+        if session.release != self._kernel.release:
+            return f"the guest runs {session.release}, not the kernel that was built, {self._kernel.release}"
+        return None
+
+    def _canary(self, session: Session, batch: _Batch) -> str | None:
+        """Provoke the known splats; the reason why this boot cannot be trusted if one does not come."""
+        if "dmasafe" not in session.adapters:
+            return "the canary needs the dmasafe controller, whose adapter did not appear"
+        for canary in canaries(self._facts):
+            number, reply = self._ask(session, batch, canary.scenario)
+            records = session.gathered.records.pop(number, [])
+            seen = observation(canary.scenario, reply, records, (), session.memory)
+            batch.other_splats += seen.splats
+            if canary.splat_class not in {splat.splat_class for splat in seen.splats}:
+                outcome = outcome_of(seen)[0] if seen.lost is None else seen.lost
+                batch.canary_splatted = False
+                cause = self._dma_debug_state(session, batch) if canary.splat_class in _COUNTED else None
+                return f"the canary {canary.scenario.id} did not splat {canary.splat_class} ({cause or outcome})"
+        batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
+        return None
+
+    @staticmethod
+    def _ask(session: Session, batch: _Batch, scenario: Scenario) -> tuple[int, Message]:
+        """One scenario outside the batch: its number and the reply. Raises BootLost."""
+        number = batch.next_number()
+        session.send(_run_message(number, scenario))
+        return number, next(iter(session.replies()))
+
+    def _controls(self, session: Session, batch: _Batch) -> str | None:
+        """Do what must go well, with every witness; what that says against this session. Raises BootLost."""
+        possible = [control for control in CONTROLS if control.controller in session.adapters]
+        asked: list[tuple[Scenario, int, Message]] = []
+        for control in possible:
+            asked.append((control, *self._ask(session, batch, control)))
+            if _timed_out(asked[-1][2]):
+                break
+        session.sync_device()
+        for control, number, reply in asked:
+            records = session.gathered.records.pop(number, ())
+            trace = session.gathered.trace.pop(number, ())
+            seen = observation(control, reply, records, trace, session.memory)
+            batch.other_splats += seen.splats
+            outcome, how = outcome_of(seen)
+            if seen.lost is not None or outcome is not Outcome.SAFE:
+                return f"the control {control.id} went wrong ({seen.lost or how}{_late(session)})"
+        return None
+
+    def _perform_all(
+        self,
+        session: Session,
+        batch: _Batch,
+        destructive: frozenset[str],
+        total: int,
+        state: _State,
+        progress: Progress,
+    ) -> str | None:
+        """The batch, what is destructive last; why the boot cannot be trusted, if that shows. Raises BootLost."""
+        harmless = sum(scenario.id not in destructive for scenario in batch.todo)
+        reason = self._perform(session, batch, harmless, total, state, progress)
+        if batch.todo and reason is None:
+            session.mute_console(True)
+            reason = self._perform(session, batch, len(batch.todo), total, state, progress)
+            session.mute_console(False)
+        return reason
+
+    def _perform(
+        self, session: Session, batch: _Batch, count: int, total: int, state: _State, progress: Progress
+    ) -> str | None:
+        """Send the next ``count`` scenarios in a sliding window and keep each answer. Raises BootLost.
+
+        A time-out lets the window run empty, for the controls to say whether the device is to blame; if so, that is it.
+        """
+        last = batch.performed + count
+        doubt = False
+        while batch.performed < last:
+            if doubt and not batch.under_way:
+                doubt = False
+                lie = self._controls(session, batch)
+                if lie is not None:
+                    return lie
+            while not doubt and len(batch.under_way) < min(WINDOW, last - batch.performed):
+                scenario = batch.todo[batch.unsent]
+                number = batch.next_number()
+                batch.under_way[number] = scenario
+                batch.unsent += 1
+                session.send(_run_message(number, scenario))
+            for reply in session.replies():
+                number_or_none = integer(reply, "seq")
+                if reply.get("re") != "run" or number_or_none not in batch.under_way:
+                    session.gathered.violation(f"an answer to nothing asked: {str(reply)[:80]}")
+                    continue
+                assert number_or_none is not None
+                answered = batch.under_way.pop(number_or_none)
+                batch.todo.pop(0)
+                batch.unsent -= 1
+                batch.performed += 1
+                state.done += 1
+                batch.replies.append((number_or_none, answered, reply))
+                doubt = doubt or _timed_out(reply)
+                if session.gathered.lost_log and number_or_none not in batch.lost_log:
+                    batch.lost_log[number_or_none] = session.gathered.lost_log
+                    session.gathered.lost_log = None
+                progress.advance(state.done, total, answered.id)
+        return None
+
+    def _trailing_checks(self, session: Session, batch: _Batch) -> str | None:
+        """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
+        if batch.spends_boot and self._facts.has("DMA_API_DEBUG"):
+            # dma-debug is gone, as it was to be; the canary before the scenario speaks for its report.
+            session.sync_device()
+            session.request("kmsg")
+            return None
+        reason = self._canary(session, batch) or self._controls(session, batch)
+        session.sync_device()
+        session.request("kmsg")
+        return reason or (self._dma_debug_state(session, batch) if self._facts.has("DMA_API_DEBUG") else None)
+
+    def _dma_debug_state(self, session: Session, batch: _Batch) -> str | None:
+        """Why dma-debug's word cannot be taken, or None."""
+        base = "/sys/kernel/debug/dma-api"
+        values = {name: session.read(f"{base}/{name}") for name in _DMA_DEBUG_FILES}
+        batch.error_count = values["error_count"]
+        if values["disabled"] is None:
+            return f"dma-debug's files are missing below {base}"
+        if values["disabled"] != "N":
+            return "dma-debug is disabled (switched off, or out of entries)"
+        if values["driver_filter"]:
+            return f"dma-debug's driver filter hides all drivers but {values['driver_filter']}"
+        if values["all_errors"] in (None, "0"):
+            return "dma-debug's all_errors is not set: it prints the first error only"
+        return None
+
+    def _collect(self, session: Session, batch: _Batch, reason: str | None, state: _State) -> None:
+        """Join answers, records and trace into observations, and say which cannot be trusted."""
+        gathered = session.gathered
+        state.notes.extend(f"{self._word} {state.boots}: {text}" for text in gathered.violations[:3])
+        observed: dict[str, Observation] = {}
+        for number, scenario, reply in batch.replies:
+            trace: Sequence[BusMessage] = gathered.trace.get(number, ())
+            records = gathered.records.get(number, ())
+            observed[scenario.id] = observation(scenario, reply, records, trace, session.memory)
+        state.observations |= observed
+        reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
+        for number, scenario, reply in batch.replies:
+            why = (
+                batch.lost_log.get(number) or reason or (None if scenario.fault else gathered.broken_rules.get(number))
+            )
+            if why is None and _timed_out(reply) and gathered.late_s:
+                why = f"the transfer timed out{_late(session)}"
+            if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
+                why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
+            if why is not None:
+                state.untrusted[scenario.id] = why
+        for number, scenario in batch.broken:
+            state.untrusted[scenario.id] = batch.broken_why
+            records = gathered.records.get(number, ())
+            if records:
+                state.observations[scenario.id] = observation(scenario, {}, records, (), session.memory)
+        if batch.canary_splatted is not None:
+            previous = True if state.canary_splatted is None else state.canary_splatted
+            state.canary_splatted = previous and batch.canary_splatted
+
+
+class _Batch:
+    """The bookkeeping of one boot: what was sent, answered, broken."""
+
+    def __init__(self, todo: list[Scenario]) -> None:
+        self.todo = list(todo)
+        self.unsent = 0
+        self.under_way: dict[int, Scenario] = {}
+        self.replies: list[tuple[int, Scenario, Message]] = []
+        self.broken: list[tuple[int, Scenario]] = []
+        self.broken_why = ""
+        self.lost_log: dict[int, str] = {}
+        self.performed = 0
+        self.canary_splatted: bool | None = None
+        # The scenario from which on the device's trace may be incomplete; None if it is whole.
+        self.trace_ends_at: int | None = None
+        # What the canaries splatted, and dma-debug's own count of its reports, as its file says it.
+        self.other_splats: list[Splat] = []
+        self.error_count: str | None = None
+        self.reports_before = 0
+        self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
+        self._number = 0
+
+    def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
+        """Why the log cannot be whole: dma-debug counted other reports than were read. None if it did not count."""
+        if self.error_count is None:
+            return None
+        splats = [splat for seen in observed for splat in seen.splats]
+        read = sum(_is_counted(splat) for splat in (*splats, *outside, *self.other_splats))
+        if self.error_count == str(self.reports_before + read):
+            return None
+        if self.reports_before:
+            before = f", {self.reports_before} of them before the run"
+            return f"dma-debug counted {self.error_count} reports{before}; the log has {read}"
+        return f"dma-debug counted {self.error_count} reports, the log has {read}"
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def lost(self, why: str) -> None:
+        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back."""
+        if self.under_way:
+            number = min(self.under_way)
+            scenario = self.under_way[number]
+            self.broken.append((number, scenario))
+            self.broken_why = why
+            self.todo.remove(scenario)
+        self.under_way.clear()
+        self.unsent = 0
+
+
+def _is_counted(splat: Splat) -> bool:
+    """Whether dma-debug's error_count counts this report."""
+    return splat.splat_class in _COUNTED and _UNCOUNTED_FIELD not in splat.fields
+
+
+def _rescue_trace(session: Session) -> int | None:
+    """After a lost boot: fetch what the device still has to tell; None if that is all of it.
+
+    A device that died took the end of its trace with it. Records come in order, so everything before the newest
+    scenario seen is complete.
+    """
+    try:
+        session.sync_device()
+    except BootLost:
+        return max(session.gathered.trace, default=0)
+    return None
+
+
+def _timed_out(reply: Message) -> bool:
+    """Whether somebody lost patience: the driver with the device, or the agent with the call."""
+    answer = reply.get("answer")
+    return "hung" in reply or (isinstance(answer, dict) and integer(answer, "ret") == -_ETIMEDOUT)
+
+
+def _late(session: Session) -> str:
+    late_s = session.gathered.late_s
+    return f", and the emulated device's process did not run for {late_s:.1f} s" if late_s else ""
+
+
+def _spends_boot(scenario: Scenario) -> bool:
+    return scenario.fault is not None and scenario.fault.spends_boot
+
+
+def _for_one_boot(todo: list[Scenario]) -> tuple[list[Scenario], list[Scenario]]:
+    """What shares the next boot, and what comes later: what spends a boot comes last, each with one of its own."""
+    sharing = [scenario for scenario in todo if not _spends_boot(scenario)]
+    spending = [scenario for scenario in todo if _spends_boot(scenario)]
+    return (sharing, spending) if sharing else (spending[:1], spending[1:])
+
+
+def _run_message(number: int, scenario: Scenario) -> Message:
+    message: Message = {
+        "op": "run",
+        "seq": number,
+        "adapter": "" if scenario.controller in BUSES else scenario.controller,
+        "set": settings(scenario),
+        "line": line(scenario),
+    }
+    if scenario.fault is not None and scenario.fault.rebinds:
+        message["rebind"] = 1
+    return message

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a Runner needs of a running system, be it a booted guest or a board; and the conversation with its agent."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from dmasafe.guest.agent import Message, integer
+from dmasafe.targets.errors import BootLost
+from dmasafe.targets.gathered import Gathered
+
+KMSG_LOG = "kmsg.log"
+MODULES = ("dmasafe_client", "dmasafe_controller")
+# Needs the client, and a kernel that has those buses.
+BUSES_MODULE = "dmasafe_buses"
+# vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
+BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
+_ARGV_INIT_BYTES = {8: 272, 4: 136}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """After how many seconds something is taken for lost, and how often a lost session is tried again.
+
+    ``boot_s``: from power-on to the agent's first word. ``request_s``: a small question to the agent. ``silence_s``:
+    the next answer while scenarios run; the agent gives up on one after 5 s and then rebinds the adapter, which it
+    bounds to 3 s. ``sync_s``: the device's process. ``last_words_s``: a panic ends QEMU (-no-reboot), which closes the
+    agent's channel first; the reason may come so much later. ``fruitless_boots``: in a row, without a scenario done.
+    """
+
+    boot_s: float = 60.0
+    request_s: float = 15.0
+    silence_s: float = 20.0
+    sync_s: float = 5.0
+    last_words_s: float = 1.0
+    fruitless_boots: int = 3
+    boots: int = 40
+
+
+LIMITS = Limits()
+
+
+class Session(Protocol):
+    """A system whose agent takes scenarios. Whatever ends it is raised as BootLost.
+
+    ``adapters`` maps controllers to their I2C adapters' numbers, ``memory`` is where memory lies,
+    ``reports_before`` is dma-debug's error_count before the session.
+    """
+
+    gathered: Gathered
+    adapters: dict[str, int]
+    release: str
+    boot_s: float
+    reports_before: int
+
+    @property
+    def memory(self) -> range: ...
+
+    def prepare(self) -> None:
+        """Load the modules, bind the adapters."""
+
+    def request(self, op: str, **arguments: object) -> Message:
+        """One request's reply."""
+
+    def read(self, path: str) -> str | None:
+        """A file's contents, stripped, or None if it cannot be read."""
+
+    def send(self, message: Message) -> None:
+        """Queue a request."""
+
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one."""
+
+    def sync_device(self) -> None:
+        """Make sure that the trace of everything done so far is here."""
+
+    def mute_console(self, muted: bool) -> None:
+        """Keep an expected oops off the console, or no longer."""
+
+
+class Conversation:
+    """Requests and their replies; ``pump`` waits for anything to arrive and raises BootLost at its deadline."""
+
+    def __init__(self, limits: Limits, send: Callable[[Message], None], pump: Callable[[float, str], None]) -> None:
+        self._limits = limits
+        self._send = send
+        self._pump = pump
+        self.waiting: deque[Message] = deque()
+
+    def request(self, op: str, **arguments: object) -> Message:
+        """One request's reply. Raises BootLost if none comes in time."""
+        self._send({"op": op, **arguments})
+        return self.wait_for(lambda message: message.get("re") == op, self._limits.request_s, f"the reply to '{op}'")
+
+    def read(self, path: str) -> str | None:
+        """A file's contents, stripped, or None if it cannot be read. Raises BootLost."""
+        reply = self.request("read", path=path)
+        return str(reply.get("data", "")).strip() if reply.get("errno") == 0 else None
+
+    def write(self, path: str, data: str, required: bool = True) -> None:
+        """One write(2). Raises BootLost if it is ``required`` and fails."""
+        reply = self.request("write", path=path, data=data)
+        if required and reply.get("errno") != 0:
+            raise BootLost(f"the guest could not write {path}: {errno_text(reply)}")
+
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
+        deadline = time.monotonic() + self._limits.silence_s
+        while not self.waiting:
+            self._pump(deadline, "an answer")
+        while self.waiting:
+            yield self.waiting.popleft()
+
+    def wait_for(self, wanted: Callable[[Message], bool], timeout_s: float, what: str) -> Message:
+        """The first reply that is ``wanted``; those before it are dropped. Raises BootLost."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            while self.waiting:
+                message = self.waiting.popleft()
+                if wanted(message):
+                    return message
+            self._pump(deadline, what)
+
+
+def is_hello(message: Message) -> bool:
+    """Whether this is the agent's first word, or its answer to 'hello'."""
+    return message.get("re") == "hello"
+
+
+def borrowed_objects(symbols: Message) -> str:
+    """Parameters that tell the client module which vmlinux objects (BORROWED, from kallsyms) it may borrow."""
+    words = []
+    rodata, end = integer(symbols, "kernel_config_data"), integer(symbols, "kernel_config_data_end")
+    if rodata and end and end > rodata:
+        words.append(f"rodata_address={rodata:#x} rodata_size={end - rodata}")
+    data = integer(symbols, "argv_init")
+    if data:
+        pointer_bytes = 8 if data > 0xFFFFFFFF else 4
+        words.append(f"data_address={data:#x} data_size={_ARGV_INIT_BYTES[pointer_bytes]}")
+    return " ".join(words)
+
+
+def errno_text(reply: Message) -> str:
+    """Why a reply says no."""
+    number = integer(reply, "errno")
+    # strerror() takes a C int.
+    if number is not None and 0 <= number < 1 << 31:
+        return os.strerror(number)
+    return str(reply.get("why", "no reason given"))[:200]

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A boot that many tests share: what came in since a test began, and the harness's own checks between tests.
+
+The checks are the Runner's: canaries, controls, dma-debug's state and its account of reports, here around one harmless
+scenario in a boot that stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from dmasafe.devices.trace import parse as parse_trace
+from dmasafe.facts import KernelFacts
+from dmasafe.guest.agent import Message
+from dmasafe.kernel import SILENT
+from dmasafe.outcome import BusMessage, Outcome, outcome_of
+from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.boot import Boot, GuestImage
+from dmasafe.targets.errors import BootLost, TargetError
+from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered
+from dmasafe.targets.runner import Runner
+from dmasafe.targets.session import LIMITS, MODULES, Limits
+
+MAX_MESSAGES_PER_TEST = 65536
+# What most drivers of controllers with DMA do: the helpers, for messages of every length.
+DEFAULT_POLICY = ("bounce", 1)
+PROBE = parse_scenario("heap/master_send/dmasafe:pio/8")
+_ONE_BOOT = Limits(fruitless_boots=1, boots=1)
+_ERROR_COUNT = "/sys/kernel/debug/dma-api/error_count"
+_REARM = ("/sys/kernel/debug/clear_warn_once", *(f"/sys/module/{name}/parameters/rearm" for name in MODULES))
+
+
+class SeenRecords(Gathered):
+    """As Gathered, but a driver's doings outside scenarios are the test's: its stray DMA is what is looked for."""
+
+    def __init__(self, kmsg_log: BinaryIO) -> None:
+        super().__init__(kmsg_log)
+        self.messages: list[BusMessage] = []
+        self.slave_errors: list[str] = []
+        self.overflow: str | None = None
+
+    def take_event(self, event: Mapping[str, object]) -> None:
+        if event.get("ev") == "slave":
+            self.slave_errors.append(str(event.get("why"))[:500])
+            return
+        if event.get("ev") == "message":
+            number, _, message = parse_trace(event)
+            if number is None:
+                if len(self.messages) < MAX_MESSAGES_PER_TEST:
+                    self.messages.append(message)
+                else:
+                    self.overflow = f"more than {MAX_MESSAGES_PER_TEST} I2C messages in one test"
+                return
+        super().take_event(event)
+
+    def outside(self) -> list[str]:
+        """The log records that belong to no scenario."""
+        records = self.records.get(OUTSIDE, [])
+        if len(records) >= MAX_RECORDS_PER_SCENARIO:
+            self.overflow = f"more than {MAX_RECORDS_PER_SCENARIO} log records in one test"
+        return records
+
+
+class SharedBoot(Boot):
+    """A Boot for tests. ``directory`` takes its logs; it is prepared by the first check."""
+
+    def __init__(self, image: GuestImage, kernel: KernelInfo, facts: KernelFacts, directory: Path) -> None:
+        self._own_log = (directory / "kmsg.log").open("wb")
+        super().__init__(image, directory, self._own_log, LIMITS)
+        self.seen = SeenRecords(self._own_log)
+        self.gathered = self.seen
+        self.directory = directory
+        self._kernel = kernel
+        self._facts = facts
+        self._prepared = False
+        self._earlier: list[str] = []
+        self.ended = False
+        # Modules that lie in the guest already, by the file they were built as.
+        self.uploaded: dict[Path, str] = {}
+
+    def end(self) -> None:
+        """Power off; safe to call twice."""
+        if not self.ended:
+            self.ended = True
+            self.__exit__(None, None, None)
+            self._own_log.close()
+
+    def prepare(self) -> None:
+        """See Boot.prepare(); once is enough."""
+        if not self._prepared:
+            super().prepare()
+            self._prepared = True
+
+    def begin(self, name: str) -> None:
+        """From here on records and messages are the next test's. Raises BootLost."""
+        self.flush()
+        self.clear()
+        self.rearm()
+        self.set_policy(*DEFAULT_POLICY)
+        self.reports_before = self._reports()
+        label = name.encode("ascii", "backslashreplace").decode()[:200]
+        self.request("write", path="/dev/kmsg", data=f"dmasafe: test {label}\n")
+
+    def rearm(self) -> None:
+        """Once-only warnings warn once more. Raises BootLost."""
+        for path in _REARM:
+            if self.request("write", path=path, data="1").get("errno") != 0:
+                raise BootLost(f"once-only warnings could not be re-armed: {path} cannot be written")
+
+    def set_policy(self, policy: str, threshold: int) -> None:
+        """The dmasafe controller's, until a scenario sets another. Raises TargetError, BootLost."""
+        # By a scenario that does nothing: the agent keeps account of what is set.
+        settings = f"policy={policy} threshold={threshold} fault=none"
+        line = "op=predicates buffer=heap len=8"
+        self.send({"op": "run", "seq": 0, "adapter": "dmasafe", "set": settings, "line": line})
+        reply = next(iter(self.replies()))
+        if not isinstance(reply.get("answer"), dict):
+            raise TargetError(f"the controller refuses {settings}: {str(reply.get('error', reply))[:200]}")
+
+    def command(self, command: str, timeout_s: float) -> Message:
+        """The reply to a shell command, which may take longer than other requests. Raises BootLost."""
+        self.send({"op": "command", "command": command, "timeout_ms": round(timeout_s * 1000)})
+        patience_s = timeout_s + self.limits.request_s
+        what = f"the end of '{command.strip().splitlines()[-1][:80]}'" if command.strip() else "the end of a command"
+        return self._talk.wait_for(lambda reply: reply.get("re") == "command", patience_s, what)
+
+    def clear(self) -> None:
+        """Forget what was seen so far."""
+        self._earlier = []
+        self.seen.records.clear()
+        self.seen.trace.clear()
+        self.seen.messages = []
+        self.seen.slave_errors = []
+
+    def flush(self) -> None:
+        """Returns when all that the guest and the device have said is here. Raises BootLost."""
+        self.sync_device()
+        self.request("kmsg")
+
+    def records(self) -> list[str]:
+        """The test's log records so far."""
+        return [*self._earlier, *self.seen.outside()]
+
+    def run(self, scenarios: Sequence[Scenario]) -> TargetRun:
+        """Scenarios with all checks around them, in this boot; whatever is wrong with it is in the TargetRun."""
+        runner = Runner(
+            lambda _log: contextlib.nullcontext(self),
+            self._kernel,
+            self._facts,
+            self.directory / "checks",
+            _ONE_BOOT,
+            accel=self.image.accelerator,
+        )
+        (self.directory / "checks").mkdir(exist_ok=True)
+        run = runner.run(scenarios, frozenset(), SILENT)
+        if "interrupted by the user" in run.notes:
+            raise KeyboardInterrupt
+        with contextlib.suppress(BootLost):
+            self.reports_before = self._reports()
+        # Counted by the run: the next one begins after them.
+        self._earlier += self.seen.outside()
+        self.seen.records.clear()
+        self.seen.trace.clear()
+        return run
+
+    def _reports(self) -> int:
+        """How many reports dma-debug has counted. Raises BootLost."""
+        count = self.read(_ERROR_COUNT)
+        return int(count) if count is not None and count.isdecimal() else 0
+
+    def distrust(self) -> str | None:
+        """Why what happened since the last check cannot be trusted, None if it can."""
+        lost = self.seen.lost_log
+        run = self.run([PROBE])
+        reason = run.untrusted.get(PROBE.id) or lost or self.seen.lost_log or self.seen.overflow
+        if reason is not None:
+            return reason
+        probe = run.observations.get(PROBE.id)
+        if probe is None or not run.canary_splatted:
+            return "the canary was not reached" if probe is None else "the canary did not splat"
+        outcome, how = outcome_of(probe)
+        if outcome is not Outcome.SAFE:
+            return f"the control {PROBE.id} went wrong ({how})"
+        return None

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Scenarios to the agent's lines, the agent's answers and the device's trace to Observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dmasafe.dmesg import parse_records
+from dmasafe.faults import NO_FAULT
+from dmasafe.guest.agent import Message, integer, octets
+from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
+from dmasafe.scenario import CONTROLLERS, OPERATIONS, Scenario
+
+# Where the client module finds the controller by its name, and hears from it what the hardware saw.
+_BUS = "bus"
+
+_I2CDEV = "i2cdev_"
+
+
+def settings(scenario: Scenario) -> str:
+    """The adapter's attributes for this scenario, as the agent's ``set`` wants them."""
+    if scenario.policy is None:
+        return ""
+    threshold, fault = scenario.option("threshold", "1"), scenario.option("fault", NO_FAULT)
+    # All of them always: nothing of an earlier scenario's is left.
+    return f"policy={scenario.policy} threshold={threshold} fault={fault}"
+
+
+def line(scenario: Scenario) -> str:
+    """The agent's line for this scenario."""
+    front = OPERATIONS[scenario.operation].front
+    words = [f"addr={scenario.address:#04x}", f"len={scenario.length}", f"fill={scenario.seed}"]
+    # Elsewhere the threshold is the controller's: settings().
+    own = scenario.operation == "get_put"
+    words += [f"{name}={value}" for name, value in scenario.options if name != "fault" and (own or name != "threshold")]
+    if front == "i2cdev":
+        return " ".join(["front=i2cdev", f"op={scenario.operation.removeprefix(_I2CDEV)}", *words])
+    if front == _BUS:
+        words.append(f"bus={scenario.controller}")
+    return " ".join([f"op={scenario.operation}", f"buffer={scenario.buffer}", *words])
+
+
+def observation(
+    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory: range
+) -> Observation:
+    """All that is known of one scenario.
+
+    ``reply`` is the agent's to ``run``, ``records`` the kernel log of the scenario, ``trace`` what the device saw,
+    ``memory`` the physical addresses of guest memory.
+    """
+    splats = tuple(parse_records(records))
+    answer = reply.get("answer")
+    if not isinstance(answer, dict):
+        return Observation(None, bus=tuple(trace), splats=splats, lost=_lost(reply, bool(splats)))
+    if "unsupported" in answer:
+        return Observation(None, splats=splats, lost=f"the guest cannot do this: {answer['unsupported']}")
+    ret = integer(answer, "ret")
+    ns = integer(answer, "ns")
+    messages = _messages(answer, "msgs")
+    damage = tuple(str(item) for item in _list(answer, "damage"))
+    caller = tuple(_caller_message(message) for message in messages)
+    bus: tuple[BusMessage, ...] | None = tuple(trace)
+    if has_own_slaves(scenario):
+        bus = None
+    if scenario.operation == "get_put":
+        bus = tuple(_mapped_message(message, memory) for message in messages)
+    elif OPERATIONS[scenario.operation].front == _BUS:
+        bus = tuple(_hardware_message(message, memory) for message in _messages(answer, "bus"))
+    return Observation(
+        ret=ret,
+        caller=caller,
+        bus=bus,
+        splats=splats,
+        damage=damage,
+        transferred=bool(answer.get("transferred", ret is not None and ret >= 0)),
+        us=None if ns is None else ns / 1000,
+        lost=_not_rebound(scenario, reply) or _impatient(scenario, ret, splats, messages, trace),
+    )
+
+
+def _impatient(
+    scenario: Scenario,
+    ret: int | None,
+    splats: Sequence[Splat],
+    messages: Sequence[Message],
+    trace: Sequence[BusMessage],
+) -> str | None:
+    """Drivers of bridges wait 50 ms to 5 s for an answer: too short for a guest that shares a busy host."""
+    controller = CONTROLLERS.get(scenario.controller)
+    if controller is None or controller.bridge is None or splats or ret is None or ret >= 0:
+        return None
+    if not trace or len(trace) != len(messages) or not all(message.ok for message in trace):
+        return None
+    return f"the bridge carried out all messages and its driver returned {ret}: the host is too slow for the driver"
+
+
+def has_own_slaves(scenario: Scenario) -> bool:
+    """Whether the slaves are QEMU's own, which tell nothing."""
+    controller = CONTROLLERS.get(scenario.controller)
+    return controller is not None and controller.on_board is not None
+
+
+def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
+    fault = scenario.fault
+    if fault is None or not fault.rebinds or reply.get("rebound") is True:
+        return None
+    return "the controller's driver did not come back when it was unbound and bound again"
+
+
+def _messages(answer: Message, key: str) -> list[Message]:
+    return [message for message in _list(answer, key) if isinstance(message, dict)]
+
+
+def _list(answer: Message, key: str) -> list[object]:
+    """A list of a guest's answer; empty for anything else."""
+    found = answer.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _lost(reply: Message, reported: bool) -> str | None:
+    """Why there is no answer; None if the kernel itself said why the caller died."""
+    signal = integer(reply, "died")
+    if signal is not None:
+        return None if reported else f"the calling task died of signal {signal} and the kernel reported nothing"
+    hung = integer(reply, "hung")
+    if hung is not None:
+        return f"the call did not return within {hung} ms"
+    return f"the agent: {str(reply.get('error', 'an answer without an answer'))[:200]}"
+
+
+def _caller_message(message: Message) -> CallerMessage:
+    flagged = integer(message, "dma_safe")
+    # get_put says what the buffer should have held beside what it did hold.
+    data = octets(message, "want") if "want" in message else octets(message, "data")
+    return CallerMessage(
+        read=bool(integer(message, "rd", 0)),
+        data=data,
+        physical=integer(message, "pa"),
+        flagged=None if flagged is None else bool(flagged),
+        prefix=bool(integer(message, "recv_len", 0)),
+    )
+
+
+def _mapped_message(message: Message, memory: range) -> BusMessage:
+    """get_put stops before the bus: what was mapped stands in for what the device would have seen."""
+    data = octets(message, "data")
+    address = integer(message, "dma")
+    segments: tuple[DmaSegment, ...] = ()
+    if address is not None:
+        stray = not memory.start <= address <= memory.stop - len(data)
+        segments = (DmaSegment(address, len(data), stray),)
+    return BusMessage(0, bool(integer(message, "rd", 0)), data, True, segments)
+
+
+def _hardware_message(message: Message, memory: range) -> BusMessage:
+    """What hardware in the guest saw of a payload; it says of an address itself if it leads elsewhere."""
+    segments = []
+    for segment in _messages(message, "segments"):
+        address, length = integer(segment, "address", 0) or 0, integer(segment, "length", 0) or 0
+        inside = length >= 0 and memory.start <= address <= memory.stop - length
+        stray = bool(integer(segment, "stray", 1)) or not inside
+        segments.append(DmaSegment(address, length, stray))
+    return BusMessage(0, bool(integer(message, "rd", 0)), octets(message, "data"), True, tuple(segments))
