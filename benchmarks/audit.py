@@ -12,12 +12,12 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.guest.agent import integer
 from dmasafe.kernel import DEFAULT_SOURCE, SILENT
 from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets import audit
 from dmasafe.targets.boot import Boot
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.targets.wire import line, settings
 
 TURNS = 10

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
 from dmasafe.kernel import DEFAULT_SOURCE, SILENT
 from dmasafe.targets.boot import Boot
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
 
 RUNS = 5
 CORE_RUNS = 3

@@ -69,8 +69,8 @@ def recordings():
 
 
 def _main(words):
-    from dmasafe.cli.prepare import DEFAULT_ARCH, prepare
     from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+    from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
     from dmasafe.targets.qemu import make_target
 
     parser = argparse.ArgumentParser()

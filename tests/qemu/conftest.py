@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmasafe.cli.prepare import DEFAULT_ARCH, prepare
 from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 240

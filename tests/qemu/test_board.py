@@ -61,7 +61,7 @@ class _Board:
 
     def arguments(self, *more, command="run"):
         return [
-            *(command, "--target", self.target, "--kdir", self.image.build_dir, "--witness", self.witness),
+            *(command, "--target", self.target, "--kdir", self.image.build.build_dir, "--witness", self.witness),
             *("--identity", self.guest.identity, "--known-hosts", self.guest.known_hosts, *more),
         ]
 
@@ -239,10 +239,10 @@ def test_a_kernel_directory_of_another_release_is_refused_before_anything_is_loa
     kdir = tmp_path / "kdir"
     (kdir / "include" / "config").mkdir(parents=True)
     (kdir / "Makefile").write_text("")
-    (kdir / ".config").write_text(ssh_board.image.config.read_text())
+    (kdir / ".config").write_text(ssh_board.image.build.config.read_text())
     (kdir / "include" / "config" / "kernel.release").write_text("6.12.99-other\n")
     arguments = [
-        kdir if word == ssh_board.image.build_dir else word for word in ssh_board.arguments("--suite", "smoke")
+        kdir if word == ssh_board.image.build.build_dir else word for word in ssh_board.arguments("--suite", "smoke")
     ]
     done = dmasafe(*arguments, "--out", tmp_path / "out", check=2)
     assert "runs 6.12.117, but" in done.stderr and "is for 6.12.99-other" in done.stderr

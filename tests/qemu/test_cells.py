@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from dmasafe.architecture import architecture_names
-from dmasafe.cli.prepare import prepare
 from dmasafe.kernel import (
     DEFAULT_SOURCE,
     SILENT,
@@ -25,6 +24,7 @@ from dmasafe.kernel import (
 from dmasafe.qemu.machines import find_machine
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.errors import BootLost
+from dmasafe.targets.prepare import prepare
 from tests.slow import slow
 
 pytestmark = slow

@@ -17,7 +17,7 @@ from rich.text import Text
 from dmasafe import kernel as kernels
 from dmasafe.audit import DEFAULT_BOUNCE_BYTES, AuditError, Judgement, Record, judge, merge
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
-from dmasafe.cli.prepare import CliError, Prepared, kernel_options, prepare
+from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.dmesg import Symbols
 from dmasafe.outcome import Expectation, Frame, Skip
 from dmasafe.report import audit as render
@@ -29,6 +29,7 @@ from dmasafe.targets import audit as auditing
 from dmasafe.targets.base import KernelInfo
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.expected import expect
+from dmasafe.targets.prepare import Prepared, prepare
 from dmasafe.targets.qemu import make_target
 from dmasafe.targets.session import KMSG_LOG, Session
 

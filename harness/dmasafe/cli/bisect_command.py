@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.prepare import CliError, kernel_options
+from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.kernel.tree import tree_version
 from dmasafe.matrix.bisect import OUTPUT, TREE, Found, Job, Step, bisect, top
 from dmasafe.report.text import one_line, plural

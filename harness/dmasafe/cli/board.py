@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dmasafe import kernel as kernels
-from dmasafe.cli.prepare import CliError
+from dmasafe.cli.options import CliError
 from dmasafe.errors import DmasafeError
 from dmasafe.targets.base import Progress
 

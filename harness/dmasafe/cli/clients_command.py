@@ -13,7 +13,7 @@ import click
 
 from dmasafe.audit import AuditError, merge
 from dmasafe.audit import judge as judge_audit
-from dmasafe.cli.prepare import Prepared, kernel_options, prepare
+from dmasafe.cli.options import kernel_options
 from dmasafe.outcome import Expectation, Skip, judge
 from dmasafe.report import audit as render_audit
 from dmasafe.report import directory, json_report, terminal
@@ -24,6 +24,7 @@ from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
 from dmasafe.targets.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.targets.clients import ClientScenario, ClientsRun, Performer, Place, expected, parse_client, parse_place
 from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.prepare import Prepared, prepare
 
 OUT = Path("out")
 SUITE = "clients"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, kernel_options, prepare
+from dmasafe.cli.options import kernel_options
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.model.config import Config
@@ -21,6 +21,7 @@ from dmasafe.report.progress import Progress
 from dmasafe.report.text import one_line
 from dmasafe.scenario import Scenario, parse_scenario, suite
 from dmasafe.targets import conform
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.targets.qemu import make_target
 
 DEFAULT_SCENARIOS = 500

@@ -11,12 +11,12 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
-from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
-from dmasafe.matrix.verdicts import run_and_judge
 from dmasafe.report import detection, terminal
 from dmasafe.report.progress import Progress
 from dmasafe.report.results import Results, exit_status
 from dmasafe.scenario import faults_suite
+from dmasafe.targets.judged import run_and_judge
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.targets.qemu import make_target
 
 KERNELS = (kernels.DEFAULT_SOURCE, "apt:linux-source-7.2")

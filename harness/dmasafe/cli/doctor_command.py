@@ -12,7 +12,6 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
-from dmasafe.cli.prepare import DEFAULT_ARCH
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel.config import find_architecture
 from dmasafe.kernel.tools import required_tools
@@ -20,6 +19,7 @@ from dmasafe.qemu.accelerators import accelerator_works
 from dmasafe.qemu.errors import QemuError
 from dmasafe.qemu.machines import find_machine
 from dmasafe.qemu.versions import qemu_version
+from dmasafe.targets.prepare import DEFAULT_ARCH
 
 # A kernel's objects, its source tree and its tarball, unpacked.
 WANTED_CACHE_BYTES = 4 << 30

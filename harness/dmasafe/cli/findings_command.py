@@ -15,14 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dmasafe.cli.clients_command import MODULES, perform_and_judge
-from dmasafe.cli.prepare import Prepared, prepare
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
 from dmasafe.findings import Evidence, Finding, Proof, Report, from_program, from_rows, load, to_json, to_markdown
 from dmasafe.findings.catalogue import PROGRAMS
 from dmasafe.guest.errors import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
-from dmasafe.matrix.verdicts import run_and_judge
 from dmasafe.outcome import Splat
 from dmasafe.report import files
 from dmasafe.report.progress import Progress
@@ -32,7 +30,9 @@ from dmasafe.report.text import one_line
 from dmasafe.scenario import select
 from dmasafe.targets.clients import parse_client_scenario
 from dmasafe.targets.errors import TargetError
-from dmasafe.targets.machine import BoardGuest, BoardImage, board_image
+from dmasafe.targets.judged import run_and_judge
+from dmasafe.targets.machine import BoardGuest, board_image
+from dmasafe.targets.prepare import Prepared, prepare
 from dmasafe.targets.qemu import make_target
 
 # Oldest first: the page quotes the last.
@@ -113,10 +113,10 @@ def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
             output = _run_program(board, Path(logs), finding.proof)
         except (GuestError, TargetError, DevicesError) as error:
             return Evidence(finding, kernel, source, None, one_line(str(error)))
-    return _Lines(board.kernel.vmlinux).named(from_program(finding, kernel, output, source))
+    return _Lines(board.build.vmlinux).named(from_program(finding, kernel, output, source))
 
 
-def _run_program(board: BoardImage, logs: Path, proof: Proof) -> str:
+def _run_program(board: Prepared, logs: Path, proof: Proof) -> str:
     name, *arguments = proof.program
     programs = {path.name: path.read_bytes() for path in PROGRAMS.glob("*.py")}
     with BoardGuest(board, logs) as guest:

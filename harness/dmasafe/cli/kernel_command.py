@@ -9,8 +9,8 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
-from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
 from dmasafe.report.progress import Progress
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
 
 
 @click.group(name="kernel")

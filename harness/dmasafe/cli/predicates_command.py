@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from dmasafe.cli.prepare import kernel_options, prepare
+from dmasafe.cli.options import kernel_options
 from dmasafe.report.progress import Progress
 from dmasafe.report.terminal import console_for
 from dmasafe.targets.predicates import PREDICATES, Measured, measure
+from dmasafe.targets.prepare import prepare
 
 HEADER_COLUMNS = 10
 

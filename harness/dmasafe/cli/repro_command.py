@@ -12,12 +12,13 @@ from pathlib import Path
 import click
 
 from dmasafe.cli.explain_command import provoking
+from dmasafe.cli.options import kernel_options
 from dmasafe.cli.parse_command import open_log, read_all
-from dmasafe.cli.prepare import kernel_options, prepare
 from dmasafe.dmesg import Tally, blame, explanation
 from dmasafe.outcome import Splat
 from dmasafe.report.progress import Progress
 from dmasafe.scenario import parse_scenario
+from dmasafe.targets.prepare import prepare
 from dmasafe.targets.qemu import make_target
 
 SHOWN, NOT_SHOWN, UNKNOWN = 0, 1, 2

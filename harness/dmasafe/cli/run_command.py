@@ -16,8 +16,7 @@ import click
 
 from dmasafe.cli import resume
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
-from dmasafe.cli.prepare import CliError, Prepared, kernel_options, model_kernel, prepare
-from dmasafe.matrix.verdicts import run_and_judge
+from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.report import ReportError, detection, directory, json_report, terminal
 from dmasafe.report.progress import Progress
 from dmasafe.report.results import Kernel, Results, exit_status
@@ -25,7 +24,9 @@ from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select
 from dmasafe.targets.base import Target
 from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
 from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.model import ModelTarget
+from dmasafe.targets.prepare import Prepared, model_kernel, prepare
 from dmasafe.targets.qemu import QemuTarget, make_target
 from dmasafe.targets.sabotage import MODULES as SABOTAGE_MODULES
 from dmasafe.targets.sabotage import SHORT, saboteur

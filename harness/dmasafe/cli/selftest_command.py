@@ -16,11 +16,12 @@ from pathlib import Path
 import click
 
 from dmasafe import kernel as kernels
-from dmasafe.cli.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, kernel_options, prepare
+from dmasafe.cli.options import kernel_options
 from dmasafe.cli.selftest_arena import Arena, SelftestError
 from dmasafe.cli.selftest_cases import BOUND_S, CASES, INTERRUPTED, Case, Finding, Results, read_results
 from dmasafe.report.progress import Progress
 from dmasafe.report.text import one_line
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.targets.sabotage import MODULES
 
 # More would wait for processors, and the bounds are for runs that get one.

@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 
 from dmasafe import kernel as kernels
-from dmasafe.cli.prepare import Prepared, kernel_options, prepare
+from dmasafe.cli.options import kernel_options
 from dmasafe.cli.shell_history import Recorder, here_document, history_file, load, save
 from dmasafe.errors import DmasafeError
 from dmasafe.qemu.process import Extras
@@ -29,6 +29,7 @@ from dmasafe.report.progress import Progress
 from dmasafe.targets.boot import KMSG_LOG, Boot, GuestImage
 from dmasafe.targets.handover import Keys, make_keys
 from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
+from dmasafe.targets.prepare import Prepared, prepare
 
 # Ctrl-], as telnet and pexpect have it.
 ESCAPE = b"\x1d"

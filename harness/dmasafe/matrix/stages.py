@@ -13,11 +13,11 @@ from dmasafe.matrix import agreement, bundle
 from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.stage_process import Arguments, Reporter, Result, Stage, interrupted
 from dmasafe.matrix.store import Store
-from dmasafe.matrix.verdicts import observe_and_judge
 from dmasafe.report import directory
 from dmasafe.scenario import suite
 from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
-from dmasafe.targets.machine import bootable, described, pack_initrd
+from dmasafe.targets.judged import observe_and_judge
+from dmasafe.targets.prepare import bootable, described, pack_initrd
 from dmasafe.targets.qemu import make_target
 
 

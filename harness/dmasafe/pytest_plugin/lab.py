@@ -13,7 +13,6 @@ from typing import Protocol
 
 import pytest
 
-from dmasafe.cli.prepare import Prepared, model_kernel, prepare
 from dmasafe.dmesg import Symbols
 from dmasafe.errors import DmasafeError
 from dmasafe.facts import KernelFacts
@@ -26,6 +25,7 @@ from dmasafe.pytest_plugin.window import Window
 from dmasafe.targets.base import KernelInfo
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.model import ModelTarget
+from dmasafe.targets.prepare import Prepared, model_kernel, prepare
 from dmasafe.targets.shared_boot import PROBE, SharedBoot
 
 # A busy machine can be too slow for a guest once.

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dmasafe.cli.prepare import Prepared
 from dmasafe.dmesg import Symbols, parse_records
 from dmasafe.errors import DmasafeError
 from dmasafe.model import ModelKernel
@@ -24,6 +23,7 @@ from dmasafe.pytest_plugin.window import PluginTarget
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.expected import expect
+from dmasafe.targets.prepare import Prepared
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.session import KMSG_LOG
 from dmasafe.targets.shared_boot import SharedBoot

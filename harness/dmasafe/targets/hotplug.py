@@ -15,7 +15,7 @@ from pathlib import Path
 from dmasafe.qemu.errors import QemuError
 from dmasafe.qemu.process import QemuProcess
 from dmasafe.targets.errors import TargetError
-from dmasafe.targets.machine import BoardImage
+from dmasafe.targets.prepare import Prepared
 
 PORT = "root-port"
 # The last slot but q35's own.
@@ -27,7 +27,7 @@ _DEVICE = "plugged"
 _CHARDEV = "plugged-socket"
 
 
-def with_root_port(board: BoardImage) -> BoardImage:
+def with_root_port(board: Prepared) -> Prepared:
     """The same board with an empty root port; x86_64 only. Raises TargetError for other machines."""
     machine = board.image.machine
     if machine.arch != "x86_64":

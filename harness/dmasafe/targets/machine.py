@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Machines of our own to run on: from a built kernel to an image that boots, and QEMU guests that play boards.
+"""QEMU guests that play boards, and guests that can be logged into.
 
 A BoardGuest is what a real board is to the harness: something with SSH and a serial line, and none of our programs.
 """
@@ -7,26 +7,22 @@ A BoardGuest is what a real board is to the harness: something with SSH and a se
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import selectors
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from dmasafe import kernel as kernels
-from dmasafe.facts import KernelFacts
 from dmasafe.kernel.config import resolve
-from dmasafe.qemu.accelerators import choose_accelerator
-from dmasafe.qemu.machines import Machine, find_machine
 from dmasafe.qemu.process import NO_EXTRAS, Extras, QemuProcess
-from dmasafe.targets.base import KernelInfo, Progress
+from dmasafe.targets.base import Progress
 from dmasafe.targets.boot import CONSOLE_LOG, GuestImage, machine_config, make_devices
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.handover import Keys, make_keys
-from dmasafe.targets.kconfig import facts_from_config
+from dmasafe.targets.prepare import DEFAULT_ARCH, Prepared, prepare
 
 BOARD_CONFIGURATION = "board"
 BOARD_IMAGE = "python"
@@ -40,62 +36,6 @@ _PANIC = b"Kernel panic - not syncing"
 _KEEP_BYTES = 4096
 # What the kernel needs so that somebody can log in.
 _SSH_SYMBOLS = ("INET", "UNIX", "VIRTIO_NET", "FW_CFG_SYSFS")
-
-
-def guest_image(
-    kernel: kernels.Kernel,
-    image_name: str,
-    accel: str | None,
-    progress: Progress,
-    cmdline: tuple[str, ...] = (),
-    extra_modules: str | Sequence[str] | None = None,
-    configuration: str | None = None,
-) -> GuestImage:
-    """Build modules and agent for ``kernel``, pack the image, choose an accelerator. Raises KernelError, QemuError.
-
-    ``extra_modules`` names directories of images/ whose modules go in too. ``configuration`` says how to boot; None:
-    as the one that the kernel was built for.
-    """
-    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
-    return bootable(kernel.image, initrd, kernel.arch, configuration or kernel.configuration, accel, cmdline)
-
-
-def pack_initrd(
-    kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | Sequence[str] | None = None
-) -> Path:
-    """What ``kernel`` boots into, as guest_image() makes it. Raises KernelError."""
-    store = kernels.open_cache()
-    images = kernels.project_root() / "images"
-    modules = kernels.build_modules(kernel, images / "modules", store, progress)
-    for name in (extra_modules,) if isinstance(extra_modules, str) else extra_modules or ():
-        modules += kernels.build_modules(kernel, images / name, store, progress)
-    agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
-    return kernels.build_image(image_name, kernel, modules, agent, store, progress)
-
-
-def bootable(
-    kernel: Path, initrd: Path, arch: str, configuration: str, accel: str | None, cmdline: tuple[str, ...] = ()
-) -> GuestImage:
-    """Files that boot, in the machine and with the words of ``configuration``. Raises ConfigError, QemuError."""
-    cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
-    machine = find_machine(arch, cell.machine)
-    accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
-    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline))
-
-
-def described(
-    image: GuestImage, config: str, release: str, arch: str, configuration: str, source: str
-) -> tuple[KernelInfo, KernelFacts]:
-    """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config."""
-    sha256 = hashlib.sha256(config.encode()).hexdigest()
-    facts = facts_of(config, release, image.machine, image.cmdline)
-    return KernelInfo(release, arch, configuration, source, sha256), facts
-
-
-def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
-    """What is known of a kernel on one of the harness's own machines."""
-    facts = facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
-    return replace(facts, machine=machine.variation)
 
 
 def require_ssh(configuration: str, arch: str, image_name: str) -> None:
@@ -117,40 +57,20 @@ def with_ssh(image: GuestImage, keys: Keys, extras: Extras = NO_EXTRAS) -> Guest
     return replace(image, extras=replace(extras, ssh=True, handover=handover))
 
 
-@dataclass(frozen=True)
-class BoardImage:
-    """What a BoardGuest boots, and the kernel that it is: ``kernel.build_dir`` is what modules build against."""
-
-    image: GuestImage
-    kernel: kernels.Kernel
-
-    @property
-    def build_dir(self) -> Path:
-        return self.kernel.build_dir
-
-    @property
-    def config(self) -> Path:
-        return self.kernel.config
-
-
 def board_image(
     progress: Progress,
-    arch: str = "x86_64",
+    arch: str = DEFAULT_ARCH,
     source: str = kernels.DEFAULT_SOURCE,
     configuration: str = BOARD_CONFIGURATION,
     accel: str | None = None,
     extra_modules: Sequence[str] = (),
-) -> BoardImage:
+) -> Prepared:
     """Build what a board boots, or find it in the cache. Raises KernelError, QemuError, TargetError.
 
-    ``extra_modules``: as for guest_image().
+    ``extra_modules``: as for prepare().
     """
     require_ssh(configuration, arch, BOARD_IMAGE)
-    store = kernels.open_cache()
-    tree = kernels.fetch(kernels.parse_source(source), store, progress)
-    kernel = kernels.build_kernel(tree, configuration, arch, store, progress)
-    image = guest_image(kernel, BOARD_IMAGE, accel, progress, ("dmasafe.board",), extra_modules, configuration)
-    return BoardImage(image, kernel)
+    return prepare(source, configuration, arch, accel, progress, ("dmasafe.board",), extra_modules, BOARD_IMAGE)
 
 
 class BoardGuest:
@@ -166,7 +86,7 @@ class BoardGuest:
 
     def __init__(
         self,
-        board: BoardImage,
+        board: Prepared,
         log_directory: Path,
         serial: bool = False,
         serial_password: str = "",

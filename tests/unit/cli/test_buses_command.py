@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from dmasafe.cli import buses_command
 from dmasafe.cli.buses_command import Fate, expected, measured, table
-from dmasafe.cli.prepare import CliError
+from dmasafe.cli.options import CliError
 from dmasafe.outcome import Judgement, Outcome, Splat, Verdict
 from dmasafe.report import json_report
 from dmasafe.report.results import Kernel, Results, Row

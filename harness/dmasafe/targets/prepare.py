@@ -1,62 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What run, shell and predicates have in common: from names on the command line to an image that boots."""
+"""From a kernel's source and configuration to an image that boots, and what is known of its kernel.
+
+Everything that boots a guest of the harness's own begins here.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import click
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dmasafe import kernel as kernels
-from dmasafe.architecture import architecture_names
-from dmasafe.errors import DmasafeError
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel.config import resolve
-from dmasafe.qemu.machines import find_machine
+from dmasafe.qemu.accelerators import choose_accelerator
+from dmasafe.qemu.machines import Machine, find_machine
 from dmasafe.targets.base import KernelInfo, Progress
 from dmasafe.targets.boot import GuestImage
-from dmasafe.targets.machine import described, facts_of, guest_image
+from dmasafe.targets.errors import TargetError
+from dmasafe.targets.kconfig import facts_from_config
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
 DEFAULT_ARCH = "x86_64"
 
 
-class CliError(DmasafeError):
-    """What the command line asks for cannot be done."""
-
-
 @dataclass(frozen=True)
 class Prepared:
-    """A guest that can be booted, with what is known of its kernel."""
+    """A guest that can be booted, and what is known of its kernel; modules build against ``build.build_dir``."""
 
     image: GuestImage
     kernel: KernelInfo
     facts: KernelFacts
     build: kernels.Kernel
-
-
-def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose a kernel and how it runs, the same for every command that boots one."""
-    for option in (
-        click.option(
-            "--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work (kvm, tcg)."
-        ),
-        click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True),
-        click.option(
-            "--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True,
-            help="Configuration from kernel-configs/matrix.toml.",
-        ),
-        click.option(
-            "--kernel", "kernel_source", metavar="SOURCE", default=kernels.DEFAULT_SOURCE, show_default=True,
-            help="apt:PACKAGE, a kernel tree, URL#sha256=HEX, or git:URL@REVISION.",
-        ),
-    ):  # fmt: skip
-        function = option(function)
-    return function
 
 
 def build_kernel(
@@ -83,16 +61,55 @@ def prepare(
     ``extra_modules`` names a directory of images/ whose modules go into the initramfs too, or several.
     """
     kernel = build_kernel(kernel_source, configuration, arch, progress)
-    image = guest_image(kernel, image_name, accel, progress, cmdline, extra_modules, configuration)
+    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
+    image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     config = kernel.config.read_text()
     info, facts = described(image, config, kernel.release, arch, configuration, kernel.source)
     return Prepared(image, info, facts, kernel)
 
 
+def pack_initrd(
+    kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | Sequence[str] | None = None
+) -> Path:
+    """What ``kernel`` boots into: its modules, the agent, and the image packed around them. Raises KernelError."""
+    store = kernels.open_cache()
+    images = kernels.project_root() / "images"
+    modules = kernels.build_modules(kernel, images / "modules", store, progress)
+    for name in (extra_modules,) if isinstance(extra_modules, str) else extra_modules or ():
+        modules += kernels.build_modules(kernel, images / name, store, progress)
+    agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
+    return kernels.build_image(image_name, kernel, modules, agent, store, progress)
+
+
+def bootable(
+    kernel: Path, initrd: Path, arch: str, configuration: str, accel: str | None, cmdline: tuple[str, ...] = ()
+) -> GuestImage:
+    """Files that boot, in the machine and with the words of ``configuration``. Raises ConfigError, QemuError."""
+    cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
+    machine = find_machine(arch, cell.machine)
+    accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
+    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline))
+
+
+def described(
+    image: GuestImage, config: str, release: str, arch: str, configuration: str, source: str
+) -> tuple[KernelInfo, KernelFacts]:
+    """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config."""
+    sha256 = hashlib.sha256(config.encode()).hexdigest()
+    facts = facts_of(config, release, image.machine, image.cmdline)
+    return KernelInfo(release, arch, configuration, source, sha256), facts
+
+
+def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
+    """What is known of a kernel on one of the harness's own machines."""
+    facts = facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
+    return replace(facts, machine=machine.variation)
+
+
 def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:
     """What the model is to be: the kernel of this source and configuration as built, or as its fragments ask for it.
 
-    A kernel that is not in the cache is not built for the model's sake. Raises KernelError, CliError.
+    A kernel that is not in the cache is not built for the model's sake. Raises KernelError, TargetError.
     """
     matrix = kernels.load_matrix()
     cell = kernels.find_configuration(matrix, configuration, arch)
@@ -104,7 +121,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
             return facts_of(kernel.config.read_text(), kernel.release, machine, cell.append), info
     version = _VERSION.search(kernel_source)
     if version is None:
-        raise CliError(
+        raise TargetError(
             f"the model cannot tell the version of '{kernel_source}': build it first, with "
             f"'dmasafe kernel build --config {configuration} {kernel_source}'"
         )
