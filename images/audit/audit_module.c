@@ -150,10 +150,10 @@ enum memory_class module_ranges_class(unsigned long address)
 		if (address >= ranges[i].start && address < ranges[i].end)
 			class = ranges[i].class;
 	raw_spin_unlock_irqrestore(&range_lock, flags);
-#ifdef AUDIT_MODULES_START
+#ifdef DMASAFE_MODULES_START
 	/* On i386 modules have no space of their own: there such an address is vmalloc memory. */
-	if (class == MEMORY_UNKNOWN && address >= AUDIT_MODULES_START &&
-	    address < AUDIT_MODULES_END && !is_vmalloc_addr((void *)address))
+	if (class == MEMORY_UNKNOWN && address >= DMASAFE_MODULES_START &&
+	    address < DMASAFE_MODULES_END && !is_vmalloc_addr((void *)address))
 		class = MEMORY_MODULE;
 #endif
 	return class;

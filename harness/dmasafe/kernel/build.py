@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from dmasafe.architecture import project_root
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -250,6 +251,32 @@ def is_module_source(name: str) -> bool:
     return _SOURCE_NAMES.fullmatch(name) is not None and not name.endswith(".mod.c") and not name.startswith(".")
 
 
+def copy_sources(source: Path, copy: Path) -> None:
+    """Copy what is_module_source() accepts, with its subdirectories."""
+    for path in source.rglob("*"):
+        if path.is_file() and is_module_source(path.name):
+            target = copy / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def copy_modules(source: Path, home: Path) -> Path:
+    """Make ``home`` anew with the sources of modules, and beside them the headers that all modules share; the copy."""
+    shutil.rmtree(home, ignore_errors=True)
+    copy_sources(source, home / "src")
+    copy_sources(_common_headers(), home / "common")
+    return home / "src"
+
+
+def modules_digest(source: Path) -> str:
+    """SHA-256 over all that copy_modules() copies."""
+    return digest(tree_digest(source), tree_digest(_common_headers()))
+
+
+def _common_headers() -> Path:
+    return project_root() / "images" / "common"
+
+
 def build_modules(
     kernel: Kernel,
     module_source_dir: Path,
@@ -266,7 +293,7 @@ def build_modules(
     if not any((module_source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
         raise BuildError(f"{module_source_dir} has no Kbuild file: give a directory of external modules")
     architecture = find_architecture(kernel.arch)
-    key = digest(kernel.key, tree_digest(module_source_dir), *cflags)[:KEY_DIGITS]
+    key = digest(kernel.key, modules_digest(module_source_dir), *cflags)[:KEY_DIGITS]
     home = cache.path("modules", f"{kernel.key}-{key}")
     with explained(cache):
         found = _finished_modules(home)
@@ -285,13 +312,7 @@ def build_modules(
                     f"state of {kernel.source}: build that kernel again first"
                 )
             progress.stage(f"building modules for {kernel.release}")
-            copy = home / "src"
-            shutil.rmtree(home, ignore_errors=True)
-            for path in module_source_dir.rglob("*"):
-                if path.is_file() and is_module_source(path.name):
-                    target = copy / path.relative_to(module_source_dir)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(path, target)
+            copy = copy_modules(module_source_dir, home)
             counter = _StepCounter(progress, None)
             run(
                 [
@@ -302,7 +323,7 @@ def build_modules(
                 ],
                 what=f"building {what}",
                 log=new_log(cache, f"modules-{kernel.release}"),
-                env=compiler_environment(cache, architecture, copy),
+                env=compiler_environment(cache, architecture, home),
                 on_line=counter.line,
                 hold_fds=[held],
                 # ccache makes the compiler's paths relative (CCACHE_BASEDIR).

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmasafe.architecture import project_root
-from dmasafe.kernel.build import compiler_environment, is_module_source, toolchain_version, tree_digest
+from dmasafe.kernel.build import compiler_environment, copy_sources, toolchain_version, tree_digest
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -84,11 +84,7 @@ def compile_agent(row: Architecture, agent_source_dir: Path, cache: Cache, progr
             if program.exists():
                 return program
             progress.stage(doing)
-            for path in agent_source_dir.rglob("*"):
-                if path.is_file() and is_module_source(path.name):
-                    target = directory / "src" / path.relative_to(agent_source_dir)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(path, target)
+            copy_sources(agent_source_dir, directory / "src")
             # A cross compiler does not look into /usr/include, where this header-only library lies.
             shutil.copyfile(header, directory / "jsmn.h")
             run(

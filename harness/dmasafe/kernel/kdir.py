@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmasafe.kernel.build import compiler_environment, is_module_source, toolchain_version, tree_digest
+from dmasafe.kernel.build import compiler_environment, copy_modules, modules_digest, toolchain_version
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -142,7 +142,7 @@ def _build_modules(
 ) -> tuple[Path, ...]:
     symvers = kdir.path / "Module.symvers"
     versions = symvers.read_bytes() if symvers.is_file() else b""
-    parts = (str(kdir.path), kdir.release, kdir.config, versions, toolchain_version(row), tree_digest(source))
+    parts = (str(kdir.path), kdir.release, kdir.config, versions, toolchain_version(row), modules_digest(source))
     home = cache.path("modules", f"board-{kdir.release}-{digest(*parts)[:KEY_DIGITS]}")
     with explained(cache):
         found = _finished(home)
@@ -154,12 +154,7 @@ def _build_modules(
             if found:
                 return found
             progress.stage(doing)
-            shutil.rmtree(home, ignore_errors=True)
-            copy = home / "src"
-            copy.mkdir(parents=True)
-            for path in source.iterdir():
-                if path.is_file() and is_module_source(path.name):
-                    shutil.copyfile(path, copy / path.name)
+            copy = copy_modules(source, home)
             run(
                 [
                     "make", "-C", kdir.path, f"M={copy}", f"-j{len(os.sched_getaffinity(0))}", f"ARCH={row.make_arch}",
@@ -167,7 +162,7 @@ def _build_modules(
                 ],
                 what=f"building the modules against {kdir.path}",
                 log=new_log(cache, f"modules-board-{kdir.release}"),
-                env=compiler_environment(cache, row, copy),
+                env=compiler_environment(cache, row, home),
                 hold_fds=[held],
                 shown_as={str(copy): str(source)},
             )  # fmt: skip

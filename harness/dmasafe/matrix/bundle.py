@@ -24,7 +24,7 @@ from dmasafe.matrix.store import Store
 
 _FILES = ("kernel", "initrd", "config")
 _FACTS = "bundle.json"
-_IMAGES = ("modules", "agent", "initramfs")
+_IMAGES = ("common", "modules", "agent", "initramfs")
 MAX_ARCHIVE_BYTES = 2**31
 
 

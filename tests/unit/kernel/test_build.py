@@ -263,6 +263,27 @@ def test_modules_are_built_from_a_copy_and_once(build: Builder, tmp_path: Path) 
     assert changed != module
 
 
+def test_common_headers_lie_beside_a_copy_of_modules_and_count(
+    build: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "project_root", lambda: tmp_path)
+    common, source = tmp_path / "images" / "common", tmp_path / "images" / "modules"
+    (source / "below").mkdir(parents=True)
+    common.mkdir()
+    (source / "Kbuild").write_text("obj-m := a.o\n")
+    (source / "a.c").write_text("int a;\n")
+    (source / "below" / "b.h").write_text("int b;\n")
+    (common / "compat.h").write_text("#define FIRST\n")
+    kernel = build()
+    (module,) = build_modules(kernel, source, build.cache)
+    copy = module.parent
+    assert (copy / ".." / "common" / "compat.h").read_text() == "#define FIRST\n"
+    assert (copy / "below" / "b.h").is_file()
+    (common / "compat.h").write_text("#define SECOND\n")
+    (changed,) = build_modules(kernel, source, build.cache)
+    assert (changed.parent.parent / "common" / "compat.h").read_text() == "#define SECOND\n"
+
+
 def test_a_broken_module_is_shown_under_its_own_path(build: Builder, tmp_path: Path) -> None:
     kernel = build()
     source = tmp_path / "modules"
