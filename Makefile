@@ -109,6 +109,6 @@ $(VENV)/.stamp-run $(VENV)/.stamp-dev: pyproject.toml
 		echo "make: $(PYTHON) is missing or older than 3.11: name a newer one with PYTHON=COMMAND" >&2; exit 1; }
 	@echo "Making $(VENV)/ ($(if $(filter %-dev,$@),with,without) the tools of the project's own tests) ..."
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(if $(filter %-dev,$@),[dev])' || { \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(if $(filter %-dev,$@),dev,matrix)]' || { \
 		echo "make: pip could not install the Python packages of pyproject.toml (see above): check the network" >&2; exit 1; }
 	@touch $(VENV)/.stamp-run $@

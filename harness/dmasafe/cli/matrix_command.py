@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
 import click
+
+from dmasafe.errors import DmasafeError
 
 # Subcommand -> one line of help: modules are imported when used, as those of the commands are.
 SUBCOMMANDS: dict[str, str] = {
@@ -19,6 +22,8 @@ SUBCOMMANDS: dict[str, str] = {
     "report": "The history as a static site.",
     "summary": "By version and architecture: failures, agreement, detection.",
 }
+# The modules that come with the extra `matrix` of pyproject.toml and that no other command imports.
+NEEDED = ("distributed", "fsspec", "jinja2", "sqlalchemy", "yaml")
 
 
 class _Subcommands(click.Group):
@@ -28,6 +33,9 @@ class _Subcommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUBCOMMANDS:
             return None
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if missing:
+            raise DmasafeError(f"dmasafe matrix needs {', '.join(missing)}: pip install 'dmasafe[matrix]'")
         command = importlib.import_module(f"dmasafe.cli.matrix_{cmd_name}").command
         assert isinstance(command, click.Command)
         return command

@@ -103,9 +103,9 @@ def test_a_newer_pyproject_is_installed_once_and_only_with_the_tools_that_are_ne
     assert checkout.make("test-qemu").returncode == 0
     assert checkout.make("test-qemu").returncode == 0
     install = "<-m><pip><install><--quiet><--disable-pip-version-check><--editable>"
-    assert [call for call in checkout.calls if "pip" in call] == [f"{install}<.>"]
+    assert [call for call in checkout.calls if "pip" in call] == [f"{install}<.[matrix]>"]
     assert checkout.make("types").returncode != 0  # there is no mypy among the stubs
-    assert [call for call in checkout.calls if "pip" in call] == [f"{install}<.>", f"{install}<.[dev]>"]
+    assert [call for call in checkout.calls if "pip" in call] == [f"{install}<.[matrix]>", f"{install}<.[dev]>"]
 
 
 def test_a_python_that_is_too_old_is_one_sentence(checkout: Checkout) -> None:
