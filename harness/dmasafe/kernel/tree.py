@@ -25,6 +25,13 @@ from dmasafe.kernel.progress import Progress
 LANDMARKS = ("Makefile", "Kconfig", "scripts/kconfig/merge_config.sh")
 #: What the kernel's own outputmakefile rule calls an unclean tree (Makefile, 5.10 to 7.2).
 BUILT_IN_MARKS = (".config", "include/config", "arch/*/include/generated")
+#: What `make clean` and `make mrproper` delete by name, in any directory (Makefile, 5.10 to 7.3).
+_PRODUCT_NAMES = re.compile(
+    r"(.*\.(o|a|i|s|rsi|ko|ko\..*|mod|mod\.c|dtbo?|dtbo?\.S|dt\.yaml|dwo|lst|su|symtypes|gcno|gcda|ll|rmeta)"
+    r"|\..*\.(cmd|d|tmp)|\.tmp_.*|.*\.lex\.c|.*\.tab\.[ch]|.*\.asn1\.[ch]|modules\.(order|builtin.*|nsdeps)"
+    r"|\.?vmlinux(\.(map|symvers|unstripped|relocs|objs|export\.c|bin(\..*)?))?|System\.map|Module\.symvers|\.config(\.old)?|\.version)"
+)
+_PRODUCT_DIRECTORIES = re.compile(r"include/(config|generated)|arch/[^/]+/include/generated|\.tmp_versions")
 SNAPSHOT_INDEX = "snapshot.json"
 PROGRESS_EVERY_FILES = 2000
 
@@ -63,12 +70,16 @@ def is_clean(path: Path) -> bool:
 
 
 def git_root(path: Path) -> bool:
-    """Whether ``path`` is the top of a git checkout (and not merely inside of one)."""
+    """Whether ``path`` is the top of a git checkout that has the kernel's sources.
+
+    Not one merely inside of a checkout, and not Debian's packaging repository, where the sources are ignored.
+    """
     if not (path / ".git").exists() or shutil.which("git") is None:
         return False
     try:
         top = _git(path, "rev-parse", "--show-toplevel").strip()
         _git(path, "rev-parse", "--verify", "--quiet", "HEAD")
+        _git(path, "ls-files", "--error-unmatch", "--", *LANDMARKS)
     except KernelError:
         return False
     return Path(top).resolve() == path.resolve()
@@ -78,7 +89,7 @@ def identity(path: Path, cache: Cache) -> str:
     """What the tree contains right now.
 
     For git: HEAD, the difference to it and the untracked files that are not ignored. Else: path, size and mtime of
-    every file that the kernel's own .gitignore files do not name as a product of a build.
+    every file whose name is not that of a product of a build.
     """
     if git_root(path):
         head = _git(path, "rev-parse", "HEAD").strip()
@@ -101,17 +112,19 @@ def identity(path: Path, cache: Cache) -> str:
 
 
 def list_files(path: Path, cache: Cache) -> dict[str, FileFacts]:
-    """The source files of a tree (relative path to facts): tracked ones, and untracked ones that are not ignored."""
+    """The source files of a tree (relative path to facts).
+
+    In a git checkout: tracked files, and untracked ones that are not ignored. Elsewhere .gitignore counts for nothing
+    (the one in Debian's kernel packages names every file): all files but those that a build makes.
+    """
     if git_root(path):
         listed = _git(path, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    elif not is_clean(path) and shutil.which("git") is not None:
-        # A tree without git still has the kernel's .gitignore files, which name every product of a build.
-        with staging(cache) as empty:
-            query(["git", "init", "--quiet", "--bare", empty / "none.git"])
-            repository = ["--git-dir", str(empty / "none.git"), "--work-tree", str(path)]
-            environment = clean_environment({"GIT_OPTIONAL_LOCKS": "0"})
-            command = ["git", *repository, "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore"]
-            listed = query(command, cwd=path, env=environment).split("\0")
+    elif not is_clean(path):
+        listed = [
+            name
+            for name in _walk(path, "", _PRODUCT_DIRECTORIES)
+            if not _PRODUCT_NAMES.fullmatch(name.rpartition("/")[2])
+        ]
     else:
         listed = list(_walk(path, ""))
     facts = {}
@@ -130,42 +143,50 @@ def list_files(path: Path, cache: Cache) -> dict[str, FileFacts]:
 def snapshot(path: Path, into: Path, cache: Cache, progress: Progress) -> int:
     """Make ``into/tree`` a copy of the tree's sources; how many files were copied. Holds no lock: the caller does.
 
-    Copies get the time of copying, not the original's: make must see a file that was moved into place as new.
+    Copies get the time of copying, not the original's: make must see a file that was moved into place as new. The
+    kernel's own `make mrproper` then takes from the copy what a name did not tell to be a product.
     """
     progress.stage(f"copying the sources of {path}, which has been built in, to the cache")
     facts = list_files(path, cache)
     index_path = into / SNAPSHOT_INDEX
     try:
-        known = json.loads(index_path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        known = {}
+        index = json.loads(index_path.read_text(encoding="utf-8"))
+        known, products = index["files"], set(index["products"])
+    except (FileNotFoundError, ValueError, KeyError):
+        known, products = {}, set()
     tree = into / "tree"
     copied = 0
     for number, (name, fact) in enumerate(facts.items()):
         if number % PROGRESS_EVERY_FILES == 0:
             progress.advance(number, len(facts), name)
         target = tree / name
-        if known.get(name) == [fact.size, fact.mtime_ns, fact.mode] and os.path.lexists(target):
+        same = known.get(name) == [fact.size, fact.mtime_ns, fact.mode]
+        if same and (name in products or os.path.lexists(target)):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         shutil.copy(path / name, target, follow_symlinks=False)
+        products.discard(name)
         copied += 1
     for name in set(_walk(tree, "")) - set(facts):
         (tree / name).unlink()
-    index = {name: [fact.size, fact.mtime_ns, fact.mode] for name, fact in facts.items()}
-    publish_text(index_path, json.dumps(index))
+    if copied:
+        query(["make", "-s", "mrproper"], cwd=tree)
+        products = set(facts) - set(_walk(tree, ""))
+    files = {name: [fact.size, fact.mtime_ns, fact.mode] for name, fact in facts.items()}
+    publish_text(index_path, json.dumps({"files": files, "products": sorted(products & set(facts))}))
     return copied
 
 
-def _walk(root: Path, prefix: str) -> Iterator[str]:
+def _walk(root: Path, prefix: str, without: re.Pattern[str] | None = None) -> Iterator[str]:
+    """The files below ``root``/``prefix``; directories whose path ``without`` matches are left out."""
     with os.scandir(root / prefix) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = f"{prefix}{entry.name}"
             if not entry.is_dir(follow_symlinks=False):
                 yield name
-            elif entry.name != ".git":
-                yield from _walk(root, f"{name}/")
+            elif entry.name != ".git" and (without is None or not without.fullmatch(name)):
+                yield from _walk(root, f"{name}/", without)
 
 
 def _content(path: Path) -> bytes:

@@ -39,6 +39,9 @@ $(O)/vmlinux: main.c $(O)/.config
 
 modules:
 \t@:
+
+mrproper:
+\trm -f odd-product
 """
 MERGE = """\
 #!/bin/sh

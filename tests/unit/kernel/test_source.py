@@ -169,6 +169,40 @@ def test_a_tree_that_was_built_in_is_copied_file_by_file(cache: Cache, kernel_tr
     assert (again.path / "Kconfig").stat().st_mtime_ns == copied
 
 
+def test_without_git_a_gitignore_that_names_everything_hides_nothing(cache: Cache, kernel_tree: Path) -> None:
+    # The last lines of the one in Debian's kernel packages.
+    (kernel_tree / ".gitignore").write_text("/*\n!/debian/\n")
+    for product in (".config", "System.map", "a.mod.c", ".main.o.cmd", "odd-product"):
+        (kernel_tree / product).write_text("product")
+    tree = fetch(LocalSource(kernel_tree), cache)
+    names = {str(path.relative_to(tree.path)) for path in tree.path.rglob("*") if path.is_file()}
+    assert names == {".gitignore", "Kconfig", "Makefile", "main.c", "scripts/kconfig/merge_config.sh"}
+    assert fetch(LocalSource(kernel_tree), cache).identity == tree.identity
+    assert not (tree.path / "odd-product").exists(), "what mrproper removed came back"
+    (kernel_tree / "main.c").write_text("int edited;\n")
+    edited = fetch(LocalSource(kernel_tree), cache)
+    assert edited.identity != tree.identity
+    assert (edited.path / "main.c").read_text() == "int edited;\n"
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_sources_that_a_checkout_ignores_are_seen_all_the_same(cache: Cache, kernel_tree: Path, built: bool) -> None:
+    """Debian's packaging repository, with upstream's tarball unpacked into it."""
+    (kernel_tree / "debian").mkdir()
+    (kernel_tree / "debian" / "control").write_text("")
+    (kernel_tree / ".gitignore").write_text("/*\n!/debian/\n")
+    git(kernel_tree, "init", "--quiet")
+    git(kernel_tree, "add", "debian")
+    git(kernel_tree, "commit", "--quiet", "-m", "one")
+    if built:
+        (kernel_tree / ".config").write_text("")
+    first = fetch(LocalSource(kernel_tree), cache)
+    (kernel_tree / "main.c").write_text("int edited;\n")
+    second = fetch(LocalSource(kernel_tree), cache)
+    assert first.identity != second.identity
+    assert (second.path / "main.c").read_text() == "int edited;\n"
+
+
 def test_a_tarball_is_fetched_once(cache: Cache, kernel_tree: Path, tmp_path: Path, served: str) -> None:
     sha = pack(kernel_tree, tmp_path / "l.tar.gz")
     tree = fetch(TarballSource(f"{served}/l.tar.gz", sha), cache)
