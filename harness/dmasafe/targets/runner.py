@@ -307,10 +307,12 @@ class Runner:
             # dma-debug is gone, as it was to be; the canary before the scenario speaks for its report.
             session.sync_device()
             session.request("kmsg")
-            return None
+            return session.gathered.lost_log
         reason = self._canary(session, batch) or self._controls(session, batch)
         session.sync_device()
         session.request("kmsg")
+        # No scenario comes after it that could answer for it, and whose records they were is not known.
+        reason = reason or session.gathered.lost_log
         return reason or (self._dma_debug_state(session, batch) if self._facts.has("DMA_API_DEBUG") else None)
 
     def _dma_debug_state(self, session: Session, batch: _Batch) -> str | None:

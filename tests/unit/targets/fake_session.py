@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Session without a system: it answers each scenario at once, as a sound kernel and device would.
+
+A System says what is different in one boot; ``does`` replaces the answer to single scenarios.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from dmasafe.facts import KernelFacts
+from dmasafe.guest.agent import Message
+from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.canaries import canaries
+from dmasafe.targets.gathered import Gathered
+from dmasafe.targets.runner import CONTROLS, Runner
+from dmasafe.targets.session import Limits
+from dmasafe.targets.wire import line, settings
+
+RELEASE = "6.12.117"
+KERNEL = KernelInfo(RELEASE, "x86_64", "default", "made up")
+FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES"}))
+WITHOUT_DMA_DEBUG = KernelFacts("x86_64", (6, 12, 117), frozenset({"VMAP_STACK", "MODULES"}))
+BASE = "/sys/kernel/debug/dma-api"
+PLACE = "dmasafe_controller 0000:00:06.0"
+# Reports that error_count counts, and one that it does not.
+INVALID_AREA = f"DMA-API: {PLACE}: device driver maps memory from invalid area [addr=0000000000001234] [len=8]"
+ON_STACK = f"DMA-API: {PLACE}: device driver maps memory from stack [addr=0000000000001234]"
+OVERLAP = f"DMA-API: {PLACE}: cacheline tracking EEXIST, overlapping mappings aren't supported"
+TOO_MANY_OVERLAPS = "DMA-API: exceeded 7 overlapping mappings of cacheline 0x1"
+DISABLED = "DMA-API: debugging out of memory - disabling"
+REJECTED = f"{PLACE}: rejecting DMA map of vmalloc memory"
+REPORTS = {"map-invalid-area": INVALID_AREA, "map-stack": ON_STACK, "map-vmalloc-rejected": REJECTED}
+COUNTED = (INVALID_AREA, ON_STACK, OVERLAP)
+MEMORY = range(1 << 12, 256 << 20)
+# Where the caller's buffer lies, and another one through which policies take it.
+BUFFER, BOUNCED = 0x5000, 0x9000
+TIMED_OUT: Message = {"answer": {"ret": -110, "transferred": False, "msgs": []}}
+OUTSIDE = -1
+
+
+Answer = Callable[["FakeSession", int, Scenario], Message]
+
+
+@dataclass(frozen=True)
+class System:
+    """One boot. ``files`` are those of dma-debug (None: not there) that are not as they should be.
+
+    ``enter``, ``leave``, ``prepare`` and ``sync`` are raised there; ``sync`` from the call number ``sync_from`` on.
+    ``does`` maps a scenario's id to what happens instead of a sound answer, ``request`` happens at any other request.
+    ``at_once`` is how many answers come together.
+    """
+
+    release: str = RELEASE
+    adapters: Mapping[str, int] = field(default_factory=lambda: {"virtio": 0, "dmasafe": 1})
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    reports_before: int = 0
+    facts: KernelFacts = FACTS
+    enter: BaseException | None = None
+    leave: BaseException | None = None
+    prepare: BaseException | None = None
+    request: Callable[[FakeSession, int], object] | None = None
+    sync: BaseException | None = None
+    sync_from: int = 1
+    does: Mapping[str, Answer] = field(default_factory=dict)
+    boot_s: float = 1.5
+    at_once: int = 1
+
+
+class FakeSession:
+    """See :class:`dmasafe.targets.session.Session`."""
+
+    def __init__(self, system: System, kmsg_log: BinaryIO, scenarios: Sequence[Scenario]) -> None:
+        self.system = system
+        self.gathered = Gathered(kmsg_log)
+        self.adapters: dict[str, int] = {}
+        self.release = system.release
+        self.boot_s = system.boot_s
+        self.reports_before = 0
+        self.sent: list[Message] = []
+        self.asked: list[str] = []
+        self.answered: Counter[str] = Counter()
+        self.muted: list[bool] = []
+        self.requests: list[str] = []
+        self.counted = 0
+        self.most_waiting = 0
+        self._waiting: deque[Message] = deque()
+        self._sequence = 0
+        self._syncs = 0
+        self._canaries = {canary.scenario.id: canary.splat_class for canary in canaries(system.facts)}
+        known = [*scenarios, *CONTROLS, *(canary.scenario for canary in canaries(system.facts))]
+        self._known = {(line(one), settings(one)): one for one in known}
+
+    @property
+    def memory(self) -> range:
+        return MEMORY
+
+    def prepare(self) -> None:
+        if self.system.prepare is not None:
+            raise self.system.prepare
+        self.adapters = dict(self.system.adapters)
+        self.reports_before = self.counted = self.system.reports_before
+
+    def request(self, op: str, **arguments: object) -> Message:
+        self.requests.append(op)
+        if self.system.request is not None:
+            self.system.request(self, OUTSIDE)
+        return {"re": op, "errno": 0}
+
+    def read(self, path: str) -> str | None:
+        folder, _, name = path.rpartition("/")
+        assert folder == BASE
+        sound = {
+            "disabled": "N", "driver_filter": "", "num_free_entries": "65536", "all_errors": "1",
+            "error_count": str(self.counted),
+        }  # fmt: skip
+        return {**sound, **self.system.files}[name]
+
+    def send(self, message: Message) -> None:
+        assert message["op"] == "run"
+        self.sent.append(message)
+        self._waiting.append(message)
+        self.most_waiting = max(self.most_waiting, len(self._waiting))
+
+    def replies(self) -> Iterator[Message]:
+        assert self._waiting, "somebody waits for an answer to nothing"
+        for _ in range(min(self.system.at_once, len(self._waiting))):
+            message = self._waiting.popleft()
+            scenario = self._known[message["line"], message["set"]]
+            self.asked.append(scenario.id)
+            answer = self.system.does.get(scenario.id, sound)
+            reply = answer(self, message["seq"], scenario)
+            self.answered[scenario.id] += 1
+            yield {"re": "run", "seq": message["seq"], **reply}
+
+    def sync_device(self) -> None:
+        self._syncs += 1
+        if self.system.sync is not None and self._syncs >= self.system.sync_from:
+            raise self.system.sync
+
+    def mute_console(self, muted: bool) -> None:
+        self.muted.append(muted)
+
+    # What an answer is made of
+
+    def log(self, number: int, text: str, gap: int = 0, counted: bool | None = None) -> None:
+        """One record of the kernel's log; dma-debug counts it if it is a report of its own."""
+        self._sequence += 1 + gap
+        self.gathered.take_message({"ev": "kmsg", "seq": number, "record": f"4,{self._sequence},1,-;{text}"})
+        self.counted += text in COUNTED if counted is None else counted
+
+    def trace(self, number: int | None, data: bytes, read: bool = False, address: int = BUFFER) -> None:
+        """One message on the bus."""
+        segment = {"address": address, "length": len(data), "stray": address not in MEMORY}
+        self.gathered.take_event({
+            "ev": "message", "controller": "dmasafe", "seq": number, "addr": 0x30, "read": read, "data": data.hex(),
+            "ok": True, "why": "", "segments": [segment],
+        })  # fmt: skip
+
+    @property
+    def first_time(self) -> bool:
+        """Whether the scenario under way was not answered before, in this boot."""
+        return not self.answered[self.asked[-1]]
+
+
+def sound(session: FakeSession, number: int, scenario: Scenario, **changes: object) -> Message:
+    """What a sound system does: a canary splats, everything else transfers what it should."""
+    splat_class = session._canaries.get(scenario.id)
+    if splat_class is not None:
+        session.log(number, REPORTS[splat_class])
+        return {"answer": {"ret": -5, "transferred": False, "msgs": []}}
+    read = "recv" in scenario.operation
+    data = bytes(range(scenario.length))
+    session.trace(number, data, read, BUFFER if scenario.policy in (None, "trusting") else BOUNCED)
+    message = {"rd": int(read), "data": data.hex(), "pa": hex(BUFFER), "dma_safe": 0, **changes}
+    return {"answer": {"ret": scenario.length, "ns": 1500, "transferred": True, "msgs": [message]}}
+
+
+def splats(*texts: str) -> Answer:
+    """The call fails, and the kernel says so."""
+
+    def answer(session: FakeSession, number: int, scenario: Scenario) -> Message:
+        for text in texts:
+            session.log(number, text)
+        return {"answer": {"ret": -5, "transferred": False, "msgs": []}}
+
+    return answer
+
+
+def raises(error: BaseException) -> Answer:
+    def answer(session: FakeSession, number: int, scenario: Scenario) -> Message:
+        raise error
+
+    return answer
+
+
+def then(act: Callable[[FakeSession, int], object]) -> Answer:
+    """A sound answer, and ``act`` before it."""
+
+    def answer(session: FakeSession, number: int, scenario: Scenario) -> Message:
+        act(session, number)
+        return sound(session, number, scenario)
+
+    return answer
+
+
+def only_once_more(act: Answer) -> Answer:
+    """Sound the first time, ``act`` after that: for canaries and controls, which are asked before and after."""
+    return lambda session, number, scenario: (sound if session.first_time else act)(session, number, scenario)
+
+
+def only_at_first(act: Answer) -> Answer:
+    """``act`` the first time, sound after that."""
+    return lambda session, number, scenario: (act if session.first_time else sound)(session, number, scenario)
+
+
+class Heard:
+    """A Progress that keeps everything."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.advances: list[tuple[int, int | None, str]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def advance(self, done: int, total: int | None, text: str) -> None:
+        self.advances.append((done, total, text))
+
+
+@dataclass
+class Rig:
+    """A Runner over Systems, one a boot; the last one answers for all boots after it."""
+
+    systems: Sequence[System]
+    directory: Path
+    facts: KernelFacts = FACTS
+    limits: Limits = field(default_factory=Limits)
+    sessions: list[FakeSession] = field(default_factory=list)
+    heard: Heard = field(default_factory=Heard)
+    accel: str | None = "fake"
+    word: str = "boot"
+
+    def run(self, *ids: str, destructive: Sequence[str] = ()) -> TargetRun:
+        scenarios = [parse_scenario(id_) for id_ in ids]
+
+        @contextlib.contextmanager
+        def boots(kmsg_log: BinaryIO) -> Iterator[FakeSession]:
+            system = self.systems[min(len(self.sessions), len(self.systems) - 1)]
+            session = FakeSession(system, kmsg_log, scenarios)
+            self.sessions.append(session)
+            if system.enter is not None:
+                raise system.enter
+            yield session
+            if system.leave is not None:
+                raise system.leave
+
+        runner = Runner(boots, KERNEL, self.facts, self.directory, self.limits, self.word, self.accel)
+        return runner.run(scenarios, frozenset(destructive), self.heard)
