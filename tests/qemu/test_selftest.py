@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from dmasafe.cli.selftest_cases import CASES
+from dmasafe.selftest.cases import CASES
 
 TIMEOUT_S = 900
 # What every change is held against; DMASAFE_SELFTEST=all, or `make selftest`, runs the whole table.

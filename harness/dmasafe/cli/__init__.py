@@ -7,60 +7,52 @@ ours and shows its traceback.
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import click
 
+from dmasafe.cli.lazy import LazyGroup
 from dmasafe.errors import DmasafeError
 
 EXIT_TROUBLE = 2
 EXIT_INTERRUPTED = 130
 
-# Command -> (module, one line of help): modules are imported when used, so that --help and list stay quick.
-COMMANDS: dict[str, str] = {
-    "audit": "Every I2C message of a running kernel: may DMA touch its buffer, and who sent it?",
-    "bisect": "Which commit of a kernel tree, or of a driver's, made it go wrong?",
-    "buses": "Who maps a buffer and who bounces it on SPI, SPMI, SLIMbus, 1-Wire: the table of docs/buses.md.",
-    "clients": "Upstream's client drivers on the emulated controllers, from probe to removal.",
-    "conform": "The model against a real kernel, on scenarios by lot.",
-    "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
-    "doctor": "What is installed here, which accelerator works, what to do about the rest.",
-    "explain": "What a class of splat means, which rule it breaks, how to fix it.",
-    "findings": "What upstream does wrong, reproduced on the kernels at hand.",
-    "kernel": "Build kernels, and list what is built.",
-    "list": "What there is to run: suites, buffer kinds, operations, controllers.",
-    "matrix": "Cells over time: record results, compare nights, report.",
-    "parse": "Find the kernel's reports in any log.",
-    "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",
-    "repro": "Reproduce the splats of a log on the kernel at hand.",
-    "run": "Run scenarios and judge them.",
-    "selftest": "Wreck runs in every known way: does the harness notice, say why, clean up?",
-    "shell": "An interactive guest with the bus plugged in.",
-    "targets": "What this host sees that scenarios could run on: serial lines, I2C adapters, USB bridges.",
+# Heading -> command -> one line of help; a command NAME is NAME_command.py.
+SECTIONS = {
+    "Everyday": {
+        "run": "Run scenarios and judge them.",
+        "parse": "Find the kernel's reports in any log.",
+        "explain": "What a class of splat means, which rule it breaks, how to fix it.",
+        "repro": "Reproduce the splats of a log on the kernel at hand.",
+        "list": "What there is to run: suites, buffer kinds, operations, controllers.",
+        "shell": "An interactive guest with the bus plugged in.",
+        "doctor": "What is installed here, which accelerator works, what to do about the rest.",
+    },
+    "Drivers and boards": {
+        "clients": "Upstream's client drivers on the emulated controllers, from probe to removal.",
+        "findings": "What upstream does wrong, reproduced on the kernels at hand.",
+        "audit": "Every I2C message of a running kernel: may DMA touch its buffer, and who sent it?",
+        "targets": "What this host sees that scenarios could run on: serial lines, I2C adapters, USB bridges.",
+    },
+    "Kernels over time": {
+        "kernel": "Build kernels, and list what is built.",
+        "matrix": "Cells over time: record results, compare nights, report.",
+        "bisect": "Which commit of a kernel tree, or of a driver's, made it go wrong?",
+    },
+    "About the harness itself": {
+        "selftest": "Wreck runs in every known way: does the harness notice, say why, clean up?",
+        "conform": "The model against a real kernel, on scenarios by lot.",
+        "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
+        "buses": "Who maps a buffer and who bounces it on SPI, SPMI, SLIMbus, 1-Wire: the table of docs/buses.md.",
+        "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",
+    },
 }
 
 
-class _Commands(click.Group):
-    """Commands by name, each loaded from the module of the same name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(f"dmasafe.cli.{cmd_name}_command").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
 @click.command(
-    cls=_Commands,
+    cls=LazyGroup,
+    sections=SECTIONS,
+    module="dmasafe.cli.{}_command",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: dmasafe run --target qemu --suite smoke",
 )

@@ -4,28 +4,19 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from dmasafe import kernel as kernels
 from dmasafe.cli.options import kernel_options
-from dmasafe.cli.selftest_arena import Arena, SelftestError
-from dmasafe.cli.selftest_cases import BOUND_S, CASES, INTERRUPTED, Case, Finding, Results, read_results
 from dmasafe.report.progress import Progress
 from dmasafe.report.text import one_line
+from dmasafe.selftest.cases import CASES
+from dmasafe.selftest.examine import CaseResult, examine_all
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.targets.sabotage import MODULES
-
-# More would wait for processors, and the bounds are for runs that get one.
-MOST_AT_ONCE = 2
 
 
 @click.command(name="selftest", epilog="Examples: dmasafe selftest | dmasafe selftest --only guest-panic --format json")
@@ -57,17 +48,17 @@ def command(
         prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)
         progress.stage("selftest")
         options = _kernel_arguments(kernel_source, configuration, arch, accel)
-        findings = []
-        for finding in _all(cases, options, jobs or min(MOST_AT_ONCE, len(os.sched_getaffinity(0))), keep):
-            findings.append(finding)
-            if finding.wrong:
-                progress.note(f"{finding.case.name}: {'; '.join(finding.wrong)}")
-            progress.advance(len(findings), len(cases), finding.case.name)
+        results = []
+        for result in examine_all(cases, options, jobs, keep):
+            results.append(result)
+            if result.wrong:
+                progress.note(f"{result.case.name}: {'; '.join(result.wrong)}")
+            progress.advance(len(results), len(cases), result.case.name)
     if form == "json":
-        click.echo(json.dumps([_to_json(finding) for finding in findings], indent=2))
+        click.echo(json.dumps([_to_json(result) for result in results], indent=2))
     else:
-        _print(findings)
-    return 1 if any(finding.wrong for finding in findings) else 0
+        _print(results)
+    return 1 if any(result.wrong for result in results) else 0
 
 
 def _kernel_arguments(source: str, configuration: str, arch: str, accel: str | None) -> list[str]:
@@ -78,103 +69,28 @@ def _kernel_arguments(source: str, configuration: str, arch: str, accel: str | N
     return [*arguments, *([] if accel is None else ["--accel", accel])]
 
 
-def _all(cases: Sequence[Case], options: Sequence[str], jobs: int, keep: Path | None) -> Iterator[Finding]:
-    stop = threading.Event()
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            yield from pool.map(lambda case: examine(case, options, stop, keep), cases)
-        finally:
-            # Of use after Ctrl-C only: the runs are in sessions of their own and do not hear it.
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
-def examine(case: Case, options: Sequence[str], stop: threading.Event, keep: Path | None = None) -> Finding:
-    """Carry out one case and hold what happened against its row."""
-    with Arena(options, case.bound_s, BOUND_S, stop) as arena:
-        finding = _carry_out(case, arena)
-        if finding.wrong and keep is not None:
-            shutil.copytree(arena.directory, keep / case.name, symlinks=True, dirs_exist_ok=True)
-        return finding
-
-
-def _carry_out(case: Case, arena: Arena) -> Finding:
-    started = time.monotonic()
-    try:
-        case.start(arena)
-        statuses = arena.wait()
-    except SelftestError as error:
-        return Finding(case, time.monotonic() - started, "none", str(error), (str(error),))
-    took_s = time.monotonic() - started
-    if statuses is None:
-        return Finding(case, took_s, "none", "", (f"it did not end within {case.bound_s:g} s",))
-    wrong = []
-    if any(status not in case.statuses for status in statuses):
-        wrong.append(f"exit status {statuses}, not {' or '.join(map(str, case.statuses))}")
-    printed = arena.text("stdout") + arena.text("stderr")
-    if "Traceback (most recent call last)" in printed:
-        wrong.append("a traceback")
-    results = None
-    try:
-        results = read_results(arena)
-    except (SelftestError, ValueError, KeyError) as error:
-        wrong.append(str(error))
-    if case.kept and results is None:
-        wrong.append("no results were kept")
-    reason = _reason(case, results, printed)
-    if reason is None:
-        seen = results.reasons if results is not None and results.reasons else (printed[-300:],)
-        reason = max(set(seen), key=seen.count)
-        wrong.append(f"the reason does not name the cause: {reason}")
-    if results is not None and results.counts["pass"] and not case.passes:
-        wrong.append(f"{results.counts['pass']} scenarios passed")
-    if results is not None and results.counts["pass"] < case.keeps:
-        wrong.append("nothing of the sound part was kept")
-    if results is not None and results.counts["fail"]:
-        wrong.append(f"{results.counts['fail']} scenarios failed: the driver was blamed")
-    wrong += [f"left behind: {what}" for what in arena.left_behind()]
-    return Finding(case, took_s, _verdict(max(statuses), results), reason, tuple(wrong))
-
-
-def _reason(case: Case, results: Results | None, printed: str) -> str | None:
-    """The reason given, if it is the right one: one of the INCONCLUSIVE's, and then all of them match."""
-    wanted = re.compile(case.reason, re.MULTILINE)
-    if results is not None and results.reasons:
-        return results.reasons[0] if all(wanted.search(reason) for reason in results.reasons) else None
-    found = next((line for line in printed.splitlines() if wanted.search(line)), None)
-    return None if found is None else found.removeprefix("dmasafe: ")
-
-
-def _verdict(status: int, results: Results | None) -> str:
-    if status == INTERRUPTED:
-        return "interrupted"
-    if status == 0:
-        return "PASS"
-    return "INCONCLUSIVE" if results is not None and results.counts["inconclusive"] else "ERROR"
-
-
-def _print(findings: Sequence[Finding]) -> None:
+def _print(results: Sequence[CaseResult]) -> None:
     """One line a case, however long its reason: a table of cells would cut it where the cause stands."""
-    width = max(len(finding.case.name) for finding in findings)
-    for finding in findings:
-        bound, took = f"{finding.case.bound_s:.0f} s", f"{finding.took_s:.1f} s"
-        reason = one_line(finding.reason)
-        click.echo(f"{finding.case.name:{width}}  {bound:>5}  {took:>7}  {finding.verdict:12}  {reason}")
-        for what in finding.wrong:
+    width = max(len(result.case.name) for result in results)
+    for result in results:
+        bound, took = f"{result.case.bound_s:.0f} s", f"{result.took_s:.1f} s"
+        reason = one_line(result.reason)
+        click.echo(f"{result.case.name:{width}}  {bound:>5}  {took:>7}  {result.verdict:12}  {reason}")
+        for what in result.wrong:
             click.echo(f"{'':{width}}  WRONG: {one_line(what)}")
-    right = sum(not finding.wrong for finding in findings)
+    right = sum(not result.wrong for result in results)
     click.echo(
-        f"{right} of {len(findings)} sabotages were noticed in time, for the right reason, with nothing left over"
+        f"{right} of {len(results)} sabotages were noticed in time, for the right reason, with nothing left over"
     )
 
 
-def _to_json(finding: Finding) -> dict[str, object]:
+def _to_json(result: CaseResult) -> dict[str, object]:
     return {
-        "sabotage": finding.case.name,
-        "what": finding.case.what,
-        "bound_s": finding.case.bound_s,
-        "took_s": round(finding.took_s, 3),
-        "verdict": finding.verdict,
-        "reason": finding.reason,
-        "wrong": list(finding.wrong),
+        "sabotage": result.case.name,
+        "what": result.case.what,
+        "bound_s": result.case.bound_s,
+        "took_s": round(result.took_s, 3),
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "wrong": list(result.wrong),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.matrix_history import database_option, default_revision
+from dmasafe.cli.matrix.history import database_option, default_revision
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.record import find, read, record
 from dmasafe.report.text import plural

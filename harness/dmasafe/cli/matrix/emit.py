@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.matrix_cells import cell_options, chosen
+from dmasafe.cli.matrix.cells import cell_options, chosen
 from dmasafe.matrix import emit
 from dmasafe.matrix.errors import PlanError
 from dmasafe.report.files import failure, write_text

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.matrix_cells import AD_HOC, cell_options, chosen
-from dmasafe.cli.matrix_history import database_option
+from dmasafe.cli.matrix.cells import AD_HOC, cell_options, chosen
+from dmasafe.cli.matrix.history import database_option
 from dmasafe.kernel import open_cache
 from dmasafe.matrix import engine, view
 from dmasafe.matrix import run as runs

@@ -7,7 +7,7 @@ import json
 
 import click
 
-from dmasafe.cli.matrix_cells import cell_options, chosen
+from dmasafe.cli.matrix.cells import cell_options, chosen
 from dmasafe.matrix import selections
 from dmasafe.report.text import plural
 

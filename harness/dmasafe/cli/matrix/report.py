@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.matrix_history import database_option
+from dmasafe.cli.matrix.history import database_option
 from dmasafe.matrix import site
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.history import History

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from dmasafe.cli.matrix_history import database_option
+from dmasafe.cli.matrix.history import database_option
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.errors import SelectionError
 from dmasafe.matrix.history import History

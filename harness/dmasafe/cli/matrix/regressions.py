@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from dmasafe.cli.matrix_history import chooser, comparison_options, show
+from dmasafe.cli.matrix.history import chooser, comparison_options, show
 from dmasafe.matrix.compare import regressions
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.history import History

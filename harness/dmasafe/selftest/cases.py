@@ -6,7 +6,6 @@ A row says within which bound the run must end, how, and what the reason must sa
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import subprocess
@@ -14,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmasafe.cli.selftest_arena import Arena, SelftestError
 from dmasafe.kernel import project_root
+from dmasafe.selftest.arena import Arena, SelftestError
 from dmasafe.targets.sabotage import SABOTAGES, Sabotage
 
 # A run that is wrecked in its first boot and goes on in a second one, on a machine with better things to do.
@@ -179,42 +178,3 @@ _OUTSIDE: tuple[Case, ...] = (
 )  # fmt: skip
 
 CASES: dict[str, Case] = {case.name: case for case in (*map(_inside, SABOTAGES.values()), *_OUTSIDE)}
-
-
-# ---- the verdict
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of one case. ``wrong`` says what the harness missed; empty if it did right."""
-
-    case: Case
-    took_s: float
-    verdict: str
-    reason: str
-    wrong: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Results:
-    """What is used of a results.json: the counts, and the reason of each INCONCLUSIVE or ERROR."""
-
-    counts: dict[str, int]
-    reasons: tuple[str, ...]
-
-
-def read_results(arena: Arena) -> Results | None:
-    """OUT/latest's results.json, None if there is none. Raises SelftestError if its files are not all there."""
-    latest = arena.out / "latest"
-    if not latest.is_dir():
-        return None
-    files = {path.name for path in latest.iterdir()}
-    missing = {"results.json", "junit.xml", "results.ktap", "console.log", "kmsg.log"} - files
-    if missing:
-        raise SelftestError(f"the results lack {', '.join(sorted(missing))}")
-    found = json.loads((latest / "results.json").read_text())
-    rows = found["scenarios"]
-    if sum(found["counts"].values()) != len(rows):
-        raise SelftestError("the results' counts do not add up")
-    reasons = tuple(row["why"] for row in rows if row["verdict"] in ("INCONCLUSIVE", "ERROR"))
-    return Results(found["counts"], reasons)
