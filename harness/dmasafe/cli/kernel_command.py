@@ -13,7 +13,7 @@ from dmasafe.report.progress import Progress
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
 
 
-@click.group(name="kernel")
+@click.group(name="kernel", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
 def command() -> None:
     """Build kernels, and list what is built."""
 

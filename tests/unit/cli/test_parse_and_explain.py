@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,16 +83,3 @@ def test_every_class_is_explained(slug):
 def test_explain_reads_a_log():
     done = dmasafe("explain", SPLAT)
     assert done.returncode == 0 and b"map-stack" in done.stdout and b"line " in done.stdout
-
-
-def test_help_of_every_command_has_an_example():
-    from dmasafe.cli import COMMANDS
-
-    environment = {**os.environ, "COLUMNS": "120"}
-    for name in COMMANDS:
-        done = subprocess.run(
-            [sys.executable, "-m", "dmasafe.cli", name, "--help"], capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        if name != "kernel":
-            assert "Example" in done.stdout, name
