@@ -18,8 +18,9 @@ _HEAD = """<!-- SPDX-License-Identifier: GPL-2.0-or-later -->
 <!-- Written by "dmasafe findings --output docs/findings.md". -->
 # Findings
 
-What unmodified kernels do wrong, or cannot see. Each was reproduced by the command beside it, on the kernels
-beside it; a finding that was not reproduced is not on this page. Files and lines are those of the newest of them.
+What unmodified kernels do wrong, or cannot see. Each finding was reproduced by its command, on the
+kernels named with it. A finding that was not reproduced is not on this page. Files and lines are
+those of the newest kernel.
 """
 
 
@@ -42,7 +43,9 @@ def _kernels(found: Sequence[Evidence]) -> list[str]:
 def _section(finding: Finding, found: Sequence[Evidence]) -> str:
     newest = found[-1]
     lines = [
-        f'## <a name="{finding.id}"></a>{finding.title}',
+        f"## {finding.id}",
+        "",
+        f"**{finding.title}**",
         "",
         finding.what,
         "",
@@ -50,8 +53,8 @@ def _section(finding: Finding, found: Sequence[Evidence]) -> str:
         f"- **Rule**: {finding.rule}",
         f"- **Reproduced on**: {', '.join(f'{each.kernel.release} ({each.kernel.config})' for each in found)}",
         *(f"- **Command**: `{finding.command(each.source)}`" for each in found),
-        f"- **Remedy**: {finding.remedy}",
-        f"- **Known?** {finding.known}",
+        f"- **Remedy**: {_item(finding.remedy)}",
+        f"- **Known?** {_item(finding.known)}",
         "",
         f"Seen on {newest.kernel.release}:",
         "",
@@ -61,6 +64,11 @@ def _section(finding: Finding, found: Sequence[Evidence]) -> str:
     if newest.splats:
         lines += ["```", *_splat(newest.splats[0], finding.proof.frames), "```", ""]
     return "\n".join(lines)
+
+
+def _item(text: str) -> str:
+    """The text of a list item, whose further lines are indented."""
+    return text.replace("\n", "\n  ")
 
 
 def _splat(splat: Splat, wanted: Collection[str]) -> list[str]:
