@@ -56,7 +56,7 @@ test-all: ## All tests, those of other kernels (as far as they are built) includ
 	@DMASAFE_SLOW=1 $(MAKE) --no-print-directory test
 
 .PHONY: lint
-lint: $(VENV)/.stamp-dev ## Style, import floors, licence headers
+lint: $(VENV)/.stamp-dev ## Style,import floors, licence headers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
@@ -65,6 +65,11 @@ lint: $(VENV)/.stamp-dev ## Style, import floors, licence headers
 .PHONY: types
 types: $(VENV)/.stamp-dev ## mypy --strict
 	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(VENV)/.stamp-dev ## Build the documentation's site into build/docs: a warning or a broken link is an error
+	$(BIN)/sphinx-build -q -E -W --keep-going -c docs . build/docs
+	@echo "build/docs/index.html"
 
 .PHONY: bench
 bench: packages $(VENV)/.stamp-dev ## Time boots and suites beside a bare boot of the same kernel
