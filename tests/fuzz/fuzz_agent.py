@@ -17,13 +17,13 @@ with fuzzing.instrumented():
     from dmasafe.facts import KernelFacts
     from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
     from dmasafe.guest.errors import ChannelClosed
+    from dmasafe.guest.hands import errno_text
     from dmasafe.outcome import BusMessage, DmaSegment, judge
     from dmasafe.report import json_report, junit, ktap
     from dmasafe.report.results import Kernel, Results, Row, exit_status
     from dmasafe.scenario import select
     from dmasafe.targets.expected import expect
     from dmasafe.targets.gathered import MAX_VIOLATIONS, Gathered
-    from dmasafe.targets.session import errno_text
     from dmasafe.targets.wire import observation
 
 MEMORY = range(256 << 20)

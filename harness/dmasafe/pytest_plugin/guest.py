@@ -3,28 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
 from pathlib import Path
-from typing import Any
 
-from dmasafe.guest.agent import Message, integer
+from dmasafe.guest import hands
+from dmasafe.guest.agent import Message
+from dmasafe.guest.hands import Done, Hands
 from dmasafe.pytest_plugin.errors import PluginError, Refused, plainly
-from dmasafe.targets.session import errno_text
 from dmasafe.targets.shared_boot import SharedBoot
 
 COMMAND_TIMEOUT_S = 5.0
-# The agent gets a line of 64 KiB; escapes make six bytes of one.
-_PIECE_BYTES = 8192
-_EIO, _ENOENT, _ETIMEDOUT = 5, 2, 110
-MAX_FILE_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended: ``status`` is its exit status, or minus the signal that ended it."""
-
-    status: int
-    output: str
 
 
 class Guest:
@@ -34,8 +22,11 @@ class Guest:
     for what is not here.
     """
 
-    def __init__(self, boot: SharedBoot) -> None:
-        self.boot = boot
+    def __init__(self, shared: SharedBoot) -> None:
+        self.boot = shared.boot
+        self._shared = shared
+        self._uploaded = shared.uploaded
+        self._hands = Hands(self.boot.request, _failure)
 
     @property
     def release(self) -> str:
@@ -56,14 +47,7 @@ class Guest:
     def read_bytes(self, path: str) -> bytes:
         """A whole file."""
         __tracebackhide__ = True
-        data = b""
-        while len(data) <= MAX_FILE_BYTES:
-            reply = self._asked("read", path, path=path, offset=len(data))
-            piece = str(reply.get("data", "")).encode("latin-1", "replace")
-            data += piece
-            if not reply.get("more") or not piece:
-                return data
-        raise PluginError(f"{path} has more than {MAX_FILE_BYTES >> 20} MiB")
+        return self._hands.read(path)
 
     def read(self, path: str) -> str:
         """A whole file as text, without white space at its ends."""
@@ -74,72 +58,57 @@ class Guest:
     def write(self, path: str, data: str | bytes) -> None:
         """One write(2) to a file that is there, as sysfs wants it."""
         __tracebackhide__ = True
-        self._asked("write", path, path=path, data=_text(data))
+        self._hands.write(path, data)
 
     @plainly
     def upload(self, source: Path | str | bytes, path: str) -> None:
         """Add the bytes of a file of the host's (or ``bytes``) to the end of a file of the guest's."""
         __tracebackhide__ = True
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        for start in range(0, len(data), _PIECE_BYTES) or (0,):
-            self._asked("append", path, path=path, data=_text(data[start : start + _PIECE_BYTES]))
+        self._hands.append(path, source if isinstance(source, bytes) else Path(source).read_bytes())
 
     @plainly
     def listdir(self, path: str) -> list[str]:
         """The names in a directory, sorted."""
         __tracebackhide__ = True
-        names = self._asked("list", path, path=path).get("names")
-        return sorted(str(name) for name in names) if isinstance(names, list) else []
+        return self._hands.names(path)
 
     @plainly
     def load(self, module: Path | str, params: str = "") -> None:
         """Load a module of the host's, a .ko file that was built for the guest's kernel."""
         __tracebackhide__ = True
         file = Path(module)
-        if file not in self.boot.uploaded:
-            path = f"/tmp/{len(self.boot.uploaded)}-{file.name}"
+        if file not in self._uploaded:
+            path = f"/tmp/{len(self._uploaded)}-{file.name}"
             self.upload(file, path)
-            self.boot.uploaded[file] = path
-        self._asked("load", file.name, path=self.boot.uploaded[file], params=params)
+            self._uploaded[file] = path
+        self._hands.load(self._uploaded[file], params)
 
     @plainly
     def unload(self, name: str) -> None:
         """Unload a module by its name."""
         __tracebackhide__ = True
-        self._asked("unload", name, name=name.replace("-", "_"))
+        self._hands.unload(name)
 
     @plainly
     def run(self, command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
         """A shell command, if the image has a shell (the default one has busybox's)."""
         __tracebackhide__ = True
-        reply = self.boot.command(command, timeout_s)
-        error = integer(reply, "errno", _EIO)
-        if error == _ENOENT:
-            raise PluginError("this image has no shell: use another with --dmasafe-image")
-        if error == _ETIMEDOUT:
-            raise PluginError(f"'{command}' did not end within {timeout_s:g} s")
-        status = integer(reply, "status")
-        if error or status is None:
-            raise PluginError(f"'{command}' could not be run: {errno_text(reply)}")
-        return Done(status, str(reply.get("output", "")).encode("latin-1", "replace").decode(errors="replace"))
+        try:
+            return Hands(self.boot.request).run(command, timeout_s)
+        except hands.Refused as refused:
+            if refused.errno == errno.ENOENT:
+                raise PluginError("this image has no shell: use another with --dmasafe-image") from None
+            if refused.errno == errno.ETIMEDOUT:
+                raise PluginError(f"'{command}' did not end within {timeout_s:g} s") from None
+            raise PluginError(f"'{command}' could not be run: {refused.why}") from None
 
     @plainly
     def set_policy(self, policy: str, threshold: int = 1) -> None:
         """How the dmasafe controller treats buffers from now to the test's end: bounce, flag-only, trusting, pio."""
         __tracebackhide__ = True
-        self.boot.set_policy(policy, threshold)
-
-    def _asked(self, op: str, what: str, **arguments: Any) -> Message:
-        __tracebackhide__ = True
-        reply = self.boot.request(op, **arguments)
-        error = integer(reply, "errno")
-        if error is None:
-            raise PluginError(f"the agent cannot do '{op}': {errno_text(reply)}")
-        if error:
-            raise Refused(error, errno_text(reply), what)
-        return reply
+        self._shared.set_policy(policy, threshold)
 
 
-def _text(data: str | bytes) -> str:
-    """One code point a byte."""
-    return (data.encode() if isinstance(data, str) else data).decode("latin-1")
+def _failure(refused: hands.Refused) -> PluginError:
+    """Without an errno the agent does not know the request."""
+    return Refused(refused.errno, refused.why, refused.what) if refused.errno else PluginError(str(refused))

@@ -111,7 +111,7 @@ class QemuLab:
         boot = SharedBoot(self._prepared.image, self._prepared.kernel, self._prepared.facts, directory)
         with contextlib.ExitStack() as undo:
             undo.callback(boot.end)
-            boot.__enter__()
+            boot.start()
             reason = boot.distrust()
             if reason is not None:
                 raise Inconclusive(reason)

@@ -34,16 +34,16 @@ _NO_WITNESS = "this kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing 
 class QemuWindow:
     """See the module. ``symbols`` are the kernel's, None if it has no debug information."""
 
-    def __init__(self, item: pytest.Item, boot: SharedBoot, prepared: Prepared, symbols: Symbols | None) -> None:
+    def __init__(self, item: pytest.Item, shared: SharedBoot, prepared: Prepared, symbols: Symbols | None) -> None:
         self._item = item
-        self._boot = boot
+        self._shared = shared
         self._prepared = prepared
         self._settled = False
         self._complaints: list[str] = []
         self._kernel_symbols = symbols
         self._told = False
         self._slaves: Mapping[int, object] | None = None
-        self._guest = Guest(boot)
+        self._guest = Guest(shared)
         self._dmesg = Dmesg(self._records, self._resolve, self._doubt)
         self._modules = ModuleLoader(prepared.build, self._guest, self._dmesg, item.path.parent)
         self.inconclusive: str | None = None
@@ -66,15 +66,17 @@ class QemuWindow:
 
     def plug(self, slaves: Mapping[int, object]) -> None:
         self._slaves = slaves
-        self._boot.device.plug(slaves, [str(self._item.path.parent), *(entry or str(Path.cwd()) for entry in sys.path)])
+        self._shared.boot.device.plug(
+            slaves, [str(self._item.path.parent), *(entry or str(Path.cwd()) for entry in sys.path)]
+        )
 
     def update_slaves(self) -> None:
-        self._boot.sync_device()
-        self._boot.device.update_slaves()
+        self._shared.boot.sync_device()
+        self._shared.boot.device.update_slaves()
 
     def messages(self) -> list[BusMessage]:
-        self._boot.sync_device()
-        return list(self._boot.seen.messages)
+        self._shared.boot.sync_device()
+        return list(self._shared.seen.messages)
 
     # What the hooks ask.
 
@@ -102,28 +104,30 @@ class QemuWindow:
         return f"{self.inconclusive}; the test itself had failed: {said[0]}"
 
     def section(self) -> str:
-        lines = [f"Linux {self._boot.release}, {self.target.kernel.arch}, configuration {self.target.kernel.config}"]
+        lines = [
+            f"Linux {self._shared.boot.release}, {self.target.kernel.arch}, configuration {self.target.kernel.config}"
+        ]
         if self.inconclusive is not None:
             lines.append(f"INCONCLUSIVE: {self.inconclusive}")
         if self._settled and not self._told:
             lines.append(self._dmesg.describe(self._dmesg.splats))
             lines += [f"stray DMA to {stray.address:#x}, {stray.length} bytes" for stray in self.bus.strays[:10]]
-        lines += [f"{name}: {self._boot.directory / name}" for name in (KMSG_LOG, CONSOLE_LOG)]
+        lines += [f"{name}: {self._shared.directory / name}" for name in (KMSG_LOG, CONSOLE_LOG)]
         return "\n".join(line for line in lines if line)
 
     def close(self) -> str | None:
-        if self._boot.ended:
+        if self._shared.ended:
             return None
         if not self._settled:
             # The test's own code was never reached: a fixture failed, or it was skipped.
             return self.complaint()
         try:
-            self._boot.flush()
+            self._shared.flush()
         except DmasafeError as error:
-            self._boot.end()
+            self._shared.end()
             return f"INCONCLUSIVE: after the test: {error}"
-        late = self._resolve(parse_records(self._boot.seen.outside()))
-        strays = [s for m in self._boot.seen.messages[len(self.bus.messages) :] for s in m.segments if s.stray]
+        late = self._resolve(parse_records(self._shared.seen.outside()))
+        strays = [s for m in self._shared.seen.messages[len(self.bus.messages) :] for s in m.segments if s.stray]
         parts = [f"after the test the kernel reported\n{self._dmesg.describe(late)}"] if late else []
         parts += [f"after the test stray DMA went to {stray.address:#x}" for stray in strays[:1]]
         return "\n".join(parts) or None
@@ -137,27 +141,27 @@ class QemuWindow:
         stuck: list[str] = []
         try:
             stuck = self._modules.unload_all()
-            self._boot.flush()
+            self._shared.flush()
         except (DmasafeError, pytest.fail.Exception) as error:
             reason = str(error).removeprefix("INCONCLUSIVE: ")
-        self._dmesg.freeze(self._boot.records())
-        self.bus.freeze(self._boot.seen.messages)
-        self._complaints += [*stuck, *dict.fromkeys(self._boot.seen.slave_errors)]
+        self._dmesg.freeze(self._shared.records())
+        self.bus.freeze(self._shared.seen.messages)
+        self._complaints += [*stuck, *dict.fromkeys(self._shared.seen.slave_errors)]
         if reason is None:
             try:
-                self._boot.device.plug(None)
-                reason = self._boot.distrust()
+                self._shared.boot.device.plug(None)
+                reason = self._shared.distrust()
             except DmasafeError as error:
                 reason = str(error)
         if reason is not None or stuck:
-            self._boot.end()
+            self._shared.end()
         if reason is None and self._doubt() is not None and (self._dmesg.used or self._modules.loaded):
             reason = _NO_WITNESS
         self.inconclusive = reason
 
     def _records(self) -> list[str]:
-        self._boot.flush()
-        return self._boot.records()
+        self._shared.flush()
+        return self._shared.records()
 
     def _doubt(self) -> str | None:
         return None if self.target.facts.has("DMA_API_DEBUG") else _NO_WITNESS
@@ -187,8 +191,8 @@ class QemuWindow:
         assert isinstance(expectation, Expectation)
         # Canaries, controls and scenarios need the slaves that they know.
         self.update_slaves()
-        self._boot.device.plug(None)
-        run = self._boot.run([scenario])
+        self._shared.boot.device.plug(None)
+        run = self._shared.run([scenario])
         if self._slaves is not None:
             self.plug(self._slaves)
         reason = run.untrusted.get(scenario.id)

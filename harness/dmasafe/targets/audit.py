@@ -7,6 +7,7 @@ Works on whatever speaks the Session protocol: a booted guest or a board.
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import shlex
 import time
@@ -19,13 +20,14 @@ from typing import BinaryIO
 from dmasafe.audit import AuditError, MessageKind, Record, parse
 from dmasafe.dmesg import Symbols, parse_records
 from dmasafe.guest.agent import Message, integer
+from dmasafe.guest.hands import Hands, Refused
 from dmasafe.outcome import Splat
 from dmasafe.targets.base import Progress
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered
 from dmasafe.targets.interrupt import interrupt_deferred
-from dmasafe.targets.session import LIMITS, Limits, Session, errno_text
+from dmasafe.targets.session import LIMITS, Limits, Session
 
 MODULE = "dmasafe_audit"
 #: The directory of images/ that it is built from.
@@ -42,9 +44,7 @@ _PERCPU = ("__per_cpu_start", "__per_cpu_end")
 # A board takes a host that is silent for longer for gone.
 _LOOK_S = 0.2
 _TALK_S = 1.0
-# The agent gets lines of 64 KiB; escapes make six bytes of one.
-_PIECE_BYTES = 8192
-_ENOENT = 2
+_START_S = 5.0
 # i2c_master_send_dmasafe(), regmap_update_bits() and the like: nobody's own line.
 _INLINE_API = ("include/linux/i2c.h", "include/linux/regmap.h")
 
@@ -65,9 +65,7 @@ class Outcome:
 def begin(session: Session, module: str, rows: int = DEFAULT_ROWS) -> None:
     """Load the module from ``module``, a path on the audited system. Raises AuditError, BootLost."""
     symbols = session.request("symbols", names=",".join((*_IMAGE, *_PERCPU)))
-    reply = session.request("load", path=module, params=parameters(symbols, session.read("/proc/cmdline"), rows))
-    if reply.get("errno") != 0:
-        raise AuditError(f"the kernel refused {MODULE}.ko: {errno_text(reply)}; its log may say more")
+    _hands(session).load(module, parameters(symbols, session.read("/proc/cmdline"), rows))
 
 
 def parameters(symbols: Message, cmdline: str | None, rows: int) -> str:
@@ -85,53 +83,37 @@ def parameters(symbols: Message, cmdline: str | None, rows: int) -> str:
 
 def forget(session: Session) -> None:
     """What was seen so far is not asked for: the harness's own preparations, for one. Raises AuditError, BootLost."""
-    reply = session.request("write", path=_MESSAGES, data="1")
-    if reply.get("errno") != 0:
-        raise AuditError(f"{_MESSAGES} cannot be written ({errno_text(reply)}): is debugfs mounted?")
+    _hands(session).write(_MESSAGES, "1")
 
 
 def finish(session: Session) -> Record:
     """Stop watching, read the record, unload the module. Raises AuditError, BootLost."""
-    reply = session.request("write", path=_WATCH, data="0")
-    if reply.get("errno") != 0:
-        raise AuditError(f"{_WATCH} cannot be written ({errno_text(reply)}): is debugfs mounted?")
-    record = parse(_whole(session, _MESSAGES))
+    hands = _hands(session)
+    hands.write(_WATCH, "0")
+    record = parse(hands.read(_MESSAGES, MAX_RECORD_BYTES).decode(errors="replace"))
     session.request("unload", name=MODULE)
     return record
 
 
-def _whole(session: Session, path: str) -> str:
-    data = ""
-    while len(data) <= MAX_RECORD_BYTES:
-        reply = session.request("read", path=path, offset=len(data))
-        if reply.get("errno") != 0:
-            raise AuditError(f"{path} cannot be read: {errno_text(reply)}")
-        piece = str(reply.get("data", ""))
-        data += piece
-        if not reply.get("more") or not piece:
-            return data
-    raise AuditError(f"{path} has more than {MAX_RECORD_BYTES >> 20} MiB")
-
-
-def upload(session: Session, file: Path) -> str:
-    """Copy a file to /tmp of the audited system; its path there. Raises AuditError, BootLost."""
-    path = f"/tmp/dmasafe-{secrets.token_hex(4)}-{file.name}"
-    data = file.read_bytes()
-    for start in range(0, len(data), _PIECE_BYTES) or (0,):
-        piece = data[start : start + _PIECE_BYTES].decode("latin-1")
-        reply = session.request("append", path=path, data=piece)
-        if reply.get("errno") != 0:
-            raise AuditError(f"{path} cannot be written: {errno_text(reply)}")
-    return path
-
-
 def load(session: Session, file: Path) -> None:
     """Load somebody's module from this machine. Raises AuditError, BootLost."""
-    path = upload(session, file)
-    reply = session.request("load", path=path, params="")
-    session.request("command", command=f"rm -f {shlex.quote(path)}", timeout_ms=2000)
-    if reply.get("errno") != 0:
-        raise AuditError(f"the kernel refused {file.name}: {errno_text(reply)}")
+    path = f"/tmp/dmasafe-{secrets.token_hex(4)}-{file.name}"
+    hands = _hands(session)
+    hands.append(path, file.read_bytes())
+    try:
+        hands.load(path)
+    finally:
+        session.request("command", command=f"rm -f {shlex.quote(path)}", timeout_ms=2000)
+
+
+def _hands(session: Session) -> Hands:
+    return Hands(session.request, _failure)
+
+
+def _failure(refused: Refused) -> AuditError:
+    if refused.errno == errno.ENOENT and refused.what.startswith(_DEBUGFS):
+        return AuditError(f"{refused}: is debugfs mounted?")
+    return AuditError(f"{refused}; the kernel's log may say more")
 
 
 # ---- workloads
@@ -188,12 +170,13 @@ def _start(session: Session, command: str, name: str) -> int:
         f"( {buses} sh -c {shlex.quote(command)} > {name}.out 2>&1 < /dev/null; echo $? > {name}.status ) "
         "> /dev/null 2>&1 & echo $$"
     )
-    reply = session.request("command", command=script, timeout_ms=5000)
-    if integer(reply, "errno") == _ENOENT:
-        raise AuditError("the audited system has no shell that could run a command")
-    group = str(reply.get("output", "")).strip()
-    if reply.get("errno") != 0 or not group.isdecimal():
-        raise AuditError(f"the command could not be started: {errno_text(reply)}")
+    try:
+        group = Hands(session.request).run(script, _START_S).output.strip()
+    except Refused as error:
+        why = "there is no shell" if error.errno == errno.ENOENT else error.why
+        raise AuditError(f"the command could not be started: {why}") from error
+    if not group.isdecimal():
+        raise AuditError(f"the command could not be started: its process group would be {group[:80]!r}")
     return int(group)
 
 

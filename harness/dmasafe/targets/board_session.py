@@ -24,10 +24,11 @@ from dmasafe.errors import DmasafeError
 from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.errors import ChannelClosed, GuestError
 from dmasafe.guest.frame import FramedStream
+from dmasafe.guest.hands import Hands, Refused, errno_text
 from dmasafe.guest.link import Link, private_name
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.gathered import OUTSIDE, Gathered
-from dmasafe.targets.session import BORROWED, MODULES, Conversation, Limits, borrowed_objects, errno_text, is_hello
+from dmasafe.targets.session import BORROWED, MODULES, Conversation, Limits, borrowed_objects, is_hello, lost
 
 RUN_SCRIPT = "run"
 AGENT = "agent"
@@ -83,6 +84,7 @@ class BoardSession:
         self._directory = private_name()
         self._stack = contextlib.ExitStack()
         self._talk = Conversation(self._limits, self.send, self._pump)
+        self.hands = Hands(self.request, lost)
         self._witness: Witness | None = None
         self._stream: FramedStream | None = None
         self._cut = False
@@ -144,7 +146,8 @@ class BoardSession:
         self.request("kmsg", skip=1)
         before = self.read(_ERROR_COUNT) or "0"
         self.reports_before = int(before) if before.isascii() and before.isdigit() and len(before) < 20 else 0
-        self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
+        # Not there without dma-debug.
+        self.request("write", path="/sys/kernel/debug/dma-api/all_errors", data="1")
         borrowed = borrowed_objects(self.request("symbols", names=",".join(BORROWED)))
         parameters = {MODULES[0]: borrowed, MODULES[1]: "" if self._place.dmasafe else "engine=1"}
         for module in MODULES:
@@ -163,13 +166,13 @@ class BoardSession:
                 self._witness.set_mailbox(int(mailbox or "", 0))
 
     def _load(self, module: str, parameters: str) -> None:
-        reply = self.request("load", path=f"{self._directory}/{module}.ko", params=parameters)
-        if reply.get("errno") == 0:
-            return
-        self.request("kmsg")
-        said = [text for text in self.gathered.records.get(OUTSIDE, ()) if module in text]
-        words = f" ({said[-1].partition(';')[2].strip()[:160]})" if said else ""
-        raise BootLost(f"the board refused {module}.ko: {errno_text(reply)}{words}")
+        try:
+            Hands(self.request).load(f"{self._directory}/{module}.ko", parameters)
+        except Refused as error:
+            self.request("kmsg")
+            said = [text for text in self.gathered.records.get(OUTSIDE, ()) if module in text]
+            words = f" ({said[-1].partition(';')[2].strip()[:160]})" if said else ""
+            raise BootLost(f"{error}{words}") from error
 
     def _take_adapter(self, name: str, **arguments: object) -> None:
         for _ in range(ADAPTER_TRIES):
@@ -189,7 +192,7 @@ class BoardSession:
 
     def read(self, path: str) -> str | None:
         """A file of the board's, stripped, or None if it cannot be read."""
-        return self._talk.read(path)
+        return self.hands.text(path)
 
     def replies(self) -> Iterator[Message]:
         """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
@@ -204,7 +207,7 @@ class BoardSession:
 
     def mute_console(self, muted: bool) -> None:
         """Keep expected oopses off the board's console."""
-        self._talk.write(_PRINTK, _MUTE if muted else _QUIET)
+        self.hands.write(_PRINTK, _MUTE if muted else _QUIET)
 
     def sync_device(self) -> None:
         """Have the witness say everything. Raises BootLost."""

@@ -21,6 +21,7 @@ from dmasafe.devices.errors import DevicesError
 from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.console import Console
 from dmasafe.guest.errors import ChannelClosed
+from dmasafe.guest.hands import Hands
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
 from dmasafe.scenario import CONTROLLERS, Bridge
@@ -35,8 +36,8 @@ from dmasafe.targets.session import (
     Conversation,
     Limits,
     borrowed_objects,
-    errno_text,
     is_hello,
+    lost,
 )
 
 # For those who look for it here.
@@ -98,15 +99,24 @@ def _usb_bridges(image: GuestImage) -> dict[str, Bridge]:
 class Boot:
     """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
 
-    def __init__(self, image: GuestImage, log_directory: Path, kmsg_log: BinaryIO, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        image: GuestImage,
+        log_directory: Path,
+        kmsg_log: BinaryIO,
+        limits: Limits = LIMITS,
+        gathered: Gathered | None = None,
+    ) -> None:
         self.image = image
         self.limits = limits
-        self.gathered = Gathered(kmsg_log)
+        self.gathered = gathered or Gathered(kmsg_log)
+        self._prepared = False
         self.adapters: dict[str, int] = {}
         self.release = ""
         self._log_directory = log_directory
         self._stack = contextlib.ExitStack()
         self._talk = Conversation(limits, self.send, self._pump)
+        self.hands = Hands(self.request, lost)
         self.reports_before = 0
         self._muted = False
         self.boot_s = 0.0
@@ -149,16 +159,16 @@ class Boot:
         return range(base, base + (self.image.memory_mib << 20))
 
     def prepare(self) -> None:
-        """Load the modules, bind the adapters, tell the device where the mailbox is. Raises BootLost."""
+        """Load the modules, bind the adapters, tell the device where the mailbox is: once. Raises BootLost."""
+        if self._prepared:
+            return
         self._prove_machine()
         symbols = self.request("symbols", names=",".join(BORROWED))
-        self._talk.write("/sys/kernel/debug/dma-api/all_errors", "1", required=False)
+        # Not there without dma-debug.
+        self.request("write", path="/sys/kernel/debug/dma-api/all_errors", data="1")
         parameters = borrowed_objects(symbols)
         for module in (*MODULES, *((BUSES_MODULE,) if self.image.buses else ())):
-            words = parameters if module == "dmasafe_client" else ""
-            reply = self.request("load", path=f"/modules/{module}.ko", params=words)
-            if reply.get("errno") != 0:
-                raise BootLost(f"the guest refused {module}.ko: {errno_text(reply)}")
+            self.hands.load(f"/modules/{module}.ko", parameters if module == "dmasafe_client" else "")
         for name, driver in CONTROLLER_DRIVERS.items():
             reply = self.request("adapter", name=name, device=self._functions[name], driver=driver)
             number = integer(reply, "nr")
@@ -171,6 +181,7 @@ class Boot:
         if mailbox is not None:
             with contextlib.suppress(ValueError):
                 self.device.set_mailbox(int(mailbox, 0))
+        self._prepared = True
 
     def _bind_on_board(self) -> None:
         for name, controller in CONTROLLERS.items():
@@ -197,7 +208,7 @@ class Boot:
         At level 0 console_verbose() leaves the level alone, so a panic is mute too: _lost() says so.
         """
         self._muted = muted
-        self._talk.write("/proc/sys/kernel/printk", "0" if muted else "4")
+        self.hands.write("/proc/sys/kernel/printk", "0" if muted else "4")
 
     def request(self, op: str, **arguments: object) -> Message:
         """One request's reply. Raises BootLost if none comes in time."""
@@ -205,7 +216,7 @@ class Boot:
 
     def read(self, path: str) -> str | None:
         """A file of the guest's, stripped, or None if it cannot be read."""
-        return self._talk.read(path)
+        return self.hands.text(path)
 
     def send(self, message: Message) -> None:
         """Queue a request. Raises BootLost if the guest is gone."""

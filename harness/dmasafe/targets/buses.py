@@ -12,10 +12,10 @@ import struct
 from collections.abc import Iterable
 
 from dmasafe.buses import BUS_CALLS, BUSES
-from dmasafe.guest.agent import integer
+from dmasafe.guest.hands import Hands
 from dmasafe.scenario import Scenario
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.session import Session, errno_text
+from dmasafe.targets.session import Session, lost
 
 _MTD_CLASS = "/sys/class/mtd"
 _UBI_CLASS = "/sys/class/ubi"
@@ -25,8 +25,8 @@ _UBI_MAKE_VOLUME, _VOLUME_REQUEST = 0x40986F00, struct.Struct("=iiqbBh4x128s")
 _UBI_AUTO = -1
 _UBI_DYNAMIC = 3
 _VOLUME = "files"
-# On a busy host; less than a session waits for a reply.
-_MOUNT_TIMEOUT_MS = 12_000
+# On a busy host.
+_MOUNT_TIMEOUT_S = 12.0
 _MTD = re.compile(r"mtd([0-9]{1,3})")
 
 
@@ -45,24 +45,27 @@ def mount_file_systems(session: Session, wanted: Iterable[tuple[str, str]]) -> N
             _make_volume(session, bus, number)
             source = f"ubi{number}:{_VOLUME}"
         where = f"/tmp/{bus}-{fs}"
-        _succeed(session, f"mkdir -p {where} && mount -t {fs} {source} {where}")
+        command = f"mkdir -p {where} && mount -t {fs} {source} {where}"
+        done = Hands(session.request, lost).run(command, _MOUNT_TIMEOUT_S)
+        if done.status != 0:
+            raise BootLost(f"the guest could not do '{command}': {done.output.strip()[:200]}")
 
 
 def _make_volume(session: Session, bus: str, number: int) -> None:
     """UBI on the bus's partition, as device ``number``, and one volume as large as can be."""
     attach = _ATTACH_REQUEST.pack(number, _partition(session, f"{bus}-ubi"), 0, 0, 0, 0)
-    _control(session, "/dev/ubi_ctrl", _UBI_ATTACH, attach)
+    hands = Hands(session.request, lost)
+    hands.ioctl("/dev/ubi_ctrl", _UBI_ATTACH, attach)
     base = f"{_UBI_CLASS}/ubi{number}"
     size = _number(session, f"{base}/avail_eraseblocks") * _number(session, f"{base}/eraseblock_size")
     volume = _VOLUME_REQUEST.pack(_UBI_AUTO, 1, size, _UBI_DYNAMIC, 0, len(_VOLUME), _VOLUME.encode())
-    _control(session, f"/dev/ubi{number}", _UBI_MAKE_VOLUME, volume)
+    hands.ioctl(f"/dev/ubi{number}", _UBI_MAKE_VOLUME, volume)
 
 
 def _partition(session: Session, name: str) -> int:
     """The MTD device's number of this name."""
-    names = session.request("list", path=_MTD_CLASS).get("names")
-    for entry in names if isinstance(names, list) else ():
-        match = _MTD.fullmatch(str(entry))
+    for entry in Hands(session.request, lost).names(_MTD_CLASS):
+        match = _MTD.fullmatch(entry)
         if match is not None and session.read(f"{_MTD_CLASS}/{match[0]}/name") == name:
             return int(match[1])
     raise BootLost(f"the guest has no MTD partition {name}")
@@ -73,16 +76,3 @@ def _number(session: Session, path: str) -> int:
     if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise BootLost(f"the guest's {path} is no number")
     return int(text)
-
-
-def _control(session: Session, path: str, request: int, data: bytes) -> None:
-    reply = session.request("ioctl", path=path, request=request, data=data.decode("latin-1"))
-    if reply.get("errno") != 0:
-        raise BootLost(f"the guest refused ioctl {request:#x} on {path}: {errno_text(reply)}")
-
-
-def _succeed(session: Session, command: str) -> None:
-    reply = session.request("command", command=command, timeout_ms=_MOUNT_TIMEOUT_MS)
-    if reply.get("errno") != 0 or integer(reply, "status") != 0:
-        output = str(reply.get("output", "")).strip()[:200]
-        raise BootLost(f"the guest could not do '{command}': {output or errno_text(reply)}")

@@ -19,7 +19,7 @@ from dmasafe.audit import judge as judge_audit
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelFacts
-from dmasafe.guest.agent import integer
+from dmasafe.guest.hands import Hands, Refused
 from dmasafe.outcome import Expectation, Observation, Outcome, Skip
 from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, Scenario, ScenarioError
 from dmasafe.targets import audit
@@ -28,7 +28,6 @@ from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.expected import expect
-from dmasafe.targets.session import errno_text
 from dmasafe.targets.shared_boot import SharedBoot
 from dmasafe.targets.usb import bridges_of_names
 
@@ -216,20 +215,20 @@ class Performer:
         started = time.monotonic()
         # A suspended guest binds USB drivers anew, whose adapters are then probed for sensors: a boot of their own.
         todo = sorted(dict.fromkeys(scenario.place for scenario in scenarios), key=_on_usb)
-        boot: SharedBoot | None = None
+        shared: SharedBoot | None = None
         try:
             for place in todo:
                 mine = [scenario for scenario in scenarios if scenario.place == place]
-                if boot is not None and self._bridges(todo, place) != boot.image.bridges:
-                    boot = self._end(boot)
-                if boot is None and self._boots < BOOTS:
-                    boot = self._new_boot(self._bridges(todo, place))
-                if boot is None or not self._at(boot, place, mine):
-                    boot = self._end(boot)
+                if shared is not None and self._bridges(todo, place) != shared.boot.image.bridges:
+                    shared = self._end(shared)
+                if shared is None and self._boots < BOOTS:
+                    shared = self._new_boot(self._bridges(todo, place))
+                if shared is None or not self._at(shared, place, mine):
+                    shared = self._end(shared)
         except KeyboardInterrupt:
             self.run.notes.append("interrupted by the user")
         finally:
-            self._end(boot)
+            self._end(shared)
         self.run.performed_s = max(0.0, time.monotonic() - started - self.run.boot_s)
         why = self.run.notes[-1] if self.run.notes else "the run ended before"
         for scenario in scenarios:
@@ -238,9 +237,9 @@ class Performer:
         return self.run
 
     @staticmethod
-    def _end(boot: SharedBoot | None) -> None:
-        if boot is not None:
-            boot.end()
+    def _end(shared: SharedBoot | None) -> None:
+        if shared is not None:
+            shared.end()
 
     def _bridges(self, places: Sequence[Place], place: Place) -> tuple[str, ...]:
         """What is plugged in when it is ``place``'s turn."""
@@ -251,45 +250,52 @@ class Performer:
         self._progress.stage("boot" if self._boots == 1 else f"boot {self._boots}")
         directory = self._directory / f"boot-{self._boots}"
         directory.mkdir()
-        boot = SharedBoot(replace(self._image, bridges=bridges), self._kernel, self._facts, directory)
+        shared = SharedBoot(replace(self._image, bridges=bridges), self._kernel, self._facts, directory)
         try:
             with contextlib.ExitStack() as undo:
-                undo.callback(boot.end)
-                boot.__enter__()
-                self.run.boot_s = self.run.boot_s or boot.boot_s
-                reason = boot.distrust()
+                undo.callback(shared.end)
+                shared.start()
+                self.run.boot_s = self.run.boot_s or shared.boot.boot_s
+                reason = shared.distrust()
                 if reason is not None:
                     raise BootLost(reason)
                 self.run.canary_splatted = True
-                _load(boot)
+                self._load(shared)
                 undo.pop_all()
         except (BootLost, DevicesError) as error:
             self.run.notes.append(f"boot {self._boots}: {error}")
             return None
-        return boot
+        return shared
 
-    def _at(self, boot: SharedBoot, place: Place, scenarios: Sequence[ClientScenario]) -> bool:
+    @staticmethod
+    def _load(shared: SharedBoot) -> None:
+        try:
+            Hands(shared.boot.request).load(f"/modules/{MODULE}.ko")
+        except Refused as error:
+            raise TargetError(f"{error}; it needs --config upstream") from error
+
+    def _at(self, shared: SharedBoot, place: Place, scenarios: Sequence[ClientScenario]) -> bool:
         """Every client of one controller; whether the boot can go on."""
         self._progress.stage(place.name)
         reason: str | None = None
         alive = True
         try:
-            boot.begin(f"clients at {place.name}")
-            audit.begin(boot, f"/modules/{audit.MODULE}.ko", _AUDIT_ROWS)
+            shared.begin(f"clients at {place.name}")
+            audit.begin(shared.boot, f"/modules/{audit.MODULE}.ko", _AUDIT_ROWS)
             if place.policy is not None:
-                boot.set_policy(place.policy, 1)
-            number = boot.adapters.get(place.controller)
+                shared.set_policy(place.policy, 1)
+            number = shared.boot.adapters.get(place.controller)
             clients = list(dict.fromkeys(scenario.client.name for scenario in scenarios))
             for client in clients if number is not None else ():
                 assert number is not None
-                life = _Life(boot, CLIENT_DRIVERS[client], number, self._facts.version, self.run)
+                life = _Life(shared, CLIENT_DRIVERS[client], number, self._facts.version, self.run)
                 life.live([scenario for scenario in scenarios if scenario.client.name == client])
             if number is None:
                 reason = f"the adapter of {place.controller} did not appear"
             else:
-                self._hold_messages(boot, place, number, scenarios)
-            boot.device.plug(None)
-            reason = reason or boot.distrust()
+                self._hold_messages(shared, place, number, scenarios)
+            shared.boot.device.plug(None)
+            reason = reason or shared.distrust()
         except (BootLost, AuditError, DevicesError, TargetError) as error:
             reason, alive = str(error), False
             self.run.notes.append(f"{place.name}: {error}")
@@ -299,8 +305,10 @@ class Performer:
                     self.run.untrusted[scenario.id] = reason
         return alive and reason is None
 
-    def _hold_messages(self, boot: SharedBoot, place: Place, number: int, scenarios: Sequence[ClientScenario]) -> None:
-        record = audit.finish(boot)
+    def _hold_messages(
+        self, shared: SharedBoot, place: Place, number: int, scenarios: Sequence[ClientScenario]
+    ) -> None:
+        record = audit.finish(shared.boot)
         kinds = tuple(kind for kind in record.kinds if kind.adapter == number)
         distrust = judge_audit(record, self._kernel.release).distrust
         self.run.records.append(record)
@@ -337,12 +345,6 @@ def differences(wanted: Sequence[Sent], kinds: Sequence[MessageKind]) -> Iterato
             yield f"its row has a {_words(sent)}, which was not sent"
 
 
-def _load(boot: SharedBoot) -> None:
-    reply = boot.request("load", path=f"/modules/{MODULE}.ko", params="")
-    if reply.get("errno") != 0:
-        raise TargetError(f"the guest refused {MODULE}.ko: {errno_text(reply)}; it needs --config upstream")
-
-
 class _Failed(Exception):
     """A step that did not do what it should, in words."""
 
@@ -351,9 +353,9 @@ class _Life:
     """One client on one adapter, from its making to its removal."""
 
     def __init__(
-        self, boot: SharedBoot, client: ClientDriver, bus: int, version: tuple[int, ...], run: ClientsRun
+        self, shared: SharedBoot, client: ClientDriver, bus: int, version: tuple[int, ...], run: ClientsRun
     ) -> None:
-        self._boot = boot
+        self._shared = shared
         self._client = client
         self._bus = bus
         self._version = version
@@ -373,7 +375,7 @@ class _Life:
             Phase.UNBIND: self._unbind,
             Phase.REMOVE: self._remove,
         }
-        self._boot.device.plug({self._client.address: self._slave})
+        self._shared.boot.device.plug({self._client.address: self._slave})
         for phase, step in steps.items():
             if phase in (Phase.PROBE, Phase.REMOVE) or (phase in asked and self._bound):
                 reached = phase is Phase.PROBE or self._bound
@@ -386,19 +388,19 @@ class _Life:
                         self._run.untrusted[id_] = f"not reached: {observation.error or 'the driver did not bind'}"
 
     def _observed(self, step: Callable[[], None]) -> Observation:
-        self._boot.rearm()
-        self._boot.flush()
-        records, messages = len(self._boot.records()), len(self._boot.seen.messages)
+        self._shared.rearm()
+        self._shared.flush()
+        records, messages = len(self._shared.records()), len(self._shared.seen.messages)
         self._wrong, error = [], None
         try:
             step()
         except _Failed as failure:
             error = str(failure)
-        self._boot.flush()
-        strays = [s for m in self._boot.seen.messages[messages:] for s in m.segments if s.stray]
+        self._shared.flush()
+        strays = [s for m in self._shared.seen.messages[messages:] for s in m.segments if s.stray]
         self._wrong += [f"stray DMA to {stray.address:#x}" for stray in strays[:1]]
-        self._wrong += self._boot.seen.slave_errors
-        splats = tuple(parse_records(self._boot.records()[records:]))
+        self._wrong += self._shared.seen.slave_errors
+        splats = tuple(parse_records(self._shared.records()[records:]))
         return Observation(0, splats=splats, wrong=tuple(self._wrong), error=error)
 
     def _probe(self) -> None:
@@ -431,9 +433,9 @@ class _Life:
             if self._version < look.since:
                 continue
             if look.change is not None:
-                self._boot.device.update_slaves()
+                self._shared.boot.device.update_slaves()
                 look.change(self._slave)
-                self._boot.device.plug({self._client.address: self._slave})
+                self._shared.boot.device.plug({self._client.address: self._slave})
             heard = look.heard(self._command(look.what, look.command))
             held = self._held(look, heard)
             if heard != held:
@@ -443,12 +445,12 @@ class _Life:
         """What the slave holds, given the time that a driver's work queue takes."""
         held = ""
         for _ in range(_SETTLE_TRIES):
-            self._boot.sync_device()
-            self._boot.device.update_slaves()
+            self._shared.boot.sync_device()
+            self._shared.boot.device.update_slaves()
             held = look.holds(self._slave)
             if held == heard:
                 break
-            self._boot.request("kmsg")
+            self._shared.boot.request("kmsg")
         return held
 
     def _command(self, what: str, script: str) -> str:
@@ -457,12 +459,9 @@ class _Life:
         settings = (
             f"B={self._bus} A={self._client.address:#04x} N={name} C=/sys/bus/i2c/devices/{name} BINDS={self._binds}"
         )
-        reply = self._boot.command(f"{settings}\n{PRELUDE}\n{script}", _COMMAND_S)
-        output = str(reply.get("output", ""))
-        status = integer(reply, "status")
-        if reply.get("errno") != 0 or status is None:
-            raise _Failed(f"{what}: {errno_text(reply)}")
-        if status != 0:
-            last = output.strip().splitlines()[-1:] or [f"status {status}"]
+        hands = Hands(self._shared.boot.request, lambda refused: _Failed(f"{what}: {refused.why}"))
+        done = hands.run(f"{settings}\n{PRELUDE}\n{script}", _COMMAND_S)
+        if done.status != 0:
+            last = done.output.strip().splitlines()[-1:] or [f"status {done.status}"]
             raise _Failed(f"{what}: {last[0][:_SHOWN]}")
-        return output
+        return done.output

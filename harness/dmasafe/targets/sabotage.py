@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmasafe.guest.agent import AgentChannel
+from dmasafe.guest.hands import Hands, Refused
 from dmasafe.targets.base import Progress
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import TargetError
@@ -92,16 +93,16 @@ def _sysrq(key: str, boot: Boot) -> None:
     boot.send({"op": "write", "path": "/proc/sysrq-trigger", "data": key})
 
 
+def _failed(refused: Refused) -> TargetError:
+    return TargetError(f"the sabotage failed: {refused}")
+
+
 def _write(path: str, data: str, boot: Boot) -> None:
-    reply = boot.request("write", path=path, data=data)
-    if reply.get("errno") != 0:
-        raise TargetError(f"the sabotage failed: {path}: {reply}")
+    Hands(boot.request, _failed).write(path, data)
 
 
 def _load(act: str, boot: Boot) -> None:
-    reply = boot.request("load", path="/modules/dmasafe_sabotage.ko", params=f"act={act}")
-    if reply.get("errno") != 0:
-        raise TargetError(f"the sabotage failed: act={act}: {reply}")
+    Hands(boot.request, _failed).load("/modules/dmasafe_sabotage.ko", f"act={act}")
 
 
 def _load_and_die(act: str, boot: Boot) -> None:
@@ -121,7 +122,7 @@ def _spend_error_budget(boot: Boot) -> None:
 
 def _unbind(function: str, driver: str, boot: Boot) -> dict[str, object]:
     """The request that takes the virtio device of a PCI function from its driver."""
-    names = boot.request("list", path=f"/sys/bus/pci/devices/{function}").get("names", ())
+    names = boot.hands.names(f"/sys/bus/pci/devices/{function}")
     device = next(name for name in names if name.startswith("virtio"))
     return {"op": "write", "path": f"/sys/bus/virtio/drivers/{driver}/unbind", "data": device}
 

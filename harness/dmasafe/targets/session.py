@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dmasafe.guest.agent import Message, integer
+from dmasafe.guest.hands import Refused
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
 
@@ -93,20 +93,10 @@ class Conversation:
         self.waiting: deque[Message] = deque()
 
     def request(self, op: str, **arguments: object) -> Message:
-        """One request's reply. Raises BootLost if none comes in time."""
+        """One request's reply; a command gets its own ``timeout_ms`` besides. Raises BootLost if none comes in time."""
         self._send({"op": op, **arguments})
-        return self.wait_for(lambda message: message.get("re") == op, self._limits.request_s, f"the reply to '{op}'")
-
-    def read(self, path: str) -> str | None:
-        """A file's contents, stripped, or None if it cannot be read. Raises BootLost."""
-        reply = self.request("read", path=path)
-        return str(reply.get("data", "")).strip() if reply.get("errno") == 0 else None
-
-    def write(self, path: str, data: str, required: bool = True) -> None:
-        """One write(2). Raises BootLost if it is ``required`` and fails."""
-        reply = self.request("write", path=path, data=data)
-        if required and reply.get("errno") != 0:
-            raise BootLost(f"the guest could not write {path}: {errno_text(reply)}")
+        patience_s = self._limits.request_s + (integer(arguments, "timeout_ms") or 0) / 1000
+        return self.wait_for(lambda message: message.get("re") == op, patience_s, f"the reply to '{op}'")
 
     def replies(self) -> Iterator[Message]:
         """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
@@ -127,6 +117,11 @@ class Conversation:
             self._pump(deadline, what)
 
 
+def lost(refused: Refused) -> BootLost:
+    """What cannot be done without is missing: the failure of a boot's Hands."""
+    return BootLost(str(refused))
+
+
 def is_hello(message: Message) -> bool:
     """Whether this is the agent's first word, or its answer to 'hello'."""
     return message.get("re") == "hello"
@@ -143,12 +138,3 @@ def borrowed_objects(symbols: Message) -> str:
         pointer_bytes = 8 if data > 0xFFFFFFFF else 4
         words.append(f"data_address={data:#x} data_size={_ARGV_INIT_BYTES[pointer_bytes]}")
     return " ".join(words)
-
-
-def errno_text(reply: Message) -> str:
-    """Why a reply says no."""
-    number = integer(reply, "errno")
-    # strerror() takes a C int.
-    if number is not None and 0 <= number < 1 << 31:
-        return os.strerror(number)
-    return str(reply.get("why", "no reason given"))[:200]

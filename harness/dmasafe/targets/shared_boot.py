@@ -14,7 +14,6 @@ from typing import BinaryIO
 
 from dmasafe.devices.trace import parse as parse_trace
 from dmasafe.facts import KernelFacts
-from dmasafe.guest.agent import Message
 from dmasafe.kernel import SILENT
 from dmasafe.outcome import BusMessage, Outcome, outcome_of
 from dmasafe.scenario import Scenario, parse_scenario
@@ -65,35 +64,31 @@ class SeenRecords(Gathered):
         return records
 
 
-class SharedBoot(Boot):
-    """A Boot for tests. ``directory`` takes its logs; it is prepared by the first check."""
+class SharedBoot:
+    """A ``boot`` for tests. ``directory`` takes its logs; the first check prepares it."""
 
     def __init__(self, image: GuestImage, kernel: KernelInfo, facts: KernelFacts, directory: Path) -> None:
         self._own_log = (directory / "kmsg.log").open("wb")
-        super().__init__(image, directory, self._own_log, LIMITS)
         self.seen = SeenRecords(self._own_log)
-        self.gathered = self.seen
+        self.boot = Boot(image, directory, self._own_log, LIMITS, self.seen)
         self.directory = directory
         self._kernel = kernel
         self._facts = facts
-        self._prepared = False
         self._earlier: list[str] = []
         self.ended = False
         # Modules that lie in the guest already, by the file they were built as.
         self.uploaded: dict[Path, str] = {}
 
+    def start(self) -> None:
+        """Power on. Raises BootLost, DevicesError."""
+        self.boot.__enter__()
+
     def end(self) -> None:
         """Power off; safe to call twice."""
         if not self.ended:
             self.ended = True
-            self.__exit__(None, None, None)
+            self.boot.__exit__(None, None, None)
             self._own_log.close()
-
-    def prepare(self) -> None:
-        """See Boot.prepare(); once is enough."""
-        if not self._prepared:
-            super().prepare()
-            self._prepared = True
 
     def begin(self, name: str) -> None:
         """From here on records and messages are the next test's. Raises BootLost."""
@@ -101,14 +96,14 @@ class SharedBoot(Boot):
         self.clear()
         self.rearm()
         self.set_policy(*DEFAULT_POLICY)
-        self.reports_before = self._reports()
+        self.boot.reports_before = self._reports()
         label = name.encode("ascii", "backslashreplace").decode()[:200]
-        self.request("write", path="/dev/kmsg", data=f"dmasafe: test {label}\n")
+        self.boot.request("write", path="/dev/kmsg", data=f"dmasafe: test {label}\n")
 
     def rearm(self) -> None:
         """Once-only warnings warn once more. Raises BootLost."""
         for path in _REARM:
-            if self.request("write", path=path, data="1").get("errno") != 0:
+            if self.boot.request("write", path=path, data="1").get("errno") != 0:
                 raise BootLost(f"once-only warnings could not be re-armed: {path} cannot be written")
 
     def set_policy(self, policy: str, threshold: int) -> None:
@@ -116,17 +111,10 @@ class SharedBoot(Boot):
         # By a scenario that does nothing: the agent keeps account of what is set.
         settings = f"policy={policy} threshold={threshold} fault=none"
         line = "op=predicates buffer=heap len=8"
-        self.send({"op": "run", "seq": 0, "adapter": "dmasafe", "set": settings, "line": line})
-        reply = next(iter(self.replies()))
+        self.boot.send({"op": "run", "seq": 0, "adapter": "dmasafe", "set": settings, "line": line})
+        reply = next(iter(self.boot.replies()))
         if not isinstance(reply.get("answer"), dict):
             raise TargetError(f"the controller refuses {settings}: {str(reply.get('error', reply))[:200]}")
-
-    def command(self, command: str, timeout_s: float) -> Message:
-        """The reply to a shell command, which may take longer than other requests. Raises BootLost."""
-        self.send({"op": "command", "command": command, "timeout_ms": round(timeout_s * 1000)})
-        patience_s = timeout_s + self.limits.request_s
-        what = f"the end of '{command.strip().splitlines()[-1][:80]}'" if command.strip() else "the end of a command"
-        return self._talk.wait_for(lambda reply: reply.get("re") == "command", patience_s, what)
 
     def clear(self) -> None:
         """Forget what was seen so far."""
@@ -138,8 +126,8 @@ class SharedBoot(Boot):
 
     def flush(self) -> None:
         """Returns when all that the guest and the device have said is here. Raises BootLost."""
-        self.sync_device()
-        self.request("kmsg")
+        self.boot.sync_device()
+        self.boot.request("kmsg")
 
     def records(self) -> list[str]:
         """The test's log records so far."""
@@ -148,19 +136,19 @@ class SharedBoot(Boot):
     def run(self, scenarios: Sequence[Scenario]) -> TargetRun:
         """Scenarios with all checks around them, in this boot; whatever is wrong with it is in the TargetRun."""
         runner = Runner(
-            lambda _log: contextlib.nullcontext(self),
+            lambda _log: contextlib.nullcontext(self.boot),
             self._kernel,
             self._facts,
             self.directory / "checks",
             _ONE_BOOT,
-            accel=self.image.accelerator,
+            accel=self.boot.image.accelerator,
         )
         (self.directory / "checks").mkdir(exist_ok=True)
         run = runner.run(scenarios, frozenset(), SILENT)
         if "interrupted by the user" in run.notes:
             raise KeyboardInterrupt
         with contextlib.suppress(BootLost):
-            self.reports_before = self._reports()
+            self.boot.reports_before = self._reports()
         # Counted by the run: the next one begins after them.
         self._earlier += self.seen.outside()
         self.seen.records.clear()
@@ -169,7 +157,7 @@ class SharedBoot(Boot):
 
     def _reports(self) -> int:
         """How many reports dma-debug has counted. Raises BootLost."""
-        count = self.read(_ERROR_COUNT)
+        count = self.boot.read(_ERROR_COUNT)
         return int(count) if count is not None and count.isdecimal() else 0
 
     def distrust(self) -> str | None:

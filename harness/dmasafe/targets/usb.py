@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from dmasafe.facts import KernelFacts
-from dmasafe.guest.agent import integer
+from dmasafe.guest.hands import Hands, Refused
 from dmasafe.scenario import CONTROLLERS, Scenario
 from dmasafe.targets.session import Session
 
@@ -111,8 +111,7 @@ def _adapter_below(session: Session, path: str, depth: int = 1) -> int | None:
 
 
 def _names(session: Session, path: str) -> list[str]:
-    reply = session.request("list", path=path)
-    names = reply.get("names")
-    if integer(reply, "errno") != 0 or not isinstance(names, list):
+    try:
+        return Hands(session.request).names(path)[:_MAX_NAMES]
+    except Refused:
         return []
-    return [name for name in names[:_MAX_NAMES] if isinstance(name, str)]
