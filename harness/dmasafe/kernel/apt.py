@@ -2,7 +2,7 @@
 """Kernel sources from Debian packages, as any user and without touching the system's apt state.
 
 Reads the machine's own apt configuration for the mirror, keeps lists and configuration of its own in the cache,
-and asks the machine's suites first, then other suites of the same mirror (SUITES says which has what).
+and asks the machine's suites first, then the other suites of the same mirror.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,12 @@ from dmasafe.kernel.errors import HashMismatchError, KernelError, MissingToolErr
 from dmasafe.kernel.process import clean_environment, query, run, tail
 from dmasafe.kernel.progress import Progress
 
-#: Which suite of the Debian archive has which package (seen in 2026); the first that has it is taken.
-SUITES: dict[str, tuple[str, ...]] = {
-    "linux-source-5.10": ("bullseye",),
-    "linux-source-6.1": ("bookworm",),
-    "linux-source-6.12": ("trixie", "bookworm-backports"),
-    "linux-source-7.2": ("sid",),
-}
-#: Where to look for a package that SUITES does not know; newest kernels first.
-OTHER_SUITES = ("sid", "testing", "trixie", "bookworm-backports", "bookworm", "bullseye")
+#: Suites of the archive in the order in which they are asked, by names that stay when Debian releases. Backports are
+#: asked under the release's own name, which its Release file says: a mirror may lag with the other one.
+OTHER_SUITES = (
+    *("unstable", "stable", "stable-backports", "testing", "experimental"),
+    *("oldstable", "oldstable-backports", "oldoldstable"),
+)
 #: Suites of the main archive, to tell its mirror from third parties' ones in the machine's configuration.
 ARCHIVE_SUITES = frozenset(
     {"buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid"}
@@ -242,15 +239,51 @@ def find(package: str, cache: Cache, progress: Progress) -> tuple[Package, Path]
 
     Raises SourceError, with apt's last lines, when none has it.
     """
-    if shutil.which("apt-get") is None:
-        raise SourceError(
-            f"apt:{package} needs apt-get, which this machine does not have: give a kernel tree's path, or a tarball's "
-            "URL with #sha256=..."
-        )
-    source_list, source_parts = _machine_lists()
-    archive = archive_entry(machine_entries(source_list, source_parts))
+    tried = []
     log = new_log(cache, f"apt-{package}")
+    for suite, environment in _suites(cache, f"looking for {package} in", log, progress):
+        found = _packages([package], suite, environment)
+        if found:
+            return found[0], Path(environment["APT_CONFIG"])
+        tried.append(suite)
+    if not any(cache.path("apt").glob("*/lists/*_Packages*")):
+        raise SourceError(
+            f"apt could fetch no package list, so apt:{package} cannot be looked up: check the network and apt's proxy "
+            f"settings, or give a kernel tree's path; apt's log is {log}"
+        )
+    hint = "" if knows_archive() else " (and this machine's apt knows no mirror of Debian's archive)"
+    last = "\n".join(f"    {line}" for line in tail(log, 6))
+    raise SourceError(
+        f"no package {package} in {', '.join(tried)}{hint}: check its name, or give a kernel tree's path; "
+        f"apt's last lines are\n{last}\nand the whole log is {log}"
+    )
 
+
+def kernels(cache: Cache, progress: Progress) -> list[tuple[Package, Path]]:
+    """The kernel sources of every suite, each with the apt.conf it was found with; none where nothing answers."""
+    found: list[tuple[Package, Path]] = []
+    log = new_log(cache, "apt-linux-source")
+    for suite, environment in _suites(cache, "looking for kernels in", log, progress):
+        try:
+            names = query(["apt-cache", "pkgnames", "linux-source-"], env=environment).split()
+        except KernelError:
+            continue
+        configuration = Path(environment["APT_CONFIG"])
+        found += [(package, configuration) for package in _packages(sorted(names), suite, environment)]
+    return found
+
+
+def knows_archive() -> bool:
+    """Whether this machine's apt knows a mirror of Debian's archive."""
+    return shutil.which("apt-get") is not None and archive_entry(machine_entries(*_machine_lists())) is not None
+
+
+def _suites(cache: Cache, what: str, log: Path, progress: Progress) -> Iterator[tuple[str, dict[str, str]]]:
+    """The machine's own suites, then each other of the mirror: its name and the environment of an apt that knows it.
+
+    Package lists are fetched when a suite's turn comes. Raises SourceError where there is no apt.
+    """
+    source_list, source_parts = _machine_lists()
     own = cache.path("apt", "machine")
     own.mkdir(parents=True, exist_ok=True)
     joined = own / "sources.d"
@@ -262,34 +295,30 @@ def find(package: str, cache: Cache, progress: Progress) -> tuple[Package, Path]
         for path in sorted(source_parts.iterdir()):
             if path.suffix in (".list", ".sources") and path.is_file():
                 shutil.copyfile(path, joined / path.name)
-    progress.stage(f"looking for {package} in this machine's Debian suites")
-    found = _look(package, "this machine's suites", own, joined, log)
-    if found is not None:
-        return found
+    progress.stage(f"{what} this machine's Debian suites")
+    yield "this machine's suites", _updated(own, joined, log)
+    archive = archive_entry(machine_entries(source_list, source_parts))
+    codenames: dict[str, str] = {}
+    for alias in OTHER_SUITES if archive is not None else ():
+        assert archive is not None
+        release, dash, rest = alias.partition("-")
+        suite = f"{codenames.get(release, release)}{dash}{rest}" if dash else alias
+        progress.stage(f"{what} Debian's {suite}")
+        directory = cache.path("apt", suite)
+        directory.mkdir(parents=True, exist_ok=True)
+        stanza = directory / "suite.sources"
+        stanza.write_text(suite_stanza(archive, suite), encoding="utf-8")
+        yield suite, _updated(directory, stanza, log)
+        codenames[alias] = _codename(directory) or alias
 
-    tried = ["this machine's suites"]
-    if archive is not None:
-        for suite in SUITES.get(package, OTHER_SUITES):
-            progress.stage(f"looking for {package} in Debian's {suite}")
-            directory = cache.path("apt", suite)
-            directory.mkdir(parents=True, exist_ok=True)
-            stanza = directory / "suite.sources"
-            stanza.write_text(suite_stanza(archive, suite), encoding="utf-8")
-            found = _look(package, suite, directory, stanza, log)
-            if found is not None:
-                return found
-            tried.append(suite)
-    if not any(cache.path("apt").glob("*/lists/*_Packages*")):
-        raise SourceError(
-            f"apt could fetch no package list, so apt:{package} cannot be looked up: check the network and apt's proxy "
-            f"settings, or give a kernel tree's path; apt's log is {log}"
-        )
-    hint = "" if archive is not None else " (and this machine's apt knows no mirror of Debian's archive)"
-    last = "\n".join(f"    {line}" for line in tail(log, 6))
-    raise SourceError(
-        f"no package {package} in {', '.join(tried)}{hint}: check its name, or give a kernel tree's path; "
-        f"apt's last lines are\n{last}\nand the whole log is {log}"
-    )
+
+def _codename(directory: Path) -> str | None:
+    """The codename that the Release file of a suite's lists says."""
+    for path in directory.glob("lists/*Release"):
+        match = re.search(r"^Codename: (\S+)$", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if match is not None:
+            return match[1]
+    return None
 
 
 def isolated(directory: Path, sources: Path, settings: Iterable[str] = ()) -> dict[str, str]:
@@ -328,20 +357,28 @@ def _machine_lists() -> tuple[Path, Path]:
     return Path(paths.get("LIST", "/")), Path(paths.get("PARTS", "/"))
 
 
-def _look(package: str, suite: str, directory: Path, sources: Path, log: Path) -> tuple[Package, Path] | None:
+def _updated(directory: Path, sources: Path, log: Path) -> dict[str, str]:
+    """isolated(), with the package lists fetched as far as they can be."""
     environment = isolated(directory, sources)
     # One suite of several may be unreachable (a third party's); what counts is whether the package is known.
     with contextlib.suppress(SourceError):
         run(["apt-get", "update"], what="apt-get update", log=log, env=environment, error=SourceError)
+    return environment
+
+
+def _packages(names: list[str], suite: str, environment: Mapping[str, str]) -> list[Package]:
+    """What a suite's lists say of these packages; those that it does not have are left out."""
+    if not names:
+        return []
     try:
-        record = query(["apt-cache", "show", "--no-all-versions", package], env=environment)
+        records = query(["apt-cache", "show", "--no-all-versions", *names], env=environment)
     except KernelError:
-        return None
-    fields = next(_stanzas(record), {})
-    if not all(name in fields for name in ("version", "sha256", "size")):
-        return None
-    found = Package(package, fields["version"], suite, fields["sha256"], int(fields["size"]))
-    return found, Path(environment["APT_CONFIG"])
+        return []
+    return [
+        Package(fields["package"], fields["version"], suite, fields["sha256"], int(fields["size"]))
+        for fields in _stanzas(records)
+        if all(name in fields for name in ("package", "version", "sha256", "size"))
+    ]
 
 
 def download_tarball(package: Package, configuration: Path, into: Path, cache: Cache, progress: Progress) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a kernel comes from: a Debian package, a tree on this machine, a tarball, a git revision.
+"""Where a kernel comes from: a release, a Debian package, a tree on this machine, a tarball, a git revision.
 
 ``parse_source`` reads what a user wrote, ``fetch`` turns it into a SourceTree that can be built with ``make O=``.
 A source that was fetched once is used again without network and without asking apt, until ``update``.
@@ -7,16 +7,18 @@ A source that was fetched once is used again without network and without asking 
 
 from __future__ import annotations
 
-import hashlib
+import http
+import http.client
 import re
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dmasafe.kernel import apt
+from dmasafe.kernel import apt, kernel_org, release
 from dmasafe.kernel import tree as local
 from dmasafe.kernel.cache import (
     Cache,
@@ -40,6 +42,8 @@ DEFAULT_SOURCE = "apt:linux-source-6.12"
 UNPACK_SPACE_BYTES = 2 * 2**30
 DOWNLOAD_TIMEOUT_S = 60.0
 DOWNLOAD_BLOCK_BYTES = 2**20
+#: A transfer that broke off goes on where it stopped, so often in one run; the next run goes on as well.
+DOWNLOAD_TRIES = 3
 
 #: The repository may belong to another user; nothing configured in it is run.
 _GIT = ("git", "-c", "safe.directory=*")
@@ -56,6 +60,16 @@ class AptSource:
 
     def __str__(self) -> str:
         return f"apt:{self.package}"
+
+
+@dataclass(frozen=True)
+class ReleaseSource:
+    """A release by its version ("7.3.4", "7.3": the newest of them) or by a name of kernel/release.py ("latest")."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class GitSource:
         return f"git:{self.url}@{self.revision}"
 
 
-Source = AptSource | LocalSource | TarballSource | GitSource
+Source = ReleaseSource | AptSource | LocalSource | TarballSource | GitSource
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,8 @@ def parse_source(text: str) -> Source:
     AptSource(package='linux-source-6.12')
     """
     text = text.strip()
+    if release.is_release(text):
+        return ReleaseSource(text)
     if text.startswith("apt:"):
         package = text.removeprefix("apt:")
         if not _PACKAGE.fullmatch(package):
@@ -153,6 +169,8 @@ def fetch(source: Source, cache: Cache, progress: Progress = SILENT, *, update: 
     """
     with explained(cache):
         match source:
+            case ReleaseSource():
+                return _fetch_release(source, cache, progress, update)
             case AptSource():
                 return _fetch_apt(source, cache, progress, update)
             case LocalSource():
@@ -176,23 +194,66 @@ def _fetch_apt(source: AptSource, cache: Cache, progress: Progress, update: bool
         if package is None:
             with lock(cache, "apt", progress, "reading package lists"):
                 package, configuration = apt.find(source.package, cache, progress)
-        with staging(cache) as directory:
-            tarball = package.path
-            if tarball is None:
-                require_space(cache, UNPACK_SPACE_BYTES, f"fetching {source}")
-                tarball = apt.download_tarball(package, configuration, directory, cache, progress)
-            sha256 = file_sha256(tarball)
-            name = f"{package.name}-{package.version}"
-            tree = _unpacked(
-                tarball,
-                f"apt:{package.name}={package.version} sha256:{sha256}",
-                f"{package.name} {package.version}",
-                f"apt-{_slug(name)}-{sha256[:8]}",
-                cache,
-                progress,
-            )
+        tree = _package(package, configuration, cache, progress)
         _remember(cache, f"apt-{source.package}", tree)
         return tree
+
+
+def _package(package: apt.Package, configuration: Path, cache: Cache, progress: Progress) -> SourceTree:
+    """The tree of a Debian package, downloaded unless its tarball is installed or the tree is here already."""
+    title = f"{package.name} {package.version}"
+    for known in cache.path("sources").glob(f"apt-{_slug(f'{package.name}-{package.version}')}-*"):
+        tree = _finished(cache, known.name)
+        if tree is not None:
+            return tree
+    with staging(cache) as directory:
+        tarball = package.path
+        if tarball is None:
+            require_space(cache, UNPACK_SPACE_BYTES, f"fetching {title}")
+            tarball = apt.download_tarball(package, configuration, directory, cache, progress)
+        sha256 = file_sha256(tarball)
+        return _unpacked(
+            tarball,
+            f"apt:{package.name}={package.version} sha256:{sha256}",
+            title,
+            f"apt-{_slug(f'{package.name}-{package.version}')}-{sha256[:8]}",
+            cache,
+            progress,
+        )
+
+
+def _fetch_release(source: ReleaseSource, cache: Cache, progress: Progress, update: bool) -> SourceTree:
+    """From Debian's archive where this machine's apt knows it and it has that release; else from kernel.org."""
+    if source.name == "next":
+        return _fetch_git(GitSource(kernel_org.NEXT_GIT, "master"), cache, progress, update)
+    alias = f"release-{source.name}"
+    known = _resolved(cache, alias, update)
+    if known is not None:
+        return known
+    with lock(cache, alias, progress, f"fetching Linux {source}"):
+        known = _resolved(cache, alias, update)
+        if known is not None:
+            return known
+        found = None
+        if apt.knows_archive():
+            with lock(cache, "apt", progress, "reading package lists"):
+                found = release.in_debian(source.name, cache, progress)
+        tree = _package(*found, cache, progress) if found else _from_kernel_org(source, cache, progress, update)
+        _remember(cache, alias, tree)
+        return tree
+
+
+def _from_kernel_org(source: ReleaseSource, cache: Cache, progress: Progress, update: bool) -> SourceTree:
+    url, sha256 = kernel_org.find(source.name, cache, progress)
+    if not sha256:
+        place, _, tag = url.rpartition("@")
+        return _fetch_git(GitSource(place, tag), cache, progress, update)
+    return _fetch_tarball(
+        TarballSource(url, sha256),
+        cache,
+        progress,
+        lambda tarball: kernel_org.verify_release(tarball, url, cache, progress),
+    )
 
 
 def _fetch_local(source: LocalSource, cache: Cache, progress: Progress) -> SourceTree:
@@ -210,47 +271,71 @@ def _fetch_local(source: LocalSource, cache: Cache, progress: Progress) -> Sourc
     return SourceTree(tree, identity, version, str(path), home, changing=True)
 
 
-def _fetch_tarball(source: TarballSource, cache: Cache, progress: Progress) -> SourceTree:
+def _fetch_tarball(
+    source: TarballSource, cache: Cache, progress: Progress, verify: Callable[[Path], None] = lambda tarball: None
+) -> SourceTree:
+    """``verify`` is asked about the tarball before it is unpacked, and raises SourceError."""
     name = Path(urlsplit(source.url).path).name or "tarball"
     slug = f"tarball-{_slug(name)}-{source.sha256[:12]}"
     known = _finished(cache, slug)
     if known is not None:
         return known
-    with lock(cache, slug, progress, f"fetching {source.url}"), staging(cache) as directory:
+    with lock(cache, slug, progress, f"fetching {source.url}"):
         known = _finished(cache, slug)
         if known is not None:
             return known
-        tarball = directory / "download"
+        # Kept where it is while it is not whole: the next run goes on with it.
+        tarball = cache.path("downloads", slug)
+        tarball.parent.mkdir(parents=True, exist_ok=True)
         _download(source, tarball, progress)
-        return _unpacked(tarball, f"sha256:{source.sha256}", source.url, slug, cache, progress)
+        verify(tarball)
+        tree = _unpacked(tarball, f"sha256:{source.sha256}", source.url, slug, cache, progress)
+        tarball.unlink()
+        return tree
 
 
 def _download(source: TarballSource, into: Path, progress: Progress) -> None:
-    """Copy the URL to ``into``, and check its SHA-256 on the way."""
+    """Copy the URL to ``into``, after what is there from an earlier try, and check its SHA-256."""
     progress.stage(f"downloading {source.url}")
-    sha = hashlib.sha256()
+    for last in (*[False] * (DOWNLOAD_TRIES - 1), True):
+        try:
+            _transfer(source.url, into, progress)
+            break
+        except (OSError, http.client.HTTPException, ValueError) as cause:
+            # A refusal is final, and so is the third broken transfer.
+            if last or isinstance(cause, urllib.error.URLError | ValueError):
+                reason = getattr(cause, "reason", None) or getattr(cause, "strerror", None) or cause
+                done = into.stat().st_size if into.exists() else 0
+                after = f" after {done} bytes, which are kept: run it again to go on" if done else ""
+                raise SourceError(f"{source.url} cannot be read{after}: {reason}") from cause
+    got = file_sha256(into)
+    if got != source.sha256:
+        into.unlink()
+        raise HashMismatchError(f"{source.url} has SHA-256 {got}, but {source.sha256} was asked for")
+
+
+def _transfer(url: str, into: Path, progress: Progress) -> None:
+    """One try to get the rest of a file. Raises OSError, HTTPException or ValueError; what came is kept."""
+    done = into.stat().st_size if into.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
         # urlopen reads file: URLs as well.
-        stream = urllib.request.urlopen(source.url, timeout=DOWNLOAD_TIMEOUT_S)
-        total = int(stream.headers.get("Content-Length") or 0)
-    except (OSError, ValueError) as cause:
-        reason = getattr(cause, "reason", None) or getattr(cause, "strerror", None) or cause
-        raise SourceError(f"{source.url} cannot be read: {reason}") from cause
-    done = 0
-    with stream, into.open("wb") as file:
-        while True:
-            try:
-                block = stream.read(DOWNLOAD_BLOCK_BYTES)
-            except (OSError, urllib.error.URLError) as cause:
-                raise SourceError(f"the download of {source.url} broke off after {done} bytes: {cause}") from cause
-            if not block:
-                break
-            sha.update(block)
-            file.write(block)
-            done += len(block)
-            progress.advance(done, total or None, into.name)
-    if sha.hexdigest() != source.sha256:
-        raise HashMismatchError(f"{source.url} has SHA-256 {sha.hexdigest()}, but {source.sha256} was asked for")
+        stream = urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return  # it was whole; if it is another file than it was, its SHA-256 says so
+    with stream:
+        resumed = getattr(stream, "status", None) == http.HTTPStatus.PARTIAL_CONTENT
+        done = done if resumed else 0
+        total = done + int(stream.headers.get("Content-Length") or 0)
+        with into.open("ab" if resumed else "wb") as file:
+            while block := stream.read(DOWNLOAD_BLOCK_BYTES):
+                file.write(block)
+                done += len(block)
+                progress.advance(done, total or None, into.name)
+    if done < total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
 
 
 def _fetch_git(source: GitSource, cache: Cache, progress: Progress, update: bool) -> SourceTree:
