@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--update", is_flag=True, help="Look again which version the source's name stands for.")
 @click.option("--jobs", type=click.IntRange(1), help="Parallel jobs of make; default: one a processor.")
 def build(source: str, configuration: str, arch: str, update: bool, jobs: int | None) -> None:
-    """Build a kernel from SOURCE: a release (7.3.4, latest), apt:PACKAGE, a kernel tree, URL#sha256=HEX or git:URL@REVISION."""
+    """Build a kernel from SOURCE: a release (7.3.4), apt:PACKAGE, a tree, URL#sha256=HEX or git:URL@REVISION."""
     with Progress() as progress:
         kernel = build_kernel(source, configuration, arch, progress, update=update, jobs=jobs)
     click.echo(f"{kernel.release} {kernel.configuration} {kernel.arch}: {kernel.image}")

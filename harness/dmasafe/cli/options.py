@@ -31,8 +31,8 @@ def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--kernel", "kernel_source", metavar="SOURCE", default=kernels.DEFAULT_SOURCE, show_default=True,
-            help="A release (7.3.4, 7.3, latest, longterm, mainline, next), apt:PACKAGE, a kernel tree, URL#sha256=HEX, "
-            "or git:URL@REVISION.",
+            help="A release (7.3.4, 7.3, latest, longterm, mainline, next), apt:PACKAGE, a kernel tree, "
+            "URL#sha256=HEX, or git:URL@REVISION.",
         ),
     ):  # fmt: skip
         function = option(function)

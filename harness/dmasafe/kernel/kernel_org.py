@@ -7,16 +7,18 @@ file with the public keys where the network has none to offer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dmasafe.kernel.cache import Cache, digest
+from dmasafe.kernel.cache import Cache
 from dmasafe.kernel.errors import KernelError, MissingToolError, SourceError
 from dmasafe.kernel.process import clean_environment, query
 from dmasafe.kernel.progress import Progress
@@ -67,16 +69,13 @@ def find(name: str, cache: Cache, progress: Progress) -> tuple[str, str]:
 def verify_release(tarball: Path, url: str, cache: Cache, progress: Progress) -> None:
     """Raises SourceError unless one of the release keys signed what ``tarball`` (linux-*.tar.xz) unpacks to."""
     progress.stage(f"checking the signature of {url.rpartition('/')[2]}")
-    signature = tarball.with_name(f"{tarball.name}.sign")
-    environment = _keyring(RELEASE_KEYS, cache)
-    try:
+    with _keyring(RELEASE_KEYS, cache) as environment:
+        signature = Path(environment["GNUPGHOME"], "signature")
         signature.write_bytes(_get(url.removesuffix(".xz") + ".sign"))
         with subprocess.Popen(["xz", "--decompress", "--stdout", str(tarball)], stdout=subprocess.PIPE) as unpacked:
             command = [_gpg(), "--batch", "--status-fd", "1", "--verify", str(signature), "-"]
             done = subprocess.run(command, stdin=unpacked.stdout, env=environment, capture_output=True, check=False)
-    finally:
-        signature.unlink(missing_ok=True)
-    _require(RELEASE_KEYS, done.stdout.decode(errors="replace"), url, environment)
+        _require(RELEASE_KEYS, done.stdout.decode(errors="replace"), url, environment)
 
 
 def _named(name: str) -> str:
@@ -96,10 +95,10 @@ def _named(name: str) -> str:
 
 def _signed_text(url: str, cache: Cache) -> str:
     """The text of a clear-signed file, if one of the keys for checksums signed it. Raises SourceError."""
-    environment = _keyring(CHECKSUM_KEYS, cache)
-    command = [_gpg(), "--batch", "--status-fd", "2", "--decrypt"]
-    done = subprocess.run(command, input=_get(url), env=environment, capture_output=True, check=False)
-    _require(CHECKSUM_KEYS, done.stderr.decode(errors="replace"), url, environment)
+    with _keyring(CHECKSUM_KEYS, cache) as environment:
+        command = [_gpg(), "--batch", "--status-fd", "2", "--decrypt"]
+        done = subprocess.run(command, input=_get(url), env=environment, capture_output=True, check=False)
+        _require(CHECKSUM_KEYS, done.stderr.decode(errors="replace"), url, environment)
     # Only what was signed: a clear-signed file can have more around it.
     return done.stdout.decode(errors="replace")
 
@@ -115,28 +114,34 @@ def _require(keys: Mapping[str, str], status: str, url: str, environment: Mappin
         )
 
 
-def _keyring(keys: Mapping[str, str], cache: Cache) -> dict[str, str]:
+@contextlib.contextmanager
+def _keyring(keys: Mapping[str, str], cache: Cache) -> Iterator[dict[str, str]]:
     """The environment of a gpg that has these keys, from DMASAFE_KERNEL_KEYS or from kernel.org's key directory."""
     own = os.environ.get(KEYS_VARIABLE, "")
-    gpg = [_gpg(), "--batch", "--quiet"]
-    try:
-        home = cache.path("gnupg", digest(Path(own).expanduser().read_bytes())[:12] if own else "kernel.org")
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        environment = clean_environment({"GNUPGHOME": str(home)})
-        if own:
-            query([*gpg, "--import", Path(own).expanduser()], env=environment)
-            return environment
-        if not set(keys) & _own_keys(environment):
-            query([*gpg, "--auto-key-locate", "clear,nodefault,wkd", "--locate-keys", *keys.values()], env=environment)
-            # dirmngr would stay.
-            query(["gpgconf", "--kill", "all"], env=environment)
-    except (KernelError, OSError) as cause:
-        where = f"{KEYS_VARIABLE}={own}" if own else "kernel.org's key directory"
-        raise SourceError(
-            f"the keys that sign kernels cannot be had from {where} ({cause}): set {KEYS_VARIABLE} to a file with "
-            "them, or give a tarball's URL with #sha256=, apt:PACKAGE or a kernel tree's path"
-        ) from cause
-    return environment
+    file = Path(own).expanduser() if own else cache.path("kernel-org-keys.gpg")
+    # Not in the cache: gpg's helpers have sockets there, whose paths must be short. They must not stay either.
+    with tempfile.TemporaryDirectory(prefix="dmasafe-gpg-") as home:
+        environment = clean_environment({"GNUPGHOME": home})
+        gpg = [_gpg(), "--batch", "--quiet"]
+        try:
+            if own or file.exists():
+                query([*gpg, "--import", file], env=environment)
+            if not own and not set(keys) & _own_keys(environment):
+                locate = ["--auto-key-locate", "clear,nodefault,wkd", "--locate-keys"]
+                query([*gpg, *locate, *(CHECKSUM_KEYS | RELEASE_KEYS).values()], env=environment)
+                query([*gpg, "--yes", "--output", file, "--export"], env=environment)
+            yield environment
+        except KernelError as cause:
+            if isinstance(cause, SourceError):
+                raise
+            where = f"{KEYS_VARIABLE}={own}" if own else "kernel.org's key directory"
+            raise SourceError(
+                f"the keys that sign kernels cannot be had from {where} ({cause}): set {KEYS_VARIABLE} to a file with "
+                "them, or give a tarball's URL with #sha256=, apt:PACKAGE or a kernel tree's path"
+            ) from cause
+        finally:
+            with contextlib.suppress(KernelError):
+                query(["gpgconf", "--kill", "all"], env=environment)
 
 
 def _own_keys(environment: Mapping[str, str]) -> set[str]:

@@ -232,17 +232,17 @@ def test_a_tarball_that_was_changed_is_refused(cache, kernel_org_site):
 
 @pytest.mark.parametrize("what", ["sums", "release"])
 def test_a_stranger_cannot_sign(cache, kernel_org_site, signer, what, monkeypatch):
-    """The signatures are good, but of no key that is trusted."""
-    _, keys = signer
-    # gpg has the key; it is none of those that sign kernels.
+    """The signatures are good, but of a key that is trusted with the other of the two only."""
+    environment, keys = signer
+    shutil.copyfile(keys, cache.path("kernel-org-keys.gpg"))
     monkeypatch.delenv(kernel_org.KEYS_VARIABLE)
-    home = cache.path("gnupg", "kernel.org")
-    home.mkdir(mode=0o700, parents=True)
-    subprocess.run(["gpg", "--import", keys], env={**os.environ, "GNUPGHOME": str(home)}, check=True)
-    mine = next(iter(kernel_org._own_keys({**os.environ, "GNUPGHOME": str(home)})))
-    others = kernel_org.RELEASE_KEYS if what == "sums" else kernel_org.CHECKSUM_KEYS
-    monkeypatch.setitem(others, mine, "signer@example.org")
-    monkeypatch.setattr(kernel_org, "_own_keys", lambda _: {mine, *kernel_org.RELEASE_KEYS, *kernel_org.CHECKSUM_KEYS})
+    (mine,) = kernel_org._own_keys(environment)
+    trusted, others = kernel_org.RELEASE_KEYS, kernel_org.CHECKSUM_KEYS
+    if what == "release":
+        trusted, others = others, trusted
+    monkeypatch.setitem(trusted, mine, "signer@example.org")
+    # gpg need not look for the keys of others.
+    monkeypatch.setattr(kernel_org, "_own_keys", lambda _: {mine, *others})
     with pytest.raises(SourceError, match=f"signed by {mine}, but .* must have signed it: it is not used"):
         fetch(ReleaseSource("6.12"), cache)
 
