@@ -2,7 +2,7 @@
 """The other buses: the controllers of dmasafe_buses.ko, and the kernel's calls that end at them.
 
 Below the scenarios, which take a bus as their controller. What must come of each call is in
-dmasafe/targets/expected_buses.py.
+dmasafe/expect/other_bus.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """What a driver can do wrong: the mistakes that images/modules/controller_fault_*.c seeds by name.
 
 Below the scenarios, which take one as their option ``fault``. What must come of each is in
-dmasafe/expectation_faults.py.
+dmasafe/expect/faults.py.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 import fuzzing
 
 with fuzzing.instrumented():
+    from dmasafe.expect import expect
     from dmasafe.facts import KernelFacts
     from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
     from dmasafe.guest.errors import ChannelClosed
@@ -22,7 +23,6 @@ with fuzzing.instrumented():
     from dmasafe.report import json_report, junit, ktap
     from dmasafe.report.results import Kernel, Results, Row, exit_status
     from dmasafe.scenario import select
-    from dmasafe.targets.expected import expect
     from dmasafe.targets.gathered import MAX_VIOLATIONS, Gathered
     from dmasafe.targets.wire import observation
 

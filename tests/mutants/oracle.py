@@ -67,8 +67,9 @@ def prepare() -> None:
 
     import dmasafe.devices.bus
     import dmasafe.dmesg
-    import dmasafe.expectation_faults
-    import dmasafe.outcome  # noqa: F401
+    import dmasafe.facts
+    import dmasafe.outcome
+    import dmasafe.scenario  # noqa: F401
 
     hypothesis.settings.register_profile(
         "mutants", max_examples=25, derandomize=True, database=None, deadline=None, print_blob=False

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from dmasafe.expect import expect
 from dmasafe.kernel import SILENT
 from dmasafe.outcome import Outcome, Skip, Verdict, direct, judge, outcome_of
 from dmasafe.scenario import core_suite, faults_suite, parse_scenario
 from dmasafe.targets.boot import Boot
-from dmasafe.targets.expected import expect
 from dmasafe.targets.qemu import make_target
 from dmasafe.targets.wire import observation
 

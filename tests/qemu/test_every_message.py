@@ -7,7 +7,7 @@ import re
 import pytest
 from dmesg_sources import err_printk_formats, kernel_trees
 
-from dmasafe.expectation_faults import unreachable
+from dmasafe.expect.faults import unreachable
 from dmasafe.scenario import faults_suite
 
 # One message needs a stack in the linear map, another one in vmalloc space.

@@ -19,6 +19,7 @@ from dmasafe.audit import DEFAULT_BOUNCE_BYTES, AuditError, Judgement, Record, j
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
 from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.dmesg import Symbols
+from dmasafe.expect import expect
 from dmasafe.outcome import Expectation, Frame, Skip
 from dmasafe.report import audit as render
 from dmasafe.report.progress import Progress
@@ -28,7 +29,6 @@ from dmasafe.scenario import POLICIES, Scenario, select, suite
 from dmasafe.targets import audit as auditing
 from dmasafe.targets.base import KernelInfo
 from dmasafe.targets.boot import Boot
-from dmasafe.targets.expected import expect
 from dmasafe.targets.prepare import Prepared, prepare
 from dmasafe.targets.qemu import make_target
 from dmasafe.targets.session import KMSG_LOG, Session

@@ -11,11 +11,11 @@ import click
 
 from dmasafe.buses import BUS_CALLS, BUSES
 from dmasafe.cli.options import CliError
+from dmasafe.expect.other_bus import expect_on_bus
 from dmasafe.outcome import Expectation, Outcome, Skip, Verdict
 from dmasafe.report import json_report
 from dmasafe.report.results import Results
 from dmasafe.scenario import buses_suite
-from dmasafe.targets.expected_buses import expect_on_bus
 from dmasafe.targets.prepare import model_kernel
 
 KERNEL, CONFIGURATION, ARCH = "apt:linux-source-7.2", "upstream", "x86_64"

@@ -14,6 +14,8 @@ import click
 from dmasafe.audit import AuditError, merge
 from dmasafe.audit import judge as judge_audit
 from dmasafe.cli.options import kernel_options
+from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
+from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, expect_client, parse_client, parse_place
 from dmasafe.outcome import Expectation, Skip, judge
 from dmasafe.report import audit as render_audit
 from dmasafe.report import directory, json_report, terminal
@@ -21,8 +23,7 @@ from dmasafe.report.progress import Progress
 from dmasafe.report.results import Kernel, Results, Row, exit_status
 from dmasafe.targets import audit, clients
 from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
-from dmasafe.targets.client_drivers import CLIENT_DRIVERS, Phase
-from dmasafe.targets.clients import ClientScenario, ClientsRun, Performer, Place, expected, parse_client, parse_place
+from dmasafe.targets.clients import ClientsRun, Performer
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.prepare import Prepared, prepare
 
@@ -99,7 +100,7 @@ def command(
 
 def _wanted(names: Sequence[str], places: Sequence[str], phases: Sequence[str]) -> list[ClientScenario]:
     rows = [parse_client(name) for name in dict.fromkeys(names)] or list(CLIENT_DRIVERS.values())
-    where: Sequence[Place] = [parse_place(text) for text in dict.fromkeys(places)] or clients.DEFAULT_PLACES
+    where: Sequence[Place] = [parse_place(text) for text in dict.fromkeys(places)] or DEFAULT_PLACES
     what = [Phase(phase) for phase in Phase if not phases or phase in phases]
     return [ClientScenario(row, phase, place) for place in where for row in rows for phase in what]
 
@@ -108,7 +109,7 @@ def perform_and_judge(
     prepared: Prepared, wanted: Sequence[ClientScenario], logs: Path, progress: Progress, started: float
 ) -> tuple[Results, ClientsRun]:
     """Perform what can exist on this kernel and hold all against its expectations; ``prepared`` has MODULES."""
-    expectations = {scenario: expected(scenario, prepared.facts) for scenario in wanted}
+    expectations = {scenario: expect_client(scenario, prepared.facts) for scenario in wanted}
     run = _perform(prepared, [s for s in wanted if isinstance(expectations[s], Expectation)], logs, progress)
     return _results(prepared, run, expectations, progress, started), run
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from dmasafe.cli.clients_command import MODULES, perform_and_judge
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
+from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.findings import Evidence, Finding, Proof, Report, from_program, from_rows, load, to_json, to_markdown
 from dmasafe.findings.catalogue import PROGRAMS
 from dmasafe.guest.errors import GuestError
@@ -28,7 +29,6 @@ from dmasafe.report.results import Kernel
 from dmasafe.report.terminal import console_for
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
-from dmasafe.targets.clients import parse_client_scenario
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.machine import BoardGuest, board_image

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dmasafe.errors import DmasafeError
+from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.outcome import Outcome
 from dmasafe.scenario import ScenarioError, parse_scenario
-from dmasafe.targets.clients import parse_client_scenario
 
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "catalogue.toml"

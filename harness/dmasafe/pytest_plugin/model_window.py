@@ -12,6 +12,7 @@ import pytest
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.plugged import put_in
 from dmasafe.devices.values import find
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel import SILENT
 from dmasafe.model import Config, ModelKernel
@@ -22,7 +23,6 @@ from dmasafe.pytest_plugin.errors import plainly
 from dmasafe.pytest_plugin.window import PluginTarget
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.base import KernelInfo
-from dmasafe.targets.expected import expect
 from dmasafe.targets.model import ModelTarget
 
 _NO_WITNESS = "the model's kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"

@@ -12,6 +12,7 @@ import pytest
 
 from dmasafe.dmesg import Symbols, parse_records
 from dmasafe.errors import DmasafeError
+from dmasafe.expect import expect
 from dmasafe.model import ModelKernel
 from dmasafe.outcome import BusMessage, Expectation, Frame, Judgement, Skip, Splat, judge
 from dmasafe.pytest_plugin.bus import PluginBus
@@ -22,7 +23,6 @@ from dmasafe.pytest_plugin.module import ModuleLoader
 from dmasafe.pytest_plugin.window import PluginTarget
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.boot import CONSOLE_LOG
-from dmasafe.targets.expected import expect
 from dmasafe.targets.prepare import Prepared
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.session import KMSG_LOG

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dmasafe.dmesg import SPLAT_CLASSES
-from dmasafe.expectation_faults import unreachable
+from dmasafe.expect.faults import unreachable
 from dmasafe.faults import FAULTS, Fault
 from dmasafe.outcome import Noticed, Verdict
 from dmasafe.report.files import write_text

@@ -18,16 +18,16 @@ from dmasafe.audit import AuditError, MessageKind, Record
 from dmasafe.audit import judge as judge_audit
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import parse_records
+from dmasafe.expect.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
+from dmasafe.expect.clients import ClientScenario, Place
 from dmasafe.facts import KernelFacts
 from dmasafe.guest.hands import Hands, Refused
-from dmasafe.outcome import Expectation, Observation, Outcome, Skip
-from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, Scenario, ScenarioError
+from dmasafe.outcome import Observation
+from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import audit
 from dmasafe.targets.base import KernelInfo, Progress
 from dmasafe.targets.boot import GuestImage
-from dmasafe.targets.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
 from dmasafe.targets.errors import BootLost, TargetError
-from dmasafe.targets.expected import expect
 from dmasafe.targets.shared_boot import SharedBoot
 from dmasafe.targets.usb import bridges_of_names
 
@@ -44,12 +44,6 @@ _SHOWN = 200
 # The audit's classes for the buffer kinds that drivers use.
 _CLASSES = {"stack": {"stack"}, "rodata": {"rodata", "image", "reserved"}}
 _HEAP = {"slab", "pages"}
-# Their adapters do not offer I2C_FUNC_SMBUS_READ_BLOCK_DATA, and do not know I2C_M_RECV_LEN.
-_NO_BLOCK_READS = ("virtio", "tiny-usb", "osif", "osif-ehci")
-_NO_BLOCK_READS_WHY = (
-    "the adapter does not offer SMBus block reads, the client does not ask, and i2c_smbus_xfer_emulated() does not "
-    "refuse: one byte is read, the rest is zeros"
-)
 
 _MAKE = 'echo "$B $A {chip} {words}" > $D/new || exit 1'
 # A probe may be asynchronous. Without a driver's link for 20 looks, nobody probes (any more).
@@ -77,41 +71,6 @@ _BIND = "echo $N > /sys/bus/i2c/drivers/{driver}/bind &"
 _REMOVE = 'echo "$B $A" > $D/delete && [ ! -e $C ]'
 
 
-@dataclass(frozen=True)
-class Place:
-    """A controller, and its driver's policy if it has any."""
-
-    controller: str
-    policy: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.controller if self.policy is None else f"{self.controller}:{self.policy}"
-
-
-#: Where there is DMA, and the policies against it; further controllers are named by the user.
-DEFAULT_PLACES = (
-    *(Place("dmasafe", policy) for policy in CONTROLLERS["dmasafe"].policies),
-    Place("virtio"),
-    Place("tiny-usb"),
-    Place("osif"),
-)
-
-
-@dataclass(frozen=True)
-class ClientScenario:
-    """One phase of one client on one controller."""
-
-    client: ClientDriver
-    phase: Phase
-    place: Place
-
-    @property
-    def id(self) -> str:
-        """``lm75/probe/dmasafe:bounce``"""
-        return f"{self.client.name}/{self.phase}/{self.place.name}"
-
-
 @dataclass
 class ClientsRun:
     """What came of it, by scenario id; ``untrusted`` and ``skipped`` have the reasons. ``record`` is the audit's."""
@@ -124,76 +83,6 @@ class ClientsRun:
     canary_splatted: bool = False
     boot_s: float = 0.0
     performed_s: float = 0.0
-
-
-def parse_place(text: str) -> Place:
-    """``virtio``, ``dmasafe:bounce``. Raises ScenarioError."""
-    controller, _, policy = text.partition(":")
-    if controller not in CONTROLLERS:
-        raise ScenarioError(f"there is no controller '{controller}': it is one of {', '.join(CONTROLLERS)}")
-    policies = CONTROLLERS[controller].policies
-    if (policy or None) not in (policies or (None,)):
-        one = ", ".join(f"{controller}:{name}" for name in policies) or controller
-        raise ScenarioError(f"there is no place '{text}': it is one of {one}")
-    return Place(controller, policy or None)
-
-
-def parse_client(text: str) -> ClientDriver:
-    """A row of CLIENT_DRIVERS by its name. Raises ScenarioError."""
-    if text not in CLIENT_DRIVERS:
-        raise ScenarioError(f"there is no client '{text}': it is one of {', '.join(CLIENT_DRIVERS)}")
-    return CLIENT_DRIVERS[text]
-
-
-def parse_client_scenario(text: str) -> ClientScenario:
-    """``lm75/probe/dmasafe:bounce``. Raises ScenarioError."""
-    name, phase, place = (*text.split("/"), "", "")[:3]
-    if phase not in list(Phase):
-        raise ScenarioError(f"there is no phase '{phase}': it is one of {', '.join(Phase)}")
-    return ClientScenario(parse_client(name), Phase(phase), parse_place(place))
-
-
-# ---- what must happen
-
-
-def expected(scenario: ClientScenario, facts: KernelFacts) -> Expectation | Skip:
-    """The first of the phase's messages that does not go well, as the model says; SAFE if there is none."""
-    client, place = scenario.client, scenario.place
-    if not facts.has(client.needs):
-        return Skip(
-            f"{client.name} needs CONFIG_{client.needs}, which this kernel does not have (--config upstream has most)"
-        )
-    bridge = CONTROLLERS[place.controller].bridge
-    if bridge is not None and not facts.has(bridge.needs):
-        return Skip(f"{place.controller} needs CONFIG_{bridge.needs}, which this kernel does not have")
-    if scenario.phase is not Phase.PROBE:
-        probe = expected(replace(scenario, phase=Phase.PROBE), facts)
-        if isinstance(probe, Expectation) and probe.outcome is not Outcome.SAFE:
-            return Skip(f"its probe is not expected to succeed here: {probe.why}")
-    if scenario.phase is Phase.MESSAGES:
-        return Expectation(Outcome.SAFE, "the messages are those of the driver's source")
-    if bridge is not None and scenario.phase is Phase.SUSPEND:
-        return Skip("USB unbinds a driver that cannot suspend, and the adapter goes with it")
-    for sent in client.sends(facts.version)[scenario.phase]:
-        found = expect(_as_scenario(sent, place), facts)
-        if isinstance(found, Expectation) and found.outcome is not Outcome.SAFE:
-            return Expectation(found.outcome, f"{_words(sent)}: {found.why}", found.classes)
-    if client.reads_blocks and scenario.phase in (Phase.USE, Phase.SUSPEND) and place.controller in _NO_BLOCK_READS:
-        return Expectation(Outcome.SILENT, _NO_BLOCK_READS_WHY)
-    return Expectation(Outcome.SAFE, "every buffer suits what the controller's driver does with it")
-
-
-def _as_scenario(sent: Sent, place: Place) -> Scenario:
-    assert sent.buffer in BUFFER_KINDS
-    operation = ("master_recv" if sent.read else "master_send") + ("_dmasafe" if sent.marked else "")
-    return Scenario(sent.buffer, operation, place.controller, place.policy, sent.length)
-
-
-def _words(sent: Sent) -> str:
-    return f"{'marked' if sent.marked else 'unmarked'} {'read' if sent.read else 'write'}, {sent.buffer}"
-
-
-# ---- doing it
 
 
 class Performer:
@@ -342,7 +231,7 @@ def differences(wanted: Sequence[Sent], kinds: Sequence[MessageKind]) -> Iterato
             yield f"{who} sends a {how} of up to {kind.max_bytes} bytes, {kind.memory.what}, not in its row"
     for row, sent in rows.items():
         if row not in met:
-            yield f"its row has a {_words(sent)}, which was not sent"
+            yield f"its row has a {sent.words}, which was not sent"
 
 
 class _Failed(Exception):

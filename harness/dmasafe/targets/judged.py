@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dmasafe.buses import BUSES
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Skip, judge, noticed
 from dmasafe.report.results import Kernel, Results, Row, Stage
 from dmasafe.scenario import BOARD, Scenario
 from dmasafe.targets.base import Progress as Listener
 from dmasafe.targets.base import Target, TargetRun
-from dmasafe.targets.expected import expect
 from dmasafe.targets.model import ModelTarget
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.wire import has_own_slaves

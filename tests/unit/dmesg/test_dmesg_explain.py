@@ -9,11 +9,11 @@ import pytest
 from dmesg_sources import SOURCES_VARIABLE, kernel_trees
 
 from dmasafe.dmesg import SPLAT_CLASSES, Explanation, explanation
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel.config import load_matrix
 from dmasafe.outcome import Expectation
 from dmasafe.scenario import parse_scenario
-from dmasafe.targets.expected import expect
 
 ALWAYS = ("DMA_API_DEBUG", "I2C_VIRTIO", "I2C_CHARDEV", "MODULES", "KALLSYMS_ALL")
 SYMBOLS = {"default": ("VMAP_STACK",), "no-vmap-stack": (), "debug-sg": ("VMAP_STACK", "DEBUG_SG")}

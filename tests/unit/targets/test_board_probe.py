@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dmasafe.expect import expect
 from dmasafe.guest.link import Done
 from dmasafe.kernel.errors import BuildError
 from dmasafe.kernel.kdir import BoardFiles, KernelDirectory, config_differences, make_arch_of, open_kdir
@@ -15,7 +16,6 @@ from dmasafe.outcome import Verdict, judge
 from dmasafe.scenario import board_suite, parse_scenario
 from dmasafe.targets.board import Board, BoardOptions, BoardTarget, check, probe
 from dmasafe.targets.errors import TargetError
-from dmasafe.targets.expected import expect
 
 CONFIG = "# Linux/x86 6.12.1 Kernel Configuration\nCONFIG_SMP=y\nCONFIG_I2C_CHARDEV=y\nCONFIG_DMA_API_DEBUG=y\n"
 

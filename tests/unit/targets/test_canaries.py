@@ -4,11 +4,11 @@
 import pytest
 
 from dmasafe.architecture import architecture_names
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.model.config import DEFAULT_SYMBOLS
 from dmasafe.outcome import Expectation
 from dmasafe.targets.canaries import canaries
-from dmasafe.targets.expected import expect
 from dmasafe.targets.kconfig import facts_from_config
 
 

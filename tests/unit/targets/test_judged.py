@@ -20,6 +20,7 @@ from fake_session import (
     then,
 )
 
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.model.config import DEFAULT_SYMBOLS
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Outcome, Splat, Verdict
@@ -27,7 +28,6 @@ from dmasafe.report.results import Stage, counts, exit_status
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.expected import expect
 from dmasafe.targets.judged import observe_and_judge, run_and_judge
 
 SEND, RECV = "heap/master_send/dmasafe:pio/16", "heap/master_recv/dmasafe:pio/16"

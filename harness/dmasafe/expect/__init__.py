@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dmasafe.buses import BUSES
 from dmasafe.devices.bus import default_bus
-from dmasafe.expectation_faults import expect_seeded
+from dmasafe.expect.faults import expect_seeded
+from dmasafe.expect.other_bus import expect_on_bus
 from dmasafe.facts import KernelFacts
 from dmasafe.model import predict
 from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import BOARD, BUFFER_KINDS, CONTROLLERS, USER, OnBoard, Scenario
-from dmasafe.targets.expected_buses import expect_on_bus
 
 
 def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:

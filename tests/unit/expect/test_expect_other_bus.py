@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from dmasafe.buses import BUS_CALLS, BUSES
+from dmasafe.expect import expect
+from dmasafe.expect.other_bus import NEEDS, WAYS
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import ScenarioError, buses_suite, parse_scenario, select
-from dmasafe.targets.expected import expect
-from dmasafe.targets.expected_buses import NEEDS, WAYS
 
 SYMBOLS = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", *NEEDS})
 

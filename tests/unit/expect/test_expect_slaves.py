@@ -3,10 +3,10 @@
 
 import pytest
 
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Outcome
 from dmasafe.scenario import parse_scenario
-from dmasafe.targets.expected import expect
 
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"I2C_CHARDEV", "MODULES", "VMAP_STACK"}))
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pytest
 
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import core_suite, parse_scenario
-from dmasafe.targets.expected import expect
 
 DEFAULT = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_VIRTIO", "I2C_CHARDEV"})
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dmasafe.dmesg import SPLAT_CLASSES
-from dmasafe.expectation_faults import FAULT_ROWS, UNREACHABLE, UNSEEDED
+from dmasafe.expect import expect
+from dmasafe.expect.faults import FAULT_ROWS, UNREACHABLE, UNSEEDED
 from dmasafe.facts import KernelFacts
 from dmasafe.faults import FAULTS
 from dmasafe.outcome import (
@@ -29,10 +30,9 @@ from dmasafe.report import detection, json_report
 from dmasafe.report.results import Kernel, Results, Row
 from dmasafe.scenario import ScenarioError, faults_suite, parse_scenario, select
 from dmasafe.targets import runner
-from dmasafe.targets.expected import expect
 from dmasafe.targets.wire import line, observation, settings
 
-MODULES = Path(__file__).parents[2] / "images" / "modules"
+MODULES = Path(__file__).parents[3] / "images" / "modules"
 C_SOURCES = {path.name: path.read_text() for path in MODULES.glob("controller_fault*.c")}
 DEFAULT = frozenset({"DMA_API_DEBUG", "DMA_API_DEBUG_SG", "VMAP_STACK", "I2C_CHARDEV", "SWIOTLB"})
 VERSIONS = ((5, 10, 223), (6, 1, 192), (6, 12, 117), (7, 2, 13))

@@ -6,11 +6,12 @@ import dataclasses
 import pytest
 
 from dmasafe.audit import MessageKind
+from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase, Sent
+from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, expect_client, parse_client, parse_place
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Frame, Observation, Outcome, Skip, outcome_of
 from dmasafe.scenario import ScenarioError
-from dmasafe.targets.client_drivers import CLIENT_DRIVERS, Phase, Sent
-from dmasafe.targets.clients import DEFAULT_PLACES, ClientScenario, differences, expected, parse_client, parse_place
+from dmasafe.targets.clients import differences
 
 SYMBOLS = {"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_VIRTIO", "I2C_ROBOTFUZZ_OSIF", "I2C_TINY_USB"}
 SYMBOLS |= {row.needs for row in CLIENT_DRIVERS.values()}
@@ -21,7 +22,7 @@ def facts(version=(7, 2, 0), without=()):
 
 
 def what(client, phase, place, **kernel):
-    return expected(ClientScenario(parse_client(client), Phase(phase), parse_place(place)), facts(**kernel))
+    return expect_client(ClientScenario(parse_client(client), Phase(phase), parse_place(place)), facts(**kernel))
 
 
 @pytest.mark.parametrize("client", CLIENT_DRIVERS)

@@ -46,6 +46,10 @@ class Sent:
     read: bool
     marked: bool
 
+    @property
+    def words(self) -> str:
+        return f"{'marked' if self.marked else 'unmarked'} {'read' if self.read else 'write'}, {self.buffer}"
+
 
 @dataclass(frozen=True)
 class Look:
