@@ -7,7 +7,6 @@ A DMA address is a physical address here. What the device does with one is hardw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dmasafe.model.allocators import Allocators, align, get_order
 from dmasafe.model.config import Config
@@ -17,14 +16,13 @@ from dmasafe.model.device import (
     DMA_MAPPING_ERROR,
     DMA_TO_DEVICE,
     Device,
+    Scatterlist,
 )
+from dmasafe.model.dma_debug import DmaDebug
 from dmasafe.model.errors import ModelError
 from dmasafe.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, dma_get_cache_alignment
 from dmasafe.model.log import KernelLog, Place, Report
 from dmasafe.model.memory import Memory
-
-if TYPE_CHECKING:
-    from dmasafe.model.dma_debug import DmaDebug
 
 EIO = 5
 # include/linux/dma-mapping.h dev_WARN_ONCE() of dma_map_single_attrs(): line by version read.
@@ -47,17 +45,6 @@ def line_of(lines: dict[tuple[int, int], int], version: tuple[int, ...]) -> int:
     """The line in the newest version read that is not newer than ``version``."""
     known = [v for v in lines if v <= version]
     return lines[max(known) if known else min(lines)]
-
-
-class Scatterlist:
-    """struct scatterlist: one segment. ``phys`` is sg_phys()."""
-
-    __slots__ = ("dma_address", "length", "phys")
-
-    def __init__(self, phys: int, length: int) -> None:
-        self.phys = phys
-        self.length = length
-        self.dma_address = 0
 
 
 class Swiotlb:
