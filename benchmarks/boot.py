@@ -47,7 +47,7 @@ def agent_boot_s(prepared: Prepared) -> float:
 
 def core_suite_s(directory: Path) -> float:
     """Seconds of the whole command, from the shell and back, results written."""
-    command = [sys.executable, "-m", "dmasafe.cli", "run", "--suite", "core", "--out", str(directory)]
+    command = [sys.executable, "-m", "dmasafe.cli", "run", "--suite", "core", "--results", str(directory)]
     started = time.perf_counter()
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     return time.perf_counter() - started

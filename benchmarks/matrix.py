@@ -63,7 +63,9 @@ def rerun(cells: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="dmasafe-bench-") as directory:
         for name in ("a run of " + (", ".join(cells) or SELECTION), "again, with nothing to build"):
             with _measured(name):
-                _dmasafe("matrix", "run", *chosen, "--no-record", "--workers", "2", "--out", Path(directory, name[:2]))
+                _dmasafe(
+                    "matrix", "run", *chosen, "--no-record", "--workers", "2", "--results", Path(directory, name[:2])
+                )
     print(f"(wanted: {100 * WANTED_BUSY:.0f} % busy where there are more boots than processors)")
 
 

@@ -6,24 +6,25 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from dmasafe import kernel as kernels
 from dmasafe.audit import DEFAULT_BOUNCE_BYTES, AuditError, Judgement, Record, judge, merge
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
 from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols
 from dmasafe.expect import expect
 from dmasafe.outcome import Expectation, Frame, Skip
 from dmasafe.report import audit as render
 from dmasafe.report.progress import Progress
-from dmasafe.report.terminal import console_for
 from dmasafe.report.text import visible
 from dmasafe.scenario import POLICIES, Scenario, select, suite
 from dmasafe.targets import audit as auditing
@@ -140,14 +141,6 @@ class _Objects:
     help="How many kinds of messages can be told apart.",
 )
 @click.option("--strict", is_flag=True, help="A note counts as a finding.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True)
-@click.option(
-    "--sarif",
-    "sarif_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write SARIF to this file.",
-)
 @click.option(
     "--vmlinux",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -161,6 +154,7 @@ class _Objects:
 )
 @board_options
 @kernel_options
+@output_options("table", "json", "sarif", also={"--sarif": "sarif"})
 def command(
     words: tuple[str, ...],
     target: str,
@@ -173,14 +167,13 @@ def command(
     bounce_bytes: int,
     rows: int,
     strict: bool,
-    form: str,
-    sarif_file: Path | None,
     vmlinux: Path | None,
     module_directory: Path | None,
     kernel_source: str,
     configuration: str,
     arch: str,
     accel: str | None,
+    output: Output,
     **board: Any,
 ) -> int:
     """Watch every I2C message while COMMAND, a suite or nothing special runs: whose buffers may DMA not touch?
@@ -205,9 +198,12 @@ def command(
         progress.stage("names and lines")
         outcome = _with_lines(outcome, objects)
     judgement = judge(outcome.record, kernel.release, bounce_bytes)
-    _print(outcome, judgement, kernel, form, strict)
-    if sarif_file is not None:
-        _write(sarif_file, render.to_sarif(judgement))
+    facts = dataclasses.asdict(kernel)
+    output.show(
+        table=lambda: _table(outcome, judgement, strict),
+        json=lambda: render.to_json(outcome.record, judgement, outcome.splats, facts, strict, outcome.status),
+        sarif=lambda: render.to_sarif(judgement),
+    )
     return render.status(judgement, outcome.splats, strict)
 
 
@@ -336,24 +332,8 @@ def _with_lines(outcome: auditing.Outcome, objects: _Objects) -> auditing.Outcom
     return dataclasses.replace(outcome, record=record, splats=auditing.splats_with_lines(outcome.splats, symbols))
 
 
-def _print(outcome: auditing.Outcome, judgement: Judgement, kernel: KernelInfo, form: str, strict: bool) -> None:
-    if form == "json":
-        facts = dataclasses.asdict(kernel)
-        click.echo(render.to_json(outcome.record, judgement, outcome.splats, facts, strict, outcome.status))
-        return
-    if form == "sarif":
-        click.echo(render.to_sarif(judgement))
-        return
-    console = console_for()
+def _table(outcome: auditing.Outcome, judgement: Judgement, strict: bool) -> Iterator[Text | Table]:
     if outcome.output:
-        console.print(Text(visible(outcome.output.rstrip("\n"))), soft_wrap=True)
-    console.print(render.table(outcome.record, judgement))
-    for line in render.lines(outcome.record, judgement, outcome.splats, strict):
-        console.print(line, soft_wrap=True)
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"cannot write {file}: {error.strerror}") from error
+        yield Text(visible(outcome.output.rstrip("\n")))
+    yield render.table(outcome.record, judgement)
+    yield from render.lines(outcome.record, judgement, outcome.splats, strict)

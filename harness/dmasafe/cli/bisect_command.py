@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.output import Output, output_options
 from dmasafe.kernel.tree import tree_version
 from dmasafe.matrix.bisect import OUTPUT, TREE, Found, Job, Step, bisect, top
 from dmasafe.report.text import one_line, plural
@@ -40,8 +40,8 @@ from dmasafe.scenario import POLICIES, select
     "A commit is bad if the audit of COMMAND finds something.",
 )
 @click.option("--policy", type=click.Choice(sorted(POLICIES)), help="With --module: what the controller's driver does.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @kernel_options
+@output_options("table", "json")
 def command(
     words: tuple[str, ...],
     good: str,
@@ -49,11 +49,11 @@ def command(
     kdir: Path,
     module: Path | None,
     policy: str | None,
-    form: str,
     kernel_source: str,
     configuration: str,
     arch: str,
     accel: str | None,
+    output: Output,
 ) -> int:
     """Find the commit since which SCENARIO fails, or COMMAND with the module under test is found guilty.
 
@@ -68,7 +68,7 @@ def command(
     else:
         tree, job = _module_job(module, words, policy, [*machine, "--kernel", kernel_source])
     found = bisect(tree, good, bad, job, _tell)
-    _print(found, form)
+    output.show(table=lambda: _table(found), json=lambda: _to_json(found))
     return 0
 
 
@@ -79,7 +79,17 @@ def _kernel_job(kdir: Path, words: Sequence[str], policy: str | None, machine: S
         raise CliError("--policy goes with --module: a scenario names its policy itself")
     select(words)
     tree_version(kdir)
-    run = ("run", "--kernel", TREE, "--json", f"{OUTPUT}/results.json", "--out", f"{OUTPUT}/out", *machine, *words)
+    run = (
+        "run",
+        "--kernel",
+        TREE,
+        "--output",
+        f"{OUTPUT}/results.json",
+        "--results",
+        f"{OUTPUT}/out",
+        *machine,
+        *words,
+    )
     return top(kdir), Job(run, "results")
 
 
@@ -98,23 +108,22 @@ def _tell(step: Step) -> None:
     click.echo(f"{step.commit[:12]} {step.word.name:<4} {step.seconds:6.1f} s  {one_line(step.why)[:300]}", err=True)
 
 
-def _print(found: Found, form: str) -> None:
-    if form == "json":
-        steps = [
-            {
-                "commit": step.commit,
-                "verdict": step.word.name.lower(),
-                "why": step.why,
-                "seconds": round(step.seconds, 3),
-            }
-            for step in found.steps
-        ]
-        click.echo(
-            json.dumps({"schema": 1, "commit": found.commit, "subject": found.subject, "steps": steps}, indent=2)
-        )
-        return
-    click.echo(f"first bad commit: {found.commit} {one_line(found.subject)}")
+def _to_json(found: Found) -> dict[str, object]:
+    steps = [
+        {
+            "commit": step.commit,
+            "verdict": step.word.name.lower(),
+            "why": step.why,
+            "seconds": round(step.seconds, 3),
+        }
+        for step in found.steps
+    ]
+    return {"schema": 1, "commit": found.commit, "subject": found.subject, "steps": steps}
+
+
+def _table(found: Found) -> Iterator[str]:
+    yield f"first bad commit: {found.commit} {one_line(found.subject)}"
     bad = [step for step in found.steps if step.commit == found.commit]
     if bad:
-        click.echo(f"  {one_line(bad[-1].why)}")
-    click.echo(f"{plural(len(found.steps), 'commit')} tried")
+        yield f"  {one_line(bad[-1].why)}"
+    yield f"{plural(len(found.steps), 'commit')} tried"

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
-from dmasafe.architecture import DEFAULT_ARCH
 from dmasafe.buses import BUS_CALLS, BUSES
 from dmasafe.cli.options import CliError
+from dmasafe.cli.output import Output, output_options
 from dmasafe.expect.other_bus import expect_on_bus
 from dmasafe.outcome import Expectation, Outcome, Skip, Verdict
 from dmasafe.report import json_report
@@ -19,7 +19,7 @@ from dmasafe.report.results import Results
 from dmasafe.scenario import buses_suite
 from dmasafe.targets.prepare import model_kernel
 
-KERNEL, CONFIGURATION = "apt:linux-source-7.2", "upstream"
+KERNEL, CONFIGURATION, ARCH = "apt:linux-source-7.2", "upstream", "x86_64"
 # Buffer kinds by where they lie; those of one column fare alike on most buses.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "kmalloc() and its like": (
@@ -54,18 +54,19 @@ class Fate:
 @click.command(name="buses", epilog="Examples: dmasafe buses | dmasafe buses out/latest/results.json")
 @click.argument("results", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--kernel", "source", metavar="SOURCE", default=KERNEL, show_default=True, help="Without RESULTS.")
-def command(results: Path | None, source: str) -> None:
-    """Who maps a caller's buffer, who bounces it: a table (Markdown) of every call on every other bus.
+@output_options("markdown", "json")
+def command(results: Path | None, source: str, output: Output) -> None:
+    """Who maps a caller's buffer, who bounces it: a table of every call on every other bus.
 
     With RESULTS (the results.json of a run of suite buses) as it was measured, without as the kernel's source has it.
     """
     fates = expected(source) if results is None else measured(json_report.load(results))
-    click.echo("\n".join(table(fates)))
+    output.show(markdown=lambda: table(fates), json=lambda: {id_: asdict(fate) for id_, fate in fates.items()})
 
 
 def expected(source: str = KERNEL) -> dict[str, Fate]:
     """What must become of each scenario on this kernel, by id."""
-    facts, _ = model_kernel(source, CONFIGURATION, DEFAULT_ARCH)
+    facts, _ = model_kernel(source, CONFIGURATION, ARCH)
     fates = {}
     for scenario in buses_suite():
         found = expect_on_bus(scenario, facts)

@@ -13,12 +13,13 @@ import click
 
 from dmasafe.audit import AuditError, merge
 from dmasafe.audit import judge as judge_audit
-from dmasafe.cli.options import kernel_options
+from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, expect_client, parse_client, parse_place
 from dmasafe.outcome import Expectation, Skip, judge
 from dmasafe.report import audit as render_audit
-from dmasafe.report import directory, json_report, terminal
+from dmasafe.report import directory, terminal
 from dmasafe.report.progress import Progress
 from dmasafe.report.results import Kernel, Results, Row, exit_status
 from dmasafe.targets import audit, clients
@@ -27,7 +28,6 @@ from dmasafe.targets.clients import ClientsRun, Performer
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.prepare import Prepared, prepare
 
-OUT = Path("out")
 SUITE = "clients"
 CONFIGURATION = "upstream"
 MODULES = (audit.SOURCES, clients.SOURCES)
@@ -56,24 +56,24 @@ MODULES = (audit.SOURCES, clients.SOURCES)
     help="Only this (again for more).",
 )
 @click.option("--messages", is_flag=True, help="Also print which messages were sent, and what memory they lie in.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write results.json to this file.")
 @click.option(
     "--audit", "audit_file", type=click.Path(path_type=Path), help="Also write the messages as JSON to this file."
 )
-@click.option("--out", "out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Where results go.")
+@results_option
 @kernel_options
+@output_options(*RESULT_FORMATS, also={"--json": "json"})
 def command(
     names: tuple[str, ...],
     places: tuple[str, ...],
     phases: tuple[str, ...],
     messages: bool,
-    json_file: Path | None,
     audit_file: Path | None,
     out: Path,
     kernel_source: str,
     configuration: str,
     arch: str,
     accel: str | None,
+    output: Output,
 ) -> int:
     """Put upstream's client drivers on the emulated controllers, with slaves that satisfy them, and judge each phase.
 
@@ -81,6 +81,8 @@ def command(
 
     Exit status: 0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR.
     """
+    if messages and (output.form, output.file) != ("table", None):
+        raise CliError("--messages adds to the table on the terminal; --audit FILE has the messages as JSON")
     started = time.monotonic()
     wanted = _wanted(names, places, phases)
     directory.prepare(out)
@@ -91,9 +93,7 @@ def command(
             results, run = perform_and_judge(prepared, wanted, logs, progress, started)
         with interrupt_deferred():
             published = directory.publish(results, out, _joined(logs, CONSOLE_LOG), _joined(logs, KMSG_LOG))
-            terminal.print_report(results, published)
-    if json_file is not None:
-        json_report.write(results, json_file)
+            output.show_results(results, published)
     _tell_messages(run, prepared, messages, audit_file)
     return exit_status(results)
 

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from dmasafe.cli.options import kernel_options
+from dmasafe.cli.output import Output, output_options
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.model.config import Config
@@ -58,19 +58,19 @@ class _Report:
 @click.option("--scenarios", "count", type=click.IntRange(1), help=f"How many, by lot.  [default: {DEFAULT_SCENARIOS}]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones.")
 @click.option("--shrink/--no-shrink", default=True, show_default=True, help="Make differences small, in more guests.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @kernel_options
+@output_options("table", "json")
 def command(
     scenario_ids: tuple[str, ...],
     suite_name: str | None,
     count: int | None,
     seed: int,
     shrink: bool,
-    form: str,
     kernel_source: str,
     configuration: str,
     arch: str,
     accel: str | None,
+    output: Output,
 ) -> int:
     """Run the same scenarios on the model and in a guest, and compare every oracle: outcome, splats, return value, data
     at the caller and on the bus, damage, direct or bounced, I2C_M_DMA_SAFE as the adapter saw it.
@@ -102,11 +102,7 @@ def command(
         if value != default
     )
     report = _Report(None if named else seed, len(wanted), comparison, differences, choice, total_s)
-    if form == "json":
-        json.dump(_as_json(report), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        _print(report)
+    output.show(table=lambda: _table(report), json=lambda: _as_json(report))
     if comparison.inconclusive or not comparison.run.canary_splatted:
         return _EXIT_INCONCLUSIVE
     return _EXIT_DIFFERENCES if differences else 0
@@ -143,40 +139,40 @@ def _as_json(report: _Report) -> dict[str, object]:
     }
 
 
-def _print(report: _Report) -> None:
+def _table(report: _Report) -> Iterator[str]:
     run = report.comparison.run
     lot = "named scenarios" if report.seed is None else f"scenarios of seed {report.seed}"
-    click.echo(
+    yield (
         f"{report.wanted:,} {lot} on the model and on Linux {run.kernel.release} {run.kernel.arch}, "
         f"configuration {run.kernel.config}, accelerator {run.accel}"
     )
     for difference in report.differences:
-        _print_difference(difference, report.choice)
+        yield from _told(difference, report.choice)
     reasons: dict[str, list[str]] = {}
     for id_, why in report.comparison.inconclusive.items():
         reasons.setdefault(why, []).append(id_)
     for why, ids in reasons.items():
-        click.echo(f"\nINCONCLUSIVE {len(ids)}: {one_line(why)}\n  such as {ids[0]}")
+        yield f"\nINCONCLUSIVE {len(ids)}: {one_line(why)}\n  such as {ids[0]}"
     for note in run.notes:
-        click.echo(f"note: {one_line(note)}")
-    click.echo(
+        yield f"note: {one_line(note)}"
+    yield (
         f"\n{report.comparison.compared - len(report.differences):,} of {report.comparison.compared:,} agree "
         f"({report.percentage:.2f} %), {len(report.comparison.inconclusive)} inconclusive; "
         f"boot {run.boot_s:.1f} s, scenarios {run.scenarios_s:.1f} s, total {report.total_s:.1f} s"
     )
 
 
-def _print_difference(difference: conform.Difference, choice: str) -> None:
-    click.echo(f"\nDIFFERENCE dmasafe run '{difference.scenario.id}'{choice}")
+def _told(difference: conform.Difference, choice: str) -> Iterator[str]:
+    yield f"\nDIFFERENCE dmasafe run '{difference.scenario.id}'{choice}"
     if difference.first.id != difference.scenario.id:
-        click.echo(f"  found as {difference.first.id}")
+        yield f"  found as {difference.first.id}"
     if difference.alone is False:
-        click.echo("  it shows only after the scenarios before it")
+        yield "  it shows only after the scenarios before it"
     if difference.known is not None:
         reason = next(row.reason for row in conform.KNOWN if row.name == difference.known)
-        click.echo(f"  known: {difference.known}: {reason}")
+        yield f"  known: {difference.known}: {reason}"
     for name in difference.fields:
         for side, values in (("model", difference.model), ("guest", difference.guest)):
             text = one_line(values.get(name, ""))
             shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + " ..."
-            click.echo(f"  {name:<12}{side}: {shown or '-'}")
+            yield f"  {name:<12}{side}: {shown or '-'}"

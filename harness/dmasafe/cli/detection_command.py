@@ -11,6 +11,7 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
+from dmasafe.cli.output import Output, output_options
 from dmasafe.report import detection, terminal
 from dmasafe.report.progress import Progress
 from dmasafe.report.results import Results, exit_status
@@ -31,14 +32,11 @@ OUTPUT = Path("docs/detection.md")
 )
 @click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
 @click.option("--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work.")
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default=OUTPUT, show_default=True,
-    help="Where the table goes; - is standard output.",
-)  # fmt: skip
+@output_options("markdown", "json", file=OUTPUT)
 def command(
-    sources: tuple[str, ...], configurations: tuple[str, ...], arch: str, accel: str | None, output: Path
+    sources: tuple[str, ...], configurations: tuple[str, ...], arch: str, accel: str | None, output: Output
 ) -> int:
-    """Seed every fault on every kernel and configuration, and write down who notices (Markdown).
+    """Seed every fault on every kernel and configuration, and write down who notices.
 
     Nothing is written if one run is not as expected. Exit status: as for run, the worst of all.
     """
@@ -48,11 +46,9 @@ def command(
         terminal.print_report(run)
     if bad:
         return max(exit_status(run) for run in bad)
-    if str(output) == "-":
-        click.echo(detection.markdown(runs), nl=False)
-    else:
-        detection.write(runs, output)
-        click.echo(f"{output}: {len(runs)} runs, all as expected")
+    output.show(markdown=lambda: detection.markdown(runs), json=lambda: [detection.to_json(run) for run in runs])
+    if output.file is not None:
+        click.echo(f"{output.file}: {len(runs)} runs, all as expected")
     return 0
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
+from dmasafe.cli.output import Output, output_options
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel.config import find_architecture
 from dmasafe.kernel.tools import required_tools
@@ -98,14 +98,14 @@ def _accelerator(arch: str) -> Check:
 
 @click.command(name="doctor", epilog="Example: dmasafe doctor --format json")
 @click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(arch: str, form: str) -> int:
+@output_options("table", "json")
+def command(arch: str, output: Output) -> int:
     """Say what is installed, which accelerator works, and what to do. Exit status 2 if something is missing."""
     rows = checks(arch)
-    if form == "json":
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
-    else:
-        for row in rows:
-            mark = {True: "ok", False: "MISSING", None: "-"}[row.ok]
-            click.echo(f"{mark:<8} {row.name:<14} {row.found}" + (f"  ->  {row.remedy}" if row.remedy else ""))
+    output.show(table=lambda: map(_line, rows), json=lambda: [asdict(row) for row in rows])
     return 2 if any(row.ok is False for row in rows) else 0
+
+
+def _line(row: Check) -> str:
+    mark = {True: "ok", False: "MISSING", None: "-"}[row.ok]
+    return f"{mark:<8} {row.name:<14} {row.found}" + (f"  ->  {row.remedy}" if row.remedy else "")

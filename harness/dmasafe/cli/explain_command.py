@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from dmasafe.cli.output import Output, output_options
 from dmasafe.cli.parse_command import LogError, open_log, read_all
 from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
 from dmasafe.faults import FAULTS
@@ -21,21 +21,21 @@ COLUMNS = 100
 
 @click.command(name="explain", epilog="Examples: dmasafe explain map-stack | dmasafe explain dmesg.txt")
 @click.argument("what", metavar="CLASS|FILE|-")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(what: str, form: str) -> None:
+@output_options("table", "json")
+def command(what: str, output: Output) -> None:
     """Explain a splat class, or every splat of a log: the rule, the usual cause in I2C code, the fix."""
     slugs, heads = _wanted(what)
     explanations = [explanation(slug) for slug in slugs]
-    if form == "json":
-        click.echo(json.dumps([asdict(told) for told in explanations], indent=2))
-        return
+    output.show(table=lambda: _table(explanations, heads), json=lambda: [asdict(told) for told in explanations])
+
+
+def _table(explanations: Sequence[Explanation], heads: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for told in explanations:
-        for head in heads.get(told.slug, ()):
-            click.echo(head)
-        click.echo("\n".join(_text(told)))
-        click.echo()
+        yield from heads.get(told.slug, ())
+        yield from _text(told)
+        yield ""
     if not explanations:
-        click.echo("no splat in this log")
+        yield "no splat in this log"
 
 
 def _wanted(what: str) -> tuple[list[str], dict[str, list[str]]]:

@@ -14,8 +14,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.architecture import DEFAULT_ARCH
 from dmasafe.cli.clients_command import MODULES, perform_and_judge
+from dmasafe.cli.output import Output, output_options
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
 from dmasafe.expect.clients import parse_client_scenario
@@ -24,10 +24,8 @@ from dmasafe.findings.catalogue import PROGRAMS
 from dmasafe.guest.errors import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
 from dmasafe.outcome import Splat
-from dmasafe.report import files
 from dmasafe.report.progress import Progress
 from dmasafe.report.results import Kernel
-from dmasafe.report.terminal import console_for
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
 from dmasafe.targets.errors import TargetError
@@ -38,6 +36,7 @@ from dmasafe.targets.qemu import make_target
 
 # Oldest first: the page quotes the last.
 KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2")
+ARCH = "x86_64"
 PROGRAM_TIMEOUT_S = 60.0
 _DIRECTORY = "/tmp"
 
@@ -49,26 +48,27 @@ _DIRECTORY = "/tmp"
     "--kernel", "sources", metavar="SOURCE", multiple=True, default=KERNELS, show_default=True,
     help="Where to look; may be repeated, oldest first.",
 )  # fmt: skip
-@click.option("--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="The page (Markdown).")
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-def command(
-    wanted: tuple[str, ...], only_list: bool, sources: tuple[str, ...], output: Path | None, json_file: Path | None
-) -> int:
+@output_options("table", "json", "markdown", also={"--json": "json"})
+def command(wanted: tuple[str, ...], only_list: bool, sources: tuple[str, ...], output: Output) -> int:
     """Reproduce the findings of the catalogue (all of them, or those named) and list what was reproduced.
 
     Exit status: 0 every one was reproduced, 1 one was not, 2 one of them cannot be told.
     """
     findings = load(wanted)
     if only_list:
-        console_for().print(_catalogue(findings))
+        output.show(
+            table=lambda: _catalogue(findings),
+            markdown=lambda: to_markdown(Report(()), findings),
+            json=lambda: [
+                {"id": one.id, "rule": one.rule, "where": one.where, "config": one.proof.config} for one in findings
+            ],
+        )
         return 0
     with Progress() as progress:
         report = Report(tuple(each for source in sources for each in _on_kernel(source, findings, progress)))
-    if output is not None:
-        files.write_text(output, to_markdown(report, findings))
-    if json_file is not None:
-        files.write_text(json_file, to_json(report))
-    console_for().print(_table(report))
+    output.show(
+        table=lambda: _table(report), json=lambda: to_json(report), markdown=lambda: to_markdown(report, findings)
+    )
     return report.status
 
 
@@ -90,7 +90,7 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
 def _by_rows(
     source: str, config: str, findings: Sequence[Finding], clients: bool, progress: Progress
 ) -> Mapping[str, Evidence]:
-    prepared = prepare(source, config, DEFAULT_ARCH, None, progress, extra_modules=MODULES if clients else None)
+    prepared = prepare(source, config, ARCH, None, progress, extra_modules=MODULES if clients else None)
     names = list(dict.fromkeys(witness.scenario for finding in findings for witness in finding.proof.witnesses))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
@@ -105,8 +105,8 @@ def _by_rows(
 
 
 def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
-    board = board_image(progress, DEFAULT_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
-    kernel = Kernel(board.kernel.release, DEFAULT_ARCH, finding.proof.config, board.kernel.source)
+    board = board_image(progress, ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
+    kernel = Kernel(board.kernel.release, ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
         try:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
+from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import Progress
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
 
@@ -32,25 +31,24 @@ def build(source: str, configuration: str, arch: str, update: bool, jobs: int | 
 
 
 @command.command(name="list", epilog="Example: dmasafe kernel list --format json")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def list_(form: str) -> None:
+@output_options("table", "json")
+def list_(output: Output) -> None:
     """List the kernels in the cache."""
     built = kernels.list_kernels(kernels.open_cache())
-    if form == "json":
-        rows = [
+    output.show(
+        table=lambda: (
+            [f"{one.release:<14} {one.arch:<8} {one.configuration:<16} {one.source}" for one in built]
+            or "no kernel is built yet: 'dmasafe kernel build'"
+        ),
+        json=lambda: [
             {
-                "release": kernel.release,
-                "arch": kernel.arch,
-                "config": kernel.configuration,
-                "source": kernel.source,
-                "image": str(kernel.image),
-                "key": kernel.key,
+                "release": one.release,
+                "arch": one.arch,
+                "config": one.configuration,
+                "source": one.source,
+                "image": str(one.image),
+                "key": one.key,
             }
-            for kernel in built
-        ]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for kernel in built:
-        click.echo(f"{kernel.release:<14} {kernel.arch:<8} {kernel.configuration:<16} {kernel.source}")
-    if not built:
-        click.echo("no kernel is built yet: 'dmasafe kernel build'")
+            for one in built
+        ],
+    )

@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 
 import click
 
+from dmasafe.cli.output import Output, output_options
 from dmasafe.faults import FAULTS
 from dmasafe.scenario import BOARD, BUFFER_KINDS, CONTROLLERS, OPERATIONS, POLICIES, SUITES, USER, suite
 
 
 @click.command(name="list", epilog="Example: dmasafe list --scenarios smoke")
 @click.option("--scenarios", "suite_name", metavar="SUITE", help="Print the ids of this suite's scenarios, one a line.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(suite_name: str | None, form: str) -> None:
+@output_options("table", "json")
+def command(suite_name: str | None, output: Output) -> None:
     """Print suites, buffer kinds, operations, controllers and seeded faults."""
     if suite_name is not None:
         ids = [scenario.id for scenario in suite(suite_name)]
-        click.echo(json.dumps(ids) if form == "json" else "\n".join(ids))
+        output.show(table=lambda: ids, json=lambda: ids)
         return
     sections = {
         "suites": {name: f"{what} ({len(make())} scenarios)" for name, (what, make) in SUITES.items()},
@@ -28,10 +29,10 @@ def command(suite_name: str | None, form: str) -> None:
         "policies of dmasafe": dict(POLICIES),
         "faults of dmasafe (+fault=NAME)": {fault.name: f"the driver {fault.what}" for fault in FAULTS.values()},
     }
-    if form == "json":
-        click.echo(json.dumps(sections, indent=2))
-        return
+    output.show(table=lambda: _table(sections), json=lambda: sections)
+
+
+def _table(sections: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for title, rows in sections.items():
-        click.echo(f"{title}:")
-        for name, what in rows.items():
-            click.echo(f"  {name:<24} {what}")
+        yield f"{title}:"
+        yield from (f"  {name:<24} {what}" for name, what in rows.items())

@@ -6,13 +6,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import click
+from rich.table import Table
 from rich.text import Text
 
+from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols, Tally, follow, parse_stream
 from dmasafe.errors import DmasafeError
 from dmasafe.outcome import Splat
@@ -30,15 +32,13 @@ class LogError(DmasafeError):
 
 @click.command(name="parse", epilog="Examples: dmasafe parse dmesg.txt | dmesg | dmasafe parse --format sarif -")
 @click.argument("log", metavar="FILE|-")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "sarif", "ktap"]), default="table", show_default=True
-)
+@output_options("table", "json", "sarif", "ktap")
 @click.option("--follow", "live", is_flag=True, help="Print each splat as soon as its report is complete.")
 @click.option("--vmlinux", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Name files and lines.")
 @click.option(
     "--modules", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Directory with the .ko files."
 )
-def command(log: str, form: str, live: bool, vmlinux: Path | None, modules: Path | None) -> int:
+def command(log: str, output: Output, live: bool, vmlinux: Path | None, modules: Path | None) -> int:
     """Find the kernel's reports in a log: DMA API debugging first, and every other WARNING, BUG or Oops.
 
     Exit status: 0 none found, 1 found, 2 the log cannot be read.
@@ -46,23 +46,26 @@ def command(log: str, form: str, live: bool, vmlinux: Path | None, modules: Path
     symbols = make_symbols(vmlinux, modules)
     with open_log(log) as stream:
         if live:
-            return _follow(stream, symbols, form)
+            return _follow(stream, symbols, output)
         tally = Tally()
         found = read_all(stream, log, tally)
     if symbols is not None:
         found = symbols.resolve(found)
-    if form == "json":
-        click.echo(render.to_json(found))
-    elif form == "sarif":
-        click.echo(render.to_sarif(found, "stdin" if log == STDIN else log))
-    elif form == "ktap":
-        click.echo(render.to_ktap(found))
-    elif found:
-        console_for().print(render.table(found))
-        click.echo(f"{len(found)} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means")
-    else:
-        click.echo(f"no splat in {tally.lines:,} lines")
+    output.show(
+        table=lambda: _table(found, tally),
+        json=lambda: render.to_json(found),
+        sarif=lambda: render.to_sarif(found, "stdin" if log == STDIN else log),
+        ktap=lambda: render.to_ktap(found),
+    )
     return FOUND if found else 0
+
+
+def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:
+    if found:
+        yield render.table(found)
+        yield f"{len(found)} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means"
+    else:
+        yield f"no splat in {tally.lines:,} lines"
 
 
 def make_symbols(vmlinux: Path | None, modules: Path | None) -> Symbols | None:
@@ -95,10 +98,10 @@ def read_all(stream: BinaryIO, log: str, tally: Tally) -> list[Splat]:
     return found
 
 
-def _follow(stream: BinaryIO, symbols: Symbols | None, form: str) -> int:
+def _follow(stream: BinaryIO, symbols: Symbols | None, output: Output) -> int:
     """Print splats as they come, one line (or one JSON object a line) each, until the end or Ctrl-C."""
-    if form not in ("table", "json"):
-        raise click.UsageError(f"--follow prints a table or JSON lines, not {form}")
+    if output.form not in ("table", "json") or output.file is not None:
+        raise click.UsageError("--follow prints a table or JSON lines on standard output, and nothing else")
     stopped = False
 
     def stop(*_: object) -> None:
@@ -111,7 +114,7 @@ def _follow(stream: BinaryIO, symbols: Symbols | None, form: str) -> int:
     for splat in follow(stream, stop=lambda: stopped):
         count += 1
         shown = symbols.resolve([splat])[0] if symbols is not None else splat
-        if form == "json":
+        if output.form == "json":
             click.echo(render.to_json_line(shown))
         else:
             whom = one_line(blamed(shown))

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from rich.table import Table
 
 from dmasafe.cli.options import kernel_options
+from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import Progress
-from dmasafe.report.terminal import console_for
 from dmasafe.targets.predicates import PREDICATES, Measured, measure
 from dmasafe.targets.prepare import prepare
 
@@ -20,9 +20,9 @@ HEADER_COLUMNS = 10
 
 
 @click.command(name="predicates", epilog="Example: dmasafe predicates --config no-vmap-stack")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_options("table", "json")
 @kernel_options
-def command(form: str, kernel_source: str, configuration: str, arch: str, accel: str | None) -> None:
+def command(output: Output, kernel_source: str, configuration: str, arch: str, accel: str | None) -> None:
     """Measure what the kernel's predicates say of every buffer kind, beside what DMA really does with it.
 
     An answer marked with ! errs: taken as is_dma_capable(), it would have been wrong for that kind.
@@ -31,13 +31,14 @@ def command(form: str, kernel_source: str, configuration: str, arch: str, accel:
         prepared = prepare(kernel_source, configuration, arch, accel, progress)
         progress.stage("predicates")
         rows = measure(prepared.image, Path(logs))
-    if form == "json":
-        click.echo(json.dumps([_to_json(row) for row in rows], indent=2))
-        return
-    console_for().print(_table(rows, f"{prepared.kernel.release} {arch}, configuration {configuration}"))
+    title = f"{prepared.kernel.release} {arch}, configuration {configuration}"
+    output.show(table=lambda: (_table(rows, title), *_errors(rows)), json=lambda: [_to_json(row) for row in rows])
+
+
+def _errors(rows: list[Measured]) -> Iterator[str]:
     for predicate in PREDICATES:
         wrong = [row.kind for row in rows if row.errs(predicate)]
-        click.echo(f"{predicate} errs for: {', '.join(wrong) or 'none of these kinds'}")
+        yield f"{predicate} errs for: {', '.join(wrong) or 'none of these kinds'}"
 
 
 def _table(rows: list[Measured], title: str) -> Table:

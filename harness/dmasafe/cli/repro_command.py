@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import click
 
 from dmasafe.cli.explain_command import provoking
 from dmasafe.cli.options import kernel_options
+from dmasafe.cli.output import Output, output_options
 from dmasafe.cli.parse_command import open_log, read_all
 from dmasafe.dmesg import Tally, blame, explanation
 from dmasafe.outcome import Splat
@@ -39,9 +39,9 @@ class Reproduction:
 
 @click.command(name="repro", epilog="Example: dmasafe repro dmesg.txt --kernel ~/linux")
 @click.argument("log", metavar="FILE|-")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @kernel_options
-def command(log: str, form: str, kernel_source: str, configuration: str, arch: str, accel: str | None) -> int:
+@output_options("table", "json")
+def command(log: str, kernel_source: str, configuration: str, arch: str, accel: str | None, output: Output) -> int:
     """Find the scenarios that provoke the splats of a log, run them, say whether the kernel at hand shows them.
 
     Exit status: 0 every class was shown, 1 one was not, 2 nothing is known to provoke one, or the log is unreadable.
@@ -51,12 +51,10 @@ def command(log: str, form: str, kernel_source: str, configuration: str, arch: s
     chosen = click.get_current_context().get_parameter_source("configuration")
     wanted = None if chosen is click.core.ParameterSource.DEFAULT else configuration
     rows = reproduce(_first_of_each_class(found), kernel_source, wanted, arch, accel)
-    if form == "json":
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
-    for row in rows if form == "text" else ():
-        click.echo(_sentence(row))
-    if not rows and form == "text":
-        click.echo("no splat in this log")
+    output.show(
+        table=lambda: map(_sentence, rows) if rows else "no splat in this log",
+        json=lambda: [asdict(row) for row in rows],
+    )
     if any(row.shown is None for row in rows):
         return UNKNOWN
     return SHOWN if all(row.shown for row in rows) else NOT_SHOWN

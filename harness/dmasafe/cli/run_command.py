@@ -17,9 +17,10 @@ import click
 from dmasafe.cli import resume
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
 from dmasafe.cli.options import CliError, kernel_options
-from dmasafe.report import ReportError, detection, directory, json_report, terminal
+from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
+from dmasafe.report import ReportError, directory
 from dmasafe.report.progress import Progress
-from dmasafe.report.results import Kernel, Results, exit_status
+from dmasafe.report.results import Kernel, exit_status
 from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
 from dmasafe.targets.base import Target
 from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
@@ -31,7 +32,6 @@ from dmasafe.targets.qemu import QemuTarget, make_target
 from dmasafe.targets.sabotage import MODULES as SABOTAGE_MODULES
 from dmasafe.targets.sabotage import SHORT, saboteur
 
-OUT = Path("out")
 DEFAULT_SUITE = "core"
 DEFAULT_TARGET = "qemu"
 
@@ -55,33 +55,28 @@ DEFAULT_TARGET = "qemu"
     help="Run again what a results.json (or the one in DIR) left INCONCLUSIVE, and merge.",
 )
 @click.option("--suite", "suite_name", metavar="NAME", help="Run a named suite (see 'dmasafe list').")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write results.json to this file.")
-@click.option("--out", "out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Where results go.")
-@click.option(
-    "--detection",
-    "detection_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write the table of who noticed which seeded fault to this file (Markdown).",
-)
+@results_option
 @click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
 @board_options
 @kernel_options
+@output_options(*RESULT_FORMATS, also={"--json": "json", "--detection": "markdown"})
 def command(
     scenarios: tuple[str, ...],
     target: str | None,
     resumed: Path | None,
     suite_name: str | None,
-    json_file: Path | None,
     out: Path,
-    detection_file: Path | None,
     sabotage: str | None,
     kernel_source: str,
     configuration: str,
     arch: str,
     accel: str | None,
+    output: Output,
     **board: Any,
 ) -> int:
-    """Run scenarios (ids or shell patterns) or a suite, print the verdicts, leave results below OUT/latest.
+    """Run scenarios (ids or shell patterns) or a suite, print the verdicts, leave results below DIR/latest.
+
+    The format markdown is the table of who noticed which seeded fault.
 
     Exit status: 0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR.
     """
@@ -109,12 +104,12 @@ def command(
             results = resume.merge(earlier, results, resumed)
         # From here on Ctrl-C could only lose what was measured.
         with interrupt_deferred():
-            _publish(results, out, logs)
-    # After the report: a file that cannot be written must not cost the reader the verdicts.
-    if json_file is not None:
-        json_report.write(results, json_file)
-    if detection_file is not None:
-        detection.write([results], detection_file)
+            try:
+                published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
+            except ReportError:
+                output.show_results(results, None)
+                raise
+            output.show_results(results, published)
     return exit_status(results)
 
 
@@ -153,16 +148,6 @@ def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
         return make_target(prepared.image, prepared.kernel, prepared.facts, logs)
     wrecker = saboteur(sabotage, prepared.image, logs)
     return make_target(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
-
-
-def _publish(results: Results, out: Path, logs: Path) -> None:
-    """Leave the results below ``out`` and print them; if they cannot be left there, print them all the same."""
-    try:
-        published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
-    except ReportError:
-        terminal.print_report(results)
-        raise
-    terminal.print_report(results, published)
 
 
 def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:

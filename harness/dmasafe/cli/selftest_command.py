@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from dmasafe import kernel as kernels
 from dmasafe.cli.options import kernel_options
+from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import Progress
 from dmasafe.report.text import one_line
 from dmasafe.selftest.cases import CASES
@@ -21,7 +21,7 @@ from dmasafe.targets.sabotage import MODULES
 
 @click.command(name="selftest", epilog="Examples: dmasafe selftest | dmasafe selftest --only guest-panic --format json")
 @click.option("--only", metavar="NAME", multiple=True, type=click.Choice(list(CASES)), help="This case; repeatable.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_options("table", "json")
 @click.option("--jobs", type=click.IntRange(1, 16), help="Cases at a time; default: one a processor, two at most.")
 @click.option(
     "--keep", type=click.Path(path_type=Path), help="Where to put what a case that went wrong printed and left."
@@ -29,13 +29,13 @@ from dmasafe.targets.sabotage import MODULES
 @kernel_options
 def command(
     only: tuple[str, ...],
-    form: str,
     jobs: int | None,
     keep: Path | None,
     kernel_source: str,
     configuration: str,
     arch: str,
     accel: str | None,
+    output: Output,
 ) -> int:
     """Wreck runs in every known way: does the harness notice in time, name the cause, keep results, leave nothing?
 
@@ -54,10 +54,7 @@ def command(
             if result.wrong:
                 progress.note(f"{result.case.name}: {'; '.join(result.wrong)}")
             progress.advance(len(results), len(cases), result.case.name)
-    if form == "json":
-        click.echo(json.dumps([_to_json(result) for result in results], indent=2))
-    else:
-        _print(results)
+    output.show(table=lambda: _table(results), json=lambda: [_to_json(result) for result in results])
     return 1 if any(result.wrong for result in results) else 0
 
 
@@ -69,19 +66,15 @@ def _kernel_arguments(source: str, configuration: str, arch: str, accel: str | N
     return [*arguments, *([] if accel is None else ["--accel", accel])]
 
 
-def _print(results: Sequence[CaseResult]) -> None:
+def _table(results: Sequence[CaseResult]) -> Iterator[str]:
     """One line a case, however long its reason: a table of cells would cut it where the cause stands."""
     width = max(len(result.case.name) for result in results)
     for result in results:
         bound, took = f"{result.case.bound_s:.0f} s", f"{result.took_s:.1f} s"
-        reason = one_line(result.reason)
-        click.echo(f"{result.case.name:{width}}  {bound:>5}  {took:>7}  {result.verdict:12}  {reason}")
-        for what in result.wrong:
-            click.echo(f"{'':{width}}  WRONG: {one_line(what)}")
+        yield f"{result.case.name:{width}}  {bound:>5}  {took:>7}  {result.verdict:12}  {one_line(result.reason)}"
+        yield from (f"{'':{width}}  WRONG: {one_line(what)}" for what in result.wrong)
     right = sum(not result.wrong for result in results)
-    click.echo(
-        f"{right} of {len(results)} sabotages were noticed in time, for the right reason, with nothing left over"
-    )
+    yield f"{right} of {len(results)} sabotages were noticed in time, for the right reason, with nothing left over"
 
 
 def _to_json(result: CaseResult) -> dict[str, object]:

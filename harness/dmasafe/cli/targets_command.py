@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from dmasafe.cli.output import Output, output_options
 from dmasafe.errors import DmasafeError
 from dmasafe.report.text import visible
 
@@ -161,17 +161,16 @@ def lines(seen: Seen) -> Iterable[str]:
         yield f"  {line}"
 
 
-@click.command(name="targets", epilog="Example: dmasafe targets --json")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def command(as_json: bool) -> None:
+@click.command(name="targets", epilog="Example: dmasafe targets --format json")
+@output_options("table", "json", flags={"--json": "json"})
+def command(output: Output) -> None:
     """List serial adapters with stable names, I2C adapters with their drivers, and USB I2C bridges."""
     try:
         pyudev: Any = importlib.import_module("pyudev")
     except ImportError as error:
         raise DmasafeError("dmasafe targets needs libudev: apt-get install libudev1") from error
     seen = look(pyudev.Context())
-    if as_json:
-        click.echo(json.dumps(asdict(seen) | {"usage": list(USAGE)}, indent=2))
-        return
-    for line in lines(seen):
-        click.echo(visible(" ".join(line.split("\n"))))
+    output.show(
+        table=lambda: (visible(" ".join(line.split("\n"))) for line in lines(seen)),
+        json=lambda: asdict(seen) | {"usage": list(USAGE)},
+    )

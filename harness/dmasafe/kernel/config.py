@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dmasafe.architecture import architecture_names, make_row, project_root, read_architecture, require_table
 from dmasafe.kernel.errors import ConfigError
@@ -55,8 +54,7 @@ class Configuration:
     """A row of matrix.toml: a kernel, by its ``fragments`` or as another configuration's, and how it is booted.
 
     ``append`` are words for the kernel's command line, ``machine`` is a variation of the machine (dmasafe/qemu); both
-    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty,
-    but with a ``machine`` those architectures that have such a variation.
+    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty.
     """
 
     name: str
@@ -88,11 +86,8 @@ class Absence:
     why: str
     architectures: Sequence[str] = ()
 
-    def concerns(self, arch: str) -> bool:
-        return not self.architectures or arch in self.architectures
-
     def allows(self, version: str, arch: str = "") -> bool:
-        return version_matches(version, self.versions) and self.concerns(arch)
+        return version_matches(version, self.versions) and (not self.architectures or arch in self.architectures)
 
 
 @dataclass(frozen=True)
@@ -134,35 +129,26 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     """Read ``directory``/matrix.toml (the project's own kernel-configs/ if None); ConfigError names what is wrong."""
     directory = directory or project_root() / "kernel-configs"
     path = directory / "matrix.toml"
-    files = {name: read_architecture(name, directory) for name in architecture_names(directory)}
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        configurations = {name: _configuration(name, row, files) for name, row in data["configuration"].items()}
+        configurations = {name: _configuration(name, row) for name, row in data["configuration"].items()}
         absences = tuple(Absence(**row) for row in data.get("absence", ()))
-        for name, file in files.items():
-            absences += tuple(Absence(**row, architectures=(name,)) for row in file.get("absence", ()))
         for absence in absences:
             absence.allows("0.0")
     except FileNotFoundError as cause:
         raise ConfigError(f"{path} is missing") from cause
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as cause:
         raise ConfigError(f"{path} cannot be read: {cause}") from cause
-    architectures = {name: _architecture(name, directory) for name in files}
+    architectures = {name: _architecture(name, directory) for name in architecture_names(directory)}
     matrix = Matrix(directory, configurations, architectures, absences)
     for configuration in configurations.values():
         _check(configuration, matrix)
     return matrix
 
 
-def _configuration(name: str, table: object, files: Mapping[str, Mapping[str, Any]]) -> Configuration:
+def _configuration(name: str, row: object) -> Configuration:
     place = f"matrix.toml: [configuration.{name}]"
-    row = make_row(Configuration, {**require_table(table, place), "name": name}, place)
-    if not row.machine or row.architectures:
-        return row
-    having = tuple(arch for arch, file in files.items() if row.machine in file.get("variation", ()))
-    if not having:
-        raise ConfigError(f"{place}: no architecture has a machine '{row.machine}'")
-    return replace(row, architectures=having)
+    return make_row(Configuration, {**require_table(row, place), "name": name}, place)
 
 
 def _check(row: Configuration, matrix: Matrix) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -135,6 +135,14 @@ def told(judged: Judged) -> str:
     percent = judged.agreement.percent if judged.agreement is not None else None
     agreed = f"; the model agrees in {percent:.2f} %" if percent is not None else ""
     return f"{_WORDS[judged.status]}: {numbers}{agreed}"
+
+
+def to_json(judged: Judged) -> dict[str, Any]:
+    """What came of a job, for machines; ``error`` says why there is no result."""
+    percent = judged.agreement.percent if judged.agreement is not None else None
+    counts = {verdict.lower(): count for verdict, count in judged.counts.items()}
+    named = {"job": judged.job.name, "cell": judged.job.cell.name, "suite": judged.job.suite, "status": judged.status}
+    return named | {"counts": counts, "agreement_percent": percent, "error": judged.error}
 
 
 def summary(found: Sequence[Judged]) -> Iterator[Text]:

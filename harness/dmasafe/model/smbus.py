@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dmasafe.model.allocators import Allocators, Task
-from dmasafe.model.config import Config
 from dmasafe.model.i2c import (
     EAGAIN,
     EBADMSG,
@@ -31,8 +29,10 @@ from dmasafe.model.i2c import (
     SmbusData,
     i2c_8bit_addr_from_msg,
 )
-from dmasafe.model.log import KERN_ERR, KernelLog
-from dmasafe.model.memory import Memory
+from dmasafe.model.log import KERN_ERR
+
+if TYPE_CHECKING:
+    from dmasafe.model.kernel import ModelKernel
 
 # include/uapi/linux/i2c.h
 I2C_SMBUS_READ: Final = 1
@@ -78,16 +78,12 @@ def i2c_smbus_pec(crc: int, data: bytes) -> int:
 class Smbus:
     """The SMBus functions of one kernel."""
 
-    def __init__(
-        self, config: Config, memory: Memory, allocators: Allocators, task: Task, log: KernelLog, core: I2cCore
-    ) -> None:
-        self.allocators = allocators
-        self.task = task
-        self.log = log
+    def __init__(self, kernel: ModelKernel, core: I2cCore) -> None:
+        self.kernel = kernel
         self.core = core
-        self.memory = memory
-        self._checks_length = config.version >= LENGTH_CHECK_SINCE
-        self._clears = config.version >= _CLEARED_SINCE
+        self.memory = kernel.memory
+        self._checks_length = kernel.config.version >= LENGTH_CHECK_SINCE
+        self._clears = kernel.config.version >= _CLEARED_SINCE
 
     # Packet error codes.
 
@@ -108,7 +104,7 @@ class Smbus:
 
     def _try_get_dmabuf(self, msg: I2cMsg, init_val: int) -> None:
         """i2c_smbus_try_get_dmabuf(): a kmalloc'ed buffer, and so the message is marked."""
-        msg.buf = self.allocators.kzalloc(I2C_SMBUS_BLOCK_MAX + (2 if msg.flags & I2C_M_RD else 3))
+        msg.buf = self.kernel.allocators.kzalloc(I2C_SMBUS_BLOCK_MAX + (2 if msg.flags & I2C_M_RD else 3))
         msg.flags |= I2C_M_DMA_SAFE
         if init_val:
             self.memory.store_byte(msg.buf, init_val)
@@ -117,7 +113,7 @@ class Smbus:
         self, adap: I2cAdapter, addr: int, flags: int, read_write: int, command: int, size: int, data: SmbusData | None
     ) -> int:
         """i2c_smbus_xfer_emulated(): byte and word messages from two arrays on the stack, blocks from kmalloc()."""
-        task = self.task
+        task = self.kernel.task
         stack_pointer = task.stack_pointer
         memory = self.memory
         msgbuf0 = task.alloca(I2C_SMBUS_BLOCK_MAX + 3)
@@ -208,7 +204,7 @@ class Smbus:
             status = self._collect(adap, size, data, first, second)
         for msg in msgs:
             if msg.flags & I2C_M_DMA_SAFE:
-                self.allocators.kfree(msg.buf)
+                self.kernel.allocators.kfree(msg.buf)
         task.stack_pointer = stack_pointer
         return status
 
@@ -227,14 +223,14 @@ class Smbus:
         elif size in (I2C_SMBUS_BLOCK_DATA, I2C_SMBUS_BLOCK_PROC_CALL):
             count = load(second.buf, 1)[0]
             if count > I2C_SMBUS_BLOCK_MAX:
-                self.log.printk(KERN_ERR, f"i2c {adap.dev_name}: Invalid block size returned: {count}")
+                self.kernel.log.printk(KERN_ERR, f"i2c {adap.dev_name}: Invalid block size returned: {count}")
                 return -EPROTO
             data.block[: count + 1] = load(second.buf, count + 1)
         return 0
 
     def _invalid(self, adap: I2cAdapter, text: str, stack_pointer: int) -> int:
-        self.log.printk(KERN_ERR, f"i2c {adap.dev_name}: {text}")
-        self.task.stack_pointer = stack_pointer
+        self.kernel.log.printk(KERN_ERR, f"i2c {adap.dev_name}: {text}")
+        self.kernel.task.stack_pointer = stack_pointer
         return -EINVAL
 
     def i2c_smbus_xfer_unlocked(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from rich.text import Text
 
@@ -18,7 +18,6 @@ from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.expect.faults import unreachable
 from dmasafe.faults import FAULTS, Fault
 from dmasafe.outcome import Noticed, Verdict
-from dmasafe.report.files import write_text
 from dmasafe.report.results import Results, Row
 from dmasafe.report.text import plural
 from dmasafe.scenario import parse_scenario
@@ -137,9 +136,18 @@ def markdown(runs: Sequence[Results]) -> str:
     return _INTRODUCTION + "\n".join(lines) + "\n\n" + "\n".join(_messages(runs)) + "\n"
 
 
-def write(runs: Sequence[Results], path: Path) -> None:
-    """Write the Markdown to ``path`` (temporary file, then rename). Raises ReportError."""
-    write_text(path, markdown(runs))
+def to_json(results: Results) -> dict[str, Any]:
+    """One run: its kernel, and of each fault what each oracle said because of it; ``noticed`` None where ``why``."""
+    rows = [
+        {
+            "fault": one.fault.name,
+            "shape": one.shape,
+            "noticed": None if one.noticed is None else dict(zip(WITNESSES, one.noticed.words(), strict=True)),
+            "why": one.why,
+        }
+        for one in detections(results)
+    ]
+    return {"kernel": asdict(results.kernel), "faults": rows}
 
 
 def _heading(run: Results) -> str:

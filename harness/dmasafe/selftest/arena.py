@@ -79,7 +79,7 @@ class Arena:
         Its output is collected in ``stdout`` and ``stderr`` (``stdout-2`` for a second one, ...) of the directory.
         """
         number = f"-{len(self._children) + 1}" if self._children else ""
-        command = [*wrapper, sys.executable, "-m", "dmasafe.cli", "run", *scenarios, "--out", str(self.out)]
+        command = [*wrapper, sys.executable, "-m", "dmasafe.cli", "run", *scenarios, "--results", str(self.out)]
         marked = {**os.environ, "TMPDIR": str(self.temporary), _MARK: self._mark, **(environment or {})}
         with (
             (self.directory / f"stdout{number}").open("wb") as out,

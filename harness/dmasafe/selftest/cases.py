@@ -33,7 +33,7 @@ class Case:
     ``start`` starts and wrecks it. It must end within ``bound_s`` (after the interrupt, if there is one), with one of
     ``statuses``; ``reason`` (a regular expression) must be found in every INCONCLUSIVE, or, where there is no such
     result, in what was printed. ``passes``: scenarios may PASS, since a part of the run was sound; ``keeps`` of them
-    must. ``kept``: OUT/latest must be there.
+    must. ``kept``: DIR/latest must be there.
     """
 
     name: str

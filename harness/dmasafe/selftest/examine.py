@@ -41,7 +41,7 @@ class Results:
 
 
 def read_results(arena: Arena) -> Results | None:
-    """OUT/latest's results.json, None if there is none. Raises SelftestError if its files are not all there."""
+    """DIR/latest's results.json, None if there is none. Raises SelftestError if its files are not all there."""
     latest = arena.out / "latest"
     if not latest.is_dir():
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from dmasafe.cli.matrix.history import chooser, comparison_options, show
+from dmasafe.cli.output import Output
 from dmasafe.matrix.compare import compare
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.history import History
@@ -20,7 +21,7 @@ from dmasafe.matrix.history import History
 @click.argument("after", metavar="B")
 @comparison_options
 def command(
-    before: str, after: str, place: str | None, patterns: tuple[str, ...], slower: float, limit: int, form: str
+    before: str, after: str, place: str | None, patterns: tuple[str, ...], slower: float, limit: int, output: Output
 ) -> int:
     """Hold B against A: new failures, fixed, flaky, new splat signatures, slower boots and builds.
 
@@ -30,4 +31,4 @@ def command(
     with open_history(place) as database, database.reading() as connection:
         history = History(connection)
         found = compare(history, history.side(before), history.side(after), slower, chooser(patterns))
-    return show(found, form, limit)
+    return show(found, output, limit)

@@ -8,35 +8,36 @@ from pathlib import Path
 
 import click
 
+from dmasafe.cli.output import Output, output_options
 from dmasafe.matrix import export
 from dmasafe.matrix.errors import ExportError
 
 
 @click.command(
     name="export",
-    epilog="Examples: dmasafe matrix export out/matrix/RUN --format kcidb --origin mylab > report.json | "
+    epilog="Examples: dmasafe matrix export out/matrix/RUN --format kcidb --origin mylab --output report.json | "
     "dmasafe matrix export out/latest --format lava | sh",
 )
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["kcidb", "lava"]), required=True)
+@output_options("kcidb", "lava", required=True)
 @click.option("--origin", default="", metavar="NAME", help="kcidb: who submits, as agreed with KernelCI.")
 @click.option("--tree", default="", metavar="NAME", help="kcidb: the kernel's tree, such as mainline.")
 @click.option("--repository", default="", metavar="URL", help="kcidb: where the kernel's commit is to be had.")
 @click.option("--branch", default="", metavar="NAME", help="kcidb: the branch that it was taken from.")
 @click.option("--commit", default="", metavar="HASH", help="kcidb: the kernel's commit; nothing was applied on top.")
 @click.option("--url", default="", metavar="URL", help="kcidb: where PATH can be downloaded.")
-def command(path: Path, form: str, **words: str) -> None:
+def command(path: Path, output: Output, **words: str) -> None:
     """Print runs for KernelCI: a submission to its database, or commands for the shell of a LAVA job.
 
     PATH is a results.json, or a directory with some in it.
     """
-    if form == "lava":
+    if output.form == "lava":
         if any(words.values()):
             raise ExportError("a LAVA job knows where it runs: leave all but --format away")
-        for line in export.lava(export.read(path)):
-            click.echo(line)
-        return
-    if not words["origin"]:
+    elif not words["origin"]:
         raise ExportError("name who submits by --origin: the word that was agreed upon with KernelCI")
     origin = export.Origin(words.pop("origin"), **words)
-    click.echo(json.dumps(export.kcidb(export.read(path), origin), indent=1, allow_nan=False))
+    output.show(
+        lava=lambda: export.lava(export.read(path)),
+        kcidb=lambda: json.dumps(export.kcidb(export.read(path), origin), indent=1, allow_nan=False),
+    )

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
-import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from dmasafe.cli.output import Output, output_options
 from dmasafe.matrix import changes
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.compare import SLOWER, Comparison
 from dmasafe.matrix.database import VARIABLE
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 database_option = click.option(
     "--db", "place", metavar="PLACE",
@@ -26,13 +23,13 @@ database_option = click.option(
 )  # fmt: skip
 
 
-def comparison_options(function: _Function) -> _Function:
-    """--db, --cell, --slower, --limit, --format."""
+def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--db, --cell, --slower, --limit, --format, --output."""
     for option in (
-        click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        output_options("table", "json"),
         click.option(
             "--limit", type=click.IntRange(0), default=changes.SHOWN, show_default=True,
-            help="Rows of a section in text; 0 for all.",
+            help="Rows of a section of the table; 0 for all.",
         ),
         click.option(
             "--slower", type=click.FloatRange(0), default=SLOWER, show_default=True, metavar="RATIO",
@@ -53,14 +50,9 @@ def chooser(patterns: tuple[str, ...]) -> Callable[[Cell], bool]:
     return lambda cell: not patterns or any(fnmatch.fnmatchcase(cell.name, pattern) for pattern in patterns)
 
 
-def show(found: Comparison, form: str, limit: int) -> int:
+def show(found: Comparison, output: Output, limit: int) -> int:
     """Print a comparison; returns the exit status."""
-    if form == "json":
-        json.dump(changes.as_json(found), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        for line in changes.as_text(found, limit):
-            click.echo(line)
+    output.show(table=lambda: changes.as_text(found, limit), json=lambda: changes.as_json(found))
     return found.exit_status
 
 

@@ -3,32 +3,41 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Sequence
 
 import click
 
 from dmasafe.cli.matrix.cells import cell_options, chosen
+from dmasafe.cli.output import Output, output_options
 from dmasafe.matrix import selections
+from dmasafe.matrix.selections import PlannedCell
 from dmasafe.report.text import plural
 
 
-@click.command(name="list", epilog="Examples: dmasafe matrix list | dmasafe matrix list nightly --json")
+@click.command(name="list", epilog="Examples: dmasafe matrix list | dmasafe matrix list nightly --format json")
 @cell_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@output_options("table", "json", flags={"--json": "json"})
 def command(
     selection: str | None,
     patterns: tuple[str, ...],
     suites: tuple[str, ...],
     sources: tuple[str, ...],
-    as_json: bool,
+    output: Output,
 ) -> None:
     """The cells of a selection, or the selections that there are."""
     if selection is None and not patterns:
-        _selections(as_json)
+        known = selections.load()
+        counted = {name: len(known.cells(name)) for name in known.selections}
+        what = {name: known.selections[name].what for name in counted}
+        output.show(
+            table=lambda: (f"{name:<12} {plural(n, 'cell'):>10}  {what[name]}" for name, n in counted.items()),
+            json=lambda: [{"name": name, "what": what[name], "cells": n} for name, n in counted.items()],
+        )
         return
     _, cells = chosen(selection, patterns, suites, sources)
-    if as_json:
-        rows = [
+    output.show(
+        table=lambda: _table(cells),
+        json=lambda: [
             {
                 "source": cell.source.name,
                 "spec": cell.source.spec,
@@ -38,21 +47,12 @@ def command(
                 "suites": list(cell.suites),
             }
             for cell in cells
-        ]
-        click.echo(json.dumps(rows, indent=2))
-        return
+        ],
+    )
+
+
+def _table(cells: Sequence[PlannedCell]) -> Iterator[str]:
     for cell in cells:
-        click.echo(f"{cell.source.name:<8} {cell.arch:<8} {cell.config:<28} {' '.join(cell.suites)}")
+        yield f"{cell.source.name:<8} {cell.arch:<8} {cell.config:<28} {' '.join(cell.suites)}"
     kernels = len({(cell.source, cell.arch, cell.kernel) for cell in cells})
-    click.echo(f"{plural(len(cells), 'cell')}, {plural(kernels, 'kernel')}")
-
-
-def _selections(as_json: bool) -> None:
-    known = selections.load()
-    counted = {name: len(known.cells(name)) for name in known.selections}
-    if as_json:
-        rows = [{"name": name, "what": known.selections[name].what, "cells": count} for name, count in counted.items()]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for name, count in counted.items():
-        click.echo(f"{name:<12} {plural(count, 'cell'):>10}  {known.selections[name].what}")
+    yield f"{plural(len(cells), 'cell')}, {plural(kernels, 'kernel')}"

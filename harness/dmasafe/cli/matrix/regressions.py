@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from dmasafe.cli.matrix.history import chooser, comparison_options, show
+from dmasafe.cli.output import Output
 from dmasafe.matrix.compare import regressions
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.history import History
@@ -20,7 +21,7 @@ from dmasafe.matrix.history import History
     help="A date or time, 7d, latest, latest~N (nights), a run, a revision.",
 )  # fmt: skip
 @comparison_options
-def command(words: str, place: str | None, patterns: tuple[str, ...], slower: float, limit: int, form: str) -> int:
+def command(words: str, place: str | None, patterns: tuple[str, ...], slower: float, limit: int, output: Output) -> int:
     """Hold the newest run of each cell against what was before WHEN.
 
     Exit status: 0 nothing new, 1 regressions, 2 it cannot be said.
@@ -29,4 +30,4 @@ def command(words: str, place: str | None, patterns: tuple[str, ...], slower: fl
         history = History(connection)
         since, title = history.moment(words)
         found = regressions(history, since, title, slower, chooser(patterns))
-    return show(found, form, limit)
+    return show(found, output, limit)

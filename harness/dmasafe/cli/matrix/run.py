@@ -10,13 +10,13 @@ import click
 
 from dmasafe.cli.matrix.cells import AD_HOC, cell_options, chosen
 from dmasafe.cli.matrix.history import database_option
+from dmasafe.cli.output import Output, RenamedOption, output_options
 from dmasafe.kernel import open_cache
 from dmasafe.matrix import engine, view
 from dmasafe.matrix import run as runs
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.errors import RunError
 from dmasafe.matrix.plan import plan
-from dmasafe.report.terminal import console_for
 
 ROOT = Path("out/matrix")
 
@@ -38,11 +38,12 @@ ROOT = Path("out/matrix")
     "the cache of this machine]",
 )  # fmt: skip
 @click.option(
-    "--out", "root", type=click.Path(path_type=Path, file_okay=False), default=ROOT, show_default=True,
-    help="Where runs are kept.",
+    "--results", "root", cls=RenamedOption, old=("--out",), metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False), default=ROOT, show_default=True, help="Where runs are kept.",
 )  # fmt: skip
 @click.option("--record/--no-record", default=True, show_default=True, help="Write results into the history.")
 @database_option
+@output_options("table", "json")
 def command(
     selection: str | None,
     patterns: tuple[str, ...],
@@ -56,6 +57,7 @@ def command(
     root: Path,
     record: bool,
     place: str | None,
+    output: Output,
 ) -> int:
     """Build and boot every cell of a selection, judge it, and write the results into the history.
 
@@ -77,10 +79,12 @@ def command(
     else:
         name, cells = chosen(selection, patterns, suites, sources)
         run = runs.begin(root, id_, name, cells, store or str(open_cache().path("store")))
-    return _execute(run, scheduler, workers, record, place)
+    return _execute(run, scheduler, workers, record, place, output)
 
 
-def _execute(run: runs.Run, scheduler: str | None, workers: int | None, record: bool, place: str | None) -> int:
+def _execute(
+    run: runs.Run, scheduler: str | None, workers: int | None, record: bool, place: str | None, output: Output
+) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(runs.held(run))
         database = stack.enter_context(open_history(place, create=True)) if record else None
@@ -95,7 +99,5 @@ def _execute(run: runs.Run, scheduler: str | None, workers: int | None, record: 
         except KeyboardInterrupt:
             click.echo(f"the run is kept: go on with 'dmasafe matrix run --run {run.id}'", err=True)
             raise
-    console = console_for()
-    for line in view.summary(found):
-        console.print(line, soft_wrap=True)
+    output.show(table=lambda: view.summary(found), json=lambda: [view.to_json(one) for one in found])
     return runs.worst(found)
