@@ -143,19 +143,35 @@ def test_a_finding_of_another_version_is_not_looked_for():
     assert not finding.concerns("apt:linux-source-6.12") and finding.concerns("/a/tree")
 
 
+WHOLE = "[[finding]]\nid='x'\ntitle='t'\nrule='r'\nwhere='w'\nwhat='w'\nremedy='r'\nknown='k'\nversions=[]\n"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "says"),
     [
-        "finding = 1",
-        "[[finding]]\nid = 'x'",
-        "[[finding]]\nid='x'\ntitle='t'\nrule='r'\nwhere='w'\nwhat='w'\nremedy='r'\nknown='k'\nversions=[]\n"
-        "proof={config='c'}",
+        ("finding = 1", "finding: Expected `array`, got `int`"),
+        ("[[finding]]\nid = 'x'", r"finding\[0\]: key 'title' is missing"),
+        (WHOLE + "proof={config='c'}", r"finding\[0\].proof: a proof is by witnesses"),
+        (WHOLE + "proof={config='c', program=['none.py']}", r"finding\[0\].proof: there is no none.py"),
+        (WHOLE + "proof={config='c', program=['keyboard.py'], say={}}", r"unknown key 'finding\[0\].proof.say'"),
+        (
+            WHOLE + "proof={config='c', witness=[{scenario='x', outcome='SAFE'}]}",
+            "proof: 'x' is no scenario",
+        ),
+        (
+            WHOLE + "proof={config='c', witness=[{scenario='heap/master_send/virtio/08', outcome='SAFE'}]}",
+            "proof: write",
+        ),
+        (
+            WHOLE + "proof={config='c', witness=[{scenario='x', outcome='GOOD'}]}",
+            "outcome: .*GOOD",
+        ),
     ],
 )
-def test_a_catalogue_that_is_none_is_refused(tmp_path, text):
+def test_a_catalogue_that_is_none_is_refused(tmp_path, text, says):
     path = tmp_path / "catalogue.toml"
     path.write_text(text)
-    with pytest.raises(CatalogueError, match="is not a catalogue of findings"):
+    with pytest.raises(CatalogueError, match=rf"catalogue.toml: .*{says}"):
         load(path=path)
 
 

@@ -79,7 +79,7 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
     for config in dict.fromkeys(finding.proof.config for finding in rest):
         group = [finding for finding in rest if finding.proof.config == config]
         for clients in (False, True):
-            rows = [finding for finding in group if finding.proof.witnesses and finding.proof.clients is clients]
+            rows = [finding for finding in group if finding.proof.witnesses and bool(finding.proof.client) is clients]
             found |= _by_rows(source, config, rows, clients, progress) if rows else {}
         for finding in group:
             if finding.proof.program:

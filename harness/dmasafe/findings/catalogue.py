@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dmasafe.decode import read_toml
 from dmasafe.errors import DmasafeError
 from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.outcome import Outcome
@@ -50,14 +50,33 @@ class Proof:
     """
 
     config: str
-    witnesses: tuple[Witness, ...] = ()
-    clients: bool = False
+    witness: tuple[Witness, ...] = ()
+    client: tuple[Witness, ...] = ()
     program: tuple[str, ...] = ()
-    says: tuple[tuple[str, Any], ...] = ()
+    says: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     frame: str | None = None
     modules: tuple[str, ...] = ()
     slaves: tuple[tuple[int, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if [bool(way) for way in (self.witness, self.client, self.program)].count(True) != 1:
+            raise ValueError("a proof is by witnesses, by clients or by a program")
+        if self.program and not (PROGRAMS / self.program[0]).is_file():
+            raise ValueError(f"there is no {self.program[0]} in {PROGRAMS.name}/")
+        try:
+            canonical = [parse_scenario(row.scenario).id for row in self.witness]
+            canonical += [parse_client_scenario(row.scenario).id for row in self.client]
+        except ScenarioError as error:
+            raise ValueError(str(error)) from error
+        for row, name in zip(self.witnesses, canonical, strict=True):
+            if row.scenario != name:
+                raise ValueError(f"write '{name}', not '{row.scenario}'")
+
+    @property
+    def witnesses(self) -> tuple[Witness, ...]:
+        """Those of scenarios or of clients, whichever it is."""
+        return self.witness or self.client
 
     @property
     def frames(self) -> frozenset[str]:
@@ -91,69 +110,15 @@ class Finding:
         return f"dmasafe findings {self.id} --kernel {source}"
 
 
+@dataclass(frozen=True)
+class _Catalogue:
+    finding: tuple[Finding, ...]
+
+
 def load(wanted: Sequence[str] = (), path: Path = CATALOGUE) -> list[Finding]:
     """The findings with these ids, all if none are named. Raises CatalogueError."""
-    try:
-        rows = tomllib.loads(path.read_text())["finding"]
-        found = {row["id"]: _finding(row) for row in rows}
-    except (OSError, KeyError, TypeError, ValueError, ScenarioError) as error:
-        raise CatalogueError(f"{path.name} is not a catalogue of findings: {error}") from None
+    found = {row.id: row for row in read_toml(path, _Catalogue, CatalogueError).finding}
     for name in wanted:
         if name not in found:
             raise CatalogueError(f"no finding is called '{name}'; there are {', '.join(found)}")
     return [finding for name, finding in found.items() if not wanted or name in wanted]
-
-
-def _finding(row: dict[str, Any]) -> Finding:
-    _only(row, (field.name for field in fields(Finding)))
-    texts = {name: _text(row, name) for name in ("id", "title", "rule", "where", "what", "remedy", "known")}
-    return Finding(**texts, versions=tuple(row["versions"]), proof=_proof(row["proof"]))
-
-
-def _proof(row: dict[str, Any]) -> Proof:
-    _only(row, ("config", "witness", "client", "program", "says", "classes", "frame", "modules", "slaves"))
-    clients = tuple(_witness(witness, _client_id) for witness in row.get("client", ()))
-    witnesses = clients or tuple(_witness(witness, _scenario_id) for witness in row.get("witness", ()))
-    program = tuple(row.get("program", ()))
-    if bool(witnesses) == bool(program):
-        raise ValueError("a proof is by witnesses or by a program")
-    if program and not (PROGRAMS / program[0]).is_file():
-        raise ValueError(f"there is no {program[0]} in {PROGRAMS.name}/")
-    return Proof(
-        config=row["config"],
-        witnesses=witnesses,
-        clients=bool(clients),
-        program=program,
-        says=tuple(row.get("says", {}).items()),
-        classes=tuple(row.get("classes", ())),
-        frame=row.get("frame"),
-        modules=tuple(row.get("modules", ())),
-        slaves=tuple((int(address, 0), name) for address, name in row.get("slaves", {}).items()),
-    )
-
-
-def _witness(row: dict[str, Any], id_of: Callable[[str], str]) -> Witness:
-    _only(row, (field.name for field in fields(Witness)))
-    outcome = Outcome(row["outcome"])
-    return Witness(id_of(row["scenario"]), outcome, tuple(row.get("classes", ())), row.get("frame"), row.get("direct"))
-
-
-def _scenario_id(text: str) -> str:
-    return parse_scenario(text).id
-
-
-def _client_id(text: str) -> str:
-    return parse_client_scenario(text).id
-
-
-def _only(row: dict[str, Any], known: Iterable[str]) -> None:
-    strange = sorted(set(row) - set(known))
-    if strange:
-        raise ValueError(f"unknown: {', '.join(strange)}")
-
-
-def _text(row: dict[str, Any], name: str) -> str:
-    found = row[name]
-    if not isinstance(found, str) or not found.strip():
-        raise ValueError(f"{name} must be text")
-    return found.strip()

@@ -102,7 +102,7 @@ def from_program(finding: Finding, kernel: Kernel, output: str, source: str) -> 
     """What the program in the guest said: lines of JSON (untrusted), the kernel's log among it as ``kmsg``."""
     said = _said(output)
     log = ((_LOG, None),) if finding.proof.classes else ()
-    for name, wanted in (*finding.proof.says, *log):
+    for name, wanted in (*finding.proof.says.items(), *log):
         if name not in said:
             words = ascii(output[-200:])
             return Evidence(finding, kernel, source, None, f"the program said nothing of {name}, but {words}")

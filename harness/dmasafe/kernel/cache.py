@@ -23,7 +23,8 @@ from typing import Any
 
 import platformdirs
 
-from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError
+from dmasafe.decode import convert
+from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError, KernelError
 from dmasafe.kernel.progress import Progress
 
 CACHE_VARIABLE = "DMASAFE_CACHE"
@@ -315,10 +316,10 @@ def objects_lock(object_dir: Path) -> str:
 
 
 def _kernel_from_json(cache: Cache, facts: Mapping[str, Any]) -> Kernel:
-    paths = {name: cache.root / facts[name] for name in ("vmlinux", "image", "config", "system_map", "build_dir")}
-    texts = ("key", "release", "version", "arch", "configuration", "source", "source_identity")
-    fields: dict[str, Any] = {name: facts[name] for name in texts}
-    return Kernel(**fields, **paths, absences=tuple(facts.get("absences", ())))
+    paths = {
+        name: cache.root / facts.get(name, "") for name in ("vmlinux", "image", "config", "system_map", "build_dir")
+    }
+    return convert({**facts, **paths}, Kernel, f"kernel.json of {facts.get('key')}", KernelError, extra=True)
 
 
 def _last_use(path: Path) -> float:

@@ -8,12 +8,13 @@ result, because Kconfig drops in silence what it cannot give. Only an [[absence]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from dmasafe.architecture import architecture_names, make_row, project_root, read_architecture, require_table
+from dmasafe.architecture import architecture_names, make_row, project_root, read_architecture
+from dmasafe.decode import convert, read_toml
 from dmasafe.kernel.errors import ConfigError
 from dmasafe.kernel.kconfig import read_kconfig, why_not
 
@@ -84,10 +85,19 @@ class Absence:
     symbol: str
     versions: str
     why: str
-    architectures: Sequence[str] = ()
+    architectures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        version_matches("0.0", self.versions)
 
     def allows(self, version: str, arch: str = "") -> bool:
         return version_matches(version, self.versions) and (not self.architectures or arch in self.architectures)
+
+
+@dataclass(frozen=True)
+class _MatrixFile:
+    configuration: Mapping[str, dict[str, Any]]
+    absence: tuple[Absence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,26 +139,16 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     """Read ``directory``/matrix.toml (the project's own kernel-configs/ if None); ConfigError names what is wrong."""
     directory = directory or project_root() / "kernel-configs"
     path = directory / "matrix.toml"
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        configurations = {name: _configuration(name, row) for name, row in data["configuration"].items()}
-        absences = tuple(Absence(**row) for row in data.get("absence", ()))
-        for absence in absences:
-            absence.allows("0.0")
-    except FileNotFoundError as cause:
-        raise ConfigError(f"{path} is missing") from cause
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as cause:
-        raise ConfigError(f"{path} cannot be read: {cause}") from cause
+    data = read_toml(path, _MatrixFile, ConfigError)
+    configurations = {
+        name: convert({**row, "name": name}, Configuration, f"{path}: configuration.{name}", ConfigError)
+        for name, row in data.configuration.items()
+    }
     architectures = {name: _architecture(name, directory) for name in architecture_names(directory)}
-    matrix = Matrix(directory, configurations, architectures, absences)
+    matrix = Matrix(directory, configurations, architectures, data.absence)
     for configuration in configurations.values():
         _check(configuration, matrix)
     return matrix
-
-
-def _configuration(name: str, row: object) -> Configuration:
-    place = f"matrix.toml: [configuration.{name}]"
-    return make_row(Configuration, {**require_table(row, place), "name": name}, place)
 
 
 def _check(row: Configuration, matrix: Matrix) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dmasafe.decode import convert, read_json
 from dmasafe.facts import KernelFacts
 from dmasafe.matrix.errors import RecordError
-from dmasafe.report.files import failure, write_text
+from dmasafe.report.files import write_text
 from dmasafe.scenario import Scenario
 from dmasafe.targets import conform
 from dmasafe.targets.base import TargetRun
@@ -41,6 +42,10 @@ class Difference:
     kernel: tuple[str, ...]
     known: str | None = None
 
+    def __post_init__(self) -> None:
+        if not len(self.fields) == len(self.model) == len(self.kernel):
+            raise ValueError("a difference has not as many values as fields")
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -50,6 +55,10 @@ class Agreement:
     differing: int
     unsaid: int
     differences: tuple[Difference, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.differing <= self.compared or self.unsaid < 0:
+            raise ValueError("its numbers cannot be")
 
     @property
     def percent(self) -> float | None:
@@ -86,34 +95,13 @@ def write(found: Agreement, path: Path) -> None:
 
 
 def read(path: Path) -> Agreement | None:
-    """What a model.json says, None if there is none. Raises RecordError, ReportError."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+    """What a model.json says, None if there is none. Raises RecordError."""
+    if not path.exists():
         return None
-    except OSError as error:
-        raise failure("read", path, error) from error
-    try:
-        found = json.loads(data) if len(data) <= MAX_BYTES else None
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-            raise ValueError(f"it is not of schema {SCHEMA}")
-        return from_json(found)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path} cannot be read: {error} (docs/matrix.md)") from error
+    return from_json(read_json(path, SCHEMA, RecordError, MAX_BYTES), str(path))
 
 
-def from_json(found: dict[str, Any]) -> Agreement:
-    """The way back from the JSON. Raises ValueError, KeyError, TypeError."""
-    compared, differing, unsaid = (found[key] for key in ("compared", "differing", "unsaid"))
-    if not all(type(number) is int and number >= 0 for number in (compared, differing, unsaid)) or differing > compared:
-        raise ValueError("its numbers cannot be")
-    differences = tuple(_row(one) for one in found["differences"][:MAX_DIFFERENCES])
-    return Agreement(compared, differing, unsaid, differences)
-
-
-def _row(one: dict[str, Any]) -> Difference:
-    fields, model, kernel = (tuple(str(value) for value in one[key]) for key in ("fields", "model", "kernel"))
-    if not len(fields) == len(model) == len(kernel):
-        raise ValueError("a difference has not as many values as fields")
-    return Difference(str(one["scenario"]), fields, model, kernel, None if one["known"] is None else str(one["known"]))
+def from_json(found: dict[str, Any], place: str = MODEL_JSON) -> Agreement:
+    """The way back from the JSON. Raises RecordError."""
+    agreed = convert(found, Agreement, place, RecordError, extra=True)
+    return replace(agreed, differences=agreed.differences[:MAX_DIFFERENCES])

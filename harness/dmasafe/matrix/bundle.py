@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from dmasafe import kernel as kernels
+from dmasafe.decode import convert
 from dmasafe.kernel.cache import digest, file_sha256, publish_directory, publish_json, read_json, staging
 from dmasafe.matrix.errors import StoreError
 from dmasafe.matrix.store import Store
@@ -82,7 +83,7 @@ def find(name: str, cache: kernels.Cache) -> Bundle | None:
     if facts is None:
         return None
     os.utime(directory)
-    return Bundle(name, directory, Facts(**facts))
+    return Bundle(name, directory, convert(facts, Facts, str(directory / _FACTS), StoreError))
 
 
 def push(bundle: Bundle, store: Store) -> None:
@@ -106,9 +107,9 @@ def pull(name: str, cache: kernels.Cache, store: Store) -> Bundle:
         staged.mkdir()
         try:
             unpack(data, staged)
-            facts = Facts(**(read_json(staged / _FACTS) or {}))
+            facts = convert(read_json(staged / _FACTS), Facts, _FACTS, StoreError)
             intact = _name(staged, facts) == name
-        except (OSError, tarfile.TarError, TypeError) as error:
+        except (OSError, tarfile.TarError, StoreError) as error:
             raise StoreError(f"{_archive(name)} in the store {store.url} is damaged: {error}; remove it") from error
         if not intact:
             raise StoreError(f"{_archive(name)} in the store {store.url} has another content than its name: remove it")

@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from dmasafe.decode import convert, read_json
 from dmasafe.matrix import agreement, schema, vectors, writer
 from dmasafe.matrix.agreement import Agreement
 from dmasafe.matrix.cells import Cell, identity_of, label_of
@@ -32,7 +33,6 @@ from dmasafe.report import ReportError, detection, json_report
 from dmasafe.report.directory import RESULTS_JSON
 from dmasafe.report.files import failure
 from dmasafe.report.results import Results, Row
-from dmasafe.report.text import splat_lines
 from dmasafe.scenario import ScenarioError, parse_scenario
 
 SIDECAR = "matrix.json"
@@ -117,14 +117,11 @@ def read(path: Path, given: Mapping[str, Any] | None = None, assumed: Mapping[st
         data = path.read_bytes()
     except OSError as error:
         raise failure("read", path, error) from error
-    facts = _facts(path, {**(assumed or {}), **_sidecar(path.with_name(SIDECAR)), **(given or {})})
-    results = json_report.load(path)
+    sidecar = path.with_name(SIDECAR)
+    said = read_json(sidecar, SIDECAR_SCHEMA, RecordError, MAX_SIDECAR_BYTES) if sidecar.exists() else {}
+    facts = _facts(path, {**(assumed or {}), **said, **(given or {})})
     agreed = agreement.read(path.with_name(agreement.MODEL_JSON))
-    try:
-        return prepare(results, data, facts, str(path), agreed)
-    except (TypeError, AttributeError, ValueError, KeyError) as error:
-        # json_report.load() looks at keys, not at what every value is.
-        raise RecordError(f"{path} breaks the contract of results.json: {error} (see docs/formats.md)") from error
+    return prepare(json_report.load(path), data, facts, str(path), agreed)
 
 
 def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agreement | None = None) -> NewRun:
@@ -157,7 +154,7 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agre
         night=(facts.night or moment.date()).isoformat(),
         source_id=shortened(source_id, _LONGEST_NAME),
         release=shortened(_text(kernel.release, name), 200),
-        revision=None if facts.revision is None else shortened(facts.revision, 100),
+        revision=None if facts.revision is None else shortened(_text(facts.revision, name), 100),
         accel=None if results.accel is None else shortened(_text(results.accel, name), 100),
         build_s=_duration(facts.build_s, name),
         boot_s=_duration(results.boot_s, name),
@@ -234,24 +231,23 @@ def unpacked(data: bytes) -> Any:
 
 def _untrusted(results: Results) -> str | None:
     if results.reason is not None:
-        return general(str(results.reason))
-    return None if results.canary_splatted is True else "the canary did not splat"
+        return general(results.reason)
+    return None if results.canary_splatted else "the canary did not splat"
 
 
 def _finding(judgement: Judgement, untrusted: str | None) -> Finding:
-    verdict, why = judgement.verdict, general(str(judgement.why))
+    verdict, why = judgement.verdict, general(judgement.why)
     if verdict is Verdict.PASS and judgement.outcome is not judgement.expected:
         verdict, why = Verdict.ERROR, "PASS, though the outcome is not the one that was expected"
     if verdict in TRUSTED and untrusted is not None:
         verdict, why = Verdict.INCONCLUSIVE, untrusted
     signatures = sorted({signature_of(splat) for splat in judgement.splats[:MAX_SIGNATURES]})
-    straight = judgement.direct if isinstance(judgement.direct, bool) else None
-    return Finding(verdict, judgement.outcome, judgement.expected, straight, tuple(signatures), why)
+    return Finding(verdict, judgement.outcome, judgement.expected, judgement.direct, tuple(signatures), why)
 
 
 def _scenario(id_: str, row: Row) -> dict[str, str]:
     parts = {"buffer": row.buffer, "operation": row.operation, "place": row.place}
-    return {"name": id_, **{key: shortened(str(value), 100) for key, value in parts.items()}}
+    return {"name": id_, **{key: shortened(value, 100) for key, value in parts.items()}}
 
 
 def _evidence(run: NewRun, set_id: int, data: bytes, before: tuple[int, bytes] | None) -> bytes | None:
@@ -265,13 +261,13 @@ def _evidence(run: NewRun, set_id: int, data: bytes, before: tuple[int, bytes] |
 
 def _told(row: Row) -> dict[str, Any]:
     return {
-        "why": shortened(str(row.judgement.why), LONGEST_MESSAGE),
+        "why": shortened(row.judgement.why, LONGEST_MESSAGE),
         "splats": [_splat(splat) for splat in row.judgement.splats[:MAX_SPLATS]],
     }
 
 
 def _splat(splat: Splat) -> dict[str, Any]:
-    """A splat of bounded size, of which a report can be written. Raises TypeError or AttributeError if none can."""
+    """A splat of bounded size."""
     mapped_at = splat.fields.get("mapped_at")
     short = replace(
         splat,
@@ -281,7 +277,6 @@ def _splat(splat: Splat) -> dict[str, Any]:
         frames=tuple(replace(frame, function=frame.function[:_LONGEST_NAME]) for frame in splat.frames[:MAX_FRAMES]),
         **{key: value and value[:_LONGEST_NAME] for key, value in _names(splat).items()},
     )
-    splat_lines(short)
     return short.to_json()
 
 
@@ -316,56 +311,27 @@ def _is_scenario(id_: str) -> bool:
     return True
 
 
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str) or not value or len(value) > _LONGEST_NAME or "\0" in value:
-        raise RecordError(
-            f"{name} breaks the contract of results.json: {str(value)[:60]!r} is no name (docs/formats.md)"
-        )
+def _text(value: str, name: str) -> str:
+    if not value or len(value) > _LONGEST_NAME or "\0" in value:
+        raise RecordError(f"{name} breaks the contract of results.json: {value[:60]!r} is no name (docs/formats.md)")
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _duration(value: object, name: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise RecordError(f"{name}: {str(value)[:60]!r} is no number of seconds")
-    return float(value)
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    """The values of a sidecar, {} if there is none."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_SIDECAR_BYTES + 1)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise failure("read", path, error) from error
-    try:
-        found = json.loads(data) if len(data) <= MAX_SIDECAR_BYTES else None
-    except ValueError as error:
-        raise RecordError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict) or found.get("schema") != SIDECAR_SCHEMA:
-        raise RecordError(f"{path} is not a sidecar of schema {SIDECAR_SCHEMA} (docs/matrix-history.md)")
-    return found
+def _duration(value: float | None, name: str) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
+        raise RecordError(f"{name}: {value} is no number of seconds")
+    return value
 
 
 def _facts(path: Path, found: Mapping[str, Any]) -> Facts:
-    def text(key: str) -> str | None:
-        value = found.get(key)
-        return None if value is None else _text(value, f"{path}: '{key}' of its sidecar")
-
-    when, night = text("time"), text("night")
+    when = found.get("time")
     try:
         moment = datetime.fromisoformat(when) if when else _time_of(path)
-        day = None if night is None else date.fromisoformat(night)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise RecordError(f"{path}: its time is not an ISO date: {error}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return Facts(
-        moment, day, text("revision"), _duration(found.get("build_s"), str(path)), text("source"), text("source_id")
-    )
+    return convert({**found, "time": moment}, Facts, f"{path.with_name(SIDECAR)}", RecordError, extra=True)
 
 
 def _time_of(path: Path) -> datetime:

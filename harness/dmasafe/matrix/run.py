@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from dmasafe.decode import convert, read_json
 from dmasafe.kernel import project_root
 from dmasafe.matrix import agreement, bundle, record, tasks
 from dmasafe.matrix.agreement import Agreement
@@ -28,7 +29,7 @@ from dmasafe.matrix.database import Database
 from dmasafe.matrix.engine import Engine, Event
 from dmasafe.matrix.errors import MatrixError, RunError
 from dmasafe.matrix.plan import Job, Kind, Plan, plan
-from dmasafe.matrix.selections import NamedSource, PlannedCell
+from dmasafe.matrix.selections import PlannedCell
 from dmasafe.matrix.store import Store
 from dmasafe.outcome import Verdict
 from dmasafe.report import ReportError, json_report
@@ -113,20 +114,8 @@ def begin(
 def load(directory: Path) -> Run:
     """A run that was begun. Raises RunError."""
     path = directory / RUN_JSON
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise ValueError(f"it has schema {found['schema']}, not {SCHEMA}")
-        cells = tuple(
-            PlannedCell(NamedSource(**one["source"]), one["arch"], one["config"], one["kernel"], tuple(one["suites"]))
-            for one in found["cells"]
-        )
-        rest = {key: found[key] for key in ("id", "selection", "store", "revision", "night", "begun", "finished")}
-    except OSError as error:
-        raise RunError(f"there is no run in {directory}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is not what a run writes: {error}") from error
-    return Run(directory=directory, cells=cells, **rest)
+    found = read_json(path, SCHEMA, RunError)
+    return convert({**found, "directory": directory}, Run, str(path), RunError, extra=True)
 
 
 def unfinished(root: Path, selection: str) -> Run:

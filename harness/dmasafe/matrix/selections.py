@@ -7,13 +7,13 @@ A pattern is three words, source, architecture and configuration, each as a shel
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from dmasafe.decode import convert, read_toml
 from dmasafe.kernel import KernelError, Matrix, load_matrix, parse_source, project_root
 from dmasafe.matrix.errors import PlanError
 from dmasafe.scenario import SUITES
@@ -40,13 +40,32 @@ class Include:
     cells: tuple[str, ...]
     suites: tuple[str, ...] = DEFAULT_SUITES
 
+    def __post_init__(self) -> None:
+        if not self.cells or not self.suites:
+            raise ValueError("an include needs cells and suites")
+        check_suites(self.suites, "suites")
+        for pattern in self.cells:
+            _words(pattern, "cells")
+
 
 @dataclass(frozen=True)
 class Selection:
     name: str
-    what: str
     include: tuple[Include, ...]
     exclude: tuple[str, ...] = ()
+    what: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.include:
+            raise ValueError(f"it needs at least one [[selection.{self.name}.include]]")
+        for pattern in self.exclude:
+            _words(pattern, "exclude")
+
+
+@dataclass(frozen=True)
+class _SelectionsFile:
+    source: Mapping[str, dict[str, Any]]
+    selection: Mapping[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +101,7 @@ class Selections:
             name, equals, spec = word.partition("=")
             if not equals or not spec:
                 raise PlanError(f"'{word}' names no source: write NAME=SPEC, as in mine=~/linux")
-            sources[name] = _source(name, {"spec": spec}, "--source")
+            sources[name] = _source(name, {"spec": spec}, f"--source {name}")
         return replace(self, sources=sources)
 
     def cells(self, name: str) -> tuple[PlannedCell, ...]:
@@ -144,61 +163,27 @@ def load(path: Path | None = None, matrix: Matrix | None = None) -> Selections:
     """Read and check ``path`` (the project's own if None). Raises PlanError, ConfigError."""
     matrix = matrix or load_matrix()
     path = path or project_root() / "kernel-configs" / FILE
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise PlanError(f"{path} is not TOML: {error}") from error
-    _known_keys(data, {"source", "selection"}, FILE)
-    sources = {name: _source(name, row, FILE) for name, row in _table(data, "source", FILE).items()}
-    selections = {name: _selection(name, row) for name, row in _table(data, "selection", FILE).items()}
-    return Selections(sources, selections, matrix)
+    data = read_toml(path, _SelectionsFile, PlanError)
+    sources = {name: _source(name, row, f"{path}: source.{name}") for name, row in data.source.items()}
+    found = {
+        name: convert({**row, "name": name}, Selection, f"{path}: selection.{name}", PlanError)
+        for name, row in data.selection.items()
+    }
+    return Selections(sources, found, matrix)
 
 
-def _source(name: str, row: object, where: str) -> NamedSource:
-    place = f"{where}: source {name}"
+def _source(name: str, row: Mapping[str, Any], place: str) -> NamedSource:
     if not _NAME.fullmatch(name):
-        raise PlanError(f"{where}: '{name}' is no name for a source: use letters, digits and . _ + -")
-    if not isinstance(row, dict) or not isinstance(row.get("spec"), str):
-        raise PlanError(f"{place} needs spec, such as 'apt:linux-source-6.12'")
-    _known_keys(row, {"spec", "version"}, place)
+        raise PlanError(f"{place}: '{name}' is no name for a source: use letters, digits and . _ + -")
+    source = convert({**row, "name": name}, NamedSource, place, PlanError)
+    if source.version and not _VERSION.fullmatch(source.version):
+        raise PlanError(f"{place}: version must be a text such as '6.12'")
     try:
-        spec = str(parse_source(row["spec"]))
+        spec = str(parse_source(source.spec))
     except KernelError as error:
         raise PlanError(f"{place}: {error}") from error
-    version = row.get("version", "")
-    if not isinstance(version, str) or (version and not _VERSION.fullmatch(version)):
-        raise PlanError(f"{place}: version must be a text such as '6.12'")
     guess = re.fullmatch(r"apt:linux-source-(\d+\.\d+)", spec)
-    return NamedSource(name, spec, version or (guess[1] if guess else ""))
-
-
-def _selection(name: str, row: object) -> Selection:
-    place = f"{FILE}: selection {name}"
-    if not isinstance(row, dict):
-        raise PlanError(f"{place} is no table")
-    _known_keys(row, {"what", "include", "exclude"}, place)
-    includes = row.get("include")
-    if not isinstance(includes, list) or not includes:
-        raise PlanError(f"{place} needs at least one [[selection.{name}.include]]")
-    found = tuple(_include(one, place) for one in includes)
-    exclude = _texts(row.get("exclude", []), f"{place}: exclude")
-    for pattern in (*exclude, *(pattern for include in found for pattern in include.cells)):
-        _words(pattern, place)
-    return Selection(name, str(row.get("what", "")), found, exclude)
-
-
-def _include(row: object, place: str) -> Include:
-    if not isinstance(row, dict):
-        raise PlanError(f"{place}: each include is a table with cells, and suites if not {DEFAULT_SUITES[0]}")
-    _known_keys(row, {"cells", "suites"}, f"{place}: include")
-    cells = _texts(row.get("cells", []), f"{place}: cells")
-    suites = _texts(row.get("suites", list(DEFAULT_SUITES)), f"{place}: suites")
-    if not cells or not suites:
-        raise PlanError(f"{place}: an include needs cells and suites")
-    check_suites(suites, place)
-    return Include(cells, suites)
+    return NamedSource(name, spec, source.version or (guess[1] if guess else ""))
 
 
 def check_suites(names: Iterable[str], place: str) -> None:
@@ -215,22 +200,3 @@ def _words(pattern: str, place: str) -> list[str]:
             f"{place}: '{pattern}' is no cell: write SOURCE ARCHITECTURE CONFIGURATION, as in '6.* x86_64 *'"
         )
     return words
-
-
-def _texts(value: object, place: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise PlanError(f"{place} must be a list of texts")
-    return tuple(value)
-
-
-def _table(data: Mapping[str, Any], name: str, place: str) -> Mapping[str, Any]:
-    value = data.get(name, {})
-    if not isinstance(value, dict) or not value:
-        raise PlanError(f"{place} has no [{name}.NAME]")
-    return value
-
-
-def _known_keys(row: Mapping[str, Any], known: set[str], place: str) -> None:
-    unknown = sorted(set(row) - known)
-    if unknown:
-        raise PlanError(f"{place}: '{unknown[0]}' is not known: it has {', '.join(sorted(known))}")

@@ -8,20 +8,19 @@ two files can be compared with diff.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dmasafe.outcome import Frame, Judgement, Noticed, Outcome, Splat, Verdict
+from dmasafe.decode import convert, read_json
+from dmasafe.outcome import Splat
 from dmasafe.report import ReportError
-from dmasafe.report.files import failure, write_text
-from dmasafe.report.results import Kernel, Results, Row, Stage, counts
+from dmasafe.report.files import write_text
+from dmasafe.report.results import Results, Row, counts
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("results.schema.json")
-_FRAME_KEYS = tuple(field.name for field in fields(Frame))
-_NOTICED_KEYS = tuple(field.name for field in fields(Noticed))
 
 
 def head(results: Results) -> dict[str, Any]:
@@ -92,97 +91,36 @@ def write(results: Results, path: Path) -> None:
 
 def load(path: Path) -> Results:
     """The Results that a results.json holds. Raises ReportError for a file that is unreadable or something else."""
+    found = read_json(path, SCHEMA, ReportError)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise failure("read", path, error) from error
-    except UnicodeDecodeError as error:
-        raise ReportError(f"{path} is not a results.json: it is not UTF-8 text") from error
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ReportError(f"{path} is not a results.json, or only a part of one: {error}") from error
-    if not isinstance(found, dict) or "schema" not in found:
-        raise ReportError(f"{path} is not a results.json: it has no 'schema'")
-    if found["schema"] != SCHEMA:
-        other = found["schema"]
-        raise ReportError(f"{path} has schema {other}, this dmasafe reads {SCHEMA}: use the one that wrote it")
-    try:
-        return from_json(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(
-            f"{path} breaks the contract of results.json: {type(error).__name__} {error} (see docs/formats.md)"
-        ) from error
+        return from_json(found, str(path))
+    except (KeyError, TypeError) as error:
+        raise _broken(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def from_json(found: Mapping[str, Any]) -> Results:
-    """The way back from to_json(). Keys that only newer versions write, and ``counts``, are not looked at."""
-    durations = found["durations"]
-    return Results(
-        suite=found["suite"],
-        target=found["target"],
-        kernel=_kernel(found["kernel"]),
-        accel=found["accel"],
-        canary_splatted=found["canary"]["splatted"],
-        rows=tuple(_row(row) for row in found["scenarios"]),
-        boot_s=durations["boot_s"],
-        scenarios_s=durations["scenarios_s"],
-        total_s=durations["total_s"],
-        stages=tuple(Stage(stage["name"], stage["seconds"]) for stage in found["stages"]),
-        reason=found["reason"],
-        notes=tuple(found["notes"]),
-    )
+def from_json(found: Mapping[str, Any], place: str = "results.json") -> Results:
+    """The way back from to_json(). Keys that only newer versions write, and ``counts``, are not looked at.
+
+    Raises ReportError, and KeyError or TypeError where the object is not nested as it must be.
+    """
+    rows = [{**row, "judgement": {**row, "splats": _splats(row["splats"])}} for row in found["scenarios"]]
+    trust = {"canary_splatted": found["canary"]["splatted"], "reason": found["reason"]}
+    flat = {**found, **found["durations"], **trust, "rows": rows}
+    return convert(flat, Results, place, _broken, extra=True)
+
+
+def _broken(text: str) -> ReportError:
+    """An error in the contract's own words for where it is."""
+    return ReportError(f"{text.replace(': rows[', ': scenarios[').replace('].judgement', ']')} (see docs/formats.md)")
 
 
 def splat_from_json(found: Mapping[str, Any]) -> Splat:
-    """The way back from Splat.to_json()."""
-    return Splat(
-        splat_class=found["class"],
-        device=found["device"],
-        driver=found["driver"],
-        message=found["message"],
-        fields=dict(found["fields"]),
-        file=found["file"],
-        line=found["line"],
-        function=found["function"],
-        frames=tuple(Frame(**{key: frame[key] for key in _FRAME_KEYS}) for frame in found["frames"]),
-        log_line=found["log_line"],
-        truncated=found["truncated"],
-    )
+    """The way back from Splat.to_json(). Raises ReportError and KeyError."""
+    return convert(_splats([found])[0], Splat, "splat", ReportError, extra=True)
 
 
-def _kernel(found: Mapping[str, Any]) -> Kernel:
-    required = {key: found[key] for key in ("release", "arch", "config", "source")}
-    return Kernel(**required, config_sha256=found.get("config_sha256", ""))
-
-
-def _row(found: Mapping[str, Any]) -> Row:
-    return Row(
-        id=found["id"],
-        buffer=found["buffer"],
-        operation=found["operation"],
-        controller=found["controller"],
-        policy=found["policy"],
-        length=found["length"],
-        judgement=Judgement(
-            verdict=Verdict(found["verdict"]),
-            outcome=_outcome(found["outcome"]),
-            expected=_outcome(found["expected"]),
-            why=found["why"],
-            direct=found["direct"],
-            splats=tuple(splat_from_json(splat) for splat in found["splats"]),
-            us=found["us"],
-        ),
-        noticed=_noticed(found["noticed"]) if "noticed" in found else None,
-    )
-
-
-def _noticed(found: Mapping[str, Any]) -> Noticed:
-    return Noticed(**{key: tuple(found[key]) for key in _NOTICED_KEYS})
-
-
-def _outcome(text: str | None) -> Outcome | None:
-    return None if text is None else Outcome(text)
+def _splats(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**splat, "splat_class": splat["class"]} for splat in found]
 
 
 def _seconds(seconds: float | None) -> float | None:

@@ -167,10 +167,10 @@ def test_a_damaged_matrix_or_fragment_names_the_file(matrix_dir: Path) -> None:
     with pytest.raises(ConfigError, match="is not a version test"):
         load_matrix(matrix_dir)
     path.write_text("[configuration.default\n")
-    with pytest.raises(ConfigError, match=r"matrix.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot read .*matrix.toml: Expected ']'"):
         load_matrix(matrix_dir)
     path.unlink()
-    with pytest.raises(ConfigError, match=r"matrix.toml is missing"):
+    with pytest.raises(ConfigError, match=r"cannot read .*matrix.toml: No such file"):
         load_matrix(matrix_dir)
 
 
@@ -227,8 +227,8 @@ def test_an_architecture_exists_in_the_versions_that_its_file_says(matrix_dir: P
         ('kernel = "defualt"', "no kernel 'defualt': those with fragments are default, other"),
         ('fragments = ["base"]\narchitectures = ["vax"]', "no architecture 'vax': kernel-configs/arch/ has x86_64"),
         ('fragments = ["base"]\nversions = "new"', "is not a version test"),
-        ('fragments = "base"', "'fragments' must be a list of texts, not 'base'"),
-        ('fragments = ["base"]\nappends = []', "has 'appends', but there are only name, fragments"),
+        ('fragments = "base"', r"matrix.toml: configuration.odd: fragments: Expected `array`, got `str`"),
+        ('fragments = ["base"]\nappends = []', "matrix.toml: configuration.odd: unknown key 'appends'"),
     ],
 )
 def test_a_row_that_cannot_be_is_named(matrix_dir: Path, row: str, says: str) -> None:

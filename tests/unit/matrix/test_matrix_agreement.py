@@ -73,15 +73,18 @@ def test_model_json_comes_back_and_damage_is_one_sentence(tmp_path):
     agreement.write(FOUND, path)
     assert agreement.read(path) == FOUND
     whole = json.loads(path.read_text())
-    for broken in (
-        {**whole, "compared": 1},
-        {**whole, "schema": 9},
-        {**whole, "unsaid": "x"},
-        [],
-        {**whole, "differences": [{}]},
+    (row,) = whole["differences"]
+    for broken, says in (
+        ({**whole, "compared": 1}, "its numbers cannot be"),
+        ({**whole, "unsaid": -1}, "its numbers cannot be"),
+        ({**whole, "schema": 9}, "has schema 9"),
+        ({**whole, "unsaid": "x"}, "unsaid: Expected `int`, got `str`"),
+        ([], "has no 'schema'"),
+        ({**whole, "differences": [{}]}, r"differences\[0\]: key 'scenario' is missing"),
+        ({**whole, "differences": [{**row, "model": []}]}, r"differences\[0\]: .* not as many values as fields"),
     ):
         path.write_text(json.dumps(broken))
-        with pytest.raises(RecordError, match="cannot be read"):
+        with pytest.raises(RecordError, match=rf"model\.json:? {says}"):
             agreement.read(path)
 
 

@@ -98,21 +98,27 @@ def test_sources_of_the_command_line(tmp_path):
     assert more.sources["old"].version == "6.1"
 
 
+INCLUDE = "[selection.a]\n[[selection.a.include]]\n"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[selection.a]\n", "needs at least one"),
-        ('[selection.a]\n[[selection.a.include]]\ncells = ["6.12 x86_64"]\n', "is no cell"),
-        ('[selection.a]\n[[selection.a.include]]\ncells = ["old x86_64 default"]\nsuites = ["corr"]\n', "no suite"),
-        ('[selection.a]\n[[selection.a.include]]\ncels = ["old x86_64 default"]\n', "'cels' is not known"),
-        ('[selection.a]\ninclude = "old x86_64 default"\n', "needs at least one"),
-        ('[selection.a]\n[[selection.a.include]]\ncells = "old x86_64 default"\n', "list of texts"),
-        ('[source."a b"]\nspec = "apt:linux-source-5.10"\n', "no name for a source"),
-        ('[source.a]\nspec = "apt:../evil"\n', "not a Debian package's name"),
-        ("[source.a]\nspec = 3\n", "needs spec"),
-        ("[selection", "is not TOML"),
+        ("[selection.a]\n", "selection.a: key 'include' is missing"),
+        ("[selection.a]\ninclude = []\n", "needs at least one"),
+        (INCLUDE + 'cells = ["6.12 x86_64"]\n', "is no cell"),
+        (INCLUDE + 'cells = ["old x86_64 default"]\nsuites = ["corr"]\n', "no suite"),
+        (INCLUDE + 'cells = ["old x86_64 default"]\nsuits = []\n', r"unknown key 'include\[0\].suits'"),
+        (INCLUDE + 'cels = ["old x86_64 default"]\n', r"include\[0\]: key 'cells' is missing"),
+        (INCLUDE + 'cells = "old x86_64 default"\n', r"include\[0\].cells: Expected `array`, got `str`"),
+        ('[selection.a]\ninclude = "old x86_64 default"\n', "include: Expected `array`, got `str`"),
+        ('[selection]\n[source."a b"]\nspec = "apt:linux-source-5.10"\n', "no name for a source"),
+        ('[selection]\n[source.a]\nspec = "apt:../evil"\n', "not a Debian package's name"),
+        ("[selection]\n[source.a]\nspec = 3\n", "source.a: spec: Expected `str`, got `int`"),
+        ("[source.a]\nspec = 'apt:linux-source-5.10'\n", "key 'selection' is missing"),
+        ("[selection", "cannot read .*selections.toml: Expected"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_the_file_is_one_sentence(tmp_path, text, sentence):
     with pytest.raises(PlanError, match=sentence):
         load(tmp_path, text)

@@ -152,11 +152,12 @@ def test_the_sidecar_tells_the_rest_and_options_outweigh_it(tmp_path):
 @pytest.mark.parametrize(
     ("sidecar", "words"),
     [
-        ({"schema": 2}, "not a sidecar of schema 1"),
+        ({"schema": 2}, "matrix.json has schema 2, this dmasafe reads 1"),
         ({"schema": 1, "build_s": -1}, "no number of seconds"),
-        ({"schema": 1, "build_s": True}, "no number of seconds"),
+        ({"schema": 1, "build_s": True}, "matrix.json: build_s: Expected `float"),
+        ({"schema": 1, "revision": "x\0"}, "is no name"),
         ({"schema": 1, "time": "yesterday"}, "not an ISO date"),
-        ({"schema": 1, "revision": 7}, "is no name"),
+        ({"schema": 1, "revision": 7}, "matrix.json: revision: Expected `str"),
     ],
 )
 def test_a_wrong_sidecar_is_one_sentence(tmp_path, sidecar, words):
