@@ -22,6 +22,7 @@ from pathlib import Path
 from sqlalchemy import func, insert, select
 
 from benchmarks import postgres
+from dmasafe.architecture import architecture_names
 from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.matrix import schema, vectors, writer
 from dmasafe.matrix.cells import Cell
@@ -41,7 +42,7 @@ SOURCE_NIGHTS = 30
 REGRESSION_NIGHTS = 50
 UNTRUSTED_RUNS = 200
 _SOURCES = ("5.10", "6.1", "6.12", "7.2")
-_ARCHITECTURES = ("x86_64", "i686", "aarch64", "armv7l", "riscv64")
+_ARCHITECTURES = architecture_names()
 _CONFIGURATIONS = ("default", "no-vmap-stack", "no-dma-debug", "debug-sg", "kasan")
 _DAY_S = 86_400
 
@@ -63,8 +64,8 @@ def fill(database: Database, nights: int, cells: int, count: int) -> None:
     """Write the history: stable verdicts, flaky ones, regressions that stay a while, new sources, untrusted runs."""
     source = random.Random(SEED)
     names = [
-        Cell(f"linux-source-{_SOURCES[n % 4]}", _ARCHITECTURES[n // 4 % 5], _CONFIGURATIONS[n // 20 % 5] + str(n // 100)
-             if n >= 100 else _CONFIGURATIONS[n // 20 % 5], "qemu", "core")
+        Cell(f"linux-source-{_SOURCES[n % 4]}", _ARCHITECTURES[n // 4 % len(_ARCHITECTURES)],
+             _CONFIGURATIONS[n // 20 % 5] + str(n // 100) if n >= 100 else _CONFIGURATIONS[n // 20 % 5], "qemu", "core")
         for n in range(cells)
     ]  # fmt: skip
     with database.writing() as connection:

@@ -3,8 +3,9 @@
  * The agent: runs in the guest (or on a board), does what the host asks. docs/agent-protocol.md is its contract.
  *
  * agent.c (main, the scenario loop) takes lines from channel.c, has requests.c and adapter.c do what needs no
- * worker, and hands scenarios to the worker process (worker.c; i2cdev.c makes the i2c-dev calls). kmsg.c forwards
- * the kernel's log, trace.c brings what the module's engine saw. text.c, json.c and file.c know strings and files, command.c runs shell commands.
+ * worker, and hands scenarios to the worker process (worker.c). That asks the client module (client.c), or makes
+ * i2c-dev calls (i2cdev.c, which asks the client module too). kmsg.c forwards the kernel's log, trace.c brings what
+ * the module's engine saw. text.c, json.c and file.c know strings and files, command.c runs shell commands.
  */
 #ifndef DMASAFE_AGENT_H
 #define DMASAFE_AGENT_H
@@ -162,7 +163,9 @@ enum worker_end worker_ask(const char *line, size_t len, int timeout_ms, char **
 /* Makes the worker close its device files, which would keep drivers and modules from going. */
 void worker_let_go(void);
 
-/* Words key=value of a scenario's line. */
+/* client.c: the client module's device, and the words key=value of a scenario's line. */
+
+#define CLIENT_DEVICE "/dev/dmasafe"
 
 #define WORDS 24
 
@@ -174,6 +177,7 @@ struct words {
 	int count;
 };
 
+/* Takes a line apart, in place. Returns false if it is not words key=value. */
 bool words_parse(struct words *words, char *line);
 const char *words_text(const struct words *words, const char *key);
 long words_number(const struct words *words, const char *key, long otherwise);

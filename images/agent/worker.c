@@ -21,74 +21,12 @@
 
 #include "agent.h"
 
-#define CLIENT_DEVICE "/dev/dmasafe"
 /* A line, what the supervisor adds to it, and a NUL. */
 #define PACKET_BYTES (LINE_MAX_BYTES + 256)
 #define LET_GO "let go"
 #define LET_GO_TIMEOUT_MS 1000
 /* How long a killed worker may take to be gone. Longer, and it hangs in the kernel for good. */
 #define KILL_TIMEOUT_MS 300
-
-bool words_parse(struct words *words, char *line)
-{
-	char *word;
-
-	words->count = 0;
-	while ((word = strsep(&line, " "))) {
-		char *value = strchr(word, '=');
-
-		if (!*word)
-			continue;
-		if (!value || words->count == WORDS)
-			return false;
-		*value++ = '\0';
-		words->word[words->count].key = word;
-		words->word[words->count++].value = value;
-	}
-	return true;
-}
-
-const char *words_text(const struct words *words, const char *key)
-{
-	int i;
-
-	for (i = 0; i < words->count; i++)
-		if (!strcmp(words->word[i].key, key))
-			return words->word[i].value;
-	return NULL;
-}
-
-long words_number(const struct words *words, const char *key, long otherwise)
-{
-	const char *value = words_text(words, key);
-
-	return value ? strtol(value, NULL, 0) : otherwise;
-}
-
-static int client_fd = -1;
-
-long client_ask(const char *line, size_t len, char *answer, size_t room)
-{
-	ssize_t got;
-
-	if (client_fd < 0)
-		client_fd = open(CLIENT_DEVICE, O_RDWR | O_CLOEXEC);
-	if (client_fd < 0 || write(client_fd, line, len) < 0)
-		return -errno;
-	got = read(client_fd, answer, room);
-	if (got < 0)
-		return -errno;
-	while (got && answer[got - 1] == '\n')
-		got--;
-	return got;
-}
-
-void client_let_go(void)
-{
-	if (client_fd >= 0)
-		close(client_fd);
-	client_fd = -1;
-}
 
 static void perform(char *line, size_t len, struct text *answer)
 {

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from dmasafe.model import Config, ModelKernel
 from dmasafe.model.caches import DataCache
-from dmasafe.model.device import DMA_BIDIRECTIONAL, DMA_BIT_MASK, DMA_FROM_DEVICE, DMA_TO_DEVICE
-from dmasafe.model.dma import Scatterlist
+from dmasafe.model.device import DMA_BIDIRECTIONAL, DMA_BIT_MASK, DMA_FROM_DEVICE, DMA_TO_DEVICE, Scatterlist
 
 ARM64 = Config(arch="aarch64")
 

@@ -11,8 +11,8 @@ from dmasafe.model.device import (
     DMA_BIT_MASK,
     DMA_FROM_DEVICE,
     DMA_TO_DEVICE,
+    Scatterlist,
 )
-from dmasafe.model.dma import Scatterlist
 from dmasafe.model.dma_debug import MESSAGES
 
 VERSIONS = ((5, 10), (6, 1), (6, 12), (7, 2))

@@ -9,8 +9,8 @@ from dmasafe.model.device import (
     DMA_BIDIRECTIONAL,
     DMA_FROM_DEVICE,
     DMA_TO_DEVICE,
+    Scatterlist,
 )
-from dmasafe.model.dma import Scatterlist
 from dmasafe.model.dma_debug import DIR2NAME
 
 VERSIONS = ((5, 10), (6, 1), (6, 12), (7, 2))

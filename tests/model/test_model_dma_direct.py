@@ -11,8 +11,9 @@ from dmasafe.model.device import (
     DMA_FROM_DEVICE,
     DMA_TO_DEVICE,
     Device,
+    Scatterlist,
 )
-from dmasafe.model.dma import IO_TLB_SIZE, SG_BUG_LINES, Scatterlist, line_of
+from dmasafe.model.dma import IO_TLB_SIZE, SG_BUG_LINES, line_of
 
 PAGE = 4096
 AT = 0x400_0000

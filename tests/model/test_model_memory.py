@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmasafe.architecture import architecture_names
 from dmasafe.facts import KernelFacts
 from dmasafe.model import Config, KernelDied, ModelError, ModelKernel
 from dmasafe.model.client import KINDS, Client, predicates
-from dmasafe.model.layout import LAYOUTS, PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
+from dmasafe.model.layout import PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
 
 X86 = ModelKernel()
 HIGHMEM = Config(arch="i686", memory_bytes=1 << 30).enable("HIGHMEM").disable("VMAP_STACK")
@@ -93,7 +94,7 @@ def test_kmap_of_highmem_leaves_the_linear_map_and_of_lowmem_does_not():
     assert low["virt_addr_valid"] == 1
 
 
-@pytest.mark.parametrize("arch", [row.names[0] for row in LAYOUTS])
+@pytest.mark.parametrize("arch", architecture_names())
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_gives_memory_and_takes_it_back(arch, kind):
     kernel = ModelKernel(Config(arch=arch).enable("HIGHMEM"))

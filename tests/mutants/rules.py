@@ -17,7 +17,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("controllers.py", "length += I2C_SMBUS_BLOCK_MAX", "length += 0"),
     ("controllers.py", "or msg.len < self.threshold", "or msg.len <= self.threshold"),
     ("hardware.py", "self._failed = bool(why) and not last", "self._failed = False"),
-    ("memory.py", "if address > y:", "if address < y:"),
+    ("memory.py", "self.linear_delta if linear else self.image_delta", "self.linear_delta"),
     ("dma_debug.py", "_OVERLAP_SINCE = (5, 15)", "_OVERLAP_SINCE = (5, 10)"),
     ("dma_debug.py", 'if self.overlap == "aligned":', 'if self.overlap == "never":'),
     ("dma_debug.py", "if entry.direction == DMA_TO_DEVICE:", "if entry.direction == DMA_FROM_DEVICE:"),

@@ -22,7 +22,7 @@ if shutil.which(MACHINE.binary) is None:
 
 pytestmark = pytest.mark.skipif(
     bool(MISSING) and platform.machine() != MACHINE.uname,
-    reason=f"not installed: {' '.join(MISSING)} (images/packages-debian-arm64.txt)",
+    reason=f"not installed: {' '.join(MISSING)} (DMASAFE_ARCH=arm64 scripts/install-packages)",
 )
 
 

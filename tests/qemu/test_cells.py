@@ -44,7 +44,7 @@ def require_built(configuration, arch):
     missing = [*missing_packages(find_architecture(arch))]
     missing += [] if shutil.which(machine.binary) else [machine.debian_package]
     if missing:
-        pytest.skip(f"not installed: {' '.join(missing)} (images/packages-debian-{arch}.txt)")
+        pytest.skip(f"not installed: {' '.join(missing)} (DMASAFE_ARCH={arch} scripts/install-packages)")
     cache = open_cache()
     first = f"first: dmasafe kernel build --arch {arch} --config {configuration}"
     if not any(kernel.arch == arch for kernel in list_kernels(cache)):

@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from dmasafe.architecture import DEFAULT_ARCH
 from dmasafe.cli.clients_command import MODULES, perform_and_judge
 from dmasafe.cli.output import Output, output_options
 from dmasafe.devices.errors import DevicesError
@@ -36,7 +37,6 @@ from dmasafe.targets.qemu import make_target
 
 # Oldest first: the page quotes the last.
 KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2")
-ARCH = "x86_64"
 PROGRAM_TIMEOUT_S = 60.0
 _DIRECTORY = "/tmp"
 
@@ -90,7 +90,7 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
 def _by_rows(
     source: str, config: str, findings: Sequence[Finding], clients: bool, progress: Progress
 ) -> Mapping[str, Evidence]:
-    prepared = prepare(source, config, ARCH, None, progress, extra_modules=MODULES if clients else None)
+    prepared = prepare(source, config, DEFAULT_ARCH, None, progress, extra_modules=MODULES if clients else None)
     names = list(dict.fromkeys(witness.scenario for finding in findings for witness in finding.proof.witnesses))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
@@ -105,8 +105,8 @@ def _by_rows(
 
 
 def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
-    board = board_image(progress, ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
-    kernel = Kernel(board.kernel.release, ARCH, finding.proof.config, board.kernel.source)
+    board = board_image(progress, DEFAULT_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
+    kernel = Kernel(board.kernel.release, DEFAULT_ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
         try:

@@ -15,28 +15,21 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from dmasafe.architecture import architecture_names, read_architecture
 from dmasafe.outcome import Frame, Splat
 
 # The longest that one addr2line may take: it reads the debug information of a whole vmlinux.
 ADDR2LINE_TIMEOUT_S = 300
 
-# Which binutils read another machine's objects; those of the host and llvm's read many. Debian's package names.
-_TOOLS = {
-    "EM_X86_64": "x86_64-linux-gnu-addr2line",
-    "EM_386": "i686-linux-gnu-addr2line",
-    "EM_AARCH64": "aarch64-linux-gnu-addr2line",
-    "EM_ARM": "arm-linux-gnueabihf-addr2line",
-    "EM_RISCV": "riscv64-linux-gnu-addr2line",
-    "EM_MIPS": "mips-linux-gnu-addr2line",
-    "EM_PPC": "powerpc-linux-gnu-addr2line",
-    "EM_PPC64": "powerpc64le-linux-gnu-addr2line",
-}
+# Architectures without guests here, of which logs are read all the same: Debian's names of their binutils.
+_FOREIGN = {"EM_MIPS": "mips-linux-gnu-", "EM_PPC": "powerpc-linux-gnu-", "EM_PPC64": "powerpc64le-linux-gnu-"}
 _SHF_EXECINSTR = 4
 _DISCRIMINATOR = re.compile(r" \(discriminator \d+\)$")
 # A function of every kernel, and its file: what stands before it is the folder of the sources.
@@ -198,9 +191,16 @@ def _read_object(path: Path) -> _Object | None:
     return found
 
 
+@cache
+def _prefix(elf: str) -> str:
+    """What goes before ``addr2line`` for this e_machine: a binutils of one machine reads no other's objects."""
+    rows = (read_architecture(name) for name in architecture_names())
+    return next((row["kernel"]["cross_compile"] for row in rows if row["elf"] == elf), _FOREIGN.get(elf, ""))
+
+
 def _addr2line(found: _Object, places: Sequence[_Place]) -> dict[_Place, list[_Call]]:
     """The calls at each place; empty lists where the tool is missing or fails."""
-    tool = shutil.which(_TOOLS.get(found.machine, "addr2line")) or shutil.which("llvm-addr2line")
+    tool = shutil.which(f"{_prefix(found.machine)}addr2line") or shutil.which("llvm-addr2line")
     tool = tool or shutil.which("addr2line")
     by_section: dict[str, list[_Place]] = defaultdict(list)
     for place in places:

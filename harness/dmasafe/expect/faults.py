@@ -8,9 +8,11 @@ is predicted by the model; dmasafe/expect/__init__.py asks the right one of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
+from dmasafe.architecture import Layout, find_layout
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import Scenario
@@ -35,15 +37,11 @@ DEBUG_SG = "DMA_API_DEBUG_SG"
 BOUNCED_KMALLOC = "DMA_BOUNCE_UNALIGNED_KMALLOC"
 NO_SWIOTLB, FORCED_SWIOTLB = "noforce", "force"
 
-# As the project names them, and as uname does.
-I386, ARM, ARM64 = ("i386", "i686"), ("arm", "armv7l"), ("arm64", "aarch64")
-RISCV64 = ("riscv64",)
-
 
 @dataclass(frozen=True)
 class FaultRow:
     """What comes of a fault if the conditions hold: a Kconfig symbol, a range of versions, the message's direction,
-    architectures, that there is a pool for small kmalloc() memory to bounce through, and that it does.
+    the memory layout, that there is a pool for small kmalloc() memory to bounce through, and that it does.
     """
 
     outcome: Outcome
@@ -53,7 +51,7 @@ class FaultRow:
     since: tuple[int, ...] = ()
     before: tuple[int, ...] = (1000,)
     reads: bool | None = None
-    arch: tuple[str, ...] = ()
+    where: Callable[[Layout], bool] | None = None
     may_bounce: bool = False
     bounces: bool = False
     direct: bool | None = None
@@ -63,10 +61,15 @@ class FaultRow:
             (self.needs is None or kernel.has(self.needs))
             and self.since <= kernel.version < self.before
             and self.reads in (None, reads)
-            and (not self.arch or kernel.arch in self.arch)
+            and (self.where is None or _is_so(self.where, kernel.arch))
             and (not self.may_bounce or (kernel.has(BOUNCED_KMALLOC) and kernel.swiotlb != NO_SWIOTLB))
             and self.bounces == (not _is_plain(kernel))
         )
+
+
+def _is_so(where: Callable[[Layout], bool], arch: str) -> bool:
+    layout = find_layout(arch)
+    return layout is not None and where(layout)
 
 
 def _is_plain(kernel: KernelFacts) -> bool:
@@ -79,7 +82,7 @@ class _Conditions(TypedDict, total=False):
     since: tuple[int, ...]
     before: tuple[int, ...]
     reads: bool
-    arch: tuple[str, ...]
+    where: Callable[[Layout], bool]
     may_bounce: bool
     bounces: bool
     direct: bool
@@ -95,6 +98,10 @@ def _safe(why: str, **conditions: Unpack[_Conditions]) -> FaultRow:
 
 def _silent(why: str, **conditions: Unpack[_Conditions]) -> FaultRow:
     return FaultRow(Outcome.SILENT, why, **conditions)
+
+
+def _below(memory: Layout) -> bool:
+    return memory.modules_below_linear_map
 
 
 _COHERENT = "without an IOMMU, and where DMA is coherent, map, unmap and sync do nothing, so the data is right"
@@ -121,7 +128,7 @@ _OVERLAP = (
         needs=DEBUG,
         since=OVERLAP_NEEDS_ALIGNMENT,
         reads=True,
-        arch=ARM + ARM64,
+        where=lambda memory: memory.minalign_covers_line,
     ),
     _safe("active_cacheline_insert() leaves out DMA_TO_DEVICE", needs=DEBUG, reads=False),
     _safe("add_dma_entry() of this version says nothing of overlaps on this architecture", needs=DEBUG),
@@ -158,16 +165,16 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
         _caught(
             "modules are in vmalloc space, which dma_map_single_attrs() refuses",
             "map-vmalloc-rejected",
-            arch=I386,
+            where=lambda memory: memory.modules_in_vmalloc,
         ),
         _caught(
             "debug_dma_map_single() finds virt_addr_valid() false for module space; the address wraps to below memory",
             "map-invalid-area",
             "addr-overflow",
             needs=DEBUG,
-            arch=ARM,
+            where=_below,
         ),
-        _caught("the address of a module wraps to below memory", "addr-overflow", arch=ARM),
+        _caught("the address of a module wraps to below memory", "addr-overflow", where=_below),
         *_debug_only(
             "debug_dma_map_single() finds virt_addr_valid() false for module space; the address is stray",
             "map-invalid-area",
@@ -175,8 +182,11 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
         ),
     ),
     "map-text-or-rodata": (
-        _caught("modules are below the linear map: the length wraps and overflows", "addr-overflow", arch=ARM),
-        _safe("modules are below the kernel image: it is not between the two objects", arch=ARM64 + RISCV64),
+        _caught("modules are below the linear map: the length wraps and overflows", "addr-overflow", where=_below),
+        _safe(
+            "modules are below the kernel image: it is not between the two objects",
+            where=lambda memory: memory.modules_below_image,
+        ),
         *_debug_only(
             "memory_intersects() in check_for_illegal_area() finds the kernel image between the two objects",
             "map-text-or-rodata",
@@ -241,7 +251,12 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
     "sync-beyond": _debug_only(_SYNC_BEYOND, "sync-unallocated"),
     "sync-after-unmap": _debug_only(_SYNC_BEYOND, "sync-unallocated"),
     "sync-out-of-range": (
-        _caught("32 bits of length do not wrap 64 of address", "sync-unallocated", needs=DEBUG, arch=I386 + ARM),
+        _caught(
+            "32 bits of length do not wrap 64 of address",
+            "sync-unallocated",
+            needs=DEBUG,
+            where=lambda memory: memory.bits == 32,
+        ),
         *_debug_only(
             "the end of the range wraps around, past containing_match(), and check_sync() compares sizes",
             "sync-out-of-range",
@@ -316,8 +331,11 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
 
 
 # Where a mistake cannot be made, and why.
-UNSEEDED = {
-    ("messages-on-one-line", arch): "a cache line has 32 bytes (X86_L1_CACHE_SHIFT), a message too" for arch in I386
+UNSEEDED: dict[str, tuple[Callable[[Layout], bool], str]] = {
+    "messages-on-one-line": (
+        lambda memory: memory.l1_cache_bytes <= 32,
+        "a cache line has 32 bytes (X86_L1_CACHE_SHIFT), a message too",
+    ),
 }
 
 
@@ -327,8 +345,8 @@ def expect_seeded(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip
     assert fault is not None
     if scenario.without_fault.id not in fault.shown_with:
         return Skip(f"what must come of fault {fault.name} is known for {' and '.join(fault.shown_with)} only")
-    if (fault.name, kernel.arch) in UNSEEDED:
-        return Skip(UNSEEDED[fault.name, kernel.arch])
+    if fault.name in UNSEEDED and _is_so(UNSEEDED[fault.name][0], kernel.arch):
+        return Skip(UNSEEDED[fault.name][1])
     row = next((row for row in FAULT_ROWS[fault.name] if row.holds(kernel, scenario.reads)), None)
     if row is None:
         return Skip("what comes of it is known where DMA is coherent, and neither translated nor bounced")
@@ -337,13 +355,13 @@ def expect_seeded(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip
 
 @dataclass(frozen=True)
 class Unreachable:
-    """A class that dma-debug's source has a message for, and that no driver can make it say on these architectures."""
+    """A class that dma-debug's source has a message for, and that no driver can make it say there."""
 
     splat_class: str
     why: str
     since: tuple[int, ...] = ()
     before: tuple[int, ...] = (1000,)
-    architectures: frozenset[str] = frozenset({"x86_64"})
+    where: Callable[[Layout], bool] | None = None
 
 
 UNREACHABLE = (
@@ -353,9 +371,10 @@ UNREACHABLE = (
     Unreachable("map-resource-ram", "dma-debug does not look at resources yet", before=ATTRS_COMPARED),
     Unreachable(
         "cacheline-overlap",
-        "add_dma_entry() asks dma_get_cache_alignment() >= L1_CACHE_BYTES; x86 does not define "
-        "ARCH_HAS_DMA_MINALIGN (include/linux/dma-mapping.h), so that is 1 >= 64",
+        "add_dma_entry() asks dma_get_cache_alignment() >= L1_CACHE_BYTES; this architecture does not define "
+        "ARCH_HAS_DMA_MINALIGN (include/linux/dma-mapping.h), so the former is 1",
         since=OVERLAP_NEEDS_ALIGNMENT,
+        where=lambda memory: not memory.minalign_covers_line,
     ),
 )
 
@@ -365,5 +384,5 @@ def unreachable(architecture: str, version: tuple[int, ...]) -> dict[str, str]:
     return {
         row.splat_class: row.why
         for row in UNREACHABLE
-        if architecture in row.architectures and row.since <= version < row.before
+        if row.since <= version < row.before and (row.where is None or _is_so(row.where, architecture))
     }

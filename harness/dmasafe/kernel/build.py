@@ -357,7 +357,8 @@ def _merge_key(tree: SourceTree, request: Request, matrix: Matrix, toolchain: st
     row = json.dumps({k: v for k, v in asdict(request.architecture).items() if k != "debian"}, sort_keys=True)
     # Only the rows that concern it: another one's must not cost a build.
     symbols = {line.symbol for line in request.wanted}
-    rules = json.dumps([_concise(row) for row in matrix.absences if row.symbol in symbols], sort_keys=True)
+    rows = [row for row in matrix.absences if row.symbol in symbols and row.concerns(request.architecture.name)]
+    rules = json.dumps([_concise(row) for row in rows], sort_keys=True)
     return digest(tree.identity, request.text, row, rules, toolchain, json.dumps(RECIPE))[:KEY_DIGITS]
 
 

@@ -55,7 +55,8 @@ class Configuration:
     """A row of matrix.toml: a kernel, by its ``fragments`` or as another configuration's, and how it is booted.
 
     ``append`` are words for the kernel's command line, ``machine`` is a variation of the machine (dmasafe/qemu); both
-    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty.
+    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty,
+    but with a ``machine`` those architectures that have such a variation.
     """
 
     name: str
@@ -90,8 +91,11 @@ class Absence:
     def __post_init__(self) -> None:
         version_matches("0.0", self.versions)
 
+    def concerns(self, arch: str) -> bool:
+        return not self.architectures or arch in self.architectures
+
     def allows(self, version: str, arch: str = "") -> bool:
-        return version_matches(version, self.versions) and (not self.architectures or arch in self.architectures)
+        return version_matches(version, self.versions) and self.concerns(arch)
 
 
 @dataclass(frozen=True)
@@ -140,15 +144,30 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     directory = directory or project_root() / "kernel-configs"
     path = directory / "matrix.toml"
     data = read_toml(path, _MatrixFile, ConfigError)
-    configurations = {
-        name: convert({**row, "name": name}, Configuration, f"{path}: configuration.{name}", ConfigError)
-        for name, row in data.configuration.items()
-    }
-    architectures = {name: _architecture(name, directory) for name in architecture_names(directory)}
-    matrix = Matrix(directory, configurations, architectures, data.absence)
+    files = {name: read_architecture(name, directory) for name in architecture_names(directory)}
+    configurations = {name: _configuration(name, row, path, files) for name, row in data.configuration.items()}
+    absences = data.absence
+    for name, file in files.items():
+        place = f"{directory}/arch/{name}.toml: absence"
+        rows = ({**row, "architectures": [name]} for row in file.get("absence", ()))
+        absences += tuple(convert(row, Absence, place, ConfigError) for row in rows)
+    architectures = {name: _architecture(name, directory) for name in files}
+    matrix = Matrix(directory, configurations, architectures, absences)
     for configuration in configurations.values():
         _check(configuration, matrix)
     return matrix
+
+
+def _configuration(
+    name: str, table: Mapping[str, Any], path: Path, files: Mapping[str, Mapping[str, Any]]
+) -> Configuration:
+    row = convert({**table, "name": name}, Configuration, f"{path}: configuration.{name}", ConfigError)
+    if not row.machine or row.architectures:
+        return row
+    having = tuple(arch for arch, file in files.items() if row.machine in file.get("variation", ()))
+    if not having:
+        raise ConfigError(f"matrix.toml: [configuration.{name}]: no architecture has a machine '{row.machine}'")
+    return replace(row, architectures=having)
 
 
 def _check(row: Configuration, matrix: Matrix) -> None:

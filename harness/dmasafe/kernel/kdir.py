@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmasafe.architecture import architecture_of
 from dmasafe.kernel.build import compiler_environment, copy_modules, modules_digest, toolchain_version
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
@@ -21,7 +22,7 @@ from dmasafe.kernel.cache import (
     publish_json,
     read_json,
 )
-from dmasafe.kernel.config import Architecture, parse_config
+from dmasafe.kernel.config import Architecture, find_architecture, parse_config
 from dmasafe.kernel.errors import BuildError, MissingToolError
 from dmasafe.kernel.guest import compile_agent
 from dmasafe.kernel.process import query, run
@@ -31,11 +32,6 @@ from dmasafe.kernel.progress import SILENT, Progress
 _HEADER = re.compile(r"^# Linux/(\S+) \S+ Kernel Configuration", re.MULTILINE)
 _VERMAGIC = re.compile(rb"\0vermagic=([^\0]*)\0")
 _RELEASE_HEADER = re.compile(r'UTS_RELEASE "([^"]+)"')
-#: uname -m -> the kernel's ARCH.
-_MAKE_ARCH: tuple[tuple[str, str], ...] = (
-    (r"x86_64|i.86", "x86"), (r"aarch64.*", "arm64"), (r"arm.*", "arm"), (r"riscv.*", "riscv"), (r"mips.*", "mips"),
-    (r"ppc.*|powerpc.*", "powerpc"), (r"s390x?", "s390"), (r"loongarch.*", "loongarch"),
-)  # fmt: skip
 #: What goes into vermagic (include/linux/vermagic.h): a kernel refuses modules that differ in one of them.
 VERMAGIC_SYMBOLS = (
     "SMP", "PREEMPT_BUILD", "PREEMPT", "PREEMPT_RT", "PREEMPTION", "MODULE_UNLOAD", "MODVERSIONS", "RANDSTRUCT",
@@ -86,8 +82,12 @@ def _release(path: Path) -> str | None:
 
 
 def make_arch_of(machine: str) -> str:
-    """The kernel's ARCH for a uname -m."""
-    return next((arch for pattern, arch in _MAKE_ARCH if re.fullmatch(pattern, machine)), machine)
+    """The kernel's ARCH for a uname -m; of boards whose architecture has no file, by scripts/subarch.include's rule."""
+    name = architecture_of(machine)
+    if name is not None:
+        return find_architecture(name).make_arch
+    family = re.match(r"s390|[a-z]+", machine)
+    return "" if family is None else family[0].replace("ppc", "powerpc")
 
 
 def config_differences(mine: str, theirs: str) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ _TOOLS = (
     Tool("bc", Kind.PROGRAM, "bc", (Step.KERNEL,)),
     Tool("perl", Kind.PROGRAM, "perl-base", (Step.KERNEL,)),
     Tool("bash", Kind.PROGRAM, "bash", (Step.KERNEL,)),
-    # objtool, which every x86_64 kernel is built with.
+    # objtool.
     Tool("gelf.h", Kind.HEADER, "libelf-dev", (Step.KERNEL,)),
     Tool("stdio.h", Kind.HEADER, "libc6-dev", (Step.KERNEL, Step.AGENT)),
     Tool("libc.a", Kind.STATIC_LIBRARY, "libc6-dev", (Step.AGENT,)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The process of its own in which a worker has stages done: ``python -m dmasafe.matrix.stage_process``.
+"""What happens in the process of its own in which a worker has stages done (dmasafe/matrix/stage_main.py).
 
 The worker writes the request, as JSON, to its standard input, and reads lines of JSON from its standard output:
 progress, and what came of each stage. The process ends with its worker, and on SIGTERM, and leaves nothing running.
@@ -96,8 +96,8 @@ def perform(request: Arguments, answers: TextIO, stages: Mapping[str, Stage]) ->
         tell(answers, {"finished": stage["name"], "result": result, "seconds": time.monotonic() - started})
 
 
-def main(stages: Mapping[str, Stage] | None = None) -> None:
-    """Do what standard input asks for; ``stages`` are the real ones if None."""
+def main(stages: Callable[[], Mapping[str, Stage]]) -> None:
+    """Do what standard input asks for. ``stages`` is called once the process ends with its worker."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # Whatever prints must not look like an answer.
     os.dup2(2, 1)
@@ -106,7 +106,7 @@ def main(stages: Mapping[str, Stage] | None = None) -> None:
     with contextlib.suppress(BrokenPipeError):
         try:
             end_with(request["parent"])
-            perform(request, answers, stages if stages is not None else _real_stages())
+            perform(request, answers, stages())
         except DmasafeError as error:
             tell(answers, {"failed": str(error)})
         except KeyboardInterrupt:
@@ -121,17 +121,3 @@ def _mistake(error: Exception) -> str:
     frames = reversed(traceback.extract_tb(error.__traceback__))
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}()" for frame in frames]
     return f"an error in dmasafe: {type(error).__name__}: {error}, at {', called from '.join(places[:_SHOWN_FRAMES])}"
-
-
-def _real_stages() -> Mapping[str, Stage]:
-    # Half a second of imports, which should end with the worker too.
-    from dmasafe.matrix.stages import STAGES
-
-    return STAGES
-
-
-if __name__ == "__main__":
-    # Not this copy's main(): the stages ask the module of this name whether it was interrupted.
-    from dmasafe.matrix import stage_process
-
-    stage_process.main()

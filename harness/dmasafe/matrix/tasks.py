@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What Dask hands to a worker: some stages in a row, done in a process of their own (dmasafe/matrix/stage_process.py).
+"""What Dask hands to a worker: some stages in a row, done in a process of their own (dmasafe/matrix/stage_main.py).
 
 A finished stage is written down in the store before anything else learns of it, so that whoever is killed next, it
 is not done again.
@@ -27,7 +27,7 @@ from dmasafe.matrix.store import Store
 
 # A stage's process has so long to end QEMU and make, once it is told to.
 STOP_GRACE_S = 15.0
-COMMAND = (sys.executable, "-m", "dmasafe.matrix.stage_process")
+COMMAND = (sys.executable, "-m", "dmasafe.matrix.stage_main")
 _LAST_WORDS = 2000
 
 Tell = Callable[[Mapping[str, Any]], None]

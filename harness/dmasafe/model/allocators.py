@@ -361,7 +361,7 @@ class Task:
         size = layout.thread_size
         since = layout.vmap_stack_since
         self.stack_frames: list[int] | None = None
-        if config.has("VMAP_STACK") and since is not None and config.version >= since:
+        if config.has("VMAP_STACK") and since and config.version >= since:
             self.stack = allocators.vmalloc(size)
             first = self.stack >> PAGE_SHIFT
             self.stack_frames = [memory.mapped[first + n].pfn for n in range(size >> PAGE_SHIFT)]

@@ -7,11 +7,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from dmasafe.architecture import DEFAULT_ARCH, find_layout
+
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
 # dmasafe/qemu/process.py gives its guests as much.
 DEFAULT_MEMORY_BYTES = 256 << 20
-# So much of it the machines of kernel-configs/arch/{i386,arm}.toml keep out of the linear map.
-GUEST_HIGHMEM_BYTES = 8 << 20
 # kernel/dma/debug.c PREALLOC_DMA_DEBUG_ENTRIES
 PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
 
@@ -55,7 +55,7 @@ class Config:
     ``no_hash_pointers`` are what the harness sets in its guests.
     """
 
-    arch: str = "x86_64"
+    arch: str = DEFAULT_ARCH
     version: tuple[int, ...] = (6, 12)
     symbols: frozenset[str] = DEFAULT_SYMBOLS
     memory_bytes: int = DEFAULT_MEMORY_BYTES
@@ -72,12 +72,14 @@ class Config:
     def of(cls, facts: Facts) -> Config:
         """The configuration that a target's facts describe, on the machine that the harness emulates."""
         # arch/arm64/mm/init.c mem_init(): small buffers bounce, so there is a pool whatever the memory's size.
-        pool = facts.arch in ("aarch64", "arm64") and facts.symbols >= {"DMA_BOUNCE_UNALIGNED_KMALLOC", "SWIOTLB"}
+        layout = find_layout(facts.arch)
+        pool = layout is not None and layout.pool_for_small
+        pool = pool and facts.symbols >= {"DMA_BOUNCE_UNALIGNED_KMALLOC", "SWIOTLB"}
         return cls(
             arch=facts.arch,
             version=facts.version,
             symbols=facts.symbols,
-            highmem_bytes=GUEST_HIGHMEM_BYTES if "HIGHMEM" in facts.symbols else 0,
+            highmem_bytes=layout.highmem_bytes if layout is not None and "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
             iommu=facts.iommu,
             swiotlb=_SWIOTLB.get(facts.swiotlb or "", "on" if pool else "off"),

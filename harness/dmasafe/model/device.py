@@ -53,3 +53,14 @@ class Device:
         if not mask or not self.bus_dma_limit:
             return mask or self.bus_dma_limit
         return min(mask, self.bus_dma_limit)
+
+
+class Scatterlist:
+    """struct scatterlist: one segment. ``phys`` is sg_phys()."""
+
+    __slots__ = ("dma_address", "length", "phys")
+
+    def __init__(self, phys: int, length: int) -> None:
+        self.phys = phys
+        self.length = length
+        self.dma_address = 0

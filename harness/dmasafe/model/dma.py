@@ -7,7 +7,6 @@ A DMA address is a physical address here. What the device does with one is hardw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dmasafe.model.allocators import Allocators, align, get_order
 from dmasafe.model.config import Config
@@ -17,14 +16,13 @@ from dmasafe.model.device import (
     DMA_MAPPING_ERROR,
     DMA_TO_DEVICE,
     Device,
+    Scatterlist,
 )
+from dmasafe.model.dma_debug import DmaDebug
 from dmasafe.model.errors import ModelError
 from dmasafe.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, dma_get_cache_alignment
 from dmasafe.model.log import KernelLog, Place, Report
 from dmasafe.model.memory import Memory
-
-if TYPE_CHECKING:
-    from dmasafe.model.dma_debug import DmaDebug
 
 EIO = 5
 # include/linux/dma-mapping.h dev_WARN_ONCE() of dma_map_single_attrs(): line by version read.
@@ -35,7 +33,7 @@ _OVERFLOW_LINES = {(5, 10): 97, (6, 1): 103, (6, 12): 103, (7, 2): 131}
 SG_BUG_LINES = {(5, 10): 143, (6, 1): 163, (6, 12): 187, (7, 2): 210}
 # mm/dmapool.c struct dma_block holds the next block's address and, since 6.3, its own DMA address; before, 4 bytes did.
 _DMA_BLOCK_SINCE = (6, 3)
-_ARM64_CLEAN_SINCE = (5, 19)
+_CLEAN_SINCE = (5, 19)
 # kernel/dma/swiotlb.c: slots of 2 KiB, at most 128 of them in a row. The kernel's pool is 64 MiB; 1 MiB is enough here.
 IO_TLB_SHIFT = 11
 IO_TLB_SIZE = 1 << IO_TLB_SHIFT
@@ -47,17 +45,6 @@ def line_of(lines: dict[tuple[int, int], int], version: tuple[int, ...]) -> int:
     """The line in the newest version read that is not newer than ``version``."""
     known = [v for v in lines if v <= version]
     return lines[max(known) if known else min(lines)]
-
-
-class Scatterlist:
-    """struct scatterlist: one segment. ``phys`` is sg_phys()."""
-
-    __slots__ = ("dma_address", "length", "phys")
-
-    def __init__(self, phys: int, length: int) -> None:
-        self.phys = phys
-        self.length = length
-        self.dma_address = 0
 
 
 class Swiotlb:
@@ -177,7 +164,7 @@ class Dma:
         narrow = memory.layout.bits == 32 and not config.has("ARCH_DMA_ADDR_T_64BIT")
         self._lowest = memory.ram[0][0] if narrow else 0
         self._cache_alignment = dma_get_cache_alignment(config, memory.layout)
-        self._map_invalidates = memory.layout.arch == "arm" or config.version < _ARM64_CLEAN_SINCE
+        self._map_invalidates = memory.layout.map_invalidates or config.version < _CLEAN_SINCE
         self.error = DMA_MAPPING_ERROR & memory.layout.mask
         # Kept for whoever wants to know why: what was decided, in order.
         self.notes: list[str] = []
@@ -449,4 +436,4 @@ class Dma:
 
     def _dma_supported(self, mask: int) -> bool:
         """kernel/dma/direct.c dma_direct_supported(): 32 bits always are; less must reach ZONE_DMA (16 MiB on x86)."""
-        return mask >= (1 << 24) - 1 if self.memory.layout.arch in ("x86_64", "i386") else mask >= (1 << 32) - 1
+        return mask >= (1 << self.memory.layout.zone_dma_bits) - 1

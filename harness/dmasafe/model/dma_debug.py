@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
+from dmasafe.model.allocators import Task
 from dmasafe.model.config import Config
 from dmasafe.model.device import (
     DMA_ATTR_FORCE_CONTIGUOUS,
@@ -22,14 +23,11 @@ from dmasafe.model.device import (
     DMA_MAPPING_ERROR,
     DMA_TO_DEVICE,
     Device,
+    Scatterlist,
 )
 from dmasafe.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, dma_get_cache_alignment
 from dmasafe.model.log import KERN_ERR, KERN_INFO, KernelLog, Place, Report
 from dmasafe.model.memory import Memory
-
-if TYPE_CHECKING:
-    from dmasafe.model.allocators import Task
-    from dmasafe.model.dma import Scatterlist
 
 HASH_SIZE = 16384
 HASH_FN_SHIFT = 13

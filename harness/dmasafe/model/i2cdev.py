@@ -7,7 +7,7 @@ User memory is Python's: what the kernel copies from and to user space are the a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from dmasafe.model.i2c import (
     EBUSY,
@@ -26,6 +26,7 @@ from dmasafe.model.i2c import (
     I2cMsg,
     SmbusData,
 )
+from dmasafe.model.parts import Parts
 from dmasafe.model.smbus import (
     I2C_SMBUS_BLOCK_DATA,
     I2C_SMBUS_BLOCK_MAX,
@@ -40,9 +41,6 @@ from dmasafe.model.smbus import (
     I2C_SMBUS_WORD_DATA,
     I2C_SMBUS_WRITE,
 )
-
-if TYPE_CHECKING:
-    from dmasafe.model.kernel import ModelKernel
 
 # include/uapi/linux/i2c-dev.h
 I2C_RETRIES: Final = 0x0701
@@ -94,7 +92,7 @@ class UserMsg:
 class I2cDevFile:
     """An open /dev/i2c-N. ``copied`` is called with the kernel's messages before they are freed."""
 
-    def __init__(self, kernel: ModelKernel, adapter: I2cAdapter) -> None:
+    def __init__(self, kernel: Parts, adapter: I2cAdapter) -> None:
         self.kernel = kernel
         self.client = I2cClient(adapter, 0)
         self.copied: Callable[[Sequence[I2cMsg]], None] | None = None

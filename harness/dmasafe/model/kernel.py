@@ -26,6 +26,7 @@ from dmasafe.model.smbus import Smbus
 from dmasafe.model.usb_bridges import BRIDGES, UsbBridge
 
 if TYPE_CHECKING:
+    # Not everybody needs it.
     from dmasafe.model.regmap import Regmap, RegmapConfig
 
 # Where dmasafe/qemu plugs them, and the USB host controllers whose devices do a bridge's DMA.
@@ -73,7 +74,7 @@ class ModelKernel:
         self.dma = Dma(config, memory, self.allocators, self.log, self.dma_debug)
         self.notes = self.dma.notes
         self.i2c = I2cCore(memory, self.allocators, self.log, self.notes)
-        self.smbus = Smbus(self, self.i2c)
+        self.smbus = Smbus(config, memory, self.allocators, self.task, self.log, self.i2c)
         self.adapters: dict[str, I2cAdapter] = {}
         self.devices: dict[str, Device] = {}
         self.hardware: dict[str, Hardware] = {}

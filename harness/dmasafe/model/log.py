@@ -8,8 +8,11 @@ tests are for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
+from dmasafe.architecture import architecture_of, make_row, read_architecture
 from dmasafe.model.config import Config
 
 CUT_HERE = "------------[ cut here ]------------"
@@ -23,6 +26,31 @@ _OOPS_ID = 0x6F0D_5AFE_0DDB_A11E
 _OOPS_FORM_SINCE = (6, 10)
 # One line of the log after the other; kmsg has microseconds.
 _STEP_US = 7
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How an architecture words its reports: the table ``[log]`` of its file (kernel-configs/arch/).
+
+    ``fault`` are the lines of a page fault, ``null_fault`` stands for the first of them below 4 KiB, ``oops`` is the
+    line after them: formats of address, error, access, cause, what and prefix. ``registers`` is the line of a WARNING's
+    registers that tells the place, if there is one; ``place_first`` says that the place comes before the message, as
+    where WARN() is no trap. ``memcpy`` is the function that is found copying.
+    """
+
+    fault: tuple[str, ...]
+    oops: str
+    null_fault: str = ""
+    registers: str = ""
+    place_first: bool = False
+    memcpy: str = "memcpy_orig"
+
+
+@cache
+def dialect_of(machine: str) -> Dialect:
+    """The dialect of an architecture that find_layout() knows. Raises ArchitectureError."""
+    name = architecture_of(machine) or machine
+    return make_row(Dialect, read_architecture(name)["log"], f"kernel-configs/arch/{name}.toml: [log]")
 
 
 class Place(NamedTuple):
@@ -84,6 +112,7 @@ class KernelLog:
 
     def __init__(self, config: Config, who: Callable[[], tuple[str, int]]) -> None:
         self.config = config
+        self.dialect = dialect_of(config.arch)
         self._who = who
         self.reset()
 
@@ -158,16 +187,13 @@ class KernelLog:
             header = f"WARNING: CPU: 0 PID: {pid} at {report.place.file}:{report.place.line} {symbol}"
         else:
             header = f"WARNING: {report.place.file}:{report.place.line} at {symbol}, CPU#0: {comm}/{pid}"
-        arch = self.config.arch
         message = report.message.split("\n") if report.text else []
         texts = [CUT_HERE]
-        # x86, arm64: __WARN_FLAGS prints the message, then traps. arm prints it from __warn() itself.
-        traps = not arch.startswith("arm") or arch == "arm64"
-        texts += [*message, header] if traps else [header, *message]
+        texts += [header, *message] if self.dialect.place_first else [*message, header]
         texts.append("Modules linked in: dmasafe_client(O) dmasafe_controller(O)")
         texts.append(f"CPU: 0 PID: {pid} Comm: {comm}")
-        if arch in ("x86_64", "amd64"):
-            texts.append(f"RIP: 0010:{symbol}")
+        if self.dialect.registers:
+            texts.append(self.dialect.registers.format(symbol=symbol))
         texts += ["Call Trace:", *(f" {frame}" for frame in report.frames), self._end()]
         if report.mapped_at is not None:
             texts += ["DMA-API: Mapped at:", *(f" {frame}" for frame in report.mapped_at)]
@@ -177,7 +203,7 @@ class KernelLog:
         oops_id = 0 if self.config.version >= _OOPS_ID_ZERO_SINCE else _OOPS_ID
         return f"---[ end trace {oops_id:016x} ]---"
 
-    def oops_title(self, name: str, error: int) -> str:
-        """arch/x86/kernel/dumpstack.c __die_header()."""
-        prefix = "Oops: " if self.config.version >= _OOPS_FORM_SINCE else ""
-        return f"{prefix}{name}: {error:04x} [#1] SMP"
+    @property
+    def oops_prefix(self) -> str:
+        """What arch/x86/kernel/dumpstack.c __die_header() says before a trap's name."""
+        return "Oops: " if self.config.version >= _OOPS_FORM_SINCE else ""

@@ -13,8 +13,6 @@ from dmasafe.model.config import Config
 from dmasafe.model.errors import ModelError
 from dmasafe.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, has_highmem, layout_of, ram_ranges
 
-# arch/x86/include/asm/page_64_types.h, without RANDOMIZE_BASE.
-_KERNEL_IMAGE_SIZE = 512 << 20
 # Of a 32-bit kernel. mem_map is allocated from the top of the linear map down, after little else (seen: 2.9 MiB).
 _STRUCT_PAGE_BYTES = 32
 _ABOVE_MEM_MAP = 3 << 20
@@ -66,7 +64,7 @@ class Memory:
         self.linear_delta = layout.page_offset - layout.phys_offset
         self.high_memory = self.lowmem_end + self.linear_delta
         self.vmalloc_start = layout.vmalloc_start or self.high_memory + layout.vmalloc_gap
-        if layout.arch == "arm":
+        if layout.vmalloc_rounded:
             self.vmalloc_start &= ~(layout.vmalloc_gap - 1)
         self.vmalloc_end = layout.vmalloc_end
         self.modules_start = layout.modules_start or self.vmalloc_start
@@ -202,27 +200,17 @@ class Memory:
     def pa(self, address: int) -> int:
         """__pa(): x86 __phys_addr_nodebug(), arm64 __virt_to_phys_nodebug(), riscv __va_to_pa_nodebug().
 
-        32-bit x86 and arm: by subtraction.
+        x86_64 tells the image's mapping from the linear map by a carry flag (arch/x86/include/asm/page_64.h), arm64
+        (__is_lm_address()) and riscv (is_linear_mapping()) by a range; 32-bit x86 and arm have but the linear map.
         """
         layout = self.layout
-        if layout.arch == "x86_64":
-            # arch/x86/include/asm/page_64.h: the carry flag tells the image's mapping from the linear map.
-            y = (address - layout.image_map) & layout.mask
-            if address > y:
-                return y
-            return (y + layout.image_map - layout.page_offset) & layout.mask
-        if layout.linear_bytes and not self.is_lm_address(address):
-            return (address - self.image_delta) & layout.mask
-        return (address - self.linear_delta) & layout.mask
-
-    def is_lm_address(self, address: int) -> bool:
-        """arch/arm64/include/asm/memory.h __is_lm_address(), arch/riscv/include/asm/page.h is_linear_mapping()."""
-        return 0 <= address - self.layout.page_offset < self.layout.linear_bytes
+        linear = layout.linear_start <= address < layout.linear_end
+        return (address - (self.linear_delta if linear else self.image_delta)) & layout.mask
 
     def virt_to_page(self, address: int) -> int:
         """The frame number that virt_to_page() stands for; for an address without struct page a nonsense one."""
-        if self.layout.arch == "arm64":
-            # An index into vmemmap, computed from PAGE_OFFSET whatever the address is.
+        if self.layout.page_from_offset:
+            # arm64: an index into vmemmap, computed from PAGE_OFFSET whatever the address is.
             return self._wrap(address - self.layout.page_offset >> PAGE_SHIFT) + (self.layout.phys_offset >> PAGE_SHIFT)
         return self.pa(address) >> PAGE_SHIFT
 
@@ -274,19 +262,13 @@ class Memory:
         return self.modules_start <= address < self.modules_end or self.is_vmalloc_addr(address)
 
     def virt_addr_valid(self, address: int) -> bool:
-        """arch/x86/mm/physaddr.c __virt_addr_valid(); asm/memory.h of arm and arm64, asm/page.h of riscv."""
+        """arch/x86/mm/physaddr.c __virt_addr_valid(); asm/memory.h of arm and arm64, asm/page.h of riscv.
+
+        i386 asks for no upper end: of much memory, a frame behind the linear map's end may answer for a kmap address.
+        """
         layout = self.layout
-        if layout.arch == "x86_64":
-            y = (address - layout.image_map) & layout.mask
-            if address > y:
-                return y < _KERNEL_IMAGE_SIZE and self.pfn_valid(y >> PAGE_SHIFT)
-            x = (y + layout.image_map - layout.page_offset) & layout.mask
-            return x <= y and self.pfn_valid(x >> PAGE_SHIFT)
-        if layout.arch == "arm64":
-            return self.is_lm_address(address) and self.is_ram(self.pa(address))
-        if address < layout.page_offset or self.is_vmalloc_addr(address):
+        if not layout.page_offset <= address < (layout.valid_end or self.high_memory):
             return False
-        # i386 asks for no upper end: of much memory, a frame behind the linear map's end may answer for a kmap address.
-        if layout.arch == "arm" and address >= self.high_memory:
-            return False
-        return self.pfn_valid(self.pa(address) >> PAGE_SHIFT)
+        if layout.valid_asks_memory:
+            return self.is_ram(self.pa(address))
+        return not self.is_vmalloc_addr(address) and self.pfn_valid(self.pa(address) >> PAGE_SHIFT)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from dmasafe.model.errors import KernelDied, KernelPanic
+from dmasafe.model.layout import PAGE_SIZE
 from dmasafe.model.log import CUT_HERE, KERN_ALERT, KERN_CRIT, KERN_WARNING, Death, KernelLog, Place
 
 # arch/x86/include/asm/trap_pf.h
-_X86_PF_PROT = 1
-_X86_PF_WRITE = 2
+_PF_PROT = 1
+_PF_WRITE = 2
 # arch/x86/lib/memcpy_64.S: seen in guests of 6.12 and 7.2; those of 5.10 and 6.1 say __memcpy.
 _MEMCPY_ORIG_SINCE = (6, 4)
 
@@ -37,33 +38,32 @@ class Oops:
         """BUG(), BUG_ON(): lib/bug.c report_bug() and the architecture's die()."""
         text = f"kernel BUG at {file}:{line}!"
         lines = [(KERN_WARNING, CUT_HERE), (KERN_CRIT, text)]
-        self._die(splat_class, lines, text, self.log.oops_title("invalid opcode", 0), Place(file, line, function))
+        self._die(
+            splat_class,
+            lines,
+            text,
+            f"{self.log.oops_prefix}invalid opcode: 0000 [#1] SMP",
+            Place(file, line, function),
+        )
 
     def page_fault(self, address: int, write: bool, protected: bool) -> NoReturn:
-        """arch/x86/mm/fault.c show_fault_oops(); other architectures word it otherwise (die_kernel_fault())."""
-        error = (_X86_PF_PROT if protected else 0) | (_X86_PF_WRITE if write else 0)
-        place = Place("", 0, "memcpy_orig" if self.log.config.version >= _MEMCPY_ORIG_SINCE else "__memcpy")
-        arch = self.log.config.arch
-        if arch.startswith("riscv"):
-            text = f"Unable to handle kernel paging request at virtual address {address:016x}"
-            self._die("other", [(KERN_ALERT, text)], text, "Oops [#1]", Place("", 0, "__memcpy"))
-        if not arch.startswith(("x86", "i", "amd64")):
-            what = "write to read-only memory" if write and protected else "paging request"
-            text = f"Unable to handle kernel {what} at virtual address {address:016x}"
-            self._die("other", [(KERN_ALERT, text)], text, f"Internal error: Oops: {error:016x} [#1] SMP", place)
-        text = f"BUG: unable to handle page fault for address: {address:016x}"
-        if address < 4096:
-            text = f"BUG: kernel NULL pointer dereference, address: {address:016x}"
-        access = "write access" if write else "read access"
-        lines = [
-            (KERN_ALERT, text),
-            (KERN_ALERT, f"#PF: supervisor {access} in kernel mode"),
-            (
-                KERN_ALERT,
-                f"#PF: error_code(0x{error:04x}) - {'permissions violation' if protected else 'not-present page'}",
-            ),
-        ]
-        self._die("other", lines, text, self.log.oops_title("Oops", error), place)
+        """The lines of the architecture's dialect: x86 show_fault_oops(), other architectures die_kernel_fault()."""
+        log = self.log
+        error = (_PF_PROT if protected else 0) | (_PF_WRITE if write else 0)
+        values = {
+            "address": address,
+            "error": error,
+            "access": "write" if write else "read",
+            "cause": "permissions violation" if protected else "not-present page",
+            "what": "write to read-only memory" if write and protected else "paging request",
+            "prefix": log.oops_prefix,
+        }
+        first, *more = (text.format_map(values) for text in log.dialect.fault)
+        if address < PAGE_SIZE and log.dialect.null_fault:
+            first = log.dialect.null_fault.format_map(values)
+        place = Place("", 0, log.dialect.memcpy if log.config.version >= _MEMCPY_ORIG_SINCE else "__memcpy")
+        lines = [(KERN_ALERT, text) for text in (first, *more)]
+        self._die("other", lines, first, log.dialect.oops.format_map(values), place)
 
     def _die(self, splat_class: str, lines: list[tuple[int, str]], text: str, title: str, place: Place) -> NoReturn:
         if self._in_interrupt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from dmasafe.model.errors import ModelError
 from dmasafe.model.i2c import (
@@ -27,10 +27,8 @@ from dmasafe.model.i2c import (
     I2cClient,
     I2cMsg,
 )
+from dmasafe.model.parts import Parts
 from dmasafe.model.smbus import I2C_SMBUS_BLOCK_MAX
-
-if TYPE_CHECKING:
-    from dmasafe.model.kernel import ModelKernel
 
 # include/linux/regmap.h
 REGCACHE_NONE: Final = "none"
@@ -75,7 +73,7 @@ class RegmapBus:
 
     raw = True
 
-    def __init__(self, kernel: ModelKernel, client: I2cClient) -> None:
+    def __init__(self, kernel: Parts, client: I2cClient) -> None:
         self.kernel = kernel
         self.client = client
         self.max_raw_read = 0
@@ -164,7 +162,7 @@ class SmbusRegisterBus(RegmapBus):
 
     raw = False
 
-    def __init__(self, kernel: ModelKernel, client: I2cClient, width: int, swapped: bool = False) -> None:
+    def __init__(self, kernel: Parts, client: I2cClient, width: int, swapped: bool = False) -> None:
         super().__init__(kernel, client)
         self._width = width
         self._swapped = swapped
@@ -188,7 +186,7 @@ class SmbusRegisterBus(RegmapBus):
         return write(self.client, reg, self._swap(val))
 
 
-def regmap_get_i2c_bus(kernel: ModelKernel, client: I2cClient, config: RegmapConfig) -> RegmapBus:
+def regmap_get_i2c_bus(kernel: Parts, client: I2cClient, config: RegmapConfig) -> RegmapBus:
     """regmap_get_i2c_bus(): by what the adapter can, within its quirks. Raises ModelError for -ENOTSUPP."""
 
     def has(func: int) -> bool:
@@ -249,7 +247,7 @@ _NATIVE_WIDTHS = (1, 2, 4)
 class Regmap:
     """struct regmap. ``work_buf`` is kmalloc'ed: register, padding and one value."""
 
-    def __init__(self, kernel: ModelKernel, bus: RegmapBus, config: RegmapConfig) -> None:
+    def __init__(self, kernel: Parts, bus: RegmapBus, config: RegmapConfig) -> None:
         self.kernel = kernel
         self.bus = bus
         self.config = config
@@ -616,6 +614,6 @@ class Regmap:
         return ret
 
 
-def regmap_init_i2c(kernel: ModelKernel, client: I2cClient, config: RegmapConfig) -> Regmap:
+def regmap_init_i2c(kernel: Parts, client: I2cClient, config: RegmapConfig) -> Regmap:
     """regmap_init_i2c()."""
     return Regmap(kernel, regmap_get_i2c_bus(kernel, client, config), config)

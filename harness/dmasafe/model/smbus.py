@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from dmasafe.model.allocators import Allocators, Task
+from dmasafe.model.config import Config
 from dmasafe.model.i2c import (
     EAGAIN,
     EBADMSG,
@@ -29,10 +31,8 @@ from dmasafe.model.i2c import (
     SmbusData,
     i2c_8bit_addr_from_msg,
 )
-from dmasafe.model.log import KERN_ERR
-
-if TYPE_CHECKING:
-    from dmasafe.model.kernel import ModelKernel
+from dmasafe.model.log import KERN_ERR, KernelLog
+from dmasafe.model.memory import Memory
 
 # include/uapi/linux/i2c.h
 I2C_SMBUS_READ: Final = 1
@@ -78,12 +78,16 @@ def i2c_smbus_pec(crc: int, data: bytes) -> int:
 class Smbus:
     """The SMBus functions of one kernel."""
 
-    def __init__(self, kernel: ModelKernel, core: I2cCore) -> None:
-        self.kernel = kernel
+    def __init__(
+        self, config: Config, memory: Memory, allocators: Allocators, task: Task, log: KernelLog, core: I2cCore
+    ) -> None:
+        self.allocators = allocators
+        self.task = task
+        self.log = log
         self.core = core
-        self.memory = kernel.memory
-        self._checks_length = kernel.config.version >= LENGTH_CHECK_SINCE
-        self._clears = kernel.config.version >= _CLEARED_SINCE
+        self.memory = memory
+        self._checks_length = config.version >= LENGTH_CHECK_SINCE
+        self._clears = config.version >= _CLEARED_SINCE
 
     # Packet error codes.
 
@@ -104,7 +108,7 @@ class Smbus:
 
     def _try_get_dmabuf(self, msg: I2cMsg, init_val: int) -> None:
         """i2c_smbus_try_get_dmabuf(): a kmalloc'ed buffer, and so the message is marked."""
-        msg.buf = self.kernel.allocators.kzalloc(I2C_SMBUS_BLOCK_MAX + (2 if msg.flags & I2C_M_RD else 3))
+        msg.buf = self.allocators.kzalloc(I2C_SMBUS_BLOCK_MAX + (2 if msg.flags & I2C_M_RD else 3))
         msg.flags |= I2C_M_DMA_SAFE
         if init_val:
             self.memory.store_byte(msg.buf, init_val)
@@ -113,7 +117,7 @@ class Smbus:
         self, adap: I2cAdapter, addr: int, flags: int, read_write: int, command: int, size: int, data: SmbusData | None
     ) -> int:
         """i2c_smbus_xfer_emulated(): byte and word messages from two arrays on the stack, blocks from kmalloc()."""
-        task = self.kernel.task
+        task = self.task
         stack_pointer = task.stack_pointer
         memory = self.memory
         msgbuf0 = task.alloca(I2C_SMBUS_BLOCK_MAX + 3)
@@ -204,7 +208,7 @@ class Smbus:
             status = self._collect(adap, size, data, first, second)
         for msg in msgs:
             if msg.flags & I2C_M_DMA_SAFE:
-                self.kernel.allocators.kfree(msg.buf)
+                self.allocators.kfree(msg.buf)
         task.stack_pointer = stack_pointer
         return status
 
@@ -223,14 +227,14 @@ class Smbus:
         elif size in (I2C_SMBUS_BLOCK_DATA, I2C_SMBUS_BLOCK_PROC_CALL):
             count = load(second.buf, 1)[0]
             if count > I2C_SMBUS_BLOCK_MAX:
-                self.kernel.log.printk(KERN_ERR, f"i2c {adap.dev_name}: Invalid block size returned: {count}")
+                self.log.printk(KERN_ERR, f"i2c {adap.dev_name}: Invalid block size returned: {count}")
                 return -EPROTO
             data.block[: count + 1] = load(second.buf, count + 1)
         return 0
 
     def _invalid(self, adap: I2cAdapter, text: str, stack_pointer: int) -> int:
-        self.kernel.log.printk(KERN_ERR, f"i2c {adap.dev_name}: {text}")
-        self.kernel.task.stack_pointer = stack_pointer
+        self.log.printk(KERN_ERR, f"i2c {adap.dev_name}: {text}")
+        self.task.stack_pointer = stack_pointer
         return -EINVAL
 
     def i2c_smbus_xfer_unlocked(

@@ -13,14 +13,18 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from dmasafe.model.errors import ModelError
 from dmasafe.model.i2c import EFAULT, EINVAL, ENOENT, I2C_M_RD, SmbusData
 from dmasafe.model.i2cdev import I2C_FUNCS, I2C_RDWR, I2C_SMBUS, I2cDevFile, UserMsg
 
-if TYPE_CHECKING:
-    from dmasafe.model.kernel import ModelKernel
+
+class Kernel(Protocol):
+    """What opens /dev/i2c-N."""
+
+    def open(self, nr: int) -> I2cDevFile: ...
+
 
 _MODULE = "smbus2.smbus2"
 _PATH = re.compile(r"/dev/i2c[-/](\d{1,5})")
@@ -38,7 +42,7 @@ def check(result: int) -> int:
 class Door:
     """What smbus2 sees as ``os`` and ``ioctl``: the model's files by number, this machine's for everything else."""
 
-    def __init__(self, kernel: ModelKernel) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.files: dict[int, I2cDevFile] = {}
         self._next_fd = _FIRST_FD
@@ -140,7 +144,7 @@ def _smbus(file: I2cDevFile, arg: Any) -> int:
 
 
 @contextmanager
-def installed(kernel: ModelKernel) -> Iterator[None]:
+def installed(kernel: Kernel) -> Iterator[None]:
     """See ModelKernel.installed(). Raises ModelError if smbus2 is not there. Files left open are closed at the end."""
     try:
         module = importlib.import_module(_MODULE)

@@ -24,8 +24,9 @@ class Machine:
     random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
     ``memory_base`` the physical address at which memory starts. ``without`` are properties taken out of QEMU's
     device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, ``iommu``
-    whether DMA addresses are translated. ``variation`` is the name of what was changed, ``proof`` how a guest shows it:
-    "FILE WORD", where the file must hold the word, or "FILE -", where there must be no such file.
+    whether DMA addresses are translated, ``hotplug`` whether a root port announces what is plugged in. ``variation``
+    is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold the
+    word, or "FILE -", where there must be no such file.
     """
 
     arch: str
@@ -44,6 +45,7 @@ class Machine:
     without: tuple[str, ...] = ()
     coherent: bool = True
     iommu: bool = False
+    hotplug: bool = False
     variation: str = ""
     proof: tuple[str, ...] = ()
 
@@ -67,7 +69,7 @@ def find_machine(arch: str, variation: str = "") -> Machine:
     """The machine of an architecture, plain or in a named variation. Raises ArchitectureError."""
     data = read_architecture(arch)
     place = f"kernel-configs/arch/{arch}.toml"
-    values = {**data["machine"], "arch": arch, "uname": data["uname"]}
+    values = {**data["machine"], "arch": arch, "uname": data["uname"], "memory_base": data["memory"]["phys_offset"]}
     machine = make_row(Machine, values, f"{place}: [machine]")
     if not variation:
         return machine

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmasafe.architecture import find_layout
 from dmasafe.facts import KernelFacts
-from dmasafe.model.layout import LAYOUTS
 from dmasafe.scenario import Scenario, parse_scenario
 
 
@@ -30,5 +30,5 @@ def canaries(facts: KernelFacts) -> tuple[Canary, ...]:
     """The canaries of this kernel, dma-debug's own first if it has one."""
     if not facts.has("DMA_API_DEBUG"):
         return (_REJECTED,)
-    in_vmalloc = any(facts.arch in row.names and not row.modules_start for row in LAYOUTS)
-    return (_STACK if in_vmalloc else _INVALID_AREA, _REJECTED)
+    layout = find_layout(facts.arch)
+    return (_STACK if layout is not None and layout.modules_in_vmalloc else _INVALID_AREA, _REJECTED)

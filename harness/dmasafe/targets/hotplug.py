@@ -28,10 +28,10 @@ _CHARDEV = "plugged-socket"
 
 
 def with_root_port(board: Prepared) -> Prepared:
-    """The same board with an empty root port; x86_64 only. Raises TargetError for other machines."""
+    """The same board with an empty root port. Raises TargetError for a machine without hotplug."""
     machine = board.image.machine
-    if machine.arch != "x86_64":
-        raise TargetError(f"only x86_64 guests have a root port for hotplug here, not {machine.arch}")
+    if not machine.hotplug:
+        raise TargetError(f"guests of {machine.arch} have no root port for hotplug here")
     options = ("-device", f"pcie-root-port,id={PORT},chassis=1,addr={PORT_SLOT:#x}")
     return replace(board, image=replace(board.image, machine=replace(machine, options=(*machine.options, *options))))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dmasafe import kernel as kernels
+from dmasafe.architecture import DEFAULT_ARCH as DEFAULT_ARCH
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel.config import resolve
 from dmasafe.qemu.accelerators import choose_accelerator
@@ -24,7 +25,6 @@ from dmasafe.targets.kconfig import facts_from_config
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
-DEFAULT_ARCH = "x86_64"
 
 
 @dataclass(frozen=True)

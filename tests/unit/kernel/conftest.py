@@ -75,6 +75,11 @@ why = "came with 7.0"
 ARCHITECTURE = """\
 uname = "x86_64"
 debian = "amd64"
+elf = "EM_X86_64"
+
+[memory]
+
+[log]
 
 [kernel]
 fragments = []

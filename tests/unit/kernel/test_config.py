@@ -68,6 +68,15 @@ def test_an_absence_excuses_only_its_versions() -> None:
     assert [line.place for line in check(wanted, {}, "6.12.117", rows).missed] == ["f.config:1"]
 
 
+def test_an_architectures_own_absences_concern_no_other(matrix_dir: Path) -> None:
+    text = (matrix_dir / "arch" / "x86_64.toml").read_text()
+    rule = '[[absence]]\nsymbol = "STACKS"\nversions = ">=5.10"\nwhy = "it has none"\n'
+    (matrix_dir / "arch" / "vax.toml").write_text(f"{text}\n{rule}")
+    rows = load_matrix(matrix_dir).absences
+    assert [row.symbol for row in rows if row.concerns("vax")] == ["NEWER", "STACKS"]
+    assert [row.symbol for row in rows if row.concerns("x86_64")] == ["NEWER"]
+
+
 def test_an_absence_excuses_only_its_architectures() -> None:
     wanted = parse_fragment("CONFIG_HOTPLUG_PCI_ACPI=y", "f.config")
     rows = (Absence("HOTPLUG_PCI_ACPI", ">=5.10", "no ACPI", ("arm64",)),)
@@ -181,6 +190,10 @@ def add_rows(matrix_dir: Path, text: str) -> None:
 
 def test_a_configuration_can_boot_the_kernel_of_another(matrix_dir: Path) -> None:
     add_rows(matrix_dir, '[configuration.forced]\nkernel = "other"\nappend = ["swiotlb=force"]\nmachine = "odd"\n')
+    with pytest.raises(ConfigError, match=r"\[configuration.forced\]: no architecture has a machine 'odd'"):
+        load_matrix(matrix_dir)
+    with (matrix_dir / "arch" / "x86_64.toml").open("a") as file:
+        file.write("[variation.odd]\n")
     matrix = load_matrix(matrix_dir)
     assert resolve(matrix, "forced", "x86_64") == resolve(matrix, "other", "x86_64")
     cell = find_configuration(matrix, "forced+base", "x86_64")

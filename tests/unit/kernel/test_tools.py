@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,14 +63,21 @@ def test_the_bootstrap_list_installs_what_the_table_names() -> None:
     assert {tool.package for tool in required_tools(NATIVE)} - implied <= listed
 
 
-@pytest.mark.parametrize("arch", sorted(set(architecture_names()) - {"x86_64"}))
-def test_an_architectures_list_installs_what_its_cross_build_adds(arch: str) -> None:
-    listed = read_list(f"packages-debian-{arch}.txt")
+@pytest.mark.parametrize("arch", architecture_names())
+def test_the_script_installs_what_an_architectures_cross_build_adds(arch: str, tmp_path: Path) -> None:
+    # Nothing is installed.
+    (tmp_path / "dpkg-query").write_text("#!/bin/sh\n")
+    (tmp_path / "dpkg-query").chmod(0o755)
+    settings = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DMASAFE_INSTALL": "no", "DMASAFE_ARCH": arch}
+    script = project_root() / "scripts" / "install-packages"
+    done = subprocess.run([script], env={**os.environ, **settings}, capture_output=True, text=True)
+    assert done.returncode == 1
+    command = done.stdout.splitlines()[-1]
+    listed = set(command.partition("--no-install-recommends ")[2].split())
     foreign = replace(load_matrix().architectures[arch], machine="pdp11")
     added = {tool.package for tool in required_tools(foreign)} - {tool.package for tool in required_tools(NATIVE)}
     own = read_list("packages-debian.txt")
-    assert (added | {find_machine(arch).debian_package}) - own == listed
-    assert not listed & own
+    assert (added | {find_machine(arch).debian_package}) - own == listed - own
 
 
 def test_a_foreign_busybox_is_not_asked_of_this_machine() -> None:

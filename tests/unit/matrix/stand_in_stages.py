@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stages that take no time, for tests of everything around them; in processes of their own as the real ones.
 
-Started by a worker like dmasafe.matrix.stage_process, and loaded by workers (Dask's preload) so that they do. STAND_IN
+Started by a worker like dmasafe.matrix.stage_main, and loaded by workers (Dask's preload) so that they do. STAND_IN
 names a directory: ``log`` there gets a line when a stage begins and ends, ``hold-NAME`` makes one wait until the file
 is gone, ``fail-NAME`` makes one fail, ``err-NAME`` is a mistake in it, ``die-NAME`` kills
 its process.
@@ -71,4 +71,4 @@ def dask_setup(worker):
 
 
 if __name__ == "__main__":
-    stage_process.main({kind: stand_in(kind) for kind in Kind})
+    stage_process.main(lambda: {kind: stand_in(kind) for kind in Kind})
