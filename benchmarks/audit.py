@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from dmasafe.guest.agent import integer
-from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.progress import SILENT
 from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets import audit
 from dmasafe.targets.boot import Boot

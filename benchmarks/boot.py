@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.progress import SILENT
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
 

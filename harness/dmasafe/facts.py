@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an expectation depends on: one kernel on one machine."""
+"""One kernel on one machine: what an expectation depends on, and what results say of it."""
 
 from __future__ import annotations
 
@@ -25,3 +25,17 @@ class KernelFacts:
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """The kernel that answered: ``uname -r``, ``uname -m``, the configuration's name, where the source came from.
+
+    ``config_sha256`` (hex) is of its whole .config; empty if not known.
+    """
+
+    release: str
+    arch: str
+    config: str
+    source: str
+    config_sha256: str = ""

@@ -69,7 +69,8 @@ def recordings():
 
 
 def _main(words):
-    from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+    from dmasafe.kernel import DEFAULT_SOURCE
+    from dmasafe.progress import SILENT
     from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
     from dmasafe.targets.qemu import make_target
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.model import Config, predict
 from dmasafe.outcome import Skip
 from dmasafe.scenario import OPERATIONS, RECORDER_ADDRESS, STEPS, Scenario, parse_scenario
 from dmasafe.targets import conform, generate
-from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.base import TargetRun
 
 FACTS = KernelFacts("x86_64", (6, 12, 117), Config().symbols)
 # Hypothesis' own Random, so that what it finds is shrunk.

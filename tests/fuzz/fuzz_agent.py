@@ -15,13 +15,13 @@ import fuzzing
 
 with fuzzing.instrumented():
     from dmasafe.expect import expect
-    from dmasafe.facts import KernelFacts
+    from dmasafe.facts import KernelFacts, KernelInfo
     from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
     from dmasafe.guest.errors import ChannelClosed
     from dmasafe.guest.hands import errno_text
     from dmasafe.outcome import BusMessage, DmaSegment, judge
     from dmasafe.report import json_report, junit, ktap
-    from dmasafe.report.results import Kernel, Results, Row, exit_status
+    from dmasafe.report.results import Results, Row, exit_status
     from dmasafe.scenario import select
     from dmasafe.targets.gathered import MAX_VIOLATIONS, Gathered
     from dmasafe.targets.wire import observation
@@ -38,7 +38,7 @@ SCENARIOS = select(
     ]
 )
 _BUS = (BusMessage(0x30, False, bytes(8), True, (DmaSegment(0x1000, 8),)),)
-_KERNEL = Kernel("6.12.117", "x86_64", "default", "fuzz")
+_KERNEL = KernelInfo("6.12.117", "x86_64", "default", "fuzz")
 # One input in so many is rendered in every format: that takes longer than all the rest.
 RENDER_EVERY = 64
 

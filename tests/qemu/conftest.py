@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmasafe.kernel import DEFAULT_SOURCE, SILENT
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.progress import SILENT
 from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from dmasafe.guest.remote_command import run_command
-from dmasafe.kernel import SILENT, load_matrix, missing_packages
+from dmasafe.kernel import load_matrix, missing_packages
+from dmasafe.progress import SILENT
 from dmasafe.qemu.machines import find_machine
 from dmasafe.targets.machine import BoardGuest, board_image
 from tests.qemu.built import needs

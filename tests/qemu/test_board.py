@@ -15,7 +15,8 @@ from boards import shell_board
 from dmasafe.devices.witness import WitnessServer
 from dmasafe.guest.serial import SerialLink
 from dmasafe.guest.ssh import Address, SshLink, SshOptions
-from dmasafe.kernel import SILENT, build_modules, open_cache
+from dmasafe.kernel import build_modules, open_cache
+from dmasafe.progress import SILENT
 from dmasafe.targets.machine import BoardGuest, board_image
 
 ROOT = Path(__file__).parents[2]

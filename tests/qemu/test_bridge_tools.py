@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dmasafe.kernel import SILENT
+from dmasafe.progress import SILENT
 from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets.machine import BoardGuest, board_image
 from tests.qemu.built import versions

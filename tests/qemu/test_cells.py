@@ -10,7 +10,6 @@ import pytest
 from dmasafe.architecture import architecture_names
 from dmasafe.kernel import (
     DEFAULT_SOURCE,
-    SILENT,
     MissingToolError,
     fetch,
     find_architecture,
@@ -21,6 +20,7 @@ from dmasafe.kernel import (
     open_cache,
     parse_source,
 )
+from dmasafe.progress import SILENT
 from dmasafe.qemu.machines import find_machine
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.errors import BootLost

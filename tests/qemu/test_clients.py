@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from dmasafe.kernel import SILENT, fetch, open_cache, parse_source
+from dmasafe.kernel import fetch, open_cache, parse_source
 from dmasafe.kernel.build import find_kernel
+from dmasafe.progress import SILENT
 from tests.slow import slow
 
 # One that is marked and right, one that reads into its stack, one with an interrupt, one that descends into HID.

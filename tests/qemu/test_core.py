@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import jsonschema
 import pytest
 
-from dmasafe.kernel import SILENT
+from dmasafe.progress import SILENT
 from dmasafe.report.json_report import SCHEMA_FILE
 from dmasafe.scenario import core_suite, parse_scenario
 from dmasafe.targets.qemu import make_target

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from dmasafe.expect import expect
-from dmasafe.kernel import SILENT
 from dmasafe.outcome import Outcome, Skip, Verdict, direct, judge, outcome_of
+from dmasafe.progress import SILENT
 from dmasafe.scenario import core_suite, faults_suite, parse_scenario
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.qemu import make_target

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dmasafe.devices.client import DeviceProcess
-from dmasafe.kernel import SILENT
+from dmasafe.progress import SILENT
 from dmasafe.qemu.machines import find_machine
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.hotplug import HotplugPort, with_root_port

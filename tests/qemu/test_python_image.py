@@ -13,7 +13,7 @@ from pexpect.fdpexpect import fdspawn
 
 from dmasafe.guest.errors import GuestError
 from dmasafe.guest.remote_command import run_command
-from dmasafe.kernel import SILENT
+from dmasafe.progress import SILENT
 from dmasafe.targets.handover import make_keys
 from dmasafe.targets.machine import BoardGuest, board_image
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from dmasafe.guest.link import LinkError
-from dmasafe.kernel import SILENT
+from dmasafe.progress import SILENT
 from dmasafe.targets.machine import BoardGuest, board_image
 from tests.smbus2.__main__ import run_both
 from tests.smbus2.board import Board

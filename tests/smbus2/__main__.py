@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel import DEFAULT_SOURCE
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.machine import BoardGuest, board_image
 from tests.smbus2.board import Board
 from tests.smbus2.compare import compare
@@ -55,7 +55,7 @@ def main():
     options = parser.parse_args()
     tables, seen = {}, {}
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
-        with Progress() as progress:
+        with ProgressDisplay() as progress:
             image = board_image(progress, source=options.kernel)
         with BoardGuest(image, Path(logs)) as guest, Board(guest) as board:
             release = board.run("uname -r").strip()

@@ -9,11 +9,12 @@ import pytest
 from dmasafe.architecture import project_root
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.values import describe, make
+from dmasafe.facts import KernelInfo
 from dmasafe.findings import CatalogueError, Evidence, Report, from_program, from_rows, load, to_json, to_markdown
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
-from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.report.results import Results, Row
 
-KERNEL = Kernel("7.2.13", "x86_64", "upstream", "linux-source-7.2 7.2.13-1")
+KERNEL = KernelInfo("7.2.13", "x86_64", "upstream", "linux-source-7.2 7.2.13-1")
 SOURCE = "apt:linux-source-7.2"
 SPLAT = Splat(
     "usb-buffer-on-stack", None, None, "transfer buffer is on stack", file="drivers/usb/core/hcd.c", line=1507,

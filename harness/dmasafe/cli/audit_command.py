@@ -22,13 +22,14 @@ from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols
 from dmasafe.expect import expect
+from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Expectation, Frame, Skip
+from dmasafe.progress import Progress
 from dmasafe.report import audit as render
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import visible
 from dmasafe.scenario import POLICIES, Scenario, select, suite
 from dmasafe.targets import audit as auditing
-from dmasafe.targets.base import KernelInfo
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.prepare import Prepared, prepare
 from dmasafe.targets.qemu import make_target
@@ -186,7 +187,7 @@ def command(
     kind, rest = split_target(target)
     scenarios = (*(suite(suite_name) if suite_name is not None else ()), *select(patterns))
     wanted = _wanted(words, scenarios, seconds, timeout_s, modules, policy, rows, kind)
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary, Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary, ProgressDisplay() as progress:
         logs = Path(temporary)
         if kind == "qemu":
             prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=auditing.SOURCES)

@@ -16,7 +16,7 @@ import click
 from dmasafe import kernel as kernels
 from dmasafe.cli.options import CliError
 from dmasafe.errors import DmasafeError
-from dmasafe.targets.base import Progress
+from dmasafe.progress import Progress
 
 if TYPE_CHECKING:
     # A run in QEMU need not wait for what boards need.

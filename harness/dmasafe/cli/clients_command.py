@@ -18,10 +18,11 @@ from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_o
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, expect_client, parse_client, parse_place
 from dmasafe.outcome import Expectation, Skip, judge
+from dmasafe.progress import Progress
 from dmasafe.report import audit as render_audit
 from dmasafe.report import directory, terminal
-from dmasafe.report.progress import Progress
-from dmasafe.report.results import Kernel, Results, Row, exit_status
+from dmasafe.report.progress import ProgressDisplay
+from dmasafe.report.results import Results, Row, exit_status
 from dmasafe.targets import audit, clients
 from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
 from dmasafe.targets.clients import ClientsRun, Performer
@@ -88,7 +89,7 @@ def command(
     directory.prepare(out)
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
-        with Progress() as progress:
+        with ProgressDisplay() as progress:
             prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)
             results, run = perform_and_judge(prepared, wanted, logs, progress, started)
         with interrupt_deferred():
@@ -133,7 +134,7 @@ def _results(
     return Results(
         suite=SUITE,
         target="qemu",
-        kernel=Kernel(**dataclasses.asdict(prepared.kernel)),
+        kernel=prepared.kernel,
         accel=prepared.image.accelerator,
         canary_splatted=run.canary_splatted,
         rows=rows,

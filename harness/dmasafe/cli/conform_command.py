@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from dmasafe.facts import KernelFacts
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.model.config import Config
 from dmasafe.model.predict import cannot_exist
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.scenario import Scenario, parse_scenario, suite
 from dmasafe.targets import conform
@@ -81,7 +81,7 @@ def command(
     if sum((bool(scenario_ids), count is not None, suite_name is not None)) > 1:
         raise click.UsageError("name scenarios, or a suite, or draw them with --scenarios: one of the three")
     named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
         prepared = prepare(kernel_source, configuration, arch, accel, progress)
         target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         if suite_name is not None:
@@ -117,7 +117,7 @@ def _as_json(report: _Report) -> dict[str, object]:
     run = report.comparison.run
     return {
         "schema": 1,
-        "kernel": dict(run.kernel.__dict__),
+        "kernel": asdict(run.kernel),
         "seed": report.seed,
         "scenarios": report.wanted,
         "compared": report.comparison.compared,

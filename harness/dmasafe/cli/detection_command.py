@@ -13,7 +13,7 @@ from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report import detection, terminal
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import Results, exit_status
 from dmasafe.scenario import faults_suite
 from dmasafe.targets.judged import run_and_judge
@@ -54,7 +54,7 @@ def command(
 
 def _run(source: str, configuration: str, arch: str, accel: str | None) -> Results:
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
         prepared = prepare(source, configuration, arch, accel, progress)
         target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         return run_and_judge(target, faults_suite(), "faults", progress, started)

@@ -20,13 +20,14 @@ from dmasafe.cli.output import Output, output_options
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
 from dmasafe.expect.clients import parse_client_scenario
+from dmasafe.facts import KernelInfo
 from dmasafe.findings import Evidence, Finding, Proof, Report, from_program, from_rows, load, to_json, to_markdown
 from dmasafe.findings.catalogue import PROGRAMS
 from dmasafe.guest.errors import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
 from dmasafe.outcome import Splat
-from dmasafe.report.progress import Progress
-from dmasafe.report.results import Kernel
+from dmasafe.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
 from dmasafe.targets.errors import TargetError
@@ -64,7 +65,7 @@ def command(wanted: tuple[str, ...], only_list: bool, sources: tuple[str, ...], 
             ],
         )
         return 0
-    with Progress() as progress:
+    with ProgressDisplay() as progress:
         report = Report(tuple(each for source in sources for each in _on_kernel(source, findings, progress)))
     output.show(
         table=lambda: _table(report), json=lambda: to_json(report), markdown=lambda: to_markdown(report, findings)
@@ -106,7 +107,7 @@ def _by_rows(
 
 def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
     board = board_image(progress, DEFAULT_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
-    kernel = Kernel(board.kernel.release, DEFAULT_ARCH, finding.proof.config, board.kernel.source)
+    kernel = KernelInfo(board.kernel.release, DEFAULT_ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
         try:

@@ -8,7 +8,7 @@ import click
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
 from dmasafe.cli.output import Output, output_options
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
 
 
@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--jobs", type=click.IntRange(1), help="Parallel jobs of make; default: one a processor.")
 def build(source: str, configuration: str, arch: str, update: bool, jobs: int | None) -> None:
     """Build a kernel from SOURCE: a release (7.3.4), apt:PACKAGE, a tree, URL#sha256=HEX or git:URL@REVISION."""
-    with Progress() as progress:
+    with ProgressDisplay() as progress:
         kernel = build_kernel(source, configuration, arch, progress, update=update, jobs=jobs)
     click.echo(f"{kernel.release} {kernel.configuration} {kernel.arch}: {kernel.image}")
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dmasafe.cli.options import kernel_options
 from dmasafe.cli.output import Output, output_options
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.predicates import PREDICATES, Measured, measure
 from dmasafe.targets.prepare import prepare
 
@@ -27,7 +27,7 @@ def command(output: Output, kernel_source: str, configuration: str, arch: str, a
 
     An answer marked with ! errs: taken as is_dma_capable(), it would have been wrong for that kind.
     """
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
         prepared = prepare(kernel_source, configuration, arch, accel, progress)
         progress.stage("predicates")
         rows = measure(prepared.image, Path(logs))

@@ -16,7 +16,7 @@ from dmasafe.cli.output import Output, output_options
 from dmasafe.cli.parse_command import open_log, read_all
 from dmasafe.dmesg import Tally, blame, explanation
 from dmasafe.outcome import Splat
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.prepare import prepare
 from dmasafe.targets.qemu import make_target
@@ -72,7 +72,7 @@ def reproduce(
 ) -> list[Reproduction]:
     """Try each splat's class: the first scenario that shows it counts. Raises KernelError, TargetError."""
     rows = []
-    with Progress() as progress:
+    with ProgressDisplay() as progress:
         for splat in splats:
             told = explanation(splat.splat_class)
             config = configuration or told.configuration

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from dmasafe.errors import DmasafeError
+from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Verdict
 from dmasafe.report import directory, json_report
-from dmasafe.report.results import Kernel, Results
+from dmasafe.report.results import Results
 from dmasafe.scenario import Scenario, parse_scenario
 
 _OPEN = frozenset({Verdict.INCONCLUSIVE, Verdict.ERROR})
@@ -30,7 +31,7 @@ def left_open(earlier: Results) -> list[Scenario]:
     return [parse_scenario(row.id) for row in earlier.rows if row.judgement.verdict in _OPEN]
 
 
-def require_same_kernel(earlier: Kernel, now: Kernel) -> None:
+def require_same_kernel(earlier: KernelInfo, now: KernelInfo) -> None:
     """Raises ResumeError if the verdicts of both do not belong into one table."""
     for what in ("release", "arch", "config", "source", "config_sha256"):
         before, after = getattr(earlier, what), getattr(now, what)

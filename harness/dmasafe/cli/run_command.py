@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,10 @@ from dmasafe.cli import resume
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
 from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
+from dmasafe.progress import Progress
 from dmasafe.report import ReportError, directory
-from dmasafe.report.progress import Progress
-from dmasafe.report.results import Kernel, exit_status
+from dmasafe.report.progress import ProgressDisplay
+from dmasafe.report.results import exit_status
 from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
 from dmasafe.targets.base import Target
 from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
@@ -95,10 +95,10 @@ def command(
     guest = _Guest(kernel_source, configuration, arch, accel, sabotage)
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
-        with Progress() as progress, _place(kind, rest, guest, arguments, logs, progress) as place:
+        with ProgressDisplay() as progress, _place(kind, rest, guest, arguments, logs, progress) as place:
             if earlier is not None:
                 # Before anything is run.
-                resume.require_same_kernel(earlier.kernel, Kernel(**dataclasses.asdict(place.kernel)))
+                resume.require_same_kernel(earlier.kernel, place.kernel)
             results = run_and_judge(place, wanted, name, progress, started)
         if earlier is not None and resumed is not None:
             results = resume.merge(earlier, results, resumed)

@@ -11,7 +11,7 @@ import click
 from dmasafe import kernel as kernels
 from dmasafe.cli.options import kernel_options
 from dmasafe.cli.output import Output, output_options
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.selftest.cases import CASES
 from dmasafe.selftest.examine import CaseResult, examine_all
@@ -42,7 +42,7 @@ def command(
     Exit status: 0 it did each time, 1 it let something pass, missed a reason or left something behind.
     """
     cases = [CASES[name] for name in dict.fromkeys(only)] or list(CASES.values())
-    with Progress() as progress:
+    with ProgressDisplay() as progress:
         # What the cases share is made before their bounds count.
         prepare(kernel_source, configuration, arch, accel, progress)
         prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)

@@ -25,7 +25,7 @@ from dmasafe.cli.options import kernel_options
 from dmasafe.cli.shell_history import Recorder, here_document, history_file, load, save
 from dmasafe.errors import DmasafeError
 from dmasafe.qemu.process import Extras
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.boot import KMSG_LOG, Boot, GuestImage
 from dmasafe.targets.handover import Keys, make_keys
 from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
@@ -104,7 +104,7 @@ def command(
     with contextlib.ExitStack() as stack:
         private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
         kmsg_log = stack.enter_context((private / KMSG_LOG).open("wb"))
-        with Progress() as progress:
+        with ProgressDisplay() as progress:
             prepared = prepare(kernel_source, configuration, arch, accel, progress, words, image_name=image_name)
             keys = make_keys(private) if ssh else None
             progress.stage("boot")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmasafe.dmesg import parse_records
+from dmasafe.facts import KernelInfo
 from dmasafe.findings.catalogue import Finding, Witness
 from dmasafe.outcome import Splat, Verdict
-from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.report.results import Results, Row
 
 # What a program says under this name is the kernel's log.
 _LOG = "kmsg"
@@ -27,7 +28,7 @@ class Evidence:
     """
 
     finding: Finding
-    kernel: Kernel
+    kernel: KernelInfo
     source: str
     reproduced: bool | None
     why: str
@@ -98,7 +99,7 @@ def _seen(row: Row) -> str:
     return f"{judgement.outcome}{ways[judgement.direct]}: {judgement.why}"
 
 
-def from_program(finding: Finding, kernel: Kernel, output: str, source: str) -> Evidence:
+def from_program(finding: Finding, kernel: KernelInfo, output: str, source: str) -> Evidence:
     """What the program in the guest said: lines of JSON (untrusted), the kernel's log among it as ``kmsg``."""
     said = _said(output)
     log = ((_LOG, None),) if finding.proof.classes else ()

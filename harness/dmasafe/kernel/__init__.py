@@ -29,7 +29,6 @@ from dmasafe.kernel.errors import (
     SourceError,
 )
 from dmasafe.kernel.guest import build_agent, build_image, build_initramfs, find_busybox
-from dmasafe.kernel.progress import SILENT, Progress, SilentProgress
 from dmasafe.kernel.rootfs import MINIMAL, image_names
 from dmasafe.kernel.source import (
     DEFAULT_SOURCE,
@@ -47,7 +46,6 @@ from dmasafe.kernel.tools import Kind, Step, Tool, missing_packages, required_to
 __all__ = [
     "DEFAULT_SOURCE",
     "MINIMAL",
-    "SILENT",
     "Absence",
     "AptSource",
     "Architecture",
@@ -66,9 +64,7 @@ __all__ = [
     "LocalSource",
     "Matrix",
     "MissingToolError",
-    "Progress",
     "Pruned",
-    "SilentProgress",
     "Source",
     "SourceError",
     "SourceTree",

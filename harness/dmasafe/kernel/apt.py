@@ -19,7 +19,7 @@ from pathlib import Path
 from dmasafe.kernel.cache import Cache, file_sha256, new_log
 from dmasafe.kernel.errors import HashMismatchError, KernelError, MissingToolError, SourceError
 from dmasafe.kernel.process import clean_environment, query, run, tail
-from dmasafe.kernel.progress import Progress
+from dmasafe.progress import Progress
 
 #: Suites of the archive in the order in which they are asked, by names that stay when Debian releases. Backports are
 #: asked under the release's own name, which its Release file says: a mirror may lag with the other one.

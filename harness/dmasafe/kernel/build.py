@@ -47,9 +47,9 @@ from dmasafe.kernel.config import (
 )
 from dmasafe.kernel.errors import BuildError
 from dmasafe.kernel.process import clean_environment, query, run
-from dmasafe.kernel.progress import SILENT, Progress
 from dmasafe.kernel.source import SourceTree
 from dmasafe.kernel.tools import Step, cross_prefix, require
+from dmasafe.progress import SILENT, Progress
 
 #: Part of every key: what we hand to make besides the configuration. A change here builds anew.
 RECIPE = {

@@ -25,7 +25,7 @@ import platformdirs
 
 from dmasafe.decode import convert
 from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError, KernelError
-from dmasafe.kernel.progress import Progress
+from dmasafe.progress import Progress
 
 CACHE_VARIABLE = "DMASAFE_CACHE"
 KEY_DIGITS = 16

@@ -15,7 +15,7 @@ from dmasafe.kernel.cache import Cache, digest, file_sha256, lock, new_log
 from dmasafe.kernel.config import find_architecture
 from dmasafe.kernel.errors import SourceError
 from dmasafe.kernel.process import query, run
-from dmasafe.kernel.progress import Progress
+from dmasafe.progress import Progress
 
 #: The suite that guests are made of: one, whatever this machine runs, so that everybody gets the same guest.
 #: An architecture that it does not have names another one in its file.

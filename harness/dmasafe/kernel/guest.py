@@ -29,9 +29,9 @@ from dmasafe.kernel.cache import (
 from dmasafe.kernel.config import Architecture, find_architecture
 from dmasafe.kernel.errors import BuildError, MissingToolError
 from dmasafe.kernel.process import clean_environment, run
-from dmasafe.kernel.progress import SILENT, Progress
 from dmasafe.kernel.rootfs import MINIMAL, build_rootfs, foreign_busybox, join_archives
 from dmasafe.kernel.tools import HEADER_DIRECTORIES, Step, cross_prefix, require
+from dmasafe.progress import SILENT, Progress
 
 AGENT_CFLAGS = ("-static", "-O2", "-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 #: Links to busybox that an init script may count on; a file `applets` beside it (one name a line) adds more.

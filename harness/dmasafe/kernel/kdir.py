@@ -26,7 +26,7 @@ from dmasafe.kernel.config import Architecture, find_architecture, parse_config
 from dmasafe.kernel.errors import BuildError, MissingToolError
 from dmasafe.kernel.guest import compile_agent
 from dmasafe.kernel.process import query, run
-from dmasafe.kernel.progress import SILENT, Progress
+from dmasafe.progress import SILENT, Progress
 
 #: "# Linux/x86 6.12.117 Kernel Configuration" in every .config.
 _HEADER = re.compile(r"^# Linux/(\S+) \S+ Kernel Configuration", re.MULTILINE)

@@ -21,8 +21,8 @@ from pathlib import Path
 from dmasafe.kernel.cache import Cache
 from dmasafe.kernel.errors import KernelError, MissingToolError, SourceError
 from dmasafe.kernel.process import clean_environment, query
-from dmasafe.kernel.progress import Progress
 from dmasafe.kernel.release import chosen, is_release, release_key, series
+from dmasafe.progress import Progress
 
 SITE_VARIABLE = "DMASAFE_KERNEL_ORG"
 KEYS_VARIABLE = "DMASAFE_KERNEL_KEYS"

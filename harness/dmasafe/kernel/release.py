@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dmasafe.kernel import apt
 from dmasafe.kernel.cache import Cache
-from dmasafe.kernel.progress import Progress
+from dmasafe.progress import Progress
 
 #: The words of kernel.org's front page, and what each means here.
 NAMES = {

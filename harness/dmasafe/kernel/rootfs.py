@@ -33,7 +33,7 @@ from dmasafe.kernel.cpio import join, write_tree
 from dmasafe.kernel.debian import Deb, PackageList, fetch_packages, read_package_list, unpack
 from dmasafe.kernel.errors import SourceError
 from dmasafe.kernel.process import clean_environment, run
-from dmasafe.kernel.progress import Progress
+from dmasafe.progress import Progress
 
 MINIMAL = "minimal"
 #: Bumped when the same packages and recipe would come out differently.

@@ -35,7 +35,7 @@ from dmasafe.kernel.cache import (
 )
 from dmasafe.kernel.errors import HashMismatchError, KernelError, SourceError
 from dmasafe.kernel.process import query, run
-from dmasafe.kernel.progress import SILENT, Progress
+from dmasafe.progress import SILENT, Progress
 
 DEFAULT_SOURCE = "apt:linux-source-6.12"
 #: A kernel tarball and what it unpacks to (7.2: 160 MB and 1.6 GiB).

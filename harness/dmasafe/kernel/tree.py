@@ -19,7 +19,7 @@ from pathlib import Path
 from dmasafe.kernel.cache import Cache, digest, publish_text, staging
 from dmasafe.kernel.errors import KernelError, SourceError
 from dmasafe.kernel.process import clean_environment, query
-from dmasafe.kernel.progress import Progress
+from dmasafe.progress import Progress
 
 #: Files that every kernel since 5.10 has at these places.
 LANDMARKS = ("Makefile", "Kconfig", "scripts/kconfig/merge_config.sh")

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from dmasafe.errors import DmasafeError
-from dmasafe.report.progress import Progress
+from dmasafe.report.progress import ProgressDisplay
 
 _PR_SET_PDEATHSIG = 1
 _TELL_EVERY_S = 0.5
@@ -31,7 +31,7 @@ Arguments = dict[str, Any]
 Result = dict[str, Any]
 
 
-class Reporter(Progress):
+class Reporter(ProgressDisplay):
     """Progress as lines of JSON, at most a few a second."""
 
     def __init__(self, stream: TextIO) -> None:

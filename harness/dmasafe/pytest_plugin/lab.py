@@ -15,14 +15,13 @@ import pytest
 
 from dmasafe.dmesg import Symbols
 from dmasafe.errors import DmasafeError
-from dmasafe.facts import KernelFacts
-from dmasafe.kernel import SILENT
+from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.progress import SILENT, Stage
 from dmasafe.pytest_plugin.errors import Inconclusive
 from dmasafe.pytest_plugin.model_window import ModelWindow
 from dmasafe.pytest_plugin.qemu_window import QemuWindow
 from dmasafe.pytest_plugin.settings import Settings
 from dmasafe.pytest_plugin.window import Window
-from dmasafe.targets.base import KernelInfo
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.model import ModelTarget
 from dmasafe.targets.prepare import Prepared, model_kernel, prepare
@@ -170,3 +169,6 @@ class _Stages:
 
     def advance(self, done: int, total: int | None, text: str) -> None:
         """Too much for a test run."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return ()

@@ -12,17 +12,16 @@ import pytest
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.plugged import put_in
 from dmasafe.devices.values import find
-from dmasafe.expect import expect
-from dmasafe.facts import KernelFacts
-from dmasafe.kernel import SILENT
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.model import Config, ModelKernel
 from dmasafe.outcome import BusMessage, DmaSegment, Judgement, Skip, judge
+from dmasafe.progress import SILENT
 from dmasafe.pytest_plugin.bus import PluginBus
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.errors import plainly
 from dmasafe.pytest_plugin.window import PluginTarget
 from dmasafe.scenario import parse_scenario
-from dmasafe.targets.base import KernelInfo
+from dmasafe.targets.judged import expectation_at
 from dmasafe.targets.model import ModelTarget
 
 _NO_WITNESS = "the model's kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
@@ -116,11 +115,11 @@ class ModelWindow:
     def _run(self, scenario_id: str) -> Judgement:
         __tracebackhide__ = True
         scenario = parse_scenario(scenario_id)
-        expectation = expect(scenario, self.target.facts)
-        if scenario.fault is not None or isinstance(expectation, Skip):
-            why = expectation.why if isinstance(expectation, Skip) else "the model's controllers make no mistakes"
-            pytest.skip(why)
-        run = ModelTarget(self.target.facts, self.target.kernel).run([scenario], frozenset(), SILENT)
+        target = ModelTarget(self.target.facts, self.target.kernel)
+        expectation = expectation_at(target, scenario)
+        if isinstance(expectation, Skip):
+            pytest.skip(expectation.why)
+        run = target.run([scenario], frozenset(), SILENT)
         return judge(expectation, run.observations.get(scenario.id), run.untrusted.get(scenario.id))
 
 

@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.model import ModelKernel
 from dmasafe.outcome import Judgement
 from dmasafe.pytest_plugin.bus import PluginBus
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.guest import Guest
 from dmasafe.pytest_plugin.module import ModuleLoader
-from dmasafe.targets.base import KernelInfo
 
 
 class PluginTarget:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What happens now, while a kernel builds or a suite runs: a moving bar on a terminal, sparse lines elsewhere.
 
-It goes to standard error, so that standard output holds results only. The kernel room and the targets know it
-by protocols of their own (stage, advance), never by import.
+It goes to standard error, so that standard output holds results only. It is a
+dmasafe.progress.Progress, by which packages below know it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from dmasafe.report.results import Stage
+from dmasafe.progress import Stage
 from dmasafe.report.terminal import is_live
 from dmasafe.report.text import one_line
 
@@ -29,7 +29,7 @@ LIVE_INTERVAL_S = 0.1
 LIVE_REFRESHES_PER_S = 5
 
 
-class Progress:
+class ProgressDisplay:
     """Stages one after the other, each with its time; use it as a context manager.
 
     ``stream`` is standard error if None. ``clock`` gives seconds; tests hand in their own.
@@ -46,7 +46,7 @@ class Progress:
         self._began = self._said = clock()
         self._seconds: dict[str, float] = {}
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         if self._live:
             self._bar = Bar(
                 SpinnerColumn(),

@@ -9,30 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Judgement, Noticed, Verdict
+from dmasafe.progress import Stage
 from dmasafe.scenario import Scenario
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """The kernel that answered: ``uname -r``, ``uname -m``, the configuration's name, where the source came from.
-
-    ``config_sha256`` (hex) is of its whole .config; empty if not known.
-    """
-
-    release: str
-    arch: str
-    config: str
-    source: str
-    config_sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step on the way to the verdicts, and how long it took."""
-
-    name: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +60,7 @@ class Results:
 
     suite: str
     target: str
-    kernel: Kernel
+    kernel: KernelInfo
     accel: str | None
     canary_splatted: bool
     rows: tuple[Row, ...]

@@ -22,7 +22,7 @@ from dmasafe.dmesg import Symbols, parse_records
 from dmasafe.guest.agent import Message, integer
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.outcome import Splat
-from dmasafe.targets.base import Progress
+from dmasafe.progress import Progress
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered

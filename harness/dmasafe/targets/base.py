@@ -7,28 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dmasafe.facts import KernelFacts
+from dmasafe.buses import BUSES
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.outcome import Observation
-from dmasafe.scenario import Scenario
-
-
-class Progress(Protocol):
-    """Where a long job says how far it is."""
-
-    def stage(self, text: str) -> None: ...
-
-    def advance(self, done: int, total: int | None, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class KernelInfo:
-    """What results.json says of the kernel; ``config_sha256`` (hex) is of its whole .config, empty if not known."""
-
-    release: str
-    arch: str
-    config: str
-    source: str
-    config_sha256: str = ""
+from dmasafe.progress import Progress
+from dmasafe.scenario import BOARD, Scenario
+from dmasafe.targets.wire import has_own_slaves
 
 
 @dataclass(frozen=True)
@@ -66,8 +50,27 @@ class Target(Protocol):
     def facts(self) -> KernelFacts:
         """What expectations depend on, for the kernel that will run."""
 
+    def cannot(self, scenario: Scenario) -> str | None:
+        """Why a scenario cannot exist in such a place, whatever its kernel; None if it can."""
+
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """Perform the scenarios; those whose id is in ``destructive`` come last, as they may cost the adapter.
 
         Raises TargetError only if nothing could be started; what goes wrong later is in the TargetRun.
         """
+
+
+def needs_guest(scenario: Scenario) -> str | None:
+    """Why a scenario can exist in a guest of the harness's own only; None if others can have it too."""
+    if has_own_slaves(scenario):
+        return "only a guest has QEMU's own controllers and slaves: --target qemu"
+    if scenario.controller in BUSES:
+        return "only a guest has the harness's controllers on other buses: --target qemu"
+    return None
+
+
+def needs_board(scenario: Scenario) -> str | None:
+    """Why a scenario can exist on a board only; None if others can have it too."""
+    if scenario.controller == BOARD.name:
+        return "only a board has a bus of its own: --target ssh:..., serial:... or local"
+    return None

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.guest.link import Link
 from dmasafe.kernel.config import parse_config
 from dmasafe.kernel.kdir import (
@@ -30,8 +30,9 @@ from dmasafe.kernel.kdir import (
     make_arch_of,
 )
 from dmasafe.outcome import Observation
+from dmasafe.progress import Progress
 from dmasafe.scenario import BOARD, Scenario
-from dmasafe.targets.base import KernelInfo, Progress, TargetRun
+from dmasafe.targets.base import TargetRun, needs_guest
 from dmasafe.targets.board_session import BoardSession, Place
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.kconfig import facts_from_config
@@ -204,9 +205,12 @@ class BoardTarget:
     def facts(self) -> KernelFacts:
         return self._facts
 
+    def cannot(self, scenario: Scenario) -> str | None:
+        return needs_guest(scenario)
+
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`."""
-        skipped = {s.id: why for s in scenarios if (why := self._cannot(s, s.id in destructive)) is not None}
+        skipped = {s.id: why for s in scenarios if (why := self._refuses(s, s.id in destructive)) is not None}
         possible = [scenario for scenario in scenarios if scenario.id not in skipped]
         if not possible:
             return TargetRun(self._kernel, None, False, {}, notes=self._notes, skipped=skipped)
@@ -227,7 +231,7 @@ class BoardTarget:
         """A session for other work than scenarios."""
         return BoardSession(self._link, self._place, kmsg_log, self._limits)
 
-    def _cannot(self, scenario: Scenario, destructive: bool) -> str | None:
+    def _refuses(self, scenario: Scenario, destructive: bool) -> str | None:
         """Why the board cannot or must not do this; None if it can."""
         if scenario.controller == BOARD.name:
             return self._bus_refuses(scenario)

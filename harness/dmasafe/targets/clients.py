@@ -20,12 +20,12 @@ from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import parse_records
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
 from dmasafe.expect.clients import ClientScenario, Place
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.outcome import Observation
+from dmasafe.progress import Progress
 from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import audit
-from dmasafe.targets.base import KernelInfo, Progress
 from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.shared_boot import SharedBoot

@@ -19,9 +19,10 @@ from dmasafe.model.config import Config
 from dmasafe.model.errors import Unsupported
 from dmasafe.model.predict import Lab, cannot_exist
 from dmasafe.outcome import BusMessage, CallerMessage, Observation, direct, outcome_of
+from dmasafe.progress import Progress
 from dmasafe.scenario import RECORDER_ADDRESS, Scenario
 from dmasafe.targets import generate
-from dmasafe.targets.base import Progress, Target, TargetRun
+from dmasafe.targets.base import Target, TargetRun
 
 # Shrinking: guests booted for one difference, and differences of different looks that are worth it.
 MAX_ROUNDS = 16

@@ -3,28 +3,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-from dmasafe.buses import BUSES
 from dmasafe.expect import expect
-from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Skip, judge, noticed
-from dmasafe.report.results import Kernel, Results, Row, Stage
-from dmasafe.scenario import BOARD, Scenario
-from dmasafe.targets.base import Progress as Listener
+from dmasafe.progress import Progress
+from dmasafe.report.results import Results, Row
+from dmasafe.scenario import Scenario
 from dmasafe.targets.base import Target, TargetRun
-from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.qemu import QemuTarget
-from dmasafe.targets.wire import has_own_slaves
-
-
-class Progress(Listener, Protocol):
-    """A listener that also keeps what each stage took."""
-
-    def stages(self) -> tuple[Stage, ...]: ...
 
 
 def run_and_judge(
@@ -38,8 +25,7 @@ def observe_and_judge(
     target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
 ) -> tuple[Results, TargetRun]:
     """run_and_judge(), with all that came back from the target."""
-    facts = target.facts()
-    expectations = {scenario.id: _expectation(target, scenario, facts) for scenario in scenarios}
+    expectations = {scenario.id: expectation_at(target, scenario) for scenario in scenarios}
     possible = [scenario for scenario in scenarios if not isinstance(expectations[scenario.id], Skip)]
     destructive = frozenset(
         id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
@@ -49,16 +35,10 @@ def observe_and_judge(
     return _results(target.name, run, scenarios, expectations, suite_name, progress, started), run
 
 
-def _expectation(target: Target, scenario: Scenario, facts: KernelFacts) -> Expectation | Skip:
-    if scenario.fault is not None and target.name == ModelTarget.name:
-        return Skip("the model's controllers make no mistakes")
-    if scenario.controller == BOARD.name and target.name in (ModelTarget.name, QemuTarget.name):
-        return Skip("only a board has a bus of its own: --target ssh:..., serial:... or local")
-    if has_own_slaves(scenario) and target.name != QemuTarget.name:
-        return Skip("only a guest has QEMU's own controllers and slaves: --target qemu")
-    if scenario.controller in BUSES and target.name != QemuTarget.name:
-        return Skip("only a guest has the harness's controllers on other buses: --target qemu")
-    return expect(scenario, facts)
+def expectation_at(target: Target, scenario: Scenario) -> Expectation | Skip:
+    """What must come of this scenario on this target, or why it cannot exist there."""
+    why = target.cannot(scenario)
+    return expect(scenario, target.facts()) if why is None else Skip(why)
 
 
 def _results(
@@ -72,13 +52,12 @@ def _results(
 ) -> Results:
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
-    kernel = Kernel(**dataclasses.asdict(run.kernel))
     reasons = set(run.untrusted.values())
     everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
     return Results(
         suite=suite_name,
         target=target_name,
-        kernel=kernel,
+        kernel=run.kernel,
         accel=run.accel,
         canary_splatted=run.canary_splatted,
         rows=rows,

@@ -17,8 +17,8 @@ from types import TracebackType
 
 from dmasafe import kernel as kernels
 from dmasafe.kernel.config import resolve
+from dmasafe.progress import Progress
 from dmasafe.qemu.process import NO_EXTRAS, Extras, QemuProcess
-from dmasafe.targets.base import Progress
 from dmasafe.targets.boot import CONSOLE_LOG, GuestImage, machine_config, make_devices
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.handover import Keys, make_keys

@@ -15,13 +15,14 @@ from typing import TextIO
 
 from dmasafe.devices.bus import default_bus
 from dmasafe.dmesg import parse_records
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.model.config import Config
 from dmasafe.model.errors import Unsupported
 from dmasafe.model.predict import Lab, cannot_exist
 from dmasafe.outcome import Observation, Splat
+from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
-from dmasafe.targets.base import KernelInfo, Progress, TargetRun
+from dmasafe.targets.base import TargetRun, needs_board, needs_guest
 from dmasafe.targets.canaries import canaries
 
 
@@ -43,6 +44,11 @@ class ModelTarget:
 
     def facts(self) -> KernelFacts:
         return self._facts
+
+    def cannot(self, scenario: Scenario) -> str | None:
+        if scenario.fault is not None:
+            return "the model's controllers make no mistakes"
+        return needs_board(scenario) or needs_guest(scenario)
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Nothing is destructive here: the kernel is put back after each."""

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import DEFAULT_ARCH as DEFAULT_ARCH
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.kernel.config import resolve
+from dmasafe.progress import Progress
 from dmasafe.qemu.accelerators import choose_accelerator
 from dmasafe.qemu.machines import Machine, find_machine
-from dmasafe.targets.base import KernelInfo, Progress
 from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.kconfig import facts_from_config

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmasafe.buses import BUSES
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
-from dmasafe.targets.base import KernelInfo, Progress, TargetRun
+from dmasafe.targets.base import TargetRun, needs_board
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.buses import file_systems_of
 from dmasafe.targets.errors import TargetError
@@ -56,6 +57,9 @@ class QemuTarget:
 
     def facts(self) -> KernelFacts:
         return self._facts
+
+    def cannot(self, scenario: Scenario) -> str | None:
+        return needs_board(scenario)
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""

@@ -17,13 +17,14 @@ from typing import BinaryIO
 from dmasafe.buses import BUSES
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import SPLAT_CLASSES, parse_records
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.guest.agent import Message, integer
 from dmasafe.guest.errors import GuestError
 from dmasafe.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
+from dmasafe.progress import Progress
 from dmasafe.qemu.errors import QemuError
 from dmasafe.scenario import Scenario, parse_scenario
-from dmasafe.targets.base import KernelInfo, Progress, TargetRun
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.interrupt import interrupt_deferred

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from dmasafe.guest.agent import AgentChannel
 from dmasafe.guest.hands import Hands, Refused
-from dmasafe.targets.base import Progress
+from dmasafe.progress import Progress, Stage
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.session import Limits
@@ -306,6 +306,9 @@ class _Watched:
         self._progress.advance(done, total, text)
         if done == MIDDLE_ANSWERS:
             self._reached(Moment.MIDDLE)
+
+    def stages(self) -> tuple[Stage, ...]:
+        return self._progress.stages()
 
 
 def saboteur(name: str, image: GuestImage, directory: Path) -> Saboteur:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmasafe.devices.trace import parse as parse_trace
-from dmasafe.facts import KernelFacts
-from dmasafe.kernel import SILENT
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.outcome import BusMessage, Outcome, outcome_of
+from dmasafe.progress import SILENT
 from dmasafe.scenario import Scenario, parse_scenario
-from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered

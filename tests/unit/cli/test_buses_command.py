@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from dmasafe.cli import buses_command
 from dmasafe.cli.buses_command import Fate, expected, measured, table
 from dmasafe.cli.options import CliError
+from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Judgement, Outcome, Splat, Verdict
 from dmasafe.report import json_report
-from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.report.results import Results, Row
 from dmasafe.scenario import parse_scenario
 
 ROOT = Path(__file__).parents[3]
@@ -25,7 +26,7 @@ def row(text, outcome=Outcome.SAFE, verdict=Verdict.PASS, direct=True, classes=(
 
 
 def results(*rows):
-    kernel = Kernel("7.2.13", "x86_64", "upstream", "source")
+    kernel = KernelInfo("7.2.13", "x86_64", "upstream", "source")
     return Results("buses", "qemu", kernel, "tcg", True, tuple(rows), 1.0, 1.0, 2.0)
 
 

@@ -8,12 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from dmasafe.cli import group, resume
+from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Judgement, Outcome, Verdict
 from dmasafe.report import directory, json_report
-from dmasafe.report.results import Kernel, Results, Row, exit_status
+from dmasafe.report.results import Results, Row, exit_status
 from dmasafe.scenario import parse_scenario
 
-KERNEL = Kernel("6.12.117", "x86_64", "default", "apt", "abc")
+KERNEL = KernelInfo("6.12.117", "x86_64", "default", "apt", "abc")
 IDS = ("heap/master_send/dmasafe:bounce/8", "heap/master_recv/dmasafe:bounce/8", "stack/master_send/dmasafe:bounce/8")
 
 

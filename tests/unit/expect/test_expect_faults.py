@@ -11,7 +11,7 @@ from dmasafe.architecture import architecture_names, find_layout
 from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.expect import expect
 from dmasafe.expect.faults import FAULT_ROWS, UNSEEDED, unreachable
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.faults import FAULTS
 from dmasafe.outcome import (
     BusMessage,
@@ -28,7 +28,7 @@ from dmasafe.outcome import (
     noticed,
 )
 from dmasafe.report import detection, json_report
-from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.report.results import Results, Row
 from dmasafe.scenario import ScenarioError, faults_suite, parse_scenario, select
 from dmasafe.targets import runner
 from dmasafe.targets.wire import line, observation, settings
@@ -197,7 +197,7 @@ def results(*rows, release="6.12.117"):
     for id_, said in rows:
         judgement = judged if said is not None else Judgement(Verdict.INCONCLUSIVE, None, Outcome.SAFE, "no | canary")
         made.append(Row.of(parse_scenario(id_), judgement, said))
-    return Results("faults", "qemu", Kernel(release, "x86_64", "default", "apt"), "tcg", True, tuple(made))
+    return Results("faults", "qemu", KernelInfo(release, "x86_64", "default", "apt"), "tcg", True, tuple(made))
 
 
 SEND, RECV = (f"heap/master_{way}_dmasafe/dmasafe:bounce/32" for way in ("send", "recv"))

@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from dmasafe.kernel import SILENT, build_agent, open_cache, project_root
+from dmasafe.kernel import build_agent, open_cache, project_root
+from dmasafe.progress import SILENT
 
 # _IOW('o', 99, int), which no driver of /dev/null knows.
 REQUEST = 1 << 30 | 4 << 16 | ord("o") << 8 | 99

@@ -16,7 +16,8 @@ import pytest
 from dmasafe.guest.agent import AgentChannel
 from dmasafe.guest.errors import ChannelClosed
 from dmasafe.guest.frame import PAYLOAD_BYTES, FramedStream
-from dmasafe.kernel import SILENT, build_agent, open_cache, project_root
+from dmasafe.kernel import build_agent, open_cache, project_root
+from dmasafe.progress import SILENT
 
 SESSION = "ab12"
 TIMEOUT_S = 60.0

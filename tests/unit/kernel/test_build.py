@@ -15,8 +15,8 @@ from dmasafe.kernel.build import build_kernel, build_modules, configure, find_ke
 from dmasafe.kernel.cache import Cache, Kernel, list_kernels, open_cache
 from dmasafe.kernel.config import load_matrix
 from dmasafe.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
-from dmasafe.kernel.progress import SILENT, Progress
 from dmasafe.kernel.source import LocalSource, fetch
+from dmasafe.progress import SILENT, Progress
 
 ARCH = "x86_64"
 

@@ -29,7 +29,7 @@ from dmasafe.kernel.cache import (
     staging,
 )
 from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError
-from dmasafe.kernel.progress import SILENT
+from dmasafe.progress import SILENT
 
 WAITER = """
 import sys

@@ -12,7 +12,7 @@ from dmasafe.kernel import apt, debian
 from dmasafe.kernel.cache import Cache
 from dmasafe.kernel.debian import PackageList, fetch_packages, read_package_list
 from dmasafe.kernel.errors import SourceError
-from dmasafe.kernel.progress import SILENT
+from dmasafe.progress import SILENT
 
 STANZA = "Types: deb\nURIs: https://mirror.example/debian\nSuites: bookworm\nComponents: main\n"
 

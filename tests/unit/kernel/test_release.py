@@ -19,8 +19,8 @@ import pytest
 from dmasafe.kernel import apt, kernel_org, release
 from dmasafe.kernel.cache import Cache, file_sha256
 from dmasafe.kernel.errors import HashMismatchError, MissingToolError, SourceError
-from dmasafe.kernel.progress import SILENT
 from dmasafe.kernel.source import ReleaseSource, TarballSource, fetch, parse_source
+from dmasafe.progress import SILENT
 
 VERSIONS = ["5.10.223", "6.12.107", "6.12.117", "7.2.13", "7.3.4", "7.3-rc7", "7.4-rc2"]
 

@@ -16,8 +16,8 @@ from dmasafe.kernel import rootfs
 from dmasafe.kernel.cache import Cache, open_cache
 from dmasafe.kernel.debian import Deb, PackageList, _deb
 from dmasafe.kernel.errors import SourceError
-from dmasafe.kernel.progress import SILENT
 from dmasafe.kernel.rootfs import JOINED_KEPT, build_rootfs, foreign_busybox, image_names, join_archives, read_lines
+from dmasafe.progress import SILENT
 
 PYTHON = f"usr/lib/python{sys.version_info[0]}.{sys.version_info[1]}"
 

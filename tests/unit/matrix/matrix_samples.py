@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from dmasafe.facts import KernelInfo
 from dmasafe.matrix.history import History
 from dmasafe.matrix.record import Facts, NewRun, prepare, record
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
 from dmasafe.report import json_report
-from dmasafe.report.results import Kernel, Results, Row
+from dmasafe.report.results import Results, Row
 from dmasafe.scenario import parse_scenario
 
 SEND = "heap/master_send/virtio/8"
@@ -68,7 +69,7 @@ def results(
     judgements = {**USUAL, **(changes or {})}
     rows = tuple(Row.of(parse_scenario(id_), one) for id_, one in judgements.items() if one is not None)
     release = version.partition("-")[0]
-    kernel = Kernel(release, "x86_64", config, source or f"linux-source-6.12 {version}")
+    kernel = KernelInfo(release, "x86_64", config, source or f"linux-source-6.12 {version}")
     return Results(suite, "qemu", kernel, "tcg", canary, rows, boot_s, 10.0, 14.0, reason=reason)
 
 

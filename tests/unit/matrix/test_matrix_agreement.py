@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.schema import CreateTable
 
 from dmasafe.cli.matrix_command import command
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.matrix import agreement, schema, site
 from dmasafe.matrix.agreement import Agreement, Difference
 from dmasafe.matrix.database import open_history
@@ -23,7 +23,7 @@ from dmasafe.matrix.summary import markdown, summarise
 from dmasafe.report import json_report
 from dmasafe.scenario import parse_scenario, suite
 from dmasafe.targets import conform
-from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.kconfig import facts_from_config
 
 SYMBOLS = ["DMA_API_DEBUG", "MODULES", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "VMAP_STACK", "SWIOTLB", "64BIT"]

@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 from report_samples import judgement_of, make_splat
 
+from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Judgement, Verdict
-from dmasafe.report.results import Kernel, Results, Row, Stage
+from dmasafe.progress import Stage
+from dmasafe.report.results import Results, Row
 from dmasafe.scenario import core_suite, parse_scenario
 
 
@@ -23,7 +25,7 @@ def passing() -> Results:
     return Results(
         suite="core",
         target="qemu",
-        kernel=Kernel("6.12.117", "x86_64", "default", "apt:linux-source-6.12"),
+        kernel=KernelInfo("6.12.117", "x86_64", "default", "apt:linux-source-6.12"),
         accel="tcg",
         canary_splatted=True,
         rows=tuple(replace(row, judgement=judgement_of(row, splat)) for row in rows),

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from dmasafe.report.progress import PLAIN_INTERVAL_S, Progress
-from dmasafe.report.results import Stage
+from dmasafe.progress import Stage
+from dmasafe.report.progress import PLAIN_INTERVAL_S, ProgressDisplay
 
 
 class Clock:
@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 def test_off_a_terminal_a_stage_is_a_line_and_a_build_a_line_each_15_seconds() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Progress(stream, clock) as progress:
+    with ProgressDisplay(stream, clock) as progress:
         progress.stage("kernel: building 6.12.117")
         for second in range(61):
             clock.now = 100.0 + second
@@ -41,7 +41,7 @@ def test_off_a_terminal_a_stage_is_a_line_and_a_build_a_line_each_15_seconds() -
 def test_ci_counts_as_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     stream = Terminal()
-    with Progress(stream) as progress:
+    with ProgressDisplay(stream) as progress:
         progress.stage("kernel")
         progress.advance(1, 2)
     assert stream.getvalue() == "kernel\n"
@@ -51,7 +51,7 @@ def test_on_a_terminal_a_finished_stage_stays_and_the_cursor_comes_back(monkeypa
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     stream, clock = Terminal(), Clock()
-    with Progress(stream, clock) as progress:
+    with ProgressDisplay(stream, clock) as progress:
         progress.stage("kernel: building [6.12]")
         clock.now += 2.5
         progress.advance(5, 5, "done [bold]")
@@ -67,7 +67,7 @@ def test_a_stage_that_an_error_ends_is_not_called_done(monkeypatch: pytest.Monke
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
-    with pytest.raises(KeyboardInterrupt), Progress(stream) as progress:
+    with pytest.raises(KeyboardInterrupt), ProgressDisplay(stream) as progress:
         progress.stage("kernel")
         raise KeyboardInterrupt
     assert "kernel: stopped after" in stream.getvalue()
@@ -76,7 +76,7 @@ def test_a_stage_that_an_error_ends_is_not_called_done(monkeypatch: pytest.Monke
 
 def test_stages_add_up_by_name_and_the_running_one_counts() -> None:
     clock = Clock()
-    progress = Progress(io.StringIO(), clock)
+    progress = ProgressDisplay(io.StringIO(), clock)
     with progress:
         for name, seconds in (("kernel: 6.12", 2.0), ("boot", 1.0), ("kernel: modules", 0.5)):
             progress.stage(name)
@@ -87,7 +87,7 @@ def test_stages_add_up_by_name_and_the_running_one_counts() -> None:
 
 def test_advance_outside_a_stage_and_without_a_total_is_harmless() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Progress(stream, clock) as progress:
+    with ProgressDisplay(stream, clock) as progress:
         progress.advance(1)
         clock.now += 20
         progress.advance(7, None, "objects")

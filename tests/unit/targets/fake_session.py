@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.guest.agent import Message
 from dmasafe.scenario import Scenario, parse_scenario
-from dmasafe.targets.base import KernelInfo, TargetRun
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.runner import CONTROLS, Runner

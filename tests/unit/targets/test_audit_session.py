@@ -7,8 +7,8 @@ import pytest
 
 from dmasafe.audit import AuditError, judge
 from dmasafe.dmesg import Symbols
-from dmasafe.kernel import SILENT
 from dmasafe.outcome import Frame, Splat
+from dmasafe.progress import SILENT
 from dmasafe.targets.audit import audit, load, parameters, running, waiting, with_lines
 from dmasafe.targets.gathered import OUTSIDE
 

@@ -24,11 +24,15 @@ from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.model.config import DEFAULT_SYMBOLS
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Outcome, Splat, Verdict
-from dmasafe.report.results import Stage, counts, exit_status
+from dmasafe.progress import Stage
+from dmasafe.report.results import counts, exit_status
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.base import TargetRun
+from dmasafe.targets.board import BoardTarget
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.judged import observe_and_judge, run_and_judge
+from dmasafe.targets.model import ModelTarget
+from dmasafe.targets.qemu import QemuTarget
 
 SEND, RECV = "heap/master_send/dmasafe:pio/16", "heap/master_recv/dmasafe:pio/16"
 # Skipped on x86_64, which has no highmem.
@@ -66,7 +70,9 @@ class FakeTarget:
         return self._facts
 
     def cannot(self, scenario):
-        return None
+        """As the target of this name says it; it looks at nothing else."""
+        places = {"model": ModelTarget, "qemu": QemuTarget, "ssh": BoardTarget}
+        return places[self.name].cannot(self, scenario)
 
     def run(self, scenarios, destructive, progress):
         self.asked = [scenario.id for scenario in scenarios]
