@@ -62,7 +62,7 @@ class Operation:
     (dmasafe_buses.ko, on another bus than I2C proper). ``marked``
     says whether the messages carry I2C_M_DMA_SAFE; None leaves it to the scenario's ``dma_safe`` option.
     ``reads`` and ``writes`` say which way the payload goes at the caller's buffer, ``needs`` is an example of an
-    option that there must be.
+    option that there must be, ``weight`` how often random scenarios have it.
     """
 
     name: str
@@ -72,29 +72,41 @@ class Operation:
     writes: bool = False
     marked: bool | None = None
     needs: str | None = None
+    weight: int = 10
 
 
 OPERATIONS: dict[str, Operation] = {
     op.name: op
     for op in (
-        Operation("master_send", "client", "i2c_master_send()", writes=True, marked=False),
-        Operation("master_recv", "client", "i2c_master_recv()", reads=True, marked=False),
-        Operation("master_send_dmasafe", "client", "i2c_master_send_dmasafe()", writes=True, marked=True),
-        Operation("master_recv_dmasafe", "client", "i2c_master_recv_dmasafe()", reads=True, marked=True),
-        Operation("transfer", "client", "i2c_transfer(): write one byte, then read into the buffer", reads=True),
+        Operation("master_send", "client", "i2c_master_send()", writes=True, marked=False, weight=11),
+        Operation("master_recv", "client", "i2c_master_recv()", reads=True, marked=False, weight=11),
+        Operation("master_send_dmasafe", "client", "i2c_master_send_dmasafe()", writes=True, marked=True, weight=11),
+        Operation("master_recv_dmasafe", "client", "i2c_master_recv_dmasafe()", reads=True, marked=True, weight=11),
+        Operation(
+            "transfer", "client", "i2c_transfer(): write one byte, then read into the buffer", reads=True, weight=12
+        ),
         Operation(
             "get_put",
             "client",
             "i2c_get_dma_safe_msg_buf(), map, unmap, i2c_put_dma_safe_msg_buf()",
             writes=True,
         ),
-        Operation("i2cdev_read", "i2cdev", "read() on /dev/i2c-N", reads=True, marked=False),
-        Operation("i2cdev_write", "i2cdev", "write() on /dev/i2c-N", writes=True, marked=False),
+        Operation("i2cdev_read", "i2cdev", "read() on /dev/i2c-N", reads=True, marked=False, weight=5),
+        Operation("i2cdev_write", "i2cdev", "write() on /dev/i2c-N", writes=True, marked=False, weight=5),
         Operation(
-            "i2cdev_rdwr", "i2cdev", "ioctl(I2C_RDWR)", reads=True, writes=True, marked=True, needs="messages=w1,r8"
+            "i2cdev_rdwr",
+            "i2cdev",
+            "ioctl(I2C_RDWR)",
+            reads=True,
+            writes=True,
+            marked=True,
+            needs="messages=w1,r8",
+            weight=14,
         ),
         # Block transfers are marked, byte and word transfers are not: i2c_smbus_try_get_dmabuf().
-        Operation("i2cdev_smbus", "i2cdev", "ioctl(I2C_SMBUS)", reads=True, writes=True, needs="protocol=byte_data"),
+        Operation(
+            "i2cdev_smbus", "i2cdev", "ioctl(I2C_SMBUS)", reads=True, writes=True, needs="protocol=byte_data", weight=16
+        ),
         *(
             Operation(c.name, "bus", c.what, reads=c.reads, writes=not c.reads, marked=False)
             for c in BUS_CALLS.values()

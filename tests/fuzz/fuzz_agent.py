@@ -20,7 +20,8 @@ with fuzzing.instrumented():
     from dmasafe.guest.errors import ChannelClosed
     from dmasafe.guest.hands import errno_text
     from dmasafe.outcome import BusMessage, DmaSegment, judge
-    from dmasafe.report import json_report, junit, ktap
+    from dmasafe.report import json_report
+    from dmasafe.report.formats import junit, ktap
     from dmasafe.report.results import Results, Row, exit_status
     from dmasafe.scenario import select
     from dmasafe.targets.gathered import MAX_VIOLATIONS, Gathered

@@ -17,20 +17,18 @@ from dmasafe.expect.other_bus import expect_on_bus
 from dmasafe.outcome import Expectation, Outcome, Skip, Verdict
 from dmasafe.report import json_report
 from dmasafe.report.results import Results
-from dmasafe.scenario import buses_suite
+from dmasafe.scenario import BUFFER_KINDS, buses_suite
 from dmasafe.targets.prepare import model_kernel
 
 KERNEL, CONFIGURATION = "apt:linux-source-7.2", "upstream"
 # Buffer kinds by where they lie; those of one column fare alike on most buses.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "kmalloc() and its like": (
-        *("heap", "heap-unaligned", "devm", "struct-embedded", "kmem-cache", "pages"),
-        *("coherent", "dma-pool", "percpu", "data", "rodata"),
-    ),
+_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "stack (in vmalloc space)": ("stack",),
     "vmalloc()": ("vmalloc",),
     "a module's data": ("module-data", "module-rodata"),
 }
+_LIKE_KMALLOC = tuple(kind for kind in BUFFER_KINDS if not any(kind in kinds for kinds in _ELSEWHERE.values()))
+COLUMNS = {"kmalloc() and its like": _LIKE_KMALLOC, **_ELSEWHERE}
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,19 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.report import detection, json_report, junit, ktap, terminal
+from dmasafe.report import detection, json_report, terminal
 from dmasafe.report.files import write_text
+from dmasafe.report.formats import formats
 from dmasafe.report.results import Results
 from dmasafe.report.terminal import PLAIN_WIDTH, console_for
 
 # Without --format, the file's name says it.
-_SUFFIXES = {".json": "json", ".sarif": "sarif", ".md": "markdown", ".xml": "junit", ".ktap": "ktap"}
+_SUFFIXES = {".json": "json", ".sarif": "sarif", ".md": "markdown"}
+_SUFFIXES |= {Path(each.FILE).suffix: name for name, each in formats().items()}
 _NO_OLD_NAMES: Mapping[str, str] = {}
 
 
-RESULT_FORMATS = ("table", "json", "junit", "ktap", "markdown")
+RESULT_FORMATS = ("table", "json", *formats(), "markdown")
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,8 @@ class Output:
         self.show(
             table=lambda: terminal.report(results, directory, self.width),
             json=lambda: json_report.render(results),
-            junit=lambda: junit.render(results).decode(),
-            ktap=lambda: ktap.render(results),
             markdown=lambda: detection.markdown([results]),
+            **{name: functools.partial(each.render, results) for name, each in formats().items()},
         )
 
 

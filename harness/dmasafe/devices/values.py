@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from dmasafe.devices.errors import SlaveError
-from dmasafe.devices.slaves.catalogue import CATALOGUE
+from dmasafe.devices.slaves.catalogue import chips
 
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _PLAIN = (type(None), bool, int, float, str)
@@ -56,9 +56,11 @@ def import_path(thing: Any) -> str:
 
 def find(path: str) -> Any:
     """Import what stands behind ``module:Class``, or a name of slaves/catalogue.py. Raises SlaveError."""
-    path = CATALOGUE.get(path, path) if isinstance(path, str) else path
     if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise SlaveError(f"{path!r:.100} is no import path: write 'module:Class', or a chip of {', '.join(CATALOGUE)}")
+        known = chips()
+        if isinstance(path, str) and path in known:
+            return known[path]
+        raise SlaveError(f"{path!r:.100} is no import path: write 'module:Class', or a chip of {', '.join(known)}")
     module, _, name = path.partition(":")
     try:
         found: Any = import_module(module)

@@ -2,7 +2,7 @@
 """Where results lie: out/<UTC timestamp>-<suite>[-n]/, and the link out/latest to the newest complete one.
 
 A directory is filled under a hidden name and renamed when it is whole, then the link is replaced: whoever follows
-out/latest finds all five files of one run.
+out/latest finds all files of one run.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dmasafe.report import ReportError, json_report, junit, ktap
+from dmasafe.report import ReportError, json_report
 from dmasafe.report.files import failure, write_bytes, write_text
+from dmasafe.report.formats import formats
 from dmasafe.report.results import Results
 
 LATEST = "latest"
 RESULTS_JSON = "results.json"
-JUNIT_XML = "junit.xml"
-RESULTS_KTAP = "results.ktap"
 CONSOLE_LOG = "console.log"
 KMSG_LOG = "kmsg.log"
 
@@ -56,12 +55,17 @@ def publish(
     return directory
 
 
+def file_names() -> tuple[str, ...]:
+    """What a directory of results has; results.json is there last."""
+    return (CONSOLE_LOG, KMSG_LOG, *(each.FILE for each in formats().values()), RESULTS_JSON)
+
+
 def write_all(results: Results, directory: Path, console_log: Log = "", kmsg_log: Log = "") -> None:
-    """Write results.json, junit.xml, results.ktap, console.log and kmsg.log into ``directory``. Raises ReportError."""
+    """Write the files of file_names() into ``directory``. Raises ReportError."""
     _write_log(directory / CONSOLE_LOG, console_log)
     _write_log(directory / KMSG_LOG, kmsg_log)
-    ktap.write(results, directory / RESULTS_KTAP)
-    junit.write(results, directory / JUNIT_XML)
+    for each in formats().values():
+        write_text(directory / each.FILE, each.render(results))
     # Last: where results.json is, the others are.
     json_report.write(results, directory / RESULTS_JSON)
 

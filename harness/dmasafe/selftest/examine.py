@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmasafe.report import directory
 from dmasafe.selftest.arena import Arena, SelftestError
 from dmasafe.selftest.cases import BOUND_S, INTERRUPTED, Case
 
@@ -46,7 +47,7 @@ def read_results(arena: Arena) -> Results | None:
     if not latest.is_dir():
         return None
     files = {path.name for path in latest.iterdir()}
-    missing = {"results.json", "junit.xml", "results.ktap", "console.log", "kmsg.log"} - files
+    missing = set(directory.file_names()) - files
     if missing:
         raise SelftestError(f"the results lack {', '.join(sorted(missing))}")
     found = json.loads((latest / "results.json").read_text())

@@ -57,18 +57,7 @@ _ADDRESSES: Weighted[int] = {
 }
 # Not the recorder, whose first byte, taken for a count, differs from read to read.
 _SMBUS_ADDRESSES: Weighted[int] = _ADDRESSES | {SMBUS_BLOCK_ADDRESS: 60, RECORDER_ADDRESS: 0}
-_OPERATIONS: Weighted[str] = {
-    "master_send": 11,
-    "master_recv": 11,
-    "master_send_dmasafe": 11,
-    "master_recv_dmasafe": 11,
-    "transfer": 12,
-    "get_put": 10,
-    "i2cdev_read": 5,
-    "i2cdev_write": 5,
-    "i2cdev_rdwr": 14,
-    "i2cdev_smbus": 16,
-}
+_OPERATIONS: Weighted[str] = {op.name: op.weight for op in OPERATIONS.values() if op.front != "bus"}
 # Copying into read-only memory costs a worker's life, an adapter's rebinding and a tenth of a second.
 _KINDS: Weighted[str] = {kind: 1 if kind in READ_ONLY_KINDS else 3 for kind in BUFFER_KINDS}
 _EDGES = (0, 1, 2, 3, 4, 7, 8, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512)

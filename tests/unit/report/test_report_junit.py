@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
-from dmasafe.report import junit
+from dmasafe.report.formats import junit
 
 
 def test_suites_are_the_places_and_cases_the_scenarios(passing) -> None:
@@ -57,7 +57,7 @@ def test_a_failure_says_what_was_expected_what_happened_why_and_which_splat(with
 
 
 def test_text_of_the_guest_stays_text(with_rows) -> None:
-    data = junit.render(with_rows(failed(NASTY, make_splat(NASTY)), skipped(NASTY)))
+    data = junit.render(with_rows(failed(NASTY, make_splat(NASTY)), skipped(NASTY))).encode()
     root = ET.fromstring(data)
     assert not list(root.iter("script"))
     failure = root.find("testsuite/testcase/failure")

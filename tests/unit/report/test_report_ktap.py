@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
-from dmasafe.report import ktap
+from dmasafe.report.formats import ktap
 from dmasafe.report.results import Results
 
 
@@ -152,7 +152,7 @@ def test_the_kernels_own_parser_counts_the_same(parser: Path, passing: Results, 
     some = list(passing.rows)
     for number, judgement in ((3, failed(NASTY, make_splat(NASTY))), (900, lost()), (901, errored())):
         some[number] = replace(some[number], judgement=judgement)
-    ktap.write(replace(passing, rows=tuple(some)), tmp_path / "results.ktap")
+    (tmp_path / "results.ktap").write_text(ktap.render(replace(passing, rows=tuple(some))))
     answer = subprocess.run(
         [sys.executable, "-c", _ASK_THE_KERNEL, tmp_path / "results.ktap"],
         cwd=parser.parent,

@@ -50,3 +50,6 @@ class Ad5110:
 
     def stop(self) -> None:
         """Nothing happens at a stop: a read follows in a transaction of its own."""
+
+
+CHIPS = {"ad5110": Ad5110}

@@ -37,3 +37,6 @@ class Ad5622:
 
     def stop(self) -> None:
         """Nothing happens at a stop."""
+
+
+CHIPS = {"ad5622": Ad5622}

@@ -122,3 +122,6 @@ class Adm1266:
 
 def _block(data: bytes) -> bytes:
     return bytes((len(data),)) + data
+
+
+CHIPS = {"adm1266": Adm1266}

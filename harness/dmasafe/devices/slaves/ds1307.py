@@ -55,3 +55,6 @@ class Ds1307:
 
     def stop(self) -> None:
         """Nothing happens at a stop."""
+
+
+CHIPS = {"ds1307": Ds1307}

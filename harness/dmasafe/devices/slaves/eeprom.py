@@ -54,3 +54,6 @@ class Eeprom:
         for address, value in self._latched.items():
             self.memory[address] = value
         self._latched.clear()
+
+
+CHIPS = {"24c02": Eeprom.c02, "24c32": Eeprom.c32}

@@ -125,3 +125,6 @@ class Ekth3500:
             report[_PRESSURE + number] = touch.pressure
         report[_CHECKSUM] = sum(report[:_CHECKSUM]) & 0xFF
         return bytes(report)
+
+
+CHIPS = {"ekth3500": Ekth3500}

@@ -130,3 +130,6 @@ class HidKeyboard:
         report = payload[2 + len(self.number) :]
         if len(report) == _OUTPUT_BYTES and payload == self._with_length(report):
             self.leds = report[0]
+
+
+CHIPS = {"hid-over-i2c": HidKeyboard}

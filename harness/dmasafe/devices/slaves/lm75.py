@@ -50,3 +50,6 @@ class Tmp102(Lm75):
 
     def __init__(self, temperature: int = 0x1AE0, configuration: int = 0x60A0) -> None:
         super().__init__(temperature, configuration)
+
+
+CHIPS = {"lm75b": Lm75, "tmp102": Tmp102}

@@ -40,3 +40,6 @@ class Pca9534:
 
     def stop(self) -> None:
         """Nothing happens at a stop."""
+
+
+CHIPS = {"pca9534": Pca9534}

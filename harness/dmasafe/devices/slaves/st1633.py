@@ -78,3 +78,6 @@ class St1633:
 def _packed(x: int, y: int) -> bytes:
     """Three bytes: the upper bits of both, then the lower ones."""
     return bytes((x >> 4 & 0x70 | y >> 8 & 0x07, x & 0xFF, y & 0xFF))
+
+
+CHIPS = {"st1633": St1633}

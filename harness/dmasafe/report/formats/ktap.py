@@ -8,13 +8,12 @@ is "not ok"; the ERROR directive of KTAP marks those that are not the kernel's f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from dmasafe.outcome import Verdict
-from dmasafe.report.files import write_text
 from dmasafe.report.results import Results, Row, by_place
 from dmasafe.report.text import one_line, splat_lines
 
+FILE = "results.ktap"
 _INDENT = "    "
 _DIRECTIVE = {Verdict.SKIP: "SKIP", Verdict.INCONCLUSIVE: "ERROR inconclusive:", Verdict.ERROR: "ERROR"}
 _OK = (Verdict.PASS, Verdict.SKIP)
@@ -23,11 +22,6 @@ _OK = (Verdict.PASS, Verdict.SKIP)
 def render(results: Results) -> str:
     """The text of results.ktap."""
     return "".join(line + "\n" for line in lines(results))
-
-
-def write(results: Results, path: Path) -> None:
-    """Write results.ktap to ``path`` (temporary file, then rename). Raises ReportError."""
-    write_text(path, render(results))
 
 
 def lines(results: Results) -> Iterator[str]:

@@ -6,15 +6,13 @@ FAIL is a failure; INCONCLUSIVE and ERROR are errors, so that no CI server count
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import junitparser
 
 from dmasafe.outcome import Verdict
-from dmasafe.report.files import write_bytes
 from dmasafe.report.results import Results, Row, by_place
 from dmasafe.report.text import one_line, splat_lines, xml_text
 
+FILE = "junit.xml"
 _RESULT = {
     Verdict.FAIL: junitparser.Failure,
     Verdict.INCONCLUSIVE: junitparser.Error,
@@ -28,8 +26,8 @@ class _Case(junitparser.TestCase):
     time = junitparser.Attr("time")
 
 
-def render(results: Results) -> bytes:
-    """The bytes of junit.xml (UTF-8)."""
+def render(results: Results) -> str:
+    """The text of junit.xml."""
     report = junitparser.JUnitXml(f"dmasafe {results.suite}")
     for place, rows in by_place(results).items():
         suite = junitparser.TestSuite(place)
@@ -39,12 +37,7 @@ def render(results: Results) -> bytes:
         suite.add_testcases([_testcase(row, results.suite) for row in rows])
         report.append(suite)
     report.update_statistics()
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + bytes(report.tostring()) + b"\n"
-
-
-def write(results: Results, path: Path) -> None:
-    """Write junit.xml to ``path`` (temporary file, then rename). Raises ReportError."""
-    write_bytes(path, render(results))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{report.tostring().decode()}\n'
 
 
 def _properties(results: Results) -> dict[str, str]:
