@@ -23,6 +23,7 @@ from typing import Any
 
 import platformdirs
 
+from dmasafe.atomic import adopt, publish
 from dmasafe.decode import convert
 from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError, KernelError
 from dmasafe.progress import Progress
@@ -185,36 +186,21 @@ def staging(cache: Cache) -> Iterator[Path]:
 def publish_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees all of it or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).rename(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with publish(path) as made:
+        made.write_text(text, encoding="utf-8")
 
 
 def publish_file(source: Path, path: Path) -> None:
     """Copy ``source`` to ``path`` so that a reader sees all of it or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        shutil.copy2(source, temporary)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with publish(path) as made:
+        shutil.copy2(source, made)
 
 
 def publish_directory(staged: Path, path: Path) -> None:
     """Move a finished directory to its name; if another run was first, its (equal) result stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        staged.rename(path)
-    except OSError as cause:
-        if cause.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
+    adopt(staged, path)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

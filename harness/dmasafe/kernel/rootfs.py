@@ -15,6 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from dmasafe.architecture import project_root
+from dmasafe.atomic import publish
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -93,10 +94,8 @@ def join_archives(base: Path, small: Path, cache: Cache) -> Path:
         if joined.exists():
             os.utime(joined)
             return joined
-        with staging(cache) as directory:
-            with (directory / "joined").open("wb") as sink:
-                join(base, small, sink)
-            (directory / "joined").rename(joined)
+        with publish(joined) as made, made.open("wb") as sink:
+            join(base, small, sink)
         old = sorted(cache.path("initramfs").glob("joined-*.cpio"), key=lambda path: -path.stat().st_mtime)
         for path in old[JOINED_KEPT:]:
             path.unlink(missing_ok=True)
@@ -159,10 +158,10 @@ def _make(recipe: Path, debs: Sequence[Deb], archive: Path, cache: Cache) -> Non
         _drop_empty_directories(root)
         applets = read_lines(recipe / "applets") if (recipe / "applets").is_file() else []
         links = {f"bin/{name}": "busybox" for name in applets if not os.path.lexists(root / "bin" / name)}
-        with (directory / "archive").open("wb") as sink:
-            write_tree(root, links, sink)
-        publish_text(_manifest(archive), "".join(f"{deb}\n" for deb in debs) + f"byte code: {compiled}\n")
-        (directory / "archive").rename(archive)
+        with publish(archive) as made:
+            with made.open("wb") as sink:
+                write_tree(root, links, sink)
+            publish_text(_manifest(archive), "".join(f"{deb}\n" for deb in debs) + f"byte code: {compiled}\n")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from dmasafe.atomic import publish
 from dmasafe.decode import convert, read_json
 from dmasafe.kernel import project_root
 from dmasafe.matrix import agreement, bundle, record, tasks
@@ -225,14 +225,6 @@ def _publish(run: Run, job: Job, found: Mapping[str, Any], build_s: float | None
         store.remove(tasks.record_name(run.id, job.boot))
         raise RunError(f"the results of {job.name} are gone from the store {run.store}: resume the run")
     place = run.place(job)
-    staging = place.with_name(f".{place.name}.unfinished")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        staging.mkdir(parents=True)
-        bundle.unpack(data, staging)
-    except (OSError, tarfile.TarError) as error:
-        store.remove(tasks.record_name(run.id, job.boot))
-        raise RunError(f"the results of {job.name} cannot be unpacked ({error}): resume the run") from error
     sidecar = {
         "schema": record.SIDECAR_SCHEMA,
         "time": datetime.fromtimestamp(found["result"]["time"], UTC).isoformat(timespec="seconds"),
@@ -240,9 +232,15 @@ def _publish(run: Run, job: Job, found: Mapping[str, Any], build_s: float | None
         "revision": run.revision,
         "build_s": build_s,
     }
-    write_text(staging / record.SIDECAR, json.dumps(sidecar, indent=1) + "\n")
     try:
-        staging.rename(place)
+        with publish(place) as made:
+            made.mkdir(parents=True)
+            try:
+                bundle.unpack(data, made)
+            except (OSError, tarfile.TarError) as error:
+                store.remove(tasks.record_name(run.id, job.boot))
+                raise RunError(f"the results of {job.name} cannot be unpacked ({error}): resume the run") from error
+            write_text(made / record.SIDECAR, json.dumps(sidecar, indent=1) + "\n")
     except OSError as error:
         raise failure("write", place, error) from error
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmasafe import kernel as kernels
+from dmasafe.atomic import publish
 from dmasafe.kernel.config import find_architecture
 from dmasafe.kernel.process import query
 from dmasafe.kernel.tools import cross_prefix
@@ -133,10 +133,8 @@ class ModuleLoader:
             stripped.parent.mkdir(exist_ok=True)
             prefix = cross_prefix(find_architecture(self._kernel.arch))
             # Another worker may be at it.
-            with tempfile.TemporaryDirectory(dir=stripped.parent) as private:
-                made = Path(private) / module.name
+            with publish(stripped) as made:
                 query([f"{prefix}strip", "--strip-debug", "-o", str(made), str(module)])
-                made.rename(stripped)
         return stripped
 
     def _instantiate(self, module: LoadedModule, device: str, adapter: str, address: int, must_bind: bool) -> None:

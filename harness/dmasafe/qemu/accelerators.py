@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from dmasafe.atomic import publish
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.versions import qemu_version
 
@@ -70,9 +71,8 @@ def accelerator_works(machine: Machine, accelerator: str, kernel: Path, memory: 
         # A host that cannot remember pays the proof again: no reason to stop.
         with contextlib.suppress(OSError):
             memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary = memory.with_name(f"{memory.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(remembered))
-            temporary.replace(memory)
+            with publish(memory) as made:
+                made.write_text(json.dumps(remembered))
     return bool(remembered[key])
 
 

@@ -7,13 +7,13 @@ out/latest finds all files of one run.
 
 from __future__ import annotations
 
-import errno
 import re
 import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dmasafe import atomic
 from dmasafe.report import ReportError, json_report
 from dmasafe.report.files import failure, write_bytes, write_text
 from dmasafe.report.formats import formats
@@ -106,13 +106,11 @@ def _rename(staging: Path, root: Path, name: str) -> Path:
     while True:
         directory = root / (name if number == 1 else f"{name}-{number}")
         try:
-            staging.rename(directory)
+            if atomic.adopt(staging, directory):
+                return directory
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise failure("write", directory, error) from error
-            number += 1
-        else:
-            return directory
+            raise failure("write", directory, error) from error
+        number += 1
 
 
 def _check_latest(latest: Path) -> None:
@@ -123,12 +121,8 @@ def _check_latest(latest: Path) -> None:
 
 def _point(latest: Path, name: str) -> None:
     """Make ``latest`` a link to its neighbour ``name``; there is no moment without a link."""
-    temporary = latest.with_name(f".{LATEST}-{secrets.token_hex(4)}")
     try:
-        temporary.symlink_to(name)
-        try:
-            temporary.replace(latest)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic.publish(latest) as made:
+            made.symlink_to(name)
     except OSError as error:
         raise failure("replace the link", latest, error) from error

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import errno
-import secrets
 from pathlib import Path
 
+from dmasafe.atomic import publish
 from dmasafe.report import ReportError
 
 # What to do about the failures that a user can do something about; any other errno speaks for itself.
@@ -45,13 +45,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             path.write_bytes(data)
             return
         # Through a symbolic link its target is what is meant; a rename would replace the link.
-        target = path.resolve()
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            with temporary.open("xb") as stream:
-                stream.write(data)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with publish(path.resolve()) as made, made.open("xb") as stream:
+            stream.write(data)
     except OSError as error:
         raise failure("write", path, error) from error

@@ -116,7 +116,7 @@ def test_an_interrupted_write_leaves_the_old_text(cache: Cache, monkeypatch: pyt
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "rename", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish_text(path, "new")
     assert path.read_text() == "old"

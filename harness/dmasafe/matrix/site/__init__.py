@@ -7,11 +7,10 @@ guest is escaped by the templates, and a policy in every page forbids whatever i
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dmasafe.atomic import publish
 from dmasafe.matrix.errors import SiteError
 from dmasafe.matrix.history import History
 from dmasafe.matrix.site.data import collect
@@ -31,22 +30,15 @@ def write(history: History, out: Path, nights: int = NIGHTS, now: datetime | Non
     _check(out)
     data = collect(history, nights, now or datetime.now(UTC))
     size = 0
-    staging = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    old = out.with_name(f".{out.name}.{secrets.token_hex(4)}-old")
     try:
-        staging.mkdir(parents=True)
-        for name, text in render(data):
-            content = text.encode("utf-8", "backslashreplace")
-            (staging / name).write_bytes(content)
-            size += len(content)
-        if out.exists():
-            out.rename(old)
-        staging.rename(out)
+        with publish(out) as made:
+            made.mkdir(parents=True)
+            for name, text in render(data):
+                content = text.encode("utf-8", "backslashreplace")
+                (made / name).write_bytes(content)
+                size += len(content)
     except OSError as error:
         raise SiteError(f"cannot write {out}: {error.strerror}; write to another place") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return size
 
 
