@@ -24,10 +24,11 @@ from dmasafe.report import directory, terminal
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import Results, Row, exit_status
 from dmasafe.targets import audit, clients
-from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
+from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.clients import ClientsRun, Performer
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.prepare import Prepared, prepare
+from dmasafe.targets.session import KMSG_LOG
 
 SUITE = "clients"
 CONFIGURATION = "upstream"

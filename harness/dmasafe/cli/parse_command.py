@@ -22,7 +22,7 @@ from dmasafe.report import splats as render
 from dmasafe.report.terminal import console_for
 from dmasafe.report.text import blamed, one_line
 
-FOUND, UNREADABLE = 1, 2
+FOUND = 1
 STDIN = "-"
 
 

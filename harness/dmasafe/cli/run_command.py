@@ -23,7 +23,7 @@ from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
 from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
 from dmasafe.targets.base import Target
-from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
+from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.model import ModelTarget
@@ -31,6 +31,7 @@ from dmasafe.targets.prepare import Prepared, model_kernel, prepare
 from dmasafe.targets.qemu import QemuTarget, make_target
 from dmasafe.targets.sabotage import MODULES as SABOTAGE_MODULES
 from dmasafe.targets.sabotage import SHORT, saboteur
+from dmasafe.targets.session import KMSG_LOG
 
 DEFAULT_SUITE = "core"
 DEFAULT_TARGET = "qemu"

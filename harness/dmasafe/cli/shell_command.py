@@ -26,10 +26,11 @@ from dmasafe.cli.shell_history import Recorder, here_document, history_file, loa
 from dmasafe.errors import DmasafeError
 from dmasafe.qemu.process import Extras
 from dmasafe.report.progress import ProgressDisplay
-from dmasafe.targets.boot import KMSG_LOG, Boot, GuestImage
+from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.handover import Keys, make_keys
 from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
 from dmasafe.targets.prepare import Prepared, prepare
+from dmasafe.targets.session import KMSG_LOG
 
 # Ctrl-], as telnet and pexpect have it.
 ESCAPE = b"\x1d"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import selectors
 import shutil
 import subprocess
 import time
@@ -156,13 +155,6 @@ class LocalLink:
 def closed(why: str) -> OSError:
     """What a Stream raises when its other end is gone."""
     return OSError(errno.EPIPE, why)
-
-
-def wait_readable(fd: int, timeout_s: float) -> bool:
-    """Whether there is something to read, or its end."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
-        return bool(selector.select(max(0.0, timeout_s)))
 
 
 def deadline(timeout_s: float) -> float:

@@ -15,10 +15,11 @@ from dmasafe.matrix.stage_process import Arguments, Reporter, Result, Stage, int
 from dmasafe.matrix.store import Store
 from dmasafe.report import directory
 from dmasafe.scenario import suite
-from dmasafe.targets.boot import CONSOLE_LOG, KMSG_LOG
+from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.judged import observe_and_judge
 from dmasafe.targets.prepare import bootable, described, pack_initrd
 from dmasafe.targets.qemu import make_target
+from dmasafe.targets.session import KMSG_LOG
 
 
 class StageError(MatrixError):

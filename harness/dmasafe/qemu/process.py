@@ -37,7 +37,6 @@ from dmasafe.qemu.machines import (
 from dmasafe.qemu.versions import options_for, qemu_version
 
 QMP_TIMEOUT_S = 5.0
-QUIT_TIMEOUT_S = 2.0
 MEMORY_MIB = 256
 # Seccomp: refuse obsolete and resource-control calls, new privileges and new processes.
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"

@@ -98,24 +98,6 @@ def report(results: Results, directory: Path | None = None, width: int = PLAIN_W
     yield Text(ending if results.reason is None else f"{ending}: {one_line(results.reason)}", style)
 
 
-def summary_lines(results: Results, directory: Path | None = None) -> list[str]:
-    """The run in a few plain lines, each of which says by itself what it is about."""
-    found = counts(results)
-    word = _ENDINGS[exit_status(results)][1].partition(":")[0]
-    numbers = ", ".join(f"{count} {verdict.lower()}" for verdict, count in found.items())
-    lines = [f"dmasafe: {word}: {_title(results)}", f"dmasafe: {numbers}; {_canary(results)}"]
-    if results.reason is not None:
-        lines.append(f"dmasafe: not to be trusted: {one_line(results.reason)}")
-    failed = [row for row in results.rows if row.judgement.verdict is Verdict.FAIL]
-    lines.extend(f"dmasafe: FAIL {row.id}: {one_line(row.judgement.why)}" for row in failed[:FAILURES_IN_FULL])
-    if len(failed) > FAILURES_IN_FULL:
-        lines.append(f"dmasafe: and {len(failed) - FAILURES_IN_FULL:,} more FAIL")
-    lines.append(f"dmasafe: {_times(results)}")
-    if directory is not None:
-        lines.append(f"dmasafe: results: {_where(directory)}")
-    return lines
-
-
 # ---- the table
 
 

@@ -39,9 +39,6 @@ from dmasafe.targets.session import (
     is_hello,
     lost,
 )
-
-# For those who look for it here.
-from dmasafe.targets.session import KMSG_LOG as KMSG_LOG
 from dmasafe.targets.usb import bridge_adapters
 
 CONSOLE_LOG = "console.log"

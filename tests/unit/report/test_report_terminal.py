@@ -160,14 +160,6 @@ def test_a_terminal_gets_colours_and_ci_does_not(passing, monkeypatch) -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_summary_lines_say_by_themselves_what_they_are_about(with_rows, tmp_path: Path) -> None:
-    lines = terminal.summary_lines(with_rows(passed(), failed("guard-after"), notes=()), tmp_path)
-    assert all(line.startswith("dmasafe: ") and "\n" not in line for line in lines)
-    assert lines[0].startswith("dmasafe: FAIL: core on qemu: Linux 6.12.117 x86_64")
-    assert lines[1] == "dmasafe: 1 pass, 1 fail, 0 inconclusive, 0 skip, 0 error; the canary splatted"
-    assert lines[2] == "dmasafe: FAIL stack/master_send/dmasafe:bounce/1: guard-after"
-
-
 def test_an_empty_run_is_reported_as_inconclusive(with_rows) -> None:
     text = printed(replace(with_rows(), reason="the guest never booted"))
     assert "INCONCLUSIVE" in text and text.rstrip().endswith("the guest never booted")

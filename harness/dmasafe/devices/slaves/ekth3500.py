@@ -50,7 +50,6 @@ class Ekth3500:
         self.calibrations = 3
         self.touches: tuple[Touch, ...] = (Touch(700, 320, 77, 5), Touch(1500, 2000, 33, 9))
         self.awake = True
-        self._booted = False
         self._answer: bytes | None = None
         self._pending: deque[bytes] = deque()
 
@@ -63,9 +62,7 @@ class Ekth3500:
         self._answer = None
         if data == _RESET:
             self._pending.clear()
-            self._booted = False
         elif data == _BOOT:
-            self._booted = True
             self._pending.append(_HELLO)
         elif len(data) == 4 and data[0] == _READ:
             self._answer = self._information(data[1])

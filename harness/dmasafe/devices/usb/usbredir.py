@@ -148,11 +148,6 @@ class Wire:
     def greeted(self) -> bool:
         return self._peer is not None
 
-    @property
-    def waiting_bytes(self) -> int:
-        """How much came that no packet has been made of yet."""
-        return len(self._buffer)
-
     def can(self, capability: Capability) -> bool:
         """Whether both ends have it."""
         return self._peer is not None and bool(self._peer & OURS & capability)
