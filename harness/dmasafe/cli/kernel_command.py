@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``dmasafe kernel``: build kernels ahead of a run, and list what the cache holds."""
+"""``dmasafe kernel``: build kernels ahead of a run, list what the cache holds, make room in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_k
 
 @click.group(name="kernel", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
 def command() -> None:
-    """Build kernels, and list what is built."""
+    """Build kernels, list what is built, remove what is not used."""
 
 
 @command.command(name="build", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
@@ -51,4 +51,26 @@ def list_(output: Output) -> None:
             }
             for one in built
         ],
+    )
+
+
+@command.command(name="prune", epilog="Examples: dmasafe kernel prune --dry-run | dmasafe kernel prune --unused-days 0")
+@click.option(
+    "--unused-days", metavar="N", type=click.FloatRange(0), default=kernels.PRUNE_UNUSED_DAYS, show_default=True,
+    help="Remove what was not used for so long; 0: everything.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@output_options("table", "json")
+def prune(unused_days: float, dry_run: bool, output: Output) -> None:
+    """Remove kernels that were not used for some time, their sources and images, and what killed runs left.
+
+    What a running build, guest or run of the matrix uses stays, and so does the compiler's cache.
+    """
+    cache = kernels.open_cache()
+    pruned = kernels.prune(cache, unused_days, dry_run)
+    names = [str(path.relative_to(cache.root)) for path in pruned.paths]
+    freed = f"{pruned.bytes_freed / 2**20:,.1f} MiB in {cache.root} {'would be' if dry_run else 'are'} free"
+    output.show(
+        table=lambda: (*names, freed if names else f"nothing to remove in {cache.root}"),
+        json=lambda: {"cache": str(cache.root), "removed": not dry_run, "paths": names, "bytes": pruned.bytes_freed},
     )

@@ -7,7 +7,7 @@ and ``build_initramfs`` add what runs in the guest. All of it lies in the cache 
 
 from dmasafe.architecture import project_root
 from dmasafe.kernel.build import build_kernel, build_modules, configure, find_kernel, kernel_key
-from dmasafe.kernel.cache import Cache, Kernel, Pruned, list_kernels, open_cache, prune
+from dmasafe.kernel.cache import PRUNE_UNUSED_DAYS, Cache, Kernel, Pruned, list_kernels, open_cache, prune
 from dmasafe.kernel.config import (
     Absence,
     Architecture,
@@ -46,6 +46,7 @@ from dmasafe.kernel.tools import Kind, Step, Tool, missing_packages, required_to
 __all__ = [
     "DEFAULT_SOURCE",
     "MINIMAL",
+    "PRUNE_UNUSED_DAYS",
     "Absence",
     "AptSource",
     "Architecture",

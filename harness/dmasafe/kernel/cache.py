@@ -12,11 +12,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,23 +266,30 @@ def list_kernels(cache: Cache) -> tuple[Kernel, ...]:
     return tuple(_kernel_from_json(cache, facts) for facts in found if facts is not None)
 
 
-def prune(cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS) -> Pruned:
+def prune(cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS, dry_run: bool = False) -> Pruned:
     """Remove what nobody used for ``unused_days`` (0: everything), and what killed runs left behind.
 
     A thing goes when its marker is that old: kernels, then the sources, modules and images that no remaining
-    kernel refers to. What a running process holds locked stays.
+    kernel refers to. What a running process holds locked, has open or was started with stays. ``dry_run`` removes
+    nothing, and tells what would go.
     """
+    in_use = _in_use(cache.root)
+    doomed = [path for path in _unused(cache, unused_days, in_use) if path not in in_use]
+    return Pruned(tuple(doomed), sum(_size(path) if dry_run else _remove(path) for path in doomed))
+
+
+def _unused(cache: Cache, unused_days: float, in_use: Container[Path]) -> list[Path]:
     limit = time.time() - unused_days * 86400
     doomed: list[Path] = []
     for marker in cache.path("kernels").glob("*/kernel.json"):
-        if marker.stat().st_mtime <= limit:
+        if marker.stat().st_mtime <= limit and marker.parent not in in_use:
             doomed.append(marker.parent)
     kept_kernels = [kernel for kernel in list_kernels(cache) if cache.path("kernels", kernel.key) not in doomed]
-    in_use = {kernel.build_dir for kernel in kept_kernels}
+    needed = {kernel.build_dir for kernel in kept_kernels}
     for home in cache.path("sources").iterdir():
-        objects = [path for path in home.glob("objects/*") if path not in in_use]
+        objects = [path for path in home.glob("objects/*") if path not in needed]
         idle = [path for path in objects if _last_use(path) <= limit and not _is_locked(cache, objects_lock(path))]
-        used = any(home in directory.parents for directory in in_use)
+        used = any(home in directory.parents for directory in needed)
         if used or len(idle) < len(objects) or _last_use(home) > limit:
             doomed.extend(idle)
         else:
@@ -292,8 +300,22 @@ def prune(cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS) -> Pruned:
         for place in ("git", "apt", "resolutions", "store"):
             doomed.extend(cache.path(place).iterdir())
     doomed.extend(path for path in cache.path("tmp").iterdir() if not _owner_lives(path))
-    freed = sum(_remove(path) for path in doomed)
-    return Pruned(tuple(doomed), freed)
+    return doomed
+
+
+def _in_use(root: Path) -> set[Path]:
+    """What processes have open, are in, or name in their command lines, as QEMU and make do; with its directories."""
+    found: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        # A process, or a file of it, may be gone meanwhile, or somebody else's.
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
+            found.update(re.split("[\0=,]", words))
+            for link in (process / "cwd", *(process / "fd").iterdir()):
+                with suppress(OSError):
+                    found.add(str(link.readlink()))
+    paths = [Path(word) for word in found if word.startswith(f"{root}/")]
+    return {above for path in paths for above in (path, *path.parents)}
 
 
 def objects_lock(object_dir: Path) -> str:
@@ -333,12 +355,17 @@ def _owner_lives(path: Path) -> bool:
     return owner.isdigit() and Path(f"/proc/{owner}").exists()
 
 
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a directory."""
+    files = path.rglob("*") if path.is_dir() and not path.is_symlink() else (path,)
+    return sum(file.lstat().st_size for file in files if file.is_symlink() or not file.is_dir())
+
+
 def _remove(path: Path) -> int:
+    size = _size(path)
     if not path.is_dir() or path.is_symlink():
-        size = path.lstat().st_size
         path.unlink()
         return size
-    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
     # Out of sight first: a run that is looking sees all of it or nothing.
     grave = path.with_name(f".{path.name}.pruned")
     path.rename(grave)

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from dmasafe.cli import group
 from dmasafe.kernel import cache as cache_module
 from dmasafe.kernel.cache import (
     Cache,
@@ -186,3 +190,38 @@ def test_prune_leaves_what_a_running_build_holds(cache: Cache) -> None:
         assert build_dir.exists()
     prune(cache, unused_days=0)
     assert not build_dir.exists()
+
+
+def test_prune_leaves_what_a_process_has_open_or_was_started_with(cache: Cache) -> None:
+    opened, named = (make_kernel(cache, key) for key in ("opened", "named"))
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    # As QEMU has it: the path is a part of an argument.
+    command = [sys.executable, "-c", code, f"file={named.image},readonly=on"]
+    with (
+        opened.config.open(),
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+        prune(cache, unused_days=0)
+        assert {kernel.key for kernel in list_kernels(cache)} == {"opened", "named"}
+        assert opened.build_dir.exists()
+        process.stdin.close()
+    prune(cache, unused_days=0)
+    assert list_kernels(cache) == ()
+
+
+def test_a_dry_run_tells_what_would_go_and_removes_nothing(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kernel(cache, "old")
+    monkeypatch.setenv(cache_module.CACHE_VARIABLE, str(cache.root))
+
+    def prune_all(*options: str) -> dict[str, Any]:
+        words = ["kernel", "prune", "--unused-days", "0", "--format", "json", *options]
+        found: dict[str, Any] = json.loads(CliRunner().invoke(group, words).stdout)
+        return found
+
+    told = prune_all("--dry-run")
+    assert "kernels/old" in told["paths"] and told["removed"] is False and list_kernels(cache)
+    done = prune_all()
+    assert (done["paths"], done["bytes"]) == (told["paths"], told["bytes"])
+    assert not list_kernels(cache) and prune_all()["paths"] == []
