@@ -29,7 +29,7 @@ class _Subcommands(LazyGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         if missing:
-            raise DmasafeError(f"dmasafe matrix needs {', '.join(missing)}: pip install 'dmasafe[matrix]'")
+            raise DmasafeError(f"'dmasafe matrix' needs {', '.join(missing)}: pip install 'dmasafe[matrix]'")
         return super().get_command(ctx, cmd_name)
 
 
