@@ -80,7 +80,7 @@ detection: packages $(VENV)/.stamp-run ## Seed every fault into the driver, writ
 	@exec $(BIN)/dmasafe detection $(ARGS)
 
 .PHONY: mutants
-mutants: $(VENV)/.stamp-dev ## Change every rule of the model, one at a time: do the recordings and the tests notice?
+mutants: $(VENV)/.stamp-dev ## Change every rule of the model and of the verdict, one at a time: do the tests notice? (ARGS=verdict: one group)
 	@exec $(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: selftest

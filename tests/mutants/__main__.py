@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutation testing of harness/dmasafe/model: ``python -m tests.mutants``. Survivors are listed, file:line.
+"""Mutation testing: ``python -m tests.mutants [GROUP | FILE ...]``. Survivors are listed, file:line.
 
-Exit status 1 if fewer than WANTED_PERCENT are noticed.
+Groups are the rows of groups.py; a FILE is one of theirs, as its path below harness/dmasafe. Exit status 1 if fewer of
+a group's mutants are noticed than its row wants.
 """
 
 import argparse
+import multiprocessing
 import random
 import sys
 import time
 
 from tests.mutants import mutations, oracle
 from tests.mutants.equivalent import EQUIVALENT
+from tests.mutants.groups import GROUPS, PACKAGE, Group
 from tests.mutants.rules import RULES
-
-WANTED_PERCENT = 90.0
 
 
 def _rules(jobs: int) -> int:
-    oracle.prepare()
-    results = list(oracle.try_rules([oracle.Rule(*row) for row in RULES], jobs))
+    model = GROUPS["model"]
+    oracle.prepare(model)
+    results = list(oracle.try_rules(model, [oracle.Rule(*row) for row in RULES], jobs))
     for rule, noticed in results:
         if not noticed:
             print(f"survived: {rule}")
@@ -26,28 +28,30 @@ def _rules(jobs: int) -> int:
     return not all(noticed for _rule, noticed in results)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", help="of harness/dmasafe/model; default: all")
-    parser.add_argument("--sample", type=int, help="so many of them, by lot")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument(
-        "--rules", action="store_true", help="only the deliberate changes of rules.py: all must be noticed"
-    )
-    options = parser.parse_args()
-    if options.rules:
-        sys.exit(_rules(options.jobs))
-    files = options.files or sorted(path.name for path in oracle.MODEL.glob("*.py"))
-    found = [m for name in files for m in mutations.find(name, (oracle.MODEL / name).read_text())]
+def _chosen(words: list[str]) -> dict[str, list[str]]:
+    """The files of each group that is asked for. Raises ValueError."""
+    files: dict[str, list[str]] = {}
+    for word in words or GROUPS:
+        if word in GROUPS:
+            files[word] = GROUPS[word].mutated()
+            continue
+        owner = next((name for name, group in GROUPS.items() if word in group.mutated()), None)
+        if owner is None:
+            raise ValueError(f"'{word}' is none of the groups {', '.join(GROUPS)} and no file of theirs")
+        files.setdefault(owner, []).append(word)
+    return files
+
+
+def _try(group: Group, files: list[str], options: argparse.Namespace) -> None:
+    found = [m for name in files for m in mutations.find(name, (PACKAGE / name).read_text())]
     if options.sample is not None:
         found = random.Random(options.seed).sample(found, min(options.sample, len(found)))
-    oracle.prepare()
-    print(f"{len(found):,} mutants", flush=True)
+    oracle.prepare(group)
+    print(f"{group.name}: {len(found):,} mutants of {group.what}", flush=True)
     started = time.monotonic()
     survivors = []
     tally: dict[str, list[int]] = {name: [0, 0] for name in files}
-    for number, (mutation, noticed) in enumerate(oracle.try_all(found, options.jobs), 1):
+    for number, (mutation, noticed) in enumerate(oracle.try_all(group, found, options.jobs), 1):
         equivalent = any(mutation.file == file and text in mutation.text for file, text, _why in EQUIVALENT)
         tally[mutation.file][0] += noticed or equivalent
         tally[mutation.file][1] += 1
@@ -59,10 +63,36 @@ def main() -> None:
     took = time.monotonic() - started
     for name, (killed, all_of_them) in tally.items():
         if all_of_them:
-            print(f"{name:<18}{killed:>6} of {all_of_them:>5}  {100 * killed / all_of_them:5.1f} %")
+            print(f"{name:<26}{killed:>6} of {all_of_them:>5}  {100 * killed / all_of_them:5.1f} %")
     percent = 100.0 * (len(found) - len(survivors)) / len(found)
-    print(f"{len(found) - len(survivors):,} of {len(found):,} noticed: {percent:.1f} %, {took:.0f} s")
-    sys.exit(percent < WANTED_PERCENT)
+    print(f"{group.name}: {len(found) - len(survivors):,} of {len(found):,} noticed: {percent:.1f} %, {took:.0f} s")
+    sys.exit(percent < group.wanted_percent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(GROUPS)}, or files of theirs; default: all")
+    parser.add_argument("--sample", type=int, help="so many of each group, at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--rules", action="store_true", help="only the deliberate changes of rules.py: all must be noticed"
+    )
+    options = parser.parse_args()
+    if options.rules:
+        sys.exit(_rules(options.jobs))
+    try:
+        chosen = _chosen(options.what)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    failed = False
+    for name, files in chosen.items():
+        # In a process of its own: what one group has imported is mutated in another.
+        process = multiprocessing.get_context("fork").Process(target=_try, args=(GROUPS[name], files, options))
+        process.start()
+        process.join()
+        failed |= process.exitcode != 0
+    sys.exit(failed)
 
 
 main()

@@ -32,13 +32,15 @@ _CHILD_LIMIT_S = 300
 _ASLEEP_TIMES = 5
 _PART_LEAST_S = 4
 _PART_TIMES = 4
+# What a test may take by the clock: one that waits for what never comes is noticed too.
+TEST_TIMEOUT_S = 60
 
 Line = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A test or a recording; ``notices`` runs it. ``lines`` are those of the model that it executes."""
+    """A test or a recording; ``notices`` runs it. ``lines`` are those of the mutated files that it executes."""
 
     name: str
     notices: Callable[[], bool]
@@ -48,9 +50,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Bench:
-    """What mutants are tried with. ``sources`` are the mutated files'; ``best`` names the test that knows a file."""
+    """What mutants are tried with. ``sources`` are the mutated files', by path below ``folder``.
 
-    model: Path
+    ``best`` names the tests that know a file.
+    """
+
+    folder: Path
     sources: dict[str, str]
     tests: Sequence[Path]
     recordings: Callable[[], list[Part]]
@@ -59,7 +64,7 @@ class Bench:
 
     @functools.cached_property
     def codes(self) -> dict[str, dict[tuple[str, int], CodeType]]:
-        return {name: _codes(compile(text, str(self.model / name), "exec")) for name, text in self.sources.items()}
+        return {name: _codes(compile(text, str(self.folder / name), "exec")) for name, text in self.sources.items()}
 
 
 def try_all(bench: Bench, mutations: Sequence[Mutation]) -> Iterator[tuple[Mutation, int]]:
@@ -82,13 +87,13 @@ def try_all(bench: Bench, mutations: Sequence[Mutation]) -> Iterator[tuple[Mutat
             yield mutations[number], status
     os.waitpid(pid, 0)
     if answered != len(mutations):
-        sys.exit("the model as it is does not pass: run 'pytest tests/model tests/conformance' and mend that first")
+        sys.exit("what is to be mutated does not pass as it is: run its tests and mend that first")
 
 
 def _serve(bench: Bench, mutations: Sequence[Mutation], answers: io.TextIOBase) -> None:
     import pytest
 
-    tracer = _Tracer(bench.model)
+    tracer = _Tracer(bench)
 
     class Plugin:
         def pytest_runtestloop(self, session):
@@ -102,7 +107,8 @@ def _serve(bench: Bench, mutations: Sequence[Mutation], answers: io.TextIOBase) 
 
     sys.settrace(tracer)
     with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main(["-q", "-s", "--tb=no", "-p", "no:cacheprovider", *map(str, bench.tests)], plugins=[Plugin()])
+        options = ["-q", "-s", "--tb=no", "-p", "no:cacheprovider", "-o", f"timeout={TEST_TIMEOUT_S}"]
+        pytest.main([*options, *map(str, bench.tests)], plugins=[Plugin()])
 
 
 def _tests(items: Iterable) -> list[Part]:
@@ -126,17 +132,17 @@ def _fails(items: Sequence) -> bool:
 
 
 class _Tracer:
-    """For sys.settrace(): which lines in functions of the model are executed."""
+    """For sys.settrace(): which lines in functions of the mutated files are executed."""
 
-    def __init__(self, model: Path) -> None:
-        self._base = f"{model}/"
+    def __init__(self, bench: Bench) -> None:
+        self._names = {str(bench.folder / name): name for name in bench.sources}
         self.lines: set[Line] = set()
 
     def __call__(self, frame, event, arg):
         code = frame.f_code
-        if not code.co_filename.startswith(self._base) or code.co_flags & inspect.CO_NEWLOCALS == 0:
+        name = self._names.get(code.co_filename)
+        if name is None or code.co_flags & inspect.CO_NEWLOCALS == 0:
             return None
-        name = code.co_filename[len(self._base) :]
 
         def line(frame, event, arg):
             self.lines.add((name, frame.f_lineno))
@@ -149,7 +155,7 @@ def _traced(bench: Bench, parts: Iterable[Part]) -> list[Part]:
     """The parts with what each reaches, quickest first; each in a process of its own, so that no cache hides a line."""
 
     def trace(part: Part, writing: int) -> int:
-        tracer = _Tracer(bench.model)
+        tracer = _Tracer(bench)
         started = time.process_time()
         threading.settrace(tracer)
         sys.settrace(tracer)
@@ -181,7 +187,7 @@ def _verdicts(
     functions: Iterable[FunctionType],
 ) -> Iterator[tuple[int, int]]:
     """(number of a mutation, what came of it), as they end; none if there are no parts."""
-    functions = [one for one in functions if one.__code__.co_filename.startswith(f"{bench.model}/")]
+    functions = [one for one in functions if one.__code__.co_filename.startswith(f"{bench.folder}/")]
     under_way: dict[int, int] = {}
     catches = _Catches()
     # Here, once for all children.
@@ -256,7 +262,7 @@ def _try(
 
 def _exchange(bench: Bench, mutation: Mutation, functions: Iterable[FunctionType]) -> bool:
     """Gives the module's functions the mutant's code. False if that is not possible."""
-    path = str(bench.model / mutation.file)
+    path = str(bench.folder / mutation.file)
     old = bench.codes[mutation.file]
     new = _codes(compile(apply(bench.sources[mutation.file], mutation), path, "exec"))
     changed = {key for key, code in old.items() if code != new.get(key)}

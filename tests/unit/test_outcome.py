@@ -8,6 +8,8 @@ from dmasafe.outcome import (
     CallerMessage,
     DmaSegment,
     Expectation,
+    Frame,
+    Noticed,
     Observation,
     Outcome,
     Skip,
@@ -15,6 +17,7 @@ from dmasafe.outcome import (
     Verdict,
     direct,
     judge,
+    noticed,
     outcome_of,
 )
 
@@ -119,3 +122,138 @@ def test_a_lost_observation_is_inconclusive_even_if_it_looks_right():
 def test_what_cannot_exist_is_skipped_with_its_reason():
     found = judge(Skip("kmap needs CONFIG_HIGHMEM"), None)
     assert (found.verdict, found.why) == (Verdict.SKIP, "kmap needs CONFIG_HIGHMEM")
+
+
+@pytest.mark.parametrize(
+    ("caller", "bus", "prefix", "outcome"),
+    [
+        (b"\x01\x02", b"\x01\x02\x03", True, Outcome.SAFE),
+        (b"\x01\x02", b"\x01\x02", True, Outcome.SAFE),
+        (b"\x01\x02\x03", b"\x01\x02", True, Outcome.SILENT),
+        (b"\x01\x02", b"\x01\x02\x03", False, Outcome.SILENT),
+        (b"\x01\x03", b"\x01\x02\x03", True, Outcome.SILENT),
+    ],
+)
+def test_where_the_slave_decides_the_length_the_bus_may_carry_more(caller, bus, prefix, outcome):
+    sent = CallerMessage(True, caller, BUFFER, prefix=prefix)
+    seen = BusMessage(0x30, True, bus, True, (DmaSegment(BUFFER, len(bus)),))
+    assert outcome_of(changed(caller=(sent,), bus=(seen,)))[0] is outcome
+
+
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        (False, "message 0, byte 1: the caller sent 0x02, the bus carried 0x03"),
+        (True, "message 0, byte 1: the caller got 0x02, the bus carried 0x03"),
+    ],
+)
+def test_wrong_data_names_the_byte_and_both_sides(read, words):
+    sent = CallerMessage(read, b"\x01\x02", BUFFER)
+    _, why = outcome_of(changed(caller=(sent,), bus=(BusMessage(0x30, read, b"\x01\x03", True),)))
+    assert why == f"wrong data without a report: {words}"
+
+
+def test_wrong_data_of_a_later_message_is_found():
+    good = CallerMessage(False, b"\x01", BUFFER)
+    seen = BusMessage(0x30, False, b"\x01", True)
+    _, why = outcome_of(changed(caller=(good, good), bus=(seen, dataclasses.replace(seen, data=b"\x02"))))
+    assert "message 1, byte 0" in why
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "why"),
+    [
+        ({"wrong": ("the register",)}, Outcome.SILENT, "wrong data without a report: the register"),
+        ({"error": "probe failed"}, Outcome.REFUSED, "probe failed"),
+        ({"wrong": ("a",), "error": "b"}, Outcome.SILENT, "wrong data without a report: a"),
+        ({"ret": None, "bus": STRAY}, Outcome.SILENT, "stray DMA to 0x10000000000 without a report"),
+        ({"damage": ("read-only",), "bus": STRAY}, Outcome.SILENT, "damaged without a report: read-only"),
+        ({"ret": -6}, Outcome.REFUSED, "returned -6, 1 of 1 messages were transferred"),
+        ({"ret": 0}, Outcome.SAFE, "right data, no splat"),
+        ({"ret": 2, "transferred": False, "bus": None}, Outcome.REFUSED, "returned 2, nothing was transferred"),
+    ],
+)
+def test_the_order_of_trust_is_reports_damage_stray_dma_data_errors(fields, outcome, why):
+    assert outcome_of(changed(**fields)) == (outcome, why)
+
+
+def test_a_class_is_named_once_in_the_order_it_came():
+    other = dataclasses.replace(SPLAT, splat_class="map-stack")
+    assert outcome_of(changed(splats=(SPLAT, other, SPLAT)))[1] == "the kernel reported map-invalid-area, map-stack"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, Noticed()),
+        ({"splats": (SPLAT, SPLAT)}, Noticed(kernel=("map-invalid-area",))),
+        ({"ret": None}, Noticed(returned=("never",))),
+        ({"ret": -6}, Noticed(returned=("-ENXIO",))),
+        ({"ret": -9999}, Noticed(returned=("-9999",))),
+        ({"ret": 0}, Noticed()),
+        ({"ret": -1}, Noticed(returned=("-EPERM",))),
+        ({"ret": 0, "transferred": False}, Noticed(returned=("0",))),
+        ({"ret": 0, "bus": None}, Noticed()),
+        ({"damage": ("guard-after",)}, Noticed(memory=("guard-after",))),
+        ({"bus": STRAY}, Noticed(device=("stray DMA",))),
+        ({"bus": (dataclasses.replace(GOOD.bus[0], data=b"\x01\x03"),)}, Noticed(device=("wrong data",))),
+        ({"ret": -6, "bus": (dataclasses.replace(GOOD.bus[0], data=b"\x01"),)}, Noticed(returned=("-ENXIO",))),
+        (
+            {"bus": (dataclasses.replace(GOOD.bus[0], segments=(DmaSegment(0x9000, 2),)),)},
+            Noticed(device=("other buffer",)),
+        ),
+    ],
+)
+def test_every_oracle_speaks_for_itself(fields, said):
+    assert noticed(changed(**fields)) == said
+
+
+def test_beyond_is_what_was_said_here_and_not_there():
+    here = Noticed(("a", "b"), ("-EIO",), ("stray DMA",), ("guard-after",))
+    there = Noticed(("b",), ("-EIO",), (), ("guard-before",))
+    assert here.beyond(there) == Noticed(("a",), (), ("stray DMA",), ("guard-after",))
+    assert here.words() == (("a", "b"), ("-EIO",), ("stray DMA",), ("guard-after",))
+
+
+@pytest.mark.parametrize(
+    ("expected", "observation", "verdict"),
+    [
+        (None, GOOD, Verdict.PASS),
+        (True, GOOD, Verdict.PASS),
+        (False, GOOD, Verdict.FAIL),
+        (False, changed(bus=None), Verdict.PASS),
+        (True, on_the_bus(segments=(DmaSegment(0x9000, 2),)), Verdict.FAIL),
+        (None, on_the_bus(segments=(DmaSegment(0x9000, 2),)), Verdict.PASS),
+    ],
+)
+def test_the_way_of_a_payload_counts_where_it_is_known_and_expected(expected, observation, verdict):
+    found = judge(Expectation(Outcome.SAFE, "why", direct=expected), observation)
+    assert found.verdict is verdict and found.direct == direct(observation)
+
+
+def test_a_judgement_keeps_what_happened():
+    observation = changed(splats=(SPLAT,), us=12.5)
+    found = judge(SAFE, observation)
+    assert (found.outcome, found.expected, found.splats, found.us) == (Outcome.CAUGHT, Outcome.SAFE, (SPLAT,), 12.5)
+    assert judge(SAFE, None).why == "the scenario was not reached" and judge(SAFE, None, "lost").why == "lost"
+
+
+def test_an_untrusted_run_gives_its_own_reason_before_the_observations():
+    assert judge(SAFE, changed(lost="no answer"), "the canary").why == "the canary"
+    assert judge(Skip("no highmem"), GOOD, "the canary").verdict is Verdict.SKIP
+
+
+def test_expectations_and_messages_say_the_least_unless_told():
+    assert Expectation(Outcome.SAFE, "").destructive is False
+    assert CallerMessage(False, b"").prefix is False and DmaSegment(0, 0).stray is False
+    assert Frame("f").reliable is True and Splat("a", None, None, "").truncated is False
+    assert Observation(0).transferred is True
+
+
+def test_a_splat_is_a_json_object_with_its_frames():
+    frame = Frame("f", 1, 2, "m", False, "f.c", 3)
+    found = dataclasses.replace(SPLAT, frames=(frame,), fields={"length": 8}, log_line=5).to_json()
+    assert found["class"] == "map-invalid-area" and found["fields"] == {"length": 8} and found["log_line"] == 5
+    assert found["frames"] == [{
+        "function": "f", "offset": 1, "size": 2, "module": "m", "reliable": False, "file": "f.c", "line": 3,
+    }]  # fmt: skip

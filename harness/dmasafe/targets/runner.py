@@ -238,7 +238,6 @@ class Runner:
             records = session.gathered.records.pop(number, ())
             trace = session.gathered.trace.pop(number, ())
             seen = observation(control, reply, records, trace, session.memory)
-            batch.other_splats += seen.splats
             outcome, how = outcome_of(seen)
             if seen.lost is not None or outcome is not Outcome.SAFE:
                 return f"the control {control.id} went wrong ({seen.lost or how}{_late(session)})"
@@ -296,7 +295,7 @@ class Runner:
                 state.done += 1
                 batch.replies.append((number_or_none, answered, reply))
                 doubt = doubt or _timed_out(reply)
-                if session.gathered.lost_log and number_or_none not in batch.lost_log:
+                if session.gathered.lost_log:
                     batch.lost_log[number_or_none] = session.gathered.lost_log
                     session.gathered.lost_log = None
                 progress.advance(state.done, total, answered.id)
@@ -409,8 +408,6 @@ class _Batch:
             self.broken.append((number, scenario))
             self.broken_why = why
             self.todo.remove(scenario)
-        self.under_way.clear()
-        self.unsent = 0
 
 
 def _is_counted(splat: Splat) -> bool:

@@ -93,6 +93,7 @@ class FakeSession:
         self._waiting: deque[Message] = deque()
         self._sequence = 0
         self._syncs = 0
+        self._told_later: deque[dict[str, object]] = deque()
         self._canaries = {canary.scenario.id: canary.splat_class for canary in canaries(system.facts)}
         known = [*scenarios, *CONTROLS, *(canary.scenario for canary in canaries(system.facts))]
         self._known = {(line(one), settings(one)): one for one in known}
@@ -143,11 +144,17 @@ class FakeSession:
         self._syncs += 1
         if self.system.sync is not None and self._syncs >= self.system.sync_from:
             raise self.system.sync
+        self.tell()
 
     def mute_console(self, muted: bool) -> None:
         self.muted.append(muted)
 
     # What an answer is made of
+
+    def tell(self) -> None:
+        """The device tells what it has seen so far, unasked."""
+        while self._told_later:
+            self.gathered.take_event(self._told_later.popleft())
 
     def log(self, number: int, text: str, gap: int = 0, counted: bool | None = None) -> None:
         """One record of the kernel's log; dma-debug counts it if it is a report of its own."""
@@ -156,9 +163,9 @@ class FakeSession:
         self.counted += text in COUNTED if counted is None else counted
 
     def trace(self, number: int | None, data: bytes, read: bool = False, address: int = BUFFER) -> None:
-        """One message on the bus."""
+        """One message on the bus, which the device tells when it is asked."""
         segment = {"address": address, "length": len(data), "stray": address not in MEMORY}
-        self.gathered.take_event({
+        self._told_later.append({
             "ev": "message", "controller": "dmasafe", "seq": number, "addr": 0x30, "read": read, "data": data.hex(),
             "ok": True, "why": "", "segments": [segment],
         })  # fmt: skip

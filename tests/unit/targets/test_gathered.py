@@ -101,3 +101,85 @@ def test_a_log_that_cannot_be_written_is_this_machines_trouble():
         gathered = Gathered(full)
         with pytest.raises(HostTrouble, match=r"cannot write /dev/full: No space left on device; .* TMPDIR"):
             gathered.take_message(record(1))
+
+
+@pytest.mark.parametrize("text", ["4,٣,1,-;t", "4,1", "4", f"4,{'1' * 21},1,-;t"])
+def test_a_number_that_the_kernel_cannot_have_written_is_none(gathered, text):
+    gathered.take_message({"ev": "kmsg", "seq": 1, "record": text})
+    assert gathered.violations == [f"no kernel log record: {text[:80]!r}"] and gathered.records == {}
+
+
+def test_the_largest_number_of_the_kernels_is_one(gathered):
+    gathered.take_message(record(99999999999999999999))
+    assert gathered.violations == [] and len(gathered.records[1]) == 1
+
+
+def test_a_record_twice_and_a_step_back_are_lost_logs(gathered):
+    gathered.take_message(record(5))
+    gathered.take_message(record(5))
+    assert gathered.lost_log == "log records 6 to 4 are missing"
+
+
+@pytest.mark.parametrize("seq", [None, "x", 1.5])
+def test_a_record_without_a_scenario_is_from_outside(gathered, seq):
+    gathered.take_message(record(1, seq))
+    assert list(gathered.records) == [OUTSIDE]
+
+
+def test_a_flood_outside_any_scenario_costs_none(gathered, monkeypatch):
+    monkeypatch.setattr("dmasafe.targets.gathered.MAX_RECORDS_PER_SCENARIO", 2)
+    for sequence in range(4):
+        gathered.take_message(record(sequence, OUTSIDE))
+    assert len(gathered.records[OUTSIDE]) == 2 and gathered.lost_log is None
+
+
+def test_scenarios_that_do_not_exist_are_bounded(gathered, monkeypatch):
+    monkeypatch.setattr("dmasafe.targets.gathered.MAX_SCENARIOS", 2)
+    for sequence, number in enumerate((1, 2, 1, 2)):
+        gathered.take_message(record(sequence, number))
+        gathered.take_event(message(number, stray=False))
+    assert gathered.lost_log is None
+    gathered.take_message(record(4, 3))
+    gathered.take_event(message(3, stray=False))
+    assert gathered.lost_log == "log records of more scenarios than there are"
+    assert list(gathered.records) == list(gathered.trace) == [1, 2]
+    assert [len(found) for found in gathered.trace.values()] == [2, 2]
+
+
+@pytest.mark.parametrize("seconds", [2, "2", None])
+def test_a_lateness_that_is_no_number_of_seconds_is_none(gathered, seconds):
+    gathered.take_event({"ev": "late", "seconds": seconds})
+    assert gathered.late_s == 0.0
+
+
+def test_the_first_reason_for_distrust_is_kept(gathered):
+    gathered.take_event(violation("chain-too-long"))
+    gathered.take_event(violation("zero-length"))
+    gathered.take_event(message(None, stray=True))
+    gathered.take_message({"re": "run", "trace": [7]})
+    assert gathered.distrust.endswith("about chain-too-long")
+
+
+def test_the_first_rule_broken_in_a_scenario_is_kept_and_a_strange_number_is_from_outside(gathered):
+    gathered.take_event(violation("chain-too-long", 5))
+    gathered.take_event(violation("zero-length", 5))
+    assert gathered.broken_rules[5].endswith("about chain-too-long") and gathered.distrust is None
+    gathered.take_event(violation("zero-length", "5"))
+    assert gathered.distrust.endswith("about zero-length")
+
+
+def test_an_event_of_another_kind_is_none(gathered):
+    gathered.take_event({"ev": "connected"})
+    assert (gathered.trace, gathered.violations, gathered.distrust) == ({}, [], None)
+
+
+def test_a_lost_log_and_a_record_without_a_gap_are_told_apart(gathered):
+    assert gathered.take_message({"ev": "kmsg-lost"}) is None
+    assert gathered.lost_log == "the kernel overwrote log records before they were read"
+
+
+def test_what_makes_no_sense_is_quoted_in_part(gathered):
+    gathered.take_message({"ev": "trace", "trace": ["x" * 500]})
+    assert gathered.distrust.startswith("the agent's trace makes no sense: ") and len(gathered.distrust) < 300
+    gathered.take_message({"ev": "kmsg", "record": "y" * 200})
+    assert gathered.violations == [f"no kernel log record: {'y' * 80!r}"]

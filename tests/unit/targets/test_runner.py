@@ -115,7 +115,7 @@ def test_a_sound_run_is_trusted_and_its_kernel_log_is_kept(rig, tmp_path):
     assert run.untrusted == {} and run.notes == () and run.skipped == {}
     assert [judge(SAFE, run.observations[id_]).verdict for id_ in BOTH] == [Verdict.PASS, Verdict.PASS]
     assert (run.canary_splatted, run.boots, run.boot_s, run.accel, run.kernel) == (True, 1, 1.5, "fake", KERNEL)
-    assert 0 <= run.scenarios_s < 5
+    assert 0 <= run.scenarios_s < 1.4
     assert runner.heard.stages == ["boot", "scenarios"]
     assert runner.heard.advances == [(1, 2, SEND), (2, 2, RECV)]
     assert (tmp_path / "kmsg.log").read_text().count("maps memory from invalid area") == 2
@@ -501,7 +501,12 @@ def test_there_is_a_bound_on_boots(rig):
 
 def test_a_device_that_died_leaves_the_newest_of_its_trace_in_doubt(rig):
     """The device's last record is of RECV: nothing proves that it is whole."""
-    system = System(does={VIRTIO: raises(BootLost("the device died"))}, sync=BootLost("gone"), sync_from=2)
+
+    def dies(session, number, scenario):
+        session.tell()
+        raise BootLost("the device died")
+
+    system = System(does={VIRTIO: dies}, sync=BootLost("gone"), sync_from=2)
     run = rig(system, System()).run(SEND, RECV, VIRTIO)
     assert run.untrusted == {
         RECV: "the device's trace ends before this scenario: the device died",
@@ -711,6 +716,30 @@ def test_a_board_has_sessions_not_boots(rig):
     run = runner.run(*BOTH)
     assert run.notes == ("session 1: the link is cut",)
     assert runner.heard.stages == ["session", "scenarios", "session 2", "scenarios"]
+
+
+def test_a_device_that_lies_only_once_is_not_believed_afterwards(rig):
+    """Whatever the controls say at the end."""
+    lies = {MANY[0]: timed_out, CONTROL: lambda s, n, c: (wrong_data if s.answered[CONTROL] == 1 else sound)(s, n, c)}
+    run = rig(System(does=lies)).run(*MANY)
+    assert all("went wrong" in why for why in run.untrusted.values()) and set(run.untrusted) == set(MANY)
+
+
+def test_a_boots_reason_stands_before_a_time_out(rig):
+    late = lambda s, n, c: starved(1.6)(s, n) or timed_out(s, n, c)  # noqa: E731
+    run = rig(System(does={SEND: late}, files={"disabled": "Y"})).run(*BOTH)
+    assert {why[:21] for why in run.untrusted.values()} == {"dma-debug is disabled"}
+
+
+def test_what_the_device_tells_at_last_belongs_to_its_scenarios(rig):
+    """Also if the canary fell silent, so that no control asks for it."""
+    run = rig(System(does={CANARY: only_once_more(silent)})).run(*BOTH)
+    assert [len(run.observations[id_].bus) for id_ in BOTH] == [1, 1]
+
+
+def test_one_scenario_less_is_no_fruit_of_a_boot_that_lost_it(rig):
+    run = rig(System(does={SEND: raises(BootLost("died"))}), limits=Limits(fruitless_boots=1)).run(*BOTH)
+    assert run.untrusted == {SEND: "died", RECV: "not reached: boot 1: died"}
 
 
 # Scenarios that spend their boot

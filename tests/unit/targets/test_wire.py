@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import pytest
 
-from dmasafe.outcome import BusMessage, DmaSegment, Outcome, outcome_of
+from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Outcome, outcome_of
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.wire import line, observation, settings
 
@@ -98,3 +98,155 @@ def test_a_driver_that_gave_up_on_work_that_was_done_proves_nothing(place, ret, 
     trace = [BusMessage(0x30, False, bytes((1, 2, 3, 4)), ok)]
     seen = observation(parse_scenario(f"heap/master_send/{place}/4"), {"answer": answer}, [], trace, range(1 << 20))
     assert (seen.lost is not None and "too slow" in seen.lost) is lost
+
+
+MARKED = "heap/master_send/viperboard/4"
+GAVE_UP = {"ret": -110, "transferred": False, "msgs": [{"rd": 0, "data": "01020304", "pa": 4096}]}
+CARRIED_OUT = BusMessage(0x30, False, bytes((1, 2, 3, 4)), True)
+WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "answer", "records", "trace", "lost"),
+    [
+        (MARKED, GAVE_UP, [], [CARRIED_OUT], True),
+        (MARKED, {**GAVE_UP, "ret": -1}, [], [CARRIED_OUT], True),
+        (MARKED, {**GAVE_UP, "ret": 0}, [], [CARRIED_OUT], False),
+        (MARKED, {**GAVE_UP, "ret": None}, [], [CARRIED_OUT], False),
+        (MARKED, GAVE_UP, WARNED, [CARRIED_OUT], False),
+        (MARKED, GAVE_UP, [], [], False),
+        (MARKED, {**GAVE_UP, "msgs": []}, [], [], False),
+        (MARKED, GAVE_UP, [], [CARRIED_OUT, CARRIED_OUT], False),
+        ("user/i2cdev_read/board/4@50", GAVE_UP, [], [CARRIED_OUT], False),
+        ("heap/master_send/virtio/4", GAVE_UP, [], [CARRIED_OUT], False),
+    ],
+)
+def test_only_a_bridges_driver_can_be_too_impatient_and_only_without_a_report(scenario, answer, records, trace, lost):
+    seen = observation(parse_scenario(scenario), {"answer": answer}, records, trace, range(1 << 20))
+    assert (seen.lost is not None) is lost
+
+
+@pytest.mark.parametrize(
+    ("answer", "transferred"),
+    [
+        ({"ret": 8}, True),
+        ({"ret": 0}, True),
+        ({"ret": -1}, False),
+        ({}, False),
+        ({"ret": 8, "transferred": False}, False),
+        ({"ret": -1, "transferred": True}, True),
+    ],
+)
+def test_what_was_transferred_is_told_by_the_agent_or_else_by_what_the_call_returned(answer, transferred):
+    assert observation(parse_scenario("heap/master_send/virtio/8"), {"answer": answer}, [], [], MEMORY).transferred is (
+        transferred
+    )
+
+
+def test_a_message_says_little_of_itself_if_the_agent_does():
+    answer = {"ret": 1, "ns": 2000, "msgs": [{}, 7, {"rd": 1, "dma_safe": 0, "recv_len": 1, "pa": 4096, "data": "0a"}]}
+    seen = observation(parse_scenario("heap/master_send/virtio/8"), {"answer": answer}, [], [], MEMORY)
+    assert seen.caller == (
+        CallerMessage(False, b"", None, None, False),
+        CallerMessage(True, b"\x0a", 4096, False, True),
+    )
+    assert seen.us == 2.0 and seen.damage == ()
+
+
+def test_damage_is_kept_and_no_list_is_no_damage():
+    for damage, kept in ((["guard-after", 7], ("guard-after", "7")), ("guard-after", ()), (None, ())):
+        answer = {"ret": 8, "damage": damage}
+        seen = observation(parse_scenario("heap/master_send/virtio/8"), {"answer": answer}, [], [], MEMORY)
+        assert seen.damage == kept and seen.us is None
+
+
+def test_qemus_own_slaves_tell_nothing():
+    seen = observation(parse_scenario("heap/master_send/i801/8"), {"answer": {"ret": 8}}, [], [CARRIED_OUT], MEMORY)
+    assert seen.bus is None
+    other = observation(parse_scenario("user/i2cdev_read/board/8@50"), {"answer": {}}, [], [CARRIED_OUT], MEMORY)
+    assert other.bus == (CARRIED_OUT,)
+
+
+def mapped(**fields):
+    scenario = parse_scenario("vmalloc/get_put/dmasafe:bounce/2+dma_safe=1")
+    message = {"rd": 1, "data": "0102", "want": "0103", "pa": "0x5000", "dma": "0x6000", **fields}
+    return observation(scenario, {"answer": {"ret": 0, "msgs": [message]}}, [], [], MEMORY)
+
+
+def test_get_put_stands_for_a_bus_by_what_was_mapped():
+    seen = mapped()
+    assert seen.bus == (BusMessage(0, True, b"\x01\x02", True, (DmaSegment(0x6000, 2, False),)),)
+    assert seen.caller == (CallerMessage(True, b"\x01\x03", 0x5000, None),)
+    assert mapped(rd=None).bus[0].read is False
+    assert mapped(dma=None).bus[0].segments == ()
+
+
+def test_get_put_maps_within_memory_or_astray():
+    for address, stray in ((MEMORY.start, False), (MEMORY.start - 1, True), (MEMORY.stop - 2, False)):
+        assert mapped(dma=address).bus[0].segments[0].stray is stray
+    assert mapped(dma=MEMORY.stop - 1).bus[0].segments[0].stray is True
+
+
+def on_the_bus(*segments, **fields):
+    scenario = parse_scenario("heap/regmap_write/bus-spi/1")
+    reply = {"answer": {"ret": 0, "msgs": [], "bus": [{"rd": 0, "data": "0102", "segments": list(segments), **fields}]}}
+    return observation(scenario, reply, [], [], MEMORY).bus[0]
+
+
+def test_hardware_in_the_guest_tells_where_the_payload_lay():
+    seen = on_the_bus({"address": "0x5000", "length": 2, "stray": 0}, {"address": 0x6000, "length": 3, "stray": 0})
+    assert seen == BusMessage(0, False, b"\x01\x02", True, (DmaSegment(0x5000, 2), DmaSegment(0x6000, 3)))
+    assert on_the_bus(rd=1).read is True and on_the_bus(rd=None).read is False
+
+
+@pytest.mark.parametrize(
+    ("address", "length", "stray", "is_stray"),
+    [
+        (MEMORY.start, 2, 0, False),
+        (MEMORY.start - 1, 2, 0, True),
+        (MEMORY.stop - 2, 2, 0, False),
+        (MEMORY.stop - 1, 2, 0, True),
+        (0x5000, 2, 1, True),
+        (0x5000, 2, None, True),
+        (0x5000, 0, 0, False),
+        (0x5000, -1, 0, True),
+        (None, 2, 0, True),
+        (MEMORY.stop, None, 0, False),
+    ],
+)
+def test_hardware_in_the_guest_is_believed_when_it_says_stray_and_checked_when_it_does_not(
+    address, length, stray, is_stray
+):
+    segment = {"address": address, "length": length, "stray": stray}
+    assert on_the_bus(segment).segments == (DmaSegment(address or 0, length or 0, is_stray),)
+
+
+@pytest.mark.parametrize(
+    ("reply", "lost"), [({"rebound": True}, False), ({"rebound": False}, True), ({"rebound": 1}, True), ({}, True)]
+)
+def test_a_driver_that_was_to_come_back_must_say_so(reply, lost):
+    answer = {"answer": {"ret": 8, "msgs": []}, **reply}
+    rebinding = parse_scenario("heap/master_send_dmasafe/dmasafe:bounce/32+fault=leak-on-release")
+    assert (observation(rebinding, answer, [], [], MEMORY).lost is not None) is lost
+    for other in ("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=free-size", "heap/master_send/virtio/8"):
+        assert observation(parse_scenario(other), answer, [], [], MEMORY).lost is None
+
+
+def test_an_agents_complaint_is_bounded():
+    seen = observation(parse_scenario("heap/master_send/virtio/8"), {"error": "x" * 300}, [], [], MEMORY)
+    assert seen.lost == f"the agent: {'x' * 200}"
+
+
+def test_what_was_seen_of_a_lost_answer_is_kept():
+    seen = observation(parse_scenario("heap/master_send/virtio/8"), {"hung": 5000}, WARNED, [CARRIED_OUT], MEMORY)
+    assert (seen.ret, seen.bus, len(seen.splats)) == (None, (CARRIED_OUT,), 1)
+    assert "5000 ms" in seen.lost
+
+
+def test_other_buses_are_named_in_the_line_and_get_put_has_its_own_threshold():
+    assert line(parse_scenario("heap/regmap_write/bus-spi/1")).endswith(" bus=bus-spi")
+    own = parse_scenario("heap/get_put/dmasafe:bounce/8+threshold=16")
+    assert "threshold=16" in line(own) and line(own).startswith("op=get_put buffer=heap ")
+    assert "threshold" not in line(parse_scenario("heap/master_send/dmasafe:bounce/8+threshold=16"))
+    faulty = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=free-size")
+    assert "fault" not in line(faulty) and settings(faulty).endswith(" threshold=1 fault=free-size")
