@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dmasafe.kernel import project_root
 from dmasafe.selftest.arena import Arena, SelftestError
-from dmasafe.targets.sabotage import SABOTAGES, Sabotage
+from dmasafe.targets.sabotage import SABOTAGES, Sabotage, SabotageKind
 
 # A run that is wrecked in its first boot and goes on in a second one, on a machine with better things to do.
 BOUND_S = 60.0
@@ -37,6 +37,7 @@ class Case:
     """
 
     name: str
+    kind: SabotageKind
     what: str
     start: Callable[[Arena], None]
     reason: str
@@ -51,7 +52,8 @@ def _inside(row: Sabotage) -> Case:
     def start(arena: Arena) -> None:
         arena.run("--sabotage", row.name)
 
-    return Case(row.name, row.what, start, row.reason, passes=not row.spoils_all, keeps=0 if row.spoils_all else 1)
+    some = not row.spoils_all
+    return Case(row.name, row.kind, row.what, start, row.reason, passes=some, keeps=int(some))
 
 
 # ---- the host
@@ -156,25 +158,34 @@ _INTERRUPTED = r"^dmasafe: interrupted"
 _BY_USER = r"interrupted by the user"
 
 _OUTSIDE: tuple[Case, ...] = (
-    Case("disk-full-tmp", "the disk below TMPDIR is full", _full_temporary,
+    Case("disk-full-tmp", SabotageKind.HOST, "the disk below TMPDIR is full", _full_temporary,
          r"cannot write \S+kmsg\.log: No space left on device"),
-    Case("disk-full-out", "the disk for the results is full", _full_out,
+    Case("disk-full-out", SabotageKind.HOST, "the disk for the results is full", _full_out,
          r"cannot write \S+: No space left on device", kept=False),
-    Case("results-gone", "the results' directory is removed during the run", _remove_out, r"^PASS: ", statuses=(0,)),
-    Case("results-in-the-way", "a file takes the place of the results' directory", _replace_out,
+    Case("results-gone", SabotageKind.HOST, "the results' directory is removed during the run",
+         _remove_out, r"^PASS: ", statuses=(0,)),
+    Case("results-in-the-way", SabotageKind.HOST, "a file takes the place of the results' directory", _replace_out,
          r"cannot write results below \S+: (File exists|Not a directory)", kept=False),
-    Case("clock-back", "the wall clock goes back by an hour each second", _clock_back, r"^PASS: ", statuses=(0,)),
-    Case("two-runs", "two runs share results, cache and machine", _twice, r"^PASS: ", statuses=(0,)),
-    Case("ctrl-c-fetch", "Ctrl-C while a source is fetched", _interrupt_fetch, _INTERRUPTED,
+    Case("clock-back", SabotageKind.HOST, "the wall clock goes back by an hour each second",
+         _clock_back, r"^PASS: ", statuses=(0,)),
+    Case("two-runs", SabotageKind.HOST, "two runs share results, cache and machine", _twice, r"^PASS: ", statuses=(0,)),
+    Case("ctrl-c-fetch", SabotageKind.INTERRUPT, "Ctrl-C while a source is fetched", _interrupt_fetch, _INTERRUPTED,
          INTERRUPTED_BOUND_S, (INTERRUPTED,), kept=False),
-    Case("ctrl-c-build", "Ctrl-C while a kernel is configured and built", _interrupt_build, _INTERRUPTED,
+    Case("ctrl-c-build", SabotageKind.INTERRUPT, "Ctrl-C while a kernel is configured and built",
+         _interrupt_build, _INTERRUPTED,
          INTERRUPTED_BOUND_S, (INTERRUPTED,), kept=False),
-    Case("ctrl-c-boot", "Ctrl-C while the guest boots", _interrupt_boot, _BY_USER,
+    Case("ctrl-c-boot", SabotageKind.INTERRUPT, "Ctrl-C while the guest boots", _interrupt_boot, _BY_USER,
          INTERRUPTED_BOUND_S, passes=False),
-    Case("ctrl-c-scenarios", "Ctrl-C while scenarios run", _interrupt_scenarios, _BY_USER, INTERRUPTED_BOUND_S),
+    Case("ctrl-c-scenarios", SabotageKind.INTERRUPT, "Ctrl-C while scenarios run",
+         _interrupt_scenarios, _BY_USER, INTERRUPTED_BOUND_S),
     # The signal may come when everything is written: then the run has simply ended.
-    Case("ctrl-c-report", "Ctrl-C while the results are written", _interrupt_report, r"^PASS: ",
+    Case("ctrl-c-report", SabotageKind.INTERRUPT, "Ctrl-C while the results are written", _interrupt_report, r"^PASS: ",
          INTERRUPTED_BOUND_S, (0, INTERRUPTED)),
 )  # fmt: skip
 
 CASES: dict[str, Case] = {case.name: case for case in (*map(_inside, SABOTAGES.values()), *_OUTSIDE)}
+# What `make test` tries: quick ones, one of each kind. docs/architecture.md says so.
+QUICK = (
+    "device-killed", "device-lies-wrong-bytes-dmasafe", "guest-panic", "miscount", "dma-debug-off", "foreign-modules",
+    "half-line-then-end", "descriptor-stray", "results-in-the-way", "ctrl-c-scenarios",
+)  # fmt: skip

@@ -35,6 +35,7 @@ MIDDLE_ANSWERS = 20
 # Longer than a driver waits (1 s) and than the device's process may be late (0.5 s).
 STARVED_S = 1.6
 _SERIAL_FUNCTION = "0000:00:04.0"
+_FORGED = "DMA-API: forger 0000:00:06.0: device driver maps memory from invalid area [addr=0000000000001000] [len=8]\n"
 _VIRTIO_FUNCTION = "0000:00:05.0"
 
 
@@ -47,6 +48,21 @@ class Moment(Enum):
     NEVER = "never"
 
 
+class SabotageKind(Enum):
+    """What is wrecked. ``make test`` tries a row of each kind, ``make selftest`` every row."""
+
+    PROCESS = "a process of the run: QEMU, the emulated device"
+    LIES = "what the emulated device says"
+    GUEST = "the guest's kernel"
+    LOG = "the kernel's log"
+    DMA_DEBUG = "dma-debug"
+    IMAGE = "what is booted"
+    AGENT = "the agent and its channel"
+    DRIVER = "the driver of a virtio device"
+    HOST = "disks, clock and results of this machine"
+    INTERRUPT = "the run itself, by Ctrl-C"
+
+
 @dataclass(frozen=True)
 class Sabotage:
     """One way to wreck a run. ``what`` completes "the run in which ...".
@@ -56,6 +72,7 @@ class Sabotage:
     """
 
     name: str
+    kind: SabotageKind
     what: str
     reason: str
     moment: Moment = Moment.NEVER
@@ -118,6 +135,11 @@ def _spend_error_budget(boot: Boot) -> None:
     # num_errors counts down to 0 only with all_errors unset.
     _write("/sys/kernel/debug/dma-api/num_errors", "0", boot)
     _write("/sys/kernel/debug/dma-api/all_errors", "0", boot)
+
+
+def _forge_report(boot: Boot) -> None:
+    """A report of dma-debug's that dma-debug did not make, as one that is missing would show: the two do not agree."""
+    _write("/dev/kmsg", _FORGED, boot)
 
 
 def _unbind(function: str, driver: str, boot: Boot) -> dict[str, object]:
@@ -194,62 +216,78 @@ _DESCRIPTORS_SEEN = {
 
 _LOG_LOST = r"the kernel overwrote log records|log records \d+ to \d+ are missing"
 _ROWS: tuple[Sabotage, ...] = (
-    Sabotage("qemu-killed", "QEMU is killed", r"QEMU was killed by signal 9",
+    Sabotage("qemu-killed", SabotageKind.PROCESS, "QEMU is killed", r"QEMU was killed by signal 9",
              Moment.MIDDLE, partial(_signal_qemu, signal.SIGKILL)),
-    Sabotage("qemu-stopped", "QEMU is stopped (SIGSTOP)", r"QEMU is stopped",
+    Sabotage("qemu-stopped", SabotageKind.PROCESS, "QEMU is stopped (SIGSTOP)", r"QEMU is stopped",
              Moment.MIDDLE, partial(_signal_qemu, signal.SIGSTOP)),
-    Sabotage("qemu-paused", "QEMU is paused (QMP stop)", r"the guest hung: .*QEMU: paused",
+    Sabotage("qemu-paused", SabotageKind.PROCESS, "QEMU is paused (QMP stop)", r"the guest hung: .*QEMU: paused",
              Moment.MIDDLE, _pause),
-    Sabotage("guest-panic", "the kernel panics", r"Kernel panic - not syncing: sysrq triggered crash",
+    Sabotage("guest-panic", SabotageKind.GUEST, "the kernel panics",
+             r"Kernel panic - not syncing: sysrq triggered crash",
              Moment.MIDDLE, partial(_sysrq, "c")),
-    Sabotage("guest-hang", "the kernel hangs with interrupts off", r"the guest hung: .*QEMU: running",
+    Sabotage("guest-hang", SabotageKind.GUEST, "the kernel hangs with interrupts off",
+             r"the guest hung: .*QEMU: running",
              Moment.READY, partial(_load_and_die, "hang")),
-    Sabotage("soft-lockup", "the kernel does not come out of a loop", r"watchdog: BUG: soft lockup",
+    Sabotage("soft-lockup", SabotageKind.GUEST, "the kernel does not come out of a loop", r"watchdog: BUG: soft lockup",
              Moment.READY, _soft_lockup),
-    Sabotage("reboot-loop", "the guest reboots, again and again", r"the guest rebooted or powered off by itself",
+    Sabotage("reboot-loop", SabotageKind.GUEST, "the guest reboots, again and again",
+             r"the guest rebooted or powered off by itself",
              Moment.READY, partial(_sysrq, "b"), every=True),
-    Sabotage("guest-out-of-memory", "the guest runs out of memory",
+    Sabotage("guest-out-of-memory", SabotageKind.GUEST, "the guest runs out of memory",
              r"Out of memory: Killed process|deadlocked on memory",
              Moment.READY, partial(_load_and_die, "memory"), every=True),
-    Sabotage("log-flood", "100,000 lines flood the kernel log at once", _LOG_LOST,
+    Sabotage("log-flood", SabotageKind.LOG, "100,000 lines flood the kernel log at once", _LOG_LOST,
              Moment.READY, partial(_load, "flood")),
-    Sabotage("log-overrun", "100,000 lines overrun the log buffer under a scenario",
+    Sabotage("log-overrun", SabotageKind.LOG, "100,000 lines overrun the log buffer under a scenario",
              _LOG_LOST, Moment.READY, partial(_load, "flood-later")),
-    Sabotage("dma-debug-off", "the command line switches dma-debug off", r"dma-debug is disabled",
+    Sabotage("dma-debug-off", SabotageKind.DMA_DEBUG, "the command line switches dma-debug off",
+             r"dma-debug is disabled",
              cmdline=("dma_debug=off",)),
-    Sabotage("dma-debug-out-of-entries", "dma-debug runs out of entries", r"dma-debug is disabled .*out of entries",
+    Sabotage("dma-debug-out-of-entries", SabotageKind.DMA_DEBUG, "dma-debug runs out of entries",
+             r"dma-debug is disabled .*out of entries",
              Moment.READY, partial(_load, "entries"), cmdline=("dma_debug_entries=64",), every=True),
-    Sabotage("driver-filter", "the command line filters drivers", r"driver filter hides all drivers but nobody",
+    Sabotage("driver-filter", SabotageKind.DMA_DEBUG, "the command line filters drivers",
+             r"driver filter hides all drivers but nobody",
              cmdline=("dma_debug_driver=nobody",)),
-    Sabotage("driver-filter-later", "somebody sets the driver filter", r"driver filter hides all drivers but nobody",
+    Sabotage("driver-filter-later", SabotageKind.DMA_DEBUG, "somebody sets the driver filter",
+             r"driver filter hides all drivers but nobody",
              Moment.READY, partial(_write, "/sys/kernel/debug/dma-api/driver_filter", "nobody"), every=True),
-    Sabotage("error-budget", "dma-debug's error budget is spent", r"all_errors is not set",
+    Sabotage("error-budget", SabotageKind.DMA_DEBUG, "dma-debug's error budget is spent", r"all_errors is not set",
              Moment.READY, _spend_error_budget, every=True),
-    Sabotage("canary-module-missing", "the initramfs lacks a module", r"refused dmasafe_controller.ko: No such file",
+    Sabotage("miscount", SabotageKind.LOG, "the log has a report that dma-debug did not count",
+             r"dma-debug counted \d+ reports, the log has \d+", Moment.READY, _forge_report, every=True),
+    Sabotage("canary-module-missing", SabotageKind.IMAGE, "the initramfs lacks a module",
+             r"refused dmasafe_controller.ko: No such file",
              initrd=partial(_replaced, b"modules/dmasafe_controller.ko\0", b"modules/dmasafe_controller.ok\0")),
-    Sabotage("foreign-modules", "the modules are another kernel's", r"refused dmasafe_client.ko: Exec format error",
+    Sabotage("foreign-modules", SabotageKind.IMAGE, "the modules are another kernel's",
+             r"refused dmasafe_client.ko: Exec format error",
              initrd=partial(_replaced, b"vermagic=6.", b"vermagic=5.")),
-    Sabotage("agent-killed", "the agent is killed", r"the agent ended with status 137",
+    Sabotage("agent-killed", SabotageKind.AGENT, "the agent is killed", r"the agent ended with status 137",
              Moment.READY, partial(_sysrq, "i")),
-    Sabotage("agent-port-closed", "the agent's port goes away",
+    Sabotage("agent-port-closed", SabotageKind.AGENT, "the agent's port goes away",
              r"the agent (ended: its port has no host|closed its port)", Moment.READY, _close_port),
-    Sabotage("half-line", "half a JSON line comes", r"agent's lines were damaged: no JSON",
+    Sabotage("half-line", SabotageKind.AGENT, "half a JSON line comes", r"agent's lines were damaged: no JSON",
              Moment.READY, partial(_halve_line, False)),
-    Sabotage("half-line-then-end", "half a JSON line is the last that comes", r"closed in the middle of a line",
+    Sabotage("half-line-then-end", SabotageKind.AGENT, "half a JSON line is the last that comes",
+             r"closed in the middle of a line",
              Moment.READY, partial(_halve_line, True)),
-    Sabotage("device-killed", "the device's process is killed", r"the emulated device's process died",
+    Sabotage("device-killed", SabotageKind.PROCESS, "the device's process is killed",
+             r"the emulated device's process died",
              Moment.MIDDLE, partial(_signal_device, signal.SIGKILL)),
-    Sabotage("device-stopped", "the device's process is stopped (SIGSTOP)", r"emulated device's process is stopped",
+    Sabotage("device-stopped", SabotageKind.PROCESS, "the device's process is stopped (SIGSTOP)",
+             r"emulated device's process is stopped",
              Moment.MIDDLE, partial(_signal_device, signal.SIGSTOP)),
-    Sabotage("device-starved", "the device's process does not run for a while", r"did not run for [12]\.\d s",
+    Sabotage("device-starved", SabotageKind.PROCESS, "the device's process does not run for a while",
+             r"did not run for [12]\.\d s",
              Moment.MIDDLE, _starve_device),
     *(
-        Sabotage(f"device-lies-{lie}-{controller}", f"the {controller} device lies: {lie}", reason,
+        Sabotage(f"device-lies-{lie}-{controller}", SabotageKind.LIES, f"the {controller} device lies: {lie}", reason,
                  Moment.BOOTED, partial(_lie, controller, lie), every=True)
         for lie, (reason, controllers) in _LIES_SEEN.items() for controller in controllers
     ),
     *(
-        Sabotage(act, f"a hostile driver sends a request: {act}", reason, Moment.READY, partial(_hostile, act),
+        Sabotage(act, SabotageKind.DRIVER, f"a hostile driver sends a request: {act}",
+                 reason, Moment.READY, partial(_hostile, act),
                  every=True)
         for act, reason in _DESCRIPTORS_SEEN.items()
     ),
