@@ -31,7 +31,7 @@ class KernelFacts:
 class KernelInfo:
     """The kernel that answered: ``uname -r``, ``uname -m``, the configuration's name, where the source came from.
 
-    ``config_sha256`` (hex) is of its whole .config; empty if not known.
+    ``config_sha256`` (hex) is of its whole .config; empty if not known. ``notes`` say what is unusual about it.
     """
 
     release: str
@@ -39,3 +39,4 @@ class KernelInfo:
     config: str
     source: str
     config_sha256: str = ""
+    notes: tuple[str, ...] = ()

@@ -39,6 +39,8 @@ from dmasafe.kernel.config import (
     Matrix,
     Request,
     check,
+    enable_missed,
+    explain_absent,
     explain_missed,
     find_architecture,
     load_matrix,
@@ -46,6 +48,7 @@ from dmasafe.kernel.config import (
     resolve,
 )
 from dmasafe.kernel.errors import BuildError
+from dmasafe.kernel.kconfig import Kconfig, read_kconfig
 from dmasafe.kernel.process import clean_environment, query, run
 from dmasafe.kernel.source import SourceTree
 from dmasafe.kernel.tools import Step, cross_prefix, require
@@ -170,10 +173,11 @@ def kernel_key(
 
 @dataclass(frozen=True)
 class Merged:
-    """A merged configuration: its text, and the wanted symbols that this version is allowed to lack."""
+    """A merged configuration: its text, the symbols that this version is known to lack, and notes for the reader."""
 
     text: str
     absences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -359,7 +363,8 @@ def _merge_key(tree: SourceTree, request: Request, matrix: Matrix, toolchain: st
     symbols = {line.symbol for line in request.wanted}
     rows = [row for row in matrix.absences if row.symbol in symbols and row.concerns(request.architecture.name)]
     rules = json.dumps([_concise(row) for row in rows], sort_keys=True)
-    return digest(tree.identity, request.text, row, rules, toolchain, json.dumps(RECIPE))[:KEY_DIGITS]
+    required = json.dumps(sorted(line.symbol for line in request.wanted if line.required))
+    return digest(tree.identity, request.text, row, rules, required, toolchain, json.dumps(RECIPE))[:KEY_DIGITS]
 
 
 def _object_dir(tree: SourceTree, request: Request, merge_key: str) -> Path:
@@ -382,7 +387,8 @@ def _merged(cache: Cache, merge_key: str) -> Merged | None:
     facts = read_json(directory / "merged.json")
     if facts is None:
         return None
-    return Merged((directory / "config").read_text(encoding="utf-8"), tuple(facts["absences"]))
+    text = (directory / "config").read_text(encoding="utf-8")
+    return Merged(text, tuple(facts["absences"]), tuple(facts.get("notes", ())))
 
 
 def _find(cache: Cache, tree: SourceTree, request: Request, merge_key: str, toolchain: str) -> Kernel | None:
@@ -402,7 +408,10 @@ def _objects_key(object_dir: Path) -> str:
 
 
 def _merge(make: Make, request: Request, matrix: Matrix, merge_key: str, cache: Cache, progress: Progress) -> Merged:
-    """tinyconfig, merge_config.sh, olddefconfig; then the check. The result is kept under ``merge_key``."""
+    """tinyconfig, merge_config.sh, olddefconfig; then the check. The result is kept under ``merge_key``.
+
+    What a line that did not take depends on is set, and all merged again, as long as that helps.
+    """
     tree, object_dir = make.tree, make.object_dir
     progress.stage(f"configuring {tree.version} {request.name}")
     object_dir.mkdir(parents=True, exist_ok=True)
@@ -411,19 +420,41 @@ def _merge(make: Make, request: Request, matrix: Matrix, merge_key: str, cache: 
         run, what=f"configuring {tree.version} {request.name}", log=log, env=make.environment(), hold_fds=[make.held]
     )
     fragment = object_dir / "dmasafe.config"
-    fragment.write_text(request.text, encoding="utf-8")
-    call(make.command("tinyconfig"))
     script = tree.path / "scripts" / "kconfig" / "merge_config.sh"
-    call(["bash", script, "-m", "-O", object_dir, object_dir / ".config", fragment], cwd=object_dir)
-    call(make.command("olddefconfig"))
-    text = (object_dir / ".config").read_text(encoding="utf-8")
-    config = parse_config(text)
-    checked = check(request.wanted, config, tree.version, matrix.absences, request.architecture.name)
+    enabled: dict[str, tuple[str, ...]] = {}
+    kconfig: Kconfig | None = None
+    while True:
+        lines = {name: f"CONFIG_{name}=y\n" for names in enabled.values() for name in names}
+        fragment.write_text("".join([request.text, *lines.values()]), encoding="utf-8")
+        call(make.command("tinyconfig"))
+        call(["bash", script, "-m", "-O", object_dir, object_dir / ".config", fragment], cwd=object_dir)
+        call(make.command("olddefconfig"))
+        text = (object_dir / ".config").read_text(encoding="utf-8")
+        config = parse_config(text)
+        checked = check(request.wanted, config, tree.version, matrix.absences, request.architecture.name)
+        if not checked.missed:
+            break
+        kconfig = kconfig or read_kconfig(tree.path, request.architecture.make_arch)
+        more = enable_missed(checked.missed, request.wanted, config, kconfig)
+        if not set(more) - set(enabled):
+            break
+        enabled |= more
+    asked = {line.symbol for line in request.wanted}
+    told: dict[str, list[str]] = {}
+    for symbol, names in enabled.items():
+        own = [name for name in names if name not in asked]
+        told |= {symbol: own} if own else {}
+        asked |= set(own)
+    notes = tuple(f"{', '.join(names)} enabled, for {symbol} needs it" for symbol, names in told.items())
     if checked.missed:
-        raise explain_missed(checked.missed, config, tree.version, tree.path, request.architecture.make_arch)
+        assert kconfig is not None
+        required = [line for line in checked.missed if line.required]
+        if required:
+            raise explain_missed(required, config, tree.version, kconfig)
+        notes += explain_absent(checked.missed, config, tree.version, kconfig)
     publish_text(cache.path("configs", merge_key, "config"), text)
-    publish_json(cache.path("configs", merge_key, "merged.json"), {"absences": checked.absences})
-    return Merged(text, checked.absences)
+    publish_json(cache.path("configs", merge_key, "merged.json"), {"absences": checked.absences, "notes": notes})
+    return Merged(text, checked.absences, notes)
 
 
 def _build(make: Make, request: Request, merged: Merged, toolchain: str, cache: Cache, progress: Progress) -> Kernel:
@@ -464,7 +495,8 @@ def _build(make: Make, request: Request, merged: Merged, toolchain: str, cache: 
     publish_text(object_dir / OBJECTS_KEY, key + "\n")
     kernel = Kernel(
         key=key, release=release, version=tree.version, arch=row.name, configuration=request.name,
-        source=tree.description, source_identity=tree.identity, build_dir=object_dir, absences=merged.absences, **paths,
+        source=tree.description, source_identity=tree.identity, build_dir=object_dir, absences=merged.absences,
+        notes=merged.notes, **paths,
     )  # fmt: skip
     save_kernel(cache, kernel)
     return kernel

@@ -35,6 +35,7 @@ PRUNE_UNUSED_DAYS = 30.0
 
 #: What each directory of the cache holds.
 DIRECTORIES = {
+    "downloads": "tarballs that are not whole yet",
     "sources": "one directory per kernel source: tree/, source.json, objects/",
     "git": "bare mirrors",
     "apt": "private package lists and configuration",
@@ -73,7 +74,8 @@ class Kernel:
 
     ``image`` is what a boot loader or QEMU takes (for x86_64 vmlinux itself), ``build_dir`` the object directory
     that external modules build against, ``source`` a sentence for people and ``source_identity`` the same for
-    machines, ``absences`` the wanted symbols that this version is allowed not to have (without ``CONFIG_``).
+    machines, ``absences`` the wanted symbols that this version is known not to have (without ``CONFIG_``),
+    ``notes`` what else became of its configuration that nobody asked for.
     """
 
     key: str
@@ -89,6 +91,7 @@ class Kernel:
     system_map: Path
     build_dir: Path
     absences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

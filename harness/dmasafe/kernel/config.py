@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What to build: matrix.toml's configurations, the architectures' files, fragments, and the merged .config checked.
 
-The kernel's own tools merge (tinyconfig, merge_config.sh, olddefconfig); then every wanted line is looked up in the
-result, because Kconfig drops in silence what it cannot give. Only an [[absence]] row excuses a line.
+The kernel's own tools merge (tinyconfig, merge_config.sh, olddefconfig); then every line is looked up in the result,
+because Kconfig drops in silence what it cannot give. Without a required symbol there is no kernel; without another one
+there is a note, unless an [[absence]] row knows it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dmasafe.architecture import (
-    ArchitectureError,
-    ArchitectureFile,
-    architecture_names,
-    project_root,
-    read_architecture,
-)
+from dmasafe.architecture import architecture_names, make_row, project_root, read_architecture
 from dmasafe.decode import convert, read_toml
 from dmasafe.kernel.errors import ConfigError
-from dmasafe.kernel.kconfig import read_kconfig, why_not
+from dmasafe.kernel.kconfig import Kconfig, enabling, why_not
+
+#: So many symbols are set for the sake of another one, at most.
+MAX_ENABLED = 4
 
 _SYMBOL_LINE = re.compile(r"^CONFIG_(\w+)=(.*)$")
 _UNSET_LINE = re.compile(r"^# CONFIG_(\w+) is not set$")
@@ -50,9 +48,6 @@ class Architecture:
     debian: str = ""
     debian_suite: str = ""
     versions: str = ""
-
-    def __post_init__(self) -> None:
-        self.makes_sense("0.0")
 
     def makes_sense(self, version: str) -> bool:
         """Whether there are cells of this kernel version ("6.12.117"). Raises ConfigError."""
@@ -108,28 +103,47 @@ class Absence:
 
 
 @dataclass(frozen=True)
+class Required:
+    """Symbols without which a kernel is good for no verdict, where a fragment asks for them, and why."""
+
+    symbols: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
 class _MatrixFile:
     configuration: Mapping[str, dict[str, Any]]
     absence: tuple[Absence, ...] = ()
+    required: tuple[Required, ...] = ()
+    verified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """matrix.toml and the architectures' files, read and checked; ``directory`` has the fragments."""
+    """matrix.toml and the architectures' files, read and checked; ``directory`` has the fragments.
+
+    ``required`` are the symbols of the [[required]] rows, ``verified`` the series ("7.2") that were verified.
+    """
 
     directory: Path
     configurations: Mapping[str, Configuration]
     architectures: Mapping[str, Architecture]
     absences: tuple[Absence, ...]
+    required: frozenset[str] = frozenset()
+    verified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A fragment's line: ``value`` is "n" for "is not set", else what stands right of ``=``; ``place`` is FILE:LINE."""
+    """A fragment's line: ``value`` is "n" for "is not set", else what stands right of ``=``; ``place`` is FILE:LINE.
+
+    ``required``: there is no verdict without it.
+    """
 
     symbol: str
     value: str
     place: str
+    required: bool = False
 
     def __str__(self) -> str:
         return f"# CONFIG_{self.symbol} is not set" if self.value == "n" else f"CONFIG_{self.symbol}={self.value}"
@@ -158,22 +172,23 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     absences = data.absence
     for name, file in files.items():
         place = f"{directory}/arch/{name}.toml: absence"
-        rows = ({**row, "architectures": [name]} for row in file.absence)
+        rows = ({**row, "architectures": [name]} for row in file.get("absence", ()))
         absences += tuple(convert(row, Absence, place, ConfigError) for row in rows)
-    architectures = {name: _architecture(name, file) for name, file in files.items()}
-    matrix = Matrix(directory, configurations, architectures, absences)
+    architectures = {name: _architecture(name, directory) for name in files}
+    required = frozenset(symbol for row in data.required for symbol in row.symbols)
+    matrix = Matrix(directory, configurations, architectures, absences, required, data.verified)
     for configuration in configurations.values():
         _check(configuration, matrix)
     return matrix
 
 
 def _configuration(
-    name: str, table: Mapping[str, Any], path: Path, files: Mapping[str, ArchitectureFile]
+    name: str, table: Mapping[str, Any], path: Path, files: Mapping[str, Mapping[str, Any]]
 ) -> Configuration:
     row = convert({**table, "name": name}, Configuration, f"{path}: configuration.{name}", ConfigError)
     if not row.machine or row.architectures:
         return row
-    having = tuple(arch for arch, file in files.items() if row.machine in file.variation)
+    having = tuple(arch for arch, file in files.items() if row.machine in file.get("variation", ()))
     if not having:
         raise ConfigError(f"matrix.toml: [configuration.{name}]: no architecture has a machine '{row.machine}'")
     return replace(row, architectures=having)
@@ -193,10 +208,13 @@ def _check(row: Configuration, matrix: Matrix) -> None:
     row.makes_sense("0.0", "")
 
 
-def _architecture(name: str, file: ArchitectureFile) -> Architecture:
-    values = {**file.kernel, "name": name, "machine": file.uname, "debian": file.debian}
-    values["debian_suite"] = file.debian_suite
-    return convert(values, Architecture, f"kernel-configs/arch/{name}.toml: kernel", ArchitectureError)
+def _architecture(name: str, directory: Path) -> Architecture:
+    data = read_architecture(name, directory)
+    values = {**data["kernel"], "name": name, "machine": data["uname"], "debian": data["debian"]}
+    values["debian_suite"] = data.get("debian_suite", "")
+    row = make_row(Architecture, values, f"kernel-configs/arch/{name}.toml: [kernel]")
+    row.makes_sense("0.0")
+    return row
 
 
 def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
@@ -224,7 +242,7 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
 
 def find_architecture(name: str) -> Architecture:
     """The row of an architecture of the project's own. Raises ArchitectureError, which lists what there is."""
-    return _architecture(name, read_architecture(name))
+    return _architecture(name, project_root() / "kernel-configs")
 
 
 def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Request:
@@ -236,13 +254,14 @@ def resolve(matrix: Matrix, configuration: str, architecture: str, version: str 
     row = matrix.architectures[architecture]
     base, *extra = cell.kernel_name.split("+")
     fragments = matrix.configurations[base].fragments
-    paths = [matrix.directory / f"{name}.config" for name in (*row.fragments, *fragments)]
+    paths = [(matrix.directory / f"{name}.config", False) for name in (*row.fragments, *fragments)]
     for name in extra:
         own = "/" in name or name.endswith(".config")
-        paths.append(Path(name).expanduser() if own else matrix.directory / f"{name}.config")
+        # What somebody asks for in a file of his own is what he wants to try.
+        paths.append((Path(name).expanduser(), True) if own else (matrix.directory / f"{name}.config", False))
     texts = []
     wanted: dict[str, Wanted] = {}
-    for path in paths:
+    for path, own in paths:
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError as cause:
@@ -252,7 +271,7 @@ def resolve(matrix: Matrix, configuration: str, architecture: str, version: str 
         for line in parse_fragment(text, path.name):
             # The last line wins, here as in merge_config.sh.
             wanted.pop(line.symbol, None)
-            wanted[line.symbol] = line
+            wanted[line.symbol] = replace(line, required=own or line.symbol in matrix.required)
     return Request(cell.kernel_name, row, "".join(texts), tuple(wanted.values()))
 
 
@@ -279,7 +298,7 @@ def parse_config(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of a request: ``absences`` did not take and are allowed to be missing, ``missed`` are errors."""
+    """What came of a request: ``absences`` did not take and are known to be missing, ``missed`` are not known."""
 
     absences: tuple[str, ...]
     missed: tuple[Wanted, ...]
@@ -288,7 +307,7 @@ class Checked:
 def check(
     wanted: Iterable[Wanted], config: Mapping[str, str], version: str, absences: Sequence[Absence], arch: str = ""
 ) -> Checked:
-    """Hold what fragments want against the merged .config of a kernel ``version`` for an architecture."""
+    """Compare what fragments want with the merged .config of a kernel ``version`` for an architecture."""
     absent, missed = [], []
     for line in wanted:
         if config.get(line.symbol, "n") == line.value:
@@ -300,11 +319,49 @@ def check(
     return Checked(tuple(absent), tuple(missed))
 
 
-def explain_missed(
-    missed: Sequence[Wanted], config: Mapping[str, str], version: str, tree: Path, srcarch: str
-) -> ConfigError:
-    """The error for wanted lines that did not take: each with its place and the unmet dependency."""
-    kconfig = read_kconfig(tree, srcarch)
+def enable_missed(
+    missed: Iterable[Wanted], wanted: Iterable[Wanted], config: Mapping[str, str], kconfig: Kconfig
+) -> dict[str, tuple[str, ...]]:
+    """What else has to be set to y so that lines that did not take can: for each symbol, what it was missing.
+
+    Nothing that a fragment switches off, and no long chains: those are found by a person.
+    """
+    switched_off = {line.symbol for line in wanted if line.value == "n"}
+    symbols = {line.symbol for line in wanted}
+    found: dict[str, tuple[str, ...]] = {}
+    for line in missed:
+        if line.value not in ("y", "m"):
+            continue
+        way = enabling(kconfig, line.symbol, config, symbols)
+        more = tuple(name for name in way or () if name != line.symbol)
+        if more and len(more) <= MAX_ENABLED and not switched_off.intersection(more):
+            found[line.symbol] = more
+    return found
+
+
+def explain_absent(
+    missed: Iterable[Wanted], config: Mapping[str, str], version: str, kconfig: Kconfig
+) -> tuple[str, ...]:
+    """A note for each line that a kernel of this version is built without."""
+    return tuple(
+        f"Linux {version} is built without {line} ({line.place}): {why_not(kconfig, line.symbol, line.value, config)}"
+        for line in missed
+    )
+
+
+def not_verified(version: str, matrix: Matrix) -> str | None:
+    """A note on a version of a series that was not verified, or None."""
+    here = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    series = [tuple(int(part) for part in name.split(".")) for name in matrix.verified]
+    if not series or here in series:
+        return None
+    # Expectations are those of the last version that was read.
+    nearest = max((name for name in series if name < here), default=min(series))
+    return f"Linux {version} is not verified: the nearest verified is {'.'.join(map(str, nearest))}"
+
+
+def explain_missed(missed: Sequence[Wanted], config: Mapping[str, str], version: str, kconfig: Kconfig) -> ConfigError:
+    """The error for required lines that did not take: each with its place and the unmet dependency."""
     clauses = []
     for line in missed:
         got = config.get(line.symbol, "n")

@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Why did a symbol not take? A modest reader of a kernel tree's Kconfig files, for error messages only.
+"""Why did a symbol not take, and what would make it? A modest reader of a kernel tree's Kconfig files.
 
-It knows what a symbol depends on and what selects it; the kernel's own conf has decided already.
+It knows what a symbol depends on and what selects it; the kernel's own conf decides, before and afterwards.
 (kconfiglib 14.1 stops at 7.2's `transitional` keyword, and the kernel's tools print no reasons.)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeAlias
 
 _BLOCK_ENDS = {"endmenu": "menu", "endchoice": "choice", "endif": "if"}
 _TYPED = re.compile(r'^(?:bool|tristate|string|int|hex|prompt)\s+("(?:[^"\\]|\\.)*"|\'[^\']*\')\s*(?:if\s+(.*))?$')
 _TOKEN = re.compile(r'\s*(&&|\|\||!=|<=|>=|[!()=<>]|"[^"]*"|\'[^\']*\'|\$\((?:[^()]|\([^()]*\))*\)|[\w.-]+)')
 _LEVELS = {"n": 0, "m": 1, "y": 2}
 SUGGESTIONS = 3
+#: How far enabling() goes from a symbol to what it depends on.
+MAX_DEPTH = 6
+#: A symbol, or an operator with what it joins.
+Expression: TypeAlias = "str | tuple[Any, ...]"
 
 
 @dataclass
@@ -90,11 +95,77 @@ def _selectors(kconfig: Kconfig, symbol: str) -> str:
     return f" ({', '.join(names[:SUGGESTIONS])}{', ...' if len(names) > SUGGESTIONS else ''})" if names else ""
 
 
-def evaluate(text: str, values: Mapping[str, str]) -> int:
-    """A Kconfig expression's value: 0 (n), 1 (m), 2 (y). What the reader cannot know (a shell macro) counts as y."""
+def enabling(
+    kconfig: Kconfig, symbol: str, values: Mapping[str, str], preferred: Collection[str] = ()
+) -> dict[str, str] | None:
+    """What has to be set beside ``values`` so that ``symbol`` can be: symbols and values, the shortest way found.
+
+    What the symbol depends on and, where it has no prompt, one symbol that selects it: a ``preferred`` one if it can
+    be. None if the reader finds no way. The symbol itself is among them if it can be set.
+    """
+    if any(entry.prompt for entry in kconfig.definitions.get(symbol, ())):
+        return _enable(kconfig, symbol, values, frozenset())
+    ways = []
+    for name, entries in kconfig.definitions.items():
+        # Unconditional selections only: a condition can be anything.
+        if any((symbol, "") in entry.selects for entry in entries):
+            way = _enable(kconfig, name, values, frozenset())
+            if way is not None:
+                ways.append((name not in preferred, len(way), name, way))
+    return min(ways)[-1] if ways else None
+
+
+def _enable(kconfig: Kconfig, symbol: str, values: Mapping[str, str], above: frozenset[str]) -> dict[str, str] | None:
+    """enabling() of a symbol with a prompt; ``above`` are those on whose behalf it is asked."""
+    if _level(values.get(symbol, "n")) > 0:
+        return {}
+    if symbol in above or len(above) >= MAX_DEPTH:
+        return None
+    ways = []
+    for entry in kconfig.definitions.get(symbol, ()):
+        if entry.prompt:
+            conditions = [parse_expression(text) for text in (*entry.depends, *entry.prompt_if)]
+            needs = _all(kconfig, conditions, values, above | {symbol})
+            if needs is not None:
+                ways.append({**needs, symbol: "y"})
+    return min(ways, key=len, default=None)
+
+
+def _all(
+    kconfig: Kconfig, expressions: Sequence[Expression], values: Mapping[str, str], above: frozenset[str]
+) -> dict[str, str] | None:
+    """What makes all of the expressions true."""
+    found: dict[str, str] = {}
+    for expression in expressions:
+        needs = _satisfy(kconfig, expression, {**values, **found}, above)
+        if needs is None:
+            return None
+        found |= needs
+    return found
+
+
+def _satisfy(
+    kconfig: Kconfig, expression: Expression, values: Mapping[str, str], above: frozenset[str]
+) -> dict[str, str] | None:
+    if _result(expression, values) > 0:
+        return {}
+    match expression:
+        case ("&&", left, right):
+            return _all(kconfig, [left, right], values, above)
+        case ("||", *sides):
+            ways = [_satisfy(kconfig, side, values, above) for side in sides]
+            return min((way for way in ways if way is not None), key=len, default=None)
+        case ("=", str(name), "y" | "m"):
+            return _enable(kconfig, name, values, above)
+        case str(name):
+            return _enable(kconfig, name, values, above)
+    # Nothing is switched off for the sake of another symbol.
+    return None
+
+
+def parse_expression(text: str) -> Expression:
+    """A Kconfig expression as nested tuples: ("&&", left, right), ("!", of), ("=", "A", "y"), "A"; "y" if empty."""
     tokens = _TOKEN.findall(text)
-    if not tokens:
-        return 2
     position = 0
 
     def peek() -> str:
@@ -105,36 +176,53 @@ def evaluate(text: str, values: Mapping[str, str]) -> int:
         position += 1
         return tokens[position - 1] if position <= len(tokens) else ""
 
-    def either() -> int:
+    def either() -> Expression:
         value = both()
         while peek() == "||":
             take()
-            value = max(value, both())
+            value = ("||", value, both())
         return value
 
-    def both() -> int:
+    def both() -> Expression:
         value = single()
         while peek() == "&&":
             take()
-            value = min(value, single())
+            value = ("&&", value, single())
         return value
 
-    def single() -> int:
+    def single() -> Expression:
         token = take()
         if token == "!":
-            return 2 - single()
+            return ("!", single())
         if token == "(":
             value = either()
             take()
             return value
         if peek() in ("=", "!=", "<", ">", "<=", ">="):
-            operator, right = take(), _value(take(), values)
-            return 2 if _compare(_value(token, values), operator, right) else 0
-        if token.startswith("$"):
-            return 2
-        return _level(_value(token, values))
+            return (take(), token, take())
+        return token
 
-    return either()
+    return either() if tokens else "y"
+
+
+def evaluate(text: str, values: Mapping[str, str]) -> int:
+    """A Kconfig expression's value: 0 (n), 1 (m), 2 (y). What the reader cannot know (a shell macro) counts as y."""
+    return _result(parse_expression(text), values)
+
+
+def _result(expression: Expression, values: Mapping[str, str]) -> int:
+    match expression:
+        case ("||", left, right):
+            return max(_result(left, values), _result(right, values))
+        case ("&&", left, right):
+            return min(_result(left, values), _result(right, values))
+        case ("!", of):
+            return 2 - _result(of, values)
+        case (str(operator), str(left), str(right)):
+            return 2 if _compare(_value(left, values), operator, _value(right, values)) else 0
+        case str(token):
+            return 2 if token.startswith("$") else _level(_value(token, values))
+    raise AssertionError(expression)
 
 
 def symbols_in(text: str) -> list[str]:

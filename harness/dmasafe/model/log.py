@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from dmasafe.architecture import ArchitectureError, architecture_of, read_architecture
-from dmasafe.decode import convert
+from dmasafe.architecture import architecture_of, make_row, read_architecture
 from dmasafe.model.config import Config
 
 CUT_HERE = "------------[ cut here ]------------"
@@ -51,7 +50,7 @@ class Dialect:
 def dialect_of(machine: str) -> Dialect:
     """The dialect of an architecture that find_layout() knows. Raises ArchitectureError."""
     name = architecture_of(machine) or machine
-    return convert(read_architecture(name).log, Dialect, f"kernel-configs/arch/{name}.toml: log", ArchitectureError)
+    return make_row(Dialect, read_architecture(name)["log"], f"kernel-configs/arch/{name}.toml: [log]")
 
 
 class Place(NamedTuple):

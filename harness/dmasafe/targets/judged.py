@@ -66,7 +66,7 @@ def _results(
         total_s=time.monotonic() - started,
         stages=progress.stages(),
         reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
-        notes=run.notes,
+        notes=(*run.kernel.notes, *run.notes),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from dmasafe import kernel as kernels
 from dmasafe.architecture import DEFAULT_ARCH as DEFAULT_ARCH
 from dmasafe.facts import KernelFacts, KernelInfo
-from dmasafe.kernel.config import resolve
+from dmasafe.kernel.config import not_verified, resolve
 from dmasafe.progress import Progress
 from dmasafe.qemu.accelerators import choose_accelerator
 from dmasafe.qemu.machines import Machine, find_machine
@@ -65,7 +65,7 @@ def prepare(
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     config = kernel.config.read_text()
     info, facts = described(image, config, kernel.release, arch, configuration, kernel.source)
-    return Prepared(image, info, facts, kernel)
+    return Prepared(image, replace(info, notes=(*info.notes, *kernel.notes)), facts, kernel)
 
 
 def pack_initrd(
@@ -97,7 +97,8 @@ def described(
     """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config."""
     sha256 = hashlib.sha256(config.encode()).hexdigest()
     facts = facts_of(config, release, image.machine, image.cmdline)
-    return KernelInfo(release, arch, configuration, source, sha256), facts
+    note = not_verified(release, kernels.load_matrix())
+    return KernelInfo(release, arch, configuration, source, sha256, (note,) if note else ()), facts
 
 
 def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:

@@ -61,11 +61,17 @@ config STACKS
 \tbool "stacks"
 """
 MATRIX = """\
+verified = ["6.12"]
+
 [configuration.default]
 fragments = ["base"]
 
 [configuration.other]
 fragments = ["base", "other"]
+
+[[required]]
+symbols = ["WANTED", "STACKS"]
+why = "the test is about them"
 
 [[absence]]
 symbol = "NEWER"

@@ -186,15 +186,54 @@ def test_two_runs_at_once_build_once(build: Builder) -> None:
 
 
 def test_a_symbol_that_did_not_take_is_an_error_with_its_reason(build: Builder) -> None:
-    base = build.matrix_dir / "base.config"
-    base.write_text(base.read_text() + "CONFIG_WANTEDD=y\n")
+    kconfig = build.tree / "Kconfig"
+    kconfig.write_text(kconfig.read_text().replace("config WANTED", "config WANTEDD"))
     with pytest.raises(ConfigError) as caught:
         build()
     assert str(caught.value).startswith(
-        "Linux 6.12.7 did not take CONFIG_WANTEDD=y of base.config:3: "
-        "this tree's Kconfig does not have it (did you mean WANTED?)"
+        "Linux 6.12.7 did not take CONFIG_WANTED=y of base.config:1: "
+        "this tree's Kconfig does not have it (did you mean WANTEDD?)"
     )
     assert "[[absence]]" in str(caught.value)
+
+
+def test_a_kernel_without_what_is_not_required_is_built_and_says_so(build: Builder) -> None:
+    base = build.matrix_dir / "base.config"
+    base.write_text(base.read_text() + "CONFIG_WANTEDD=y\n")
+    note = (
+        "Linux 6.12.7 is built without CONFIG_WANTEDD=y (base.config:3): "
+        "this tree's Kconfig does not have it (did you mean WANTED?)"
+    )
+    assert build().notes == (note,)
+    (kernel,) = list_kernels(build.cache)
+    assert kernel.notes == (note,), "the note is lost with the run that built"
+
+
+def test_every_line_of_a_users_own_fragment_is_required(build: Builder, tmp_path: Path) -> None:
+    (tmp_path / "my.config").write_text("CONFIG_MINE=y\n")
+    with pytest.raises(ConfigError, match=r"did not take CONFIG_MINE=y of my.config:1"):
+        build(configuration=f"default+{tmp_path}/my.config")
+
+
+def test_what_a_lost_line_depends_on_is_enabled_and_said(build: Builder) -> None:
+    """The stand-in for olddefconfig drops a line whose Kconfig entry depends on what is not set, as Kconfig does."""
+    makefile = build.tree / "Makefile"
+    drop = "\tgrep -q CONFIG_BASE=y $(O)/.tmp || sed -i /CONFIG_NEEDY/d $(O)/.tmp\n\tmv $(O)/.tmp $(O)/.config\n"
+    makefile.write_text(makefile.read_text().replace("\tmv $(O)/.tmp $(O)/.config\n", drop))
+    kconfig = build.tree / "Kconfig"
+    kconfig.write_text(
+        kconfig.read_text() + 'config BASE\n\tbool "base"\n\nconfig NEEDY\n\tbool "needy"\n\tdepends on BASE && TINY\n'
+    )
+    base = build.matrix_dir / "base.config"
+    base.write_text(base.read_text() + "CONFIG_NEEDY=y\n")
+    kernel = build()
+    assert kernel.notes == ("BASE enabled, for NEEDY needs it",)
+    config = kernel.config.read_text()
+    assert "CONFIG_BASE=y" in config and "CONFIG_NEEDY=y" in config
+    # What a fragment switches off stays off.
+    base.write_text(base.read_text() + "# CONFIG_BASE is not set\n")
+    (note,) = build().notes
+    assert "built without CONFIG_NEEDY=y" in note and "BASE is n" in note
 
 
 def test_configure_gives_the_config_without_building(build: Builder) -> None:

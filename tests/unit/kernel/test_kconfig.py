@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dmasafe.kernel.kconfig import Kconfig, evaluate, read_kconfig, why_not
+from dmasafe.kernel.kconfig import Kconfig, enabling, evaluate, read_kconfig, why_not
 
 FILES = {
     "Kconfig": """\
@@ -48,6 +48,28 @@ endif
 config REGMAP_I2C
 \ttristate
 \tdepends on I2C
+
+menuconfig VIRTIO
+\tbool "virtio"
+
+config AT24
+\ttristate "EEPROMs"
+\tdepends on NVMEM && NVMEM_SYSFS
+\tselect REGMAP_I2C
+
+config NVMEM
+\tbool "NVMEM"
+
+config NVMEM_SYSFS
+\tbool "in sysfs"
+\tdepends on NVMEM && (!TINY || TINY = n)
+
+config LOOP
+\tbool "in a circle"
+\tdepends on POOL
+config POOL
+\tbool "in a circle"
+\tdepends on LOOP
 """,
     "arch/x86/Kconfig": """\
 config X86
@@ -79,6 +101,7 @@ def kconfig(tmp_path: Path) -> Kconfig:
 def test_help_texts_define_nothing(kconfig: Kconfig) -> None:
     assert set(kconfig.definitions) == {
         *("I2C", "I2C_VIRTIO", "I2C_PORT", "REGMAP_I2C", "X86", "SWIOTLB", "ORC", "FRAMES"),
+        *("VIRTIO", "AT24", "NVMEM", "NVMEM_SYSFS", "LOOP", "POOL"),
     }
 
 
@@ -99,7 +122,7 @@ def test_the_blocks_around_a_symbol_count(kconfig: Kconfig) -> None:
 
 def test_a_symbol_without_a_prompt_says_what_selects_it(kconfig: Kconfig) -> None:
     text = why_not(kconfig, "REGMAP_I2C", "y", {"I2C": "y"})
-    assert text == "it has no prompt (drivers/i2c/Kconfig:26): enable what selects it (I2C_VIRTIO)"
+    assert text == "it has no prompt (drivers/i2c/Kconfig:26): enable what selects it (AT24, I2C_VIRTIO)"
 
 
 def test_a_symbol_that_is_forced_on_says_by_whom(kconfig: Kconfig) -> None:
@@ -110,6 +133,28 @@ def test_a_symbol_that_is_forced_on_says_by_whom(kconfig: Kconfig) -> None:
 def test_a_symbol_that_is_not_there_suggests_others(kconfig: Kconfig) -> None:
     text = why_not(kconfig, "I2C_VIRTO", "y", {})
     assert text.startswith("this tree's Kconfig does not have it (did you mean I2C_VIRTIO")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "values", "way"),
+    [
+        ("I2C", {}, {"I2C": "y"}),
+        ("I2C", {"I2C": "m"}, {}),
+        ("AT24", {"I2C": "y"}, {"NVMEM": "y", "NVMEM_SYSFS": "y", "AT24": "y"}),
+        # It has no prompt, and another way to it has a condition.
+        ("REGMAP_I2C", {"I2C": "y", "NVMEM": "y"}, {"NVMEM_SYSFS": "y", "AT24": "y"}),
+        ("I2C_VIRTIO", {"I2C": "y"}, None),  # neither PCI nor OF is in the tree
+        ("I2C_VIRTIO", {"I2C": "y", "OF": "y"}, {"VIRTIO": "y", "I2C_VIRTIO": "y"}),
+        ("I2C_PORT", {"I2C": "y", "HAS_IOPORT": "y"}, None),  # EXPERT is not in the tree
+        ("NVMEM_SYSFS", {"I2C": "y", "TINY": "y"}, None),  # nothing is switched off for it
+        ("LOOP", {"I2C": "y"}, None),
+        ("NO_SUCH", {}, None),
+    ],
+)
+def test_what_would_enable_a_symbol(
+    kconfig: Kconfig, symbol: str, values: dict[str, str], way: dict[str, str] | None
+) -> None:
+    assert enabling(kconfig, symbol, values) == way
 
 
 @pytest.mark.parametrize(
