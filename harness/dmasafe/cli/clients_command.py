@@ -11,28 +11,23 @@ from pathlib import Path
 
 import click
 
-from dmasafe.audit import AuditError, merge
+from dmasafe.audit import AuditError, Record, merge
 from dmasafe.audit import judge as judge_audit
 from dmasafe.cli.options import CliError, kernel_options
 from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
-from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, expect_client, parse_client, parse_place
-from dmasafe.outcome import Expectation, Skip, judge
-from dmasafe.progress import Progress
+from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, parse_client, parse_place
 from dmasafe.report import audit as render_audit
 from dmasafe.report import directory, terminal
 from dmasafe.report.progress import ProgressDisplay
-from dmasafe.report.results import Results, Row, exit_status
-from dmasafe.targets import audit, clients
+from dmasafe.report.results import exit_status
 from dmasafe.targets.boot import CONSOLE_LOG
-from dmasafe.targets.clients import ClientsRun, Performer
+from dmasafe.targets.clients import MODULES, run_clients
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.prepare import Prepared, prepare
 from dmasafe.targets.session import KMSG_LOG
 
-SUITE = "clients"
 CONFIGURATION = "upstream"
-MODULES = (audit.SOURCES, clients.SOURCES)
 
 
 @click.command(
@@ -92,11 +87,11 @@ def command(
         logs = Path(temporary)
         with ProgressDisplay() as progress:
             prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)
-            results, run = perform_and_judge(prepared, wanted, logs, progress, started)
+            results, records = run_clients(prepared, wanted, logs, progress, started)
         with interrupt_deferred():
             published = directory.publish(results, out, _joined(logs, CONSOLE_LOG), _joined(logs, KMSG_LOG))
             output.show_results(results, published)
-    _tell_messages(run, prepared, messages, audit_file)
+    _tell_messages(records, prepared, messages, audit_file)
     return exit_status(results)
 
 
@@ -107,62 +102,15 @@ def _wanted(names: Sequence[str], places: Sequence[str], phases: Sequence[str]) 
     return [ClientScenario(row, phase, place) for place in where for row in rows for phase in what]
 
 
-def perform_and_judge(
-    prepared: Prepared, wanted: Sequence[ClientScenario], logs: Path, progress: Progress, started: float
-) -> tuple[Results, ClientsRun]:
-    """Perform what can exist on this kernel and hold all against its expectations; ``prepared`` has MODULES."""
-    expectations = {scenario: expect_client(scenario, prepared.facts) for scenario in wanted}
-    run = _perform(prepared, [s for s in wanted if isinstance(expectations[s], Expectation)], logs, progress)
-    return _results(prepared, run, expectations, progress, started), run
-
-
-def _perform(prepared: Prepared, scenarios: Sequence[ClientScenario], logs: Path, progress: Progress) -> ClientsRun:
-    if not scenarios:
-        return ClientsRun()
-    return Performer(prepared.image, prepared.kernel, prepared.facts, logs, progress).perform(scenarios)
-
-
-def _results(
-    prepared: Prepared,
-    run: ClientsRun,
-    expectations: dict[ClientScenario, Expectation | Skip],
-    progress: Progress,
-    started: float,
-) -> Results:
-    rows = tuple(_row(scenario, run, expectation) for scenario, expectation in expectations.items())
-    total_s = time.monotonic() - started
-    reasons = set(run.untrusted.values())
-    return Results(
-        suite=SUITE,
-        target="qemu",
-        kernel=prepared.kernel,
-        accel=prepared.image.accelerator,
-        canary_splatted=run.canary_splatted,
-        rows=rows,
-        boot_s=run.boot_s,
-        scenarios_s=run.performed_s,
-        total_s=total_s,
-        stages=progress.stages(),
-        reason=next(iter(reasons)) if len(reasons) == 1 and not run.observations else None,
-        notes=tuple(run.notes),
-    )
-
-
-def _row(scenario: ClientScenario, run: ClientsRun, expectation: Expectation | Skip) -> Row:
-    judgement = judge(expectation, run.observations.get(scenario.id), run.untrusted.get(scenario.id))
-    place = scenario.place
-    return Row(scenario.id, scenario.client.name, scenario.phase, place.controller, place.policy, 0, judgement)
-
-
 def _joined(logs: Path, name: str) -> bytes:
     """The log of every boot, in their order."""
     return b"".join(path.read_bytes() for path in sorted(logs.glob(f"boot-*/{name}")))
 
 
-def _tell_messages(run: ClientsRun, prepared: Prepared, shown: bool, file: Path | None) -> None:
-    if not run.records or not (shown or file is not None):
+def _tell_messages(records: Sequence[Record], prepared: Prepared, shown: bool, file: Path | None) -> None:
+    if not records or not (shown or file is not None):
         return
-    record = merge(run.records)
+    record = merge(records)
     judgement = judge_audit(record, prepared.kernel.release)
     if shown:
         terminal.console_for().print(render_audit.table(record, judgement))

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dmasafe.architecture import DEFAULT_ARCH
-from dmasafe.cli.clients_command import MODULES, perform_and_judge
 from dmasafe.cli.output import Output, output_options
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
@@ -30,6 +29,7 @@ from dmasafe.progress import Progress
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
+from dmasafe.targets.clients import MODULES, run_clients
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.machine import BoardGuest, board_image
@@ -97,7 +97,7 @@ def _by_rows(
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
         if clients:
             wanted = [parse_client_scenario(name) for name in names]
-            results, _run = perform_and_judge(prepared, wanted, Path(logs), progress, started)
+            results, _records = run_clients(prepared, wanted, Path(logs), progress, started)
         else:
             target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
             results = run_and_judge(target, select(names), "findings", progress, started)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from dmasafe.expect import expect
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, ClientDriver, Phase, Sent
@@ -52,6 +53,26 @@ class ClientScenario:
     def id(self) -> str:
         """``lm75/probe/dmasafe:bounce``"""
         return f"{self.client.name}/{self.phase}/{self.place.name}"
+
+    # Its row in results: the client stands where a scenario has its buffer, the phase where it has its operation.
+    length: ClassVar[int] = 0
+    fault: ClassVar[None] = None
+
+    @property
+    def buffer(self) -> str:
+        return self.client.name
+
+    @property
+    def operation(self) -> str:
+        return self.phase
+
+    @property
+    def controller(self) -> str:
+        return self.place.controller
+
+    @property
+    def policy(self) -> str | None:
+        return self.place.policy
 
 
 def parse_place(text: str) -> Place:

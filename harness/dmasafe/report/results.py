@@ -8,16 +8,37 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Protocol
 
 from dmasafe.facts import KernelInfo
+from dmasafe.faults import Fault
 from dmasafe.outcome import Judgement, Noticed, Verdict
 from dmasafe.progress import Stage
-from dmasafe.scenario import Scenario
+from dmasafe.scenario import OPERATIONS
+
+
+class Performed(Protocol):
+    """What has a row: a scenario (dmasafe.scenario), or one phase of a client driver (dmasafe.expect.clients)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def buffer(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def controller(self) -> str: ...
+    @property
+    def policy(self) -> str | None: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def fault(self) -> Fault | None: ...
 
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario with its judgement; the first six fields are those of dmasafe.scenario.Scenario.
+    """One scenario with its judgement; the first six fields are those of what was performed.
 
     ``noticed`` is there where faults were seeded: what each witness said, also of the scenarios without a fault.
     """
@@ -32,7 +53,7 @@ class Row:
     noticed: Noticed | None = None
 
     @classmethod
-    def of(cls, scenario: Scenario, judgement: Judgement, noticed: Noticed | None = None) -> Row:
+    def of(cls, scenario: Performed, judgement: Judgement, noticed: Noticed | None = None) -> Row:
         return cls(
             scenario.id,
             scenario.buffer,
@@ -48,6 +69,13 @@ class Row:
     def place(self) -> str:
         """``virtio`` or ``dmasafe:bounce``, as in the scenario's id."""
         return self.controller if self.policy is None else f"{self.controller}:{self.policy}"
+
+    @property
+    def again(self) -> str:
+        """The command that does this once more; what is no scenario's operation is a phase of ``dmasafe clients``."""
+        if self.operation not in OPERATIONS:
+            return f"dmasafe clients {self.buffer} --place {self.place} --phase {self.operation}"
+        return f"dmasafe run --target qemu '{self.id}'"
 
 
 @dataclass(frozen=True)

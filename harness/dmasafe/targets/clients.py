@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,26 @@ from dmasafe.audit import judge as judge_audit
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import parse_records
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
-from dmasafe.expect.clients import ClientScenario, Place
-from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.expect.clients import ClientScenario, Place, expect_client
 from dmasafe.guest.hands import Hands, Refused
-from dmasafe.outcome import Observation
+from dmasafe.outcome import Observation, Skip
 from dmasafe.progress import Progress
+from dmasafe.report.results import Results
 from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import audit
-from dmasafe.targets.boot import GuestImage
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.errors import BootLost, TargetError
+from dmasafe.targets.judged import judged
+from dmasafe.targets.prepare import Prepared
+from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.shared_boot import SharedBoot
 from dmasafe.targets.usb import bridges_of_names
 
+SUITE = "clients"
 SOURCES = "clients"
 MODULE = "dmasafe_clients"
+#: What the guest's image needs beside the usual.
+MODULES = (audit.SOURCES, SOURCES)
 # Two are needed where there are bridges.
 BOOTS = 5
 # The guest's clock: under TCG on a busy machine PMBus's probe of 17 pages takes minutes.
@@ -71,35 +77,39 @@ _BIND = "echo $N > /sys/bus/i2c/drivers/{driver}/bind &"
 _REMOVE = 'echo "$B $A" > $D/delete && [ ! -e $C ]'
 
 
-@dataclass
-class ClientsRun:
-    """What came of it, by scenario id; ``untrusted`` and ``skipped`` have the reasons. ``record`` is the audit's."""
+def run_clients(
+    prepared: Prepared, scenarios: Sequence[ClientScenario], logs: Path, progress: Progress, started: float
+) -> tuple[Results, list[Record]]:
+    """Perform what can exist on this kernel, judge it, and say which messages were seen; ``prepared`` has MODULES.
 
-    observations: dict[str, Observation] = field(default_factory=dict)
-    untrusted: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    canary_splatted: bool = False
-    boot_s: float = 0.0
-    performed_s: float = 0.0
+    The logs of each boot go below ``logs``.
+    """
+    expectations = {scenario.id: expect_client(scenario, prepared.facts) for scenario in scenarios}
+    performer = Performer(prepared, logs, progress)
+    run = performer.perform([each for each in scenarios if not isinstance(expectations[each.id], Skip)])
+    results = judged(QemuTarget.name, run, scenarios, expectations, SUITE, progress, started)
+    return results, performer.records
 
 
 class Performer:
-    """Boots guests from ``image`` and takes clients through their phases; logs go below ``directory``."""
+    """Boots guests from ``prepared`` and takes clients through their phases; logs go below ``directory``."""
 
-    def __init__(
-        self, image: GuestImage, kernel: KernelInfo, facts: KernelFacts, directory: Path, progress: Progress
-    ) -> None:
-        self._image = image
-        self._kernel = kernel
-        self._facts = facts
+    def __init__(self, prepared: Prepared, directory: Path, progress: Progress) -> None:
+        self._image = prepared.image
+        self._kernel = prepared.kernel
+        self._facts = prepared.facts
         self._directory = directory
         self._progress = progress
         self._boots = 0
-        self.run = ClientsRun()
+        self._observations: dict[str, Observation] = {}
+        self._untrusted: dict[str, str] = {}
+        self._notes: list[str] = []
+        self._canary_splatted = False
+        self._boot_s = 0.0
+        #: What the audit saw, controller by controller.
+        self.records: list[Record] = []
 
-    def perform(self, scenarios: Sequence[ClientScenario]) -> ClientsRun:
+    def perform(self, scenarios: Sequence[ClientScenario]) -> TargetRun:
         """All phases, controller by controller. What a lost boot leaves undone is untrusted, with the reason."""
         started = time.monotonic()
         # A suspended guest binds USB drivers anew, whose adapters are then probed for sensors: a boot of their own.
@@ -115,15 +125,24 @@ class Performer:
                 if shared is None or not self._at(shared, place, mine):
                     shared = self._end(shared)
         except KeyboardInterrupt:
-            self.run.notes.append("interrupted by the user")
+            self._notes.append("interrupted by the user")
         finally:
             self._end(shared)
-        self.run.performed_s = max(0.0, time.monotonic() - started - self.run.boot_s)
-        why = self.run.notes[-1] if self.run.notes else "the run ended before"
+        why = self._notes[-1] if self._notes else "the run ended before"
         for scenario in scenarios:
-            if scenario.id not in self.run.observations and scenario.id not in self.run.skipped:
-                self.run.untrusted.setdefault(scenario.id, f"not reached: {why}")
-        return self.run
+            if scenario.id not in self._observations:
+                self._untrusted.setdefault(scenario.id, f"not reached: {why}")
+        return TargetRun(
+            self._kernel,
+            self._image.accelerator,
+            self._canary_splatted,
+            self._observations,
+            self._untrusted,
+            boot_s=self._boot_s,
+            scenarios_s=max(0.0, time.monotonic() - started - self._boot_s),
+            boots=self._boots,
+            notes=tuple(self._notes),
+        )
 
     @staticmethod
     def _end(shared: SharedBoot | None) -> None:
@@ -144,15 +163,15 @@ class Performer:
             with contextlib.ExitStack() as undo:
                 undo.callback(shared.end)
                 shared.start()
-                self.run.boot_s = self.run.boot_s or shared.boot.boot_s
+                self._boot_s = self._boot_s or shared.boot.boot_s
                 reason = shared.distrust()
                 if reason is not None:
                     raise BootLost(reason)
-                self.run.canary_splatted = True
+                self._canary_splatted = True
                 self._load(shared)
                 undo.pop_all()
         except (BootLost, DevicesError) as error:
-            self.run.notes.append(f"boot {self._boots}: {error}")
+            self._notes.append(f"boot {self._boots}: {error}")
             return None
         return shared
 
@@ -177,7 +196,9 @@ class Performer:
             clients = list(dict.fromkeys(scenario.client.name for scenario in scenarios))
             for client in clients if number is not None else ():
                 assert number is not None
-                life = _Life(shared, CLIENT_DRIVERS[client], number, self._facts.version, self.run)
+                life = _Life(
+                    shared, CLIENT_DRIVERS[client], number, self._facts.version, self._observations, self._untrusted
+                )
                 life.live([scenario for scenario in scenarios if scenario.client.name == client])
             if number is None:
                 reason = f"the adapter of {place.controller} did not appear"
@@ -187,11 +208,9 @@ class Performer:
             reason = reason or shared.distrust()
         except (BootLost, AuditError, DevicesError, TargetError) as error:
             reason, alive = str(error), False
-            self.run.notes.append(f"{place.name}: {error}")
+            self._notes.append(f"{place.name}: {error}")
         if reason is not None:
-            for scenario in scenarios:
-                if scenario.id not in self.run.skipped:
-                    self.run.untrusted[scenario.id] = reason
+            self._untrusted |= {scenario.id: reason for scenario in scenarios}
         return alive and reason is None
 
     def _hold_messages(
@@ -200,13 +219,13 @@ class Performer:
         record = audit.finish(shared.boot)
         kinds = tuple(kind for kind in record.kinds if kind.adapter == number)
         distrust = judge_audit(record, self._kernel.release).distrust
-        self.run.records.append(record)
+        self.records.append(record)
         for scenario in scenarios:
-            if scenario.phase is not Phase.MESSAGES or scenario.id in self.run.skipped:
+            if scenario.phase is not Phase.MESSAGES:
                 continue
             mine = [kind for kind in kinds if kind.address == scenario.client.address]
             wanted = scenario.client.sends(self._facts.version)[Phase.MESSAGES]
-            self.run.observations[scenario.id] = Observation(
+            self._observations[scenario.id] = Observation(
                 0, wrong=tuple(differences(wanted, mine)), lost=next(iter(distrust), None)
             )
 
@@ -242,13 +261,20 @@ class _Life:
     """One client on one adapter, from its making to its removal."""
 
     def __init__(
-        self, shared: SharedBoot, client: ClientDriver, bus: int, version: tuple[int, ...], run: ClientsRun
+        self,
+        shared: SharedBoot,
+        client: ClientDriver,
+        bus: int,
+        version: tuple[int, ...],
+        observations: dict[str, Observation],
+        untrusted: dict[str, str],
     ) -> None:
         self._shared = shared
         self._client = client
         self._bus = bus
         self._version = version
-        self._run = run
+        self._observations = observations
+        self._untrusted = untrusted
         self._slave: Any = client.slave()
         self._wrong: list[str] = []
         self._binds = 0
@@ -270,11 +296,11 @@ class _Life:
                 reached = phase is Phase.PROBE or self._bound
                 observation = self._observed(step)
                 if phase in asked and reached:
-                    self._run.observations[asked[phase]] = observation
+                    self._observations[asked[phase]] = observation
             if phase is Phase.PROBE and not self._bound:
                 for later, id_ in asked.items():
                     if later is not Phase.PROBE:
-                        self._run.untrusted[id_] = f"not reached: {observation.error or 'the driver did not bind'}"
+                        self._untrusted[id_] = f"not reached: {observation.error or 'the driver did not bind'}"
 
     def _observed(self, step: Callable[[], None]) -> Observation:
         self._shared.rearm()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dmasafe.expect import expect
 from dmasafe.outcome import Expectation, Skip, judge, noticed
 from dmasafe.progress import Progress
-from dmasafe.report.results import Results, Row
+from dmasafe.report.results import Performed, Results, Row
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import Target, TargetRun
 
@@ -31,8 +31,7 @@ def observe_and_judge(
         id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
     )
     run = target.run(possible, destructive, progress)
-    expectations |= {id_: Skip(why) for id_, why in run.skipped.items()}
-    return _results(target.name, run, scenarios, expectations, suite_name, progress, started), run
+    return judged(target.name, run, scenarios, expectations, suite_name, progress, started), run
 
 
 def expectation_at(target: Target, scenario: Scenario) -> Expectation | Skip:
@@ -41,15 +40,17 @@ def expectation_at(target: Target, scenario: Scenario) -> Expectation | Skip:
     return expect(scenario, target.facts()) if why is None else Skip(why)
 
 
-def _results(
+def judged(
     target_name: str,
     run: TargetRun,
-    scenarios: Sequence[Scenario],
+    scenarios: Sequence[Performed],
     expectations: Mapping[str, Expectation | Skip],
     suite_name: str,
     progress: Progress,
     started: float,
 ) -> Results:
+    """What came back from a target, every observation compared with the expectation of its id."""
+    expectations = {**expectations, **{id_: Skip(why) for id_, why in run.skipped.items()}}
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
     reasons = set(run.untrusted.values())
@@ -70,7 +71,7 @@ def _results(
     )
 
 
-def _row(scenario: Scenario, run: TargetRun, expectation: Expectation | Skip, faulty: bool) -> Row:
+def _row(scenario: Performed, run: TargetRun, expectation: Expectation | Skip, faulty: bool) -> Row:
     observation = run.observations.get(scenario.id)
     judgement = judge(expectation, observation, run.untrusted.get(scenario.id))
     return Row.of(scenario, judgement, noticed(observation) if faulty and observation is not None else None)

@@ -71,20 +71,13 @@ def _testcase(row: Row, suite: str) -> junitparser.TestCase:
     return case
 
 
-def _again(row: Row) -> str:
-    """Ids of ``dmasafe clients`` have three parts."""
-    if row.id.count("/") == 2:
-        return f"dmasafe clients {row.buffer} --place {row.place} --phase {row.operation}"
-    return f"dmasafe run --target qemu '{row.id}'"
-
-
 def _explanation(row: Row) -> list[str]:
     judgement = row.judgement
     lines = [
         f"expected: {judgement.expected or 'nothing'}",
         f"happened: {judgement.outcome or 'nothing was observed'}",
         f"why: {judgement.why}",
-        f"again: {_again(row)}",
+        f"again: {row.again}",
     ]
     for splat in judgement.splats:
         lines.extend(splat_lines(splat))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Client drivers go the way of scenarios: expectations, observations, one judge, rows that say how to run again."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from dmasafe.expect.clients import parse_client_scenario
+from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.model.config import DEFAULT_SYMBOLS
+from dmasafe.outcome import Verdict
+from dmasafe.progress import SILENT
+from dmasafe.report.results import exit_status
+from dmasafe.scenario import parse_scenario
+from dmasafe.targets import clients
+from dmasafe.targets.clients import BOOTS, run_clients
+from dmasafe.targets.errors import BootLost
+
+KERNEL = KernelInfo("7.2.0", "x86_64", "upstream", "test")
+WANTED = [parse_client_scenario(f"lm75/{phase}/dmasafe:bounce") for phase in ("probe", "use")]
+
+
+def prepared(*symbols):
+    facts = KernelFacts("x86_64", (7, 2, 0), DEFAULT_SYMBOLS | {*symbols})
+    return SimpleNamespace(image=SimpleNamespace(accelerator="tcg"), kernel=KERNEL, facts=facts)
+
+
+@pytest.fixture
+def no_boot(monkeypatch):
+    """Guests that never come up; how many were tried."""
+    tried = []
+
+    def lost(*_arguments):
+        tried.append(1)
+        raise BootLost("the guest did not say a word")
+
+    shared = SimpleNamespace(start=lost, end=lambda: None)
+    monkeypatch.setattr(clients, "replace", lambda image, **_changes: image)
+    monkeypatch.setattr(clients, "SharedBoot", lambda *_arguments: shared)
+    return tried
+
+
+def test_a_client_that_this_kernel_does_not_have_is_skipped_and_nothing_is_booted(no_boot, tmp_path):
+    results, records = run_clients(prepared(), WANTED, tmp_path, SILENT, 0.0)
+    assert [(row.id, row.judgement.verdict) for row in results.rows] == [(w.id, Verdict.SKIP) for w in WANTED]
+    assert (no_boot, records, results.kernel, exit_status(results)) == ([], [], KERNEL, 2)
+
+
+def test_a_guest_that_is_lost_makes_every_phase_inconclusive_with_the_reason(no_boot, tmp_path):
+    results, _ = run_clients(prepared("SENSORS_LM75"), WANTED, tmp_path, SILENT, 0.0)
+    assert {row.judgement.verdict for row in results.rows} == {Verdict.INCONCLUSIVE}
+    assert "the guest did not say a word" in results.reason and 1 <= len(no_boot) <= BOOTS
+    assert (results.suite, results.target, results.canary_splatted) == ("clients", "qemu", False)
+
+
+def test_a_row_says_which_command_does_it_again(no_boot, tmp_path):
+    results, _ = run_clients(prepared(), WANTED[:1], tmp_path, SILENT, 0.0)
+    [row] = results.rows
+    assert row.again == "dmasafe clients lm75 --place dmasafe:bounce --phase probe"
+    scenario = parse_scenario("heap/spi_read/bus-spi/8")
+    of_scenario = row.of(scenario, row.judgement)
+    assert of_scenario.again == "dmasafe run --target qemu 'heap/spi_read/bus-spi/8'"
