@@ -10,6 +10,8 @@ _FROZEN = "frozen is for the type checker"
 _ATTRS = "bit 0 is no attribute"
 _FALSE = "None is as false"
 _UNASKED = "where it is left out nobody looks at it"
+_SAME_LENGTH = "there are as many here as there"
+_CLOCK = "the clock does not stand still"
 
 EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ("model/bus.py", "self.reads = (self.reads + 1) & 0xFF", _ANY_BYTES),
@@ -66,5 +68,22 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
         "model/smbus.py",
         "if status == 0 and wants_pec and last.flags",
         "the code added to a write matches when it is checked",
+    ),
+    ("outcome.py", "zip(observation.caller, observation.bus, strict=True)", _SAME_LENGTH),
+    ("outcome.py", "zip(self.words(), other.words(), strict=True)", _SAME_LENGTH),
+    ("outcome.py", "sent.prefix and len(sent.data) < len(seen.data)", "lengths that are the same do not come so far"),
+    ("expect/other_bus.py", "min(scenario.length, 256))", "what comes of a longer one is the same"),
+    ("targets/runner.py", "self.reports_before = 0", _OVERWRITTEN),
+    ("targets/runner.py", "self.performed = 0", "only how many more it becomes counts"),
+    ("targets/runner.py", "return max(session.gathered.trace, default=0)", "the first number is 1"),
+    ("targets/session.py", '(integer(arguments, "timeout_ms") or 0) / 1000', "a thousandth of a second more"),
+    ("targets/gathered.py", 'fields = text.split(",", 2)', "of the fields only the second is read"),
+    ("targets/wire.py", 'stray = bool(integer(segment, "stray", 1))', "any number but 0 will do"),
+    ("targets/boot.py", "if left <= 0:", _CLOCK),
+    ("targets/boot.py", "while time.monotonic() < deadline:", _CLOCK),
+    (
+        "targets/boot.py",
+        "if self.console.fileno() in ready and self.console.open:",
+        "where nothing is to be read nothing is read",
     ),
 )

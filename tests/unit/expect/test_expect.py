@@ -80,3 +80,42 @@ def test_what_changed_between_kernel_versions(scenario, version, outcome):
 def test_i2c_virtio_is_skipped_before_it_existed():
     found = expect(parse_scenario("heap/master_send/virtio/8"), kernel(without=["I2C_VIRTIO"], version=(5, 10, 223)))
     assert isinstance(found, Skip) and "5.15" in found.why
+
+
+def on_q35(machine="smbus", symbols=("I2C_I801", "I2C_CHARDEV")):
+    return KernelFacts("x86_64", (6, 12, 117), frozenset(symbols), machine=machine)
+
+
+SMBUS = "user/i2cdev_smbus/i801/1@50+protocol=byte_data"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "facts", "found"),
+    [
+        (SMBUS, on_q35(), Outcome.SAFE),
+        ("user/i2cdev_rdwr/i801/8@50+messages=w8", on_q35(), Outcome.REFUSED),
+        ("heap/master_send/i801/8@50", on_q35(), Outcome.REFUSED),
+        (SMBUS, on_q35(machine=""), "i801 is there with --config i801 only"),
+        (SMBUS, on_q35(symbols=["I2C_CHARDEV"]), "i801 is there with --config i801 only"),
+        (SMBUS, on_q35(symbols=["I2C_I801"]), "user needs CONFIG_I2C_CHARDEV, which this kernel does not have"),
+        ("kmap/master_send/i801/8@50", on_q35(), "kmap needs CONFIG_HIGHMEM, which this kernel does not have"),
+        ("kmap/master_send/i801/8@50", on_q35(symbols=["I2C_I801", "HIGHMEM"]), Outcome.REFUSED),
+        ("heap/get_put/i801/8@50", on_q35(), "get_put maps for the controller that is named, and this one has no DMA"),
+    ],
+)
+def test_a_controller_of_the_machines_own_carries_smbus_calls_only(scenario, facts, found):
+    expected = expect(parse_scenario(scenario), facts)
+    assert (expected.outcome if isinstance(found, Outcome) else expected.why) == found
+    assert isinstance(expected, Skip) is not isinstance(found, Outcome)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "found"),
+    [
+        (["I2C_CHARDEV"], Outcome.SAFE),
+        ([], "user needs CONFIG_I2C_CHARDEV, which this kernel does not have"),
+    ],
+)
+def test_a_boards_own_bus_is_expected_to_work(symbols, found):
+    expected = expect(parse_scenario("user/i2cdev_read/board/8@50"), on_q35("", symbols))
+    assert (expected.outcome if isinstance(found, Outcome) else expected.why) == found

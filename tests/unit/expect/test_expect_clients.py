@@ -6,8 +6,17 @@ import dataclasses
 import pytest
 
 from dmasafe.audit import MessageKind
+from dmasafe.expect import expect
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase, Sent
-from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, expect_client, parse_client, parse_place
+from dmasafe.expect.clients import (
+    DEFAULT_PLACES,
+    ClientScenario,
+    _as_scenario,
+    expect_client,
+    parse_client,
+    parse_client_scenario,
+    parse_place,
+)
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Frame, Observation, Outcome, Skip, outcome_of
 from dmasafe.scenario import ScenarioError
@@ -127,3 +136,37 @@ def test_words_make_an_outcome():
         "probe: the driver did not bind",
     )
     assert outcome_of(Observation(0))[0] is Outcome.SAFE
+
+
+@pytest.mark.parametrize("text", ["lm75/probe/virtio", "adm1266/use/dmasafe:bounce", "at24/messages/osif"])
+def test_a_client_scenario_is_read_back_from_its_id(text):
+    assert parse_client_scenario(text).id == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lm75/think/virtio", "there is no phase 'think': it is one of probe, use"),
+        ("lm75", "there is no phase ''"),
+        ("lm75/probe", "there is no controller ''"),
+        ("lm57/probe/virtio", "there is no client 'lm57'"),
+        ("", "there is no phase ''"),
+    ],
+)
+def test_an_id_that_is_none_says_which_part_of_it(text, words):
+    with pytest.raises(ScenarioError, match=words):
+        parse_client_scenario(text)
+
+
+def test_the_messages_of_a_driver_that_works_are_those_of_its_source():
+    found = what("tmp102", "messages", "dmasafe:trusting")
+    assert (found.outcome, found.why) == (Outcome.SAFE, "the messages are those of the driver's source")
+
+
+def test_a_message_that_is_written_and_one_that_is_read_are_expected_as_such():
+    """vmlinux's rodata can be sent and not received: elants_i2c sends its commands from there."""
+    found = what("elants_i2c", "use", "dmasafe:bounce")
+    assert isinstance(found, Expectation) and found.outcome is Outcome.SAFE
+    read = expect(_as_scenario(Sent("rodata", 4, True, True), parse_place("dmasafe:bounce")), facts())
+    assert read.outcome is Outcome.SILENT
+    assert _as_scenario(Sent("heap", 9, False, False), parse_place("virtio")).id == "heap/master_send/virtio/9"

@@ -10,7 +10,7 @@ import pytest
 from dmasafe.architecture import architecture_names, find_layout
 from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.expect import expect
-from dmasafe.expect.faults import FAULT_ROWS, UNSEEDED, unreachable
+from dmasafe.expect.faults import ATTRS_COMPARED, FAULT_ROWS, UNSEEDED, FaultRow, unreachable
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.faults import FAULTS
 from dmasafe.outcome import (
@@ -241,3 +241,63 @@ def test_what_the_witnesses_said_survives_json():
     assert json_report.from_json(json_report.to_json(SAID)) == SAID
     assert all(("noticed" in row) is (made.noticed is not None)
                for row, made in zip(json_report.to_json(SAID)["scenarios"], SAID.rows, strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "holds"),
+    [((6, 0, 99), False), ((6, 1), True), ((6, 1, 0), True), ((6, 11, 9), True), ((6, 12), False), ((6, 12, 1), False)],
+)
+def test_a_row_holds_from_its_first_version_on_and_before_the_last(version, holds):
+    row = FaultRow(Outcome.SAFE, "why", since=(6, 1), before=(6, 12))
+    assert row.holds(kernel(version), True) is holds
+
+
+@pytest.mark.parametrize(
+    ("row", "symbols", "reads", "holds"),
+    [
+        ({}, (), True, True),
+        ({"needs": "DMA_API_DEBUG"}, (), True, False),
+        ({"needs": "DMA_API_DEBUG"}, ("DMA_API_DEBUG",), True, True),
+        ({"reads": True}, (), True, True),
+        ({"reads": True}, (), False, False),
+        ({"reads": False}, (), False, True),
+        ({"where": lambda memory: True}, (), True, True),
+        ({"where": lambda memory: False}, (), True, False),
+        ({"may_bounce": True}, (), True, False),
+        ({"may_bounce": True}, ("DMA_BOUNCE_UNALIGNED_KMALLOC",), True, True),
+        ({"bounces": True}, (), True, False),
+    ],
+)
+def test_a_row_holds_if_all_its_conditions_do(row, symbols, reads, holds):
+    assert FaultRow(Outcome.SAFE, "why", **row).holds(kernel(symbols=frozenset(symbols)), reads) is holds
+
+
+def test_a_row_of_a_memory_layout_does_not_hold_where_there_is_none():
+    row = FaultRow(Outcome.SAFE, "why", where=lambda memory: True)
+    assert not row.holds(kernel(arch="sparc"), True)
+
+
+@pytest.mark.parametrize(
+    ("splat_class", "first", "without"),
+    [("free-attrs", ATTRS_COMPARED, "before"), ("map-resource-ram", ATTRS_COMPARED, "before"),
+     ("cacheline-touched", (5, 10), "since")],
+)  # fmt: skip
+def test_a_class_is_unreachable_up_to_a_version_or_from_it_on(splat_class, first, without):
+    just_before = (*first[:-1], first[-1] - 1, 99)
+    assert (splat_class in unreachable("x86_64", first)) is (without == "since")
+    assert (splat_class in unreachable("x86_64", just_before)) is (without == "before")
+
+
+@pytest.mark.parametrize(
+    ("arch", "symbols", "classes"),
+    [
+        ("arm", ["DMA_API_DEBUG"], ("map-invalid-area", "addr-overflow")),
+        ("arm", [], ("addr-overflow",)),
+        ("arm64", ["DMA_API_DEBUG"], ("map-invalid-area",)),
+        ("arm64", [], ()),
+        ("i386", [], ("map-vmalloc-rejected",)),
+    ],
+)
+def test_where_modules_lie_decides_who_notices_their_memory(arch, symbols, classes):
+    scenario = parse_scenario("heap/master_recv/dmasafe:bounce/32+fault=map-invalid-area")
+    assert expect(scenario, kernel(symbols=frozenset(symbols), arch=arch)).classes == classes

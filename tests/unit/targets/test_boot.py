@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,11 @@ def test_a_guest_is_up_once_its_agent_has_spoken(bench):
         assert bench.device.directory.is_dir()
         assert not bench.qemu.closed and not bench.device.closed
     assert bench.qemu.closed and bench.device.closed and not bench.device.directory.exists()
+
+
+def test_a_guest_that_was_not_started_is_none(tmp_path):
+    boot = Boot(IMAGE, tmp_path, io.BytesIO(), LIMITS)
+    assert (boot.release, boot.boot_s, boot.adapters, boot.reports_before) == ("", 0.0, {}, 0)
 
 
 def test_a_guest_that_does_not_speak_is_lost_and_leaves_nothing(bench):
@@ -149,6 +155,14 @@ def test_preparing_loads_the_modules_takes_the_adapters_and_tells_the_mailbox(be
     ]
     assert guest.asked("write") == [{"path": "/sys/kernel/debug/dma-api/all_errors", "data": "1"}]
     assert bench.device.mailbox == 0x1000
+
+
+def test_a_guest_is_prepared_once(bench):
+    with bench.up() as boot:
+        boot.prepare()
+        heard = len(bench.guest.heard)
+        boot.prepare()
+    assert len(bench.guest.heard) == heard
 
 
 def test_the_module_of_other_buses_is_loaded_where_they_are_asked_for(bench):
@@ -291,9 +305,20 @@ def test_events_are_kept_and_replies_given(bench):
 
 def test_a_request_waits_until_the_socket_takes_it(bench):
     with bench.up() as boot:
-        bench.qemu.agent.full = 2
+        bench.qemu.agent.full = 12
+        started = time.monotonic()
         assert boot.read("/x") is None
         assert bench.qemu.agent.full == 0
+        # It was told each time that the socket takes more; asking again each half second takes six seconds.
+        assert time.monotonic() - started < 4
+
+
+def counted(monkeypatch, thing, name):
+    """How often a method is called from now on."""
+    calls = []
+    method = getattr(thing, name)
+    monkeypatch.setattr(thing, name, lambda *arguments: calls.append(arguments) or method(*arguments))
+    return calls
 
 
 def test_the_device_is_asked_for_all_that_it_has(bench):
@@ -454,6 +479,24 @@ def test_a_console_that_closes_alone_does_not_end_the_boot(bench):
         bench.qemu.console_end.close()
         assert boot.read("/x") is None and boot.read("/y") is None
         assert not boot.console.open
+
+
+def test_a_console_that_is_closed_wakes_nobody(bench, monkeypatch):
+    with bench.up(limits=replace(LIMITS, silence_s=0.3)) as boot:
+        bench.qemu.console_end.close()
+        boot.read("/x")
+        waits = counted(monkeypatch, boot._selector, "select")
+        with pytest.raises(BootLost):
+            wait(boot)
+        assert len(waits) < 5
+
+
+def test_last_words_are_waited_for_at_rest(bench, monkeypatch):
+    with bench.up(limits=replace(LIMITS, silence_s=0.1, last_words_s=0.3)) as boot:
+        looks = counted(monkeypatch, boot.console, "last_words")
+        with pytest.raises(BootLost):
+            wait(boot)
+        assert 2 <= len(looks) < 8
 
 
 def test_a_request_to_a_guest_that_is_gone_is_a_lost_boot(bench):
