@@ -27,7 +27,7 @@ from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.matrix import schema, vectors, writer
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.database import Database, open_history
-from dmasafe.matrix.findings import Finding, Signature
+from dmasafe.matrix.judgements import Signature, StoredJudgement
 from dmasafe.matrix.record import packed
 from dmasafe.outcome import Frame, Outcome, Splat, Verdict
 from dmasafe.scenario import Scenario, core_suite
@@ -83,15 +83,19 @@ def _world(connection, count: int) -> World:  # type: ignore[no-untyped-def]
     classes = [slug for slug in SPLAT_CLASSES if slug != "other"][:20]
     signatures = [Signature(slug, f"dmasafe_transfer_{number}") for number, slug in enumerate(classes)]
     known = writer.intern_signatures(connection, signatures)
-    safe = Finding(Verdict.PASS, Outcome.SAFE, Outcome.SAFE, True, (), "the buffer may be mapped")
+    safe = StoredJudgement(Verdict.PASS, Outcome.SAFE, Outcome.SAFE, True, (), "the buffer may be mapped")
     caught = [
-        Finding(Verdict.PASS, Outcome.CAUGHT, Outcome.CAUGHT, None, (one,), "dma-debug reports it")
+        StoredJudgement(Verdict.PASS, Outcome.CAUGHT, Outcome.CAUGHT, None, (one,), "dma-debug reports it")
         for one in signatures
     ]
-    skipped = Finding(Verdict.SKIP, None, None, None, (), "this kernel has no highmem")
-    silent = Finding(Verdict.FAIL, Outcome.SILENT, Outcome.SAFE, None, (), "stray DMA to 0x... without a report")
-    refused = Finding(Verdict.FAIL, Outcome.REFUSED, Outcome.SAFE, None, (), "returned -5, nothing was transferred")
-    lost = Finding(Verdict.INCONCLUSIVE, None, None, None, (), "the canary did not splat")
+    skipped = StoredJudgement(Verdict.SKIP, None, None, None, (), "this kernel has no highmem")
+    silent = StoredJudgement(
+        Verdict.FAIL, Outcome.SILENT, Outcome.SAFE, None, (), "stray DMA to 0x... without a report"
+    )
+    refused = StoredJudgement(
+        Verdict.FAIL, Outcome.REFUSED, Outcome.SAFE, None, (), "returned -5, nothing was transferred"
+    )
+    lost = StoredJudgement(Verdict.INCONCLUSIVE, None, None, None, (), "the canary did not splat")
     numbers = writer.intern_findings(connection, [safe, *caught, skipped, silent, refused, lost])
     by_buffer = {"kmap": skipped} | {
         kind: caught[number] for number, kind in enumerate(("stack", "vmalloc", "rodata", "module-data", "coherent"))

@@ -245,7 +245,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One thing that is wrong with one kind of message."""
 
     rule: str
@@ -258,7 +258,7 @@ class Finding:
 class Judgement:
     """An audit's end: what was found, why it cannot be trusted (if so), and what it could not see."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     distrust: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -426,29 +426,33 @@ def judge(record: Record, release: str, bounce_bytes: int = DEFAULT_BOUNCE_BYTES
     return Judgement(tuple(findings), tuple(_distrust(record)), tuple(_notes(record)))
 
 
-def _findings(kind: MessageKind, dma_alignment: int, version: tuple[int, int], bounce_bytes: int) -> Iterator[Finding]:
+def _findings(
+    kind: MessageKind, dma_alignment: int, version: tuple[int, int], bounce_bytes: int
+) -> Iterator[AuditFinding]:
     if kind.dma_safe and kind.memory.dma is Dma.UNSAFE:
         mapped = f"; {kind.mapped} of {kind.count} were mapped for DMA" if kind.mapped else ""
-        yield Finding(FLAGGED_UNSAFE, Level.ERROR, kind, f"marked I2C_M_DMA_SAFE, but it is {kind.memory.what}{mapped}")
+        yield AuditFinding(
+            FLAGGED_UNSAFE, Level.ERROR, kind, f"marked I2C_M_DMA_SAFE, but it is {kind.memory.what}{mapped}"
+        )
     if kind.mapped and not kind.dma_safe:
         why = f"{kind.mapped} of {kind.count} unmarked messages had their own buffer mapped: {kind.memory.what}"
-        yield Finding(MAPS_UNFLAGGED, Level.ERROR, kind, why)
+        yield AuditFinding(MAPS_UNFLAGGED, Level.ERROR, kind, why)
     elif not kind.dma_safe and kind.memory.dma is Dma.UNSAFE:
         yield from _known_to_map(kind, version)
     if kind.dma_safe and kind.memory.dma is Dma.SAFE and kind.before:
         level = Level.ERROR if dma_alignment > 1 else Level.NOTE
         where = f"{kind.offset} bytes into an object of {kind.object_size}" if kind.object_size else "inside its page"
         here = "" if dma_alignment > 1 else "; harmless on this machine, where DMA is coherent"
-        yield Finding(SHARED_LINE, level, kind, f"it begins {where}, not at a cache line{here}")
+        yield AuditFinding(SHARED_LINE, level, kind, f"it begins {where}, not at a cache line{here}")
     if not kind.dma_safe and kind.memory.dma is Dma.SAFE and kind.max_bytes >= bounce_bytes:
         why = f"{kind.max_bytes} bytes in {kind.memory.what}, but not marked: copied where there is DMA"
-        yield Finding(NEEDLESS_BOUNCE, Level.NOTE, kind, why)
+        yield AuditFinding(NEEDLESS_BOUNCE, Level.NOTE, kind, why)
 
 
-def _known_to_map(kind: MessageKind, version: tuple[int, int]) -> Iterator[Finding]:
+def _known_to_map(kind: MessageKind, version: tuple[int, int]) -> Iterator[AuditFinding]:
     for row in TRUSTING:
         if kind.adapter_name.startswith(row.adapter) and kind.max_bytes >= row.min_bytes and version < row.until:
-            yield Finding(KNOWN_TO_MAP, Level.WARNING, kind, f"{kind.memory.what} goes to {row.driver}: {row.why}")
+            yield AuditFinding(KNOWN_TO_MAP, Level.WARNING, kind, f"{kind.memory.what} goes to {row.driver}: {row.why}")
 
 
 def _version(release: str) -> tuple[int, int]:

@@ -16,8 +16,8 @@ import fuzzing
 with fuzzing.instrumented():
     from dmasafe.expect import expect
     from dmasafe.facts import KernelFacts, KernelInfo
+    from dmasafe.guest import ChannelClosed
     from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, Message, integer
-    from dmasafe.guest.errors import ChannelClosed
     from dmasafe.guest.hands import errno_text
     from dmasafe.outcome import BusMessage, DmaSegment, judge
     from dmasafe.report import json_report

@@ -20,13 +20,13 @@ with fuzzing.instrumented():
     from dmasafe.devices.bus import default_bus
     from dmasafe.devices.guest_memory import GuestMemory  # noqa: F401
     from dmasafe.devices.loop import Loop
-    from dmasafe.devices.vhost_user import Backend, Request
+    from dmasafe.devices.vhost_user import Backend, VhostUserRequest
     from dmasafe.devices.virtio_i2c import Mailbox, VirtioI2c
 
 RAM = 0x20000
 USER = 0x7F00_0000_0000
 QUEUE, HEADER, PAYLOAD, STATUS = 0x1000, 0x4000, 0x5000, 0x6000
-KINDS = (*(int(request) for request in Request), 0, 7, 20, 24, 45, 255)
+KINDS = (*(int(request) for request in VhostUserRequest), 0, 7, 20, 24, 45, 255)
 MAX_MESSAGES = 16
 NEED_REPLY = 8
 # Rounds of the loop in which nothing may be left to do: a back-end that keeps itself busy never comes to rest.
@@ -89,15 +89,15 @@ _TABLE = struct.pack("=IIQQQQ", 1, 0, 0, RAM, USER, 0)
 _ADDRESSES = struct.pack("=IIQQQQ", 0, 0, USER + QUEUE, USER + QUEUE + 0x200, USER + QUEUE + 0x100, 0)
 # (kind, payload, descriptors): what QEMU sends, for the fuzzer to deviate from.
 SESSION = (
-    (Request.SET_FEATURES, struct.pack("=Q", 1 << 32 | 1 << 30 | 1 << 28), 0),
-    (Request.SET_MEM_TABLE, _TABLE, 1),
-    (Request.SET_VRING_NUM, struct.pack("=II", 0, 4), 0),
-    (Request.SET_VRING_BASE, struct.pack("=II", 0, 0), 0),
-    (Request.SET_VRING_ADDR, _ADDRESSES, 0),
-    (Request.SET_VRING_KICK, struct.pack("=Q", 0), 2),
-    (Request.SET_BACKEND_REQ_FD, b"", 3),
-    (Request.SET_VRING_ENABLE, struct.pack("=II", 0, 1), 0),
-    (Request.GET_VRING_BASE, struct.pack("=II", 0, 0), 0),
+    (VhostUserRequest.SET_FEATURES, struct.pack("=Q", 1 << 32 | 1 << 30 | 1 << 28), 0),
+    (VhostUserRequest.SET_MEM_TABLE, _TABLE, 1),
+    (VhostUserRequest.SET_VRING_NUM, struct.pack("=II", 0, 4), 0),
+    (VhostUserRequest.SET_VRING_BASE, struct.pack("=II", 0, 0), 0),
+    (VhostUserRequest.SET_VRING_ADDR, _ADDRESSES, 0),
+    (VhostUserRequest.SET_VRING_KICK, struct.pack("=Q", 0), 2),
+    (VhostUserRequest.SET_BACKEND_REQ_FD, b"", 3),
+    (VhostUserRequest.SET_VRING_ENABLE, struct.pack("=II", 0, 1), 0),
+    (VhostUserRequest.GET_VRING_BASE, struct.pack("=II", 0, 0), 0),
 )
 
 

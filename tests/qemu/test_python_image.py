@@ -11,7 +11,7 @@ import psutil
 import pytest
 from pexpect.fdpexpect import fdspawn
 
-from dmasafe.guest.errors import GuestError
+from dmasafe.guest import GuestError
 from dmasafe.guest.remote_command import run_command
 from dmasafe.progress import SILENT
 from dmasafe.targets.handover import make_keys

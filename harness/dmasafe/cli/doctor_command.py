@@ -15,8 +15,8 @@ from dmasafe.cli.output import Output, output_options
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel.config import find_architecture
 from dmasafe.kernel.tools import required_tools
+from dmasafe.qemu import QemuError
 from dmasafe.qemu.accelerators import accelerator_works
-from dmasafe.qemu.errors import QemuError
 from dmasafe.qemu.machines import find_machine
 from dmasafe.qemu.versions import qemu_version
 from dmasafe.targets.prepare import DEFAULT_ARCH

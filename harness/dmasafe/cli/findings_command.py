@@ -22,7 +22,7 @@ from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.facts import KernelInfo
 from dmasafe.findings import Evidence, Finding, Proof, Report, from_program, from_rows, load, to_json, to_markdown
 from dmasafe.findings.catalogue import PROGRAMS
-from dmasafe.guest.errors import GuestError
+from dmasafe.guest import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
 from dmasafe.outcome import Splat
 from dmasafe.progress import Progress

@@ -87,7 +87,7 @@ _ONE = (1).to_bytes(8, "little")
 _HONEST = Lie()
 
 
-class Request(IntEnum):
+class VhostUserRequest(IntEnum):
     """Front-end message types that are understood here; the numbers are the protocol's."""
 
     GET_FEATURES = 1
@@ -236,24 +236,24 @@ class Backend:
         self._more = False
         self.lie: Lie | None = None
         self._handlers: dict[int, Callable[[_Message], bytes | None]] = {
-            Request.GET_FEATURES: self._get_features,
-            Request.SET_FEATURES: self._set_features,
-            Request.SET_OWNER: self._set_owner,
-            Request.RESET_OWNER: self._reset_owner,
-            Request.SET_MEM_TABLE: self._set_mem_table,
-            Request.SET_VRING_NUM: self._set_vring_num,
-            Request.SET_VRING_ADDR: self._set_vring_addr,
-            Request.SET_VRING_BASE: self._set_vring_base,
-            Request.GET_VRING_BASE: self._get_vring_base,
-            Request.SET_VRING_KICK: self._set_vring_kick,
-            Request.SET_VRING_CALL: self._set_vring_call,
-            Request.SET_VRING_ERR: self._set_vring_err,
-            Request.GET_PROTOCOL_FEATURES: self._get_protocol_features,
-            Request.SET_PROTOCOL_FEATURES: self._set_protocol_features,
-            Request.GET_QUEUE_NUM: self._get_queue_num,
-            Request.SET_VRING_ENABLE: self._set_vring_enable,
-            Request.SET_BACKEND_REQ_FD: self._set_backend_req_fd,
-            Request.IOTLB_MSG: self._iotlb_msg,
+            VhostUserRequest.GET_FEATURES: self._get_features,
+            VhostUserRequest.SET_FEATURES: self._set_features,
+            VhostUserRequest.SET_OWNER: self._set_owner,
+            VhostUserRequest.RESET_OWNER: self._reset_owner,
+            VhostUserRequest.SET_MEM_TABLE: self._set_mem_table,
+            VhostUserRequest.SET_VRING_NUM: self._set_vring_num,
+            VhostUserRequest.SET_VRING_ADDR: self._set_vring_addr,
+            VhostUserRequest.SET_VRING_BASE: self._set_vring_base,
+            VhostUserRequest.GET_VRING_BASE: self._get_vring_base,
+            VhostUserRequest.SET_VRING_KICK: self._set_vring_kick,
+            VhostUserRequest.SET_VRING_CALL: self._set_vring_call,
+            VhostUserRequest.SET_VRING_ERR: self._set_vring_err,
+            VhostUserRequest.GET_PROTOCOL_FEATURES: self._get_protocol_features,
+            VhostUserRequest.SET_PROTOCOL_FEATURES: self._set_protocol_features,
+            VhostUserRequest.GET_QUEUE_NUM: self._get_queue_num,
+            VhostUserRequest.SET_VRING_ENABLE: self._set_vring_enable,
+            VhostUserRequest.SET_BACKEND_REQ_FD: self._set_backend_req_fd,
+            VhostUserRequest.IOTLB_MSG: self._iotlb_msg,
         }
         self._listener = Listener(loop, path, self._connected)
 
@@ -652,7 +652,7 @@ def _check_index(index: int) -> None:
 
 def _name(request: int) -> str:
     try:
-        return Request(request).name
+        return VhostUserRequest(request).name
     except ValueError:
         return f"message {request}"
 

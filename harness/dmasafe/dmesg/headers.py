@@ -13,7 +13,7 @@ from enum import Enum
 from dmasafe.outcome import Frame
 
 
-class Kind(Enum):
+class HeaderKind(Enum):
     """What opened a report, and so what may belong to it."""
 
     CUT = "cut here"
@@ -29,7 +29,7 @@ class Kind(Enum):
 
 
 # Reports that end in the death of a task: a panic right after them is their consequence.
-FATAL = frozenset({Kind.BUG_AT, Kind.FAULT, Kind.DIE})
+FATAL = frozenset({HeaderKind.BUG_AT, HeaderKind.FAULT, HeaderKind.DIE})
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Header:
     Named groups ``file``, ``line`` and ``place`` (a symbol) are where the kernel says it happened.
     """
 
-    kind: Kind
+    kind: HeaderKind
     pattern: re.Pattern[str]
-    joins: frozenset[Kind] = frozenset()
+    joins: frozenset[HeaderKind] = frozenset()
 
 
-def _header(kind: Kind, pattern: str, *joins: Kind) -> Header:
+def _header(kind: HeaderKind, pattern: str, *joins: HeaderKind) -> Header:
     return Header(kind, re.compile(pattern), frozenset(joins))
 
 
@@ -53,51 +53,56 @@ _PLACE = r"(?P<place>[^\s(),]{1,200}(?:\(\))?(?: \[[^\]\n]{1,120}\])?)"
 
 HEADERS = (
     # include/asm-generic/bug.h CUT_HERE; arch/arm/mm/fault.c prints the second form before a fault.
-    _header(Kind.CUT, r"-{6,20}\[ cut here \]-{6,20}|8<--- cut here ---", Kind.MESSAGE),
+    _header(HeaderKind.CUT, r"-{6,20}\[ cut here \]-{6,20}|8<--- cut here ---", HeaderKind.MESSAGE),
     # kernel/panic.c __warn(): to 6.18 or so; then since; before 3.11 without CPU and PID.
-    _header(Kind.WARNING, r"WARNING: CPU: \d+ PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE, Kind.CUT, Kind.MESSAGE),
     _header(
-        Kind.WARNING,
-        r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
-        r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
-        Kind.CUT,
-        Kind.MESSAGE,
+        HeaderKind.WARNING,
+        r"WARNING: CPU: \d+ PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE,
+        HeaderKind.CUT,
+        HeaderKind.MESSAGE,
     ),
     _header(
-        Kind.WARNING,
+        HeaderKind.WARNING,
+        r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
+        r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
+        HeaderKind.CUT,
+        HeaderKind.MESSAGE,
+    ),
+    _header(
+        HeaderKind.WARNING,
         r"WARNING: at (?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) " + _PLACE,
-        Kind.CUT,
-        Kind.MESSAGE,
+        HeaderKind.CUT,
+        HeaderKind.MESSAGE,
     ),
     # lib/bug.c __report_bug()
     _header(
-        Kind.BUG_AT,
+        HeaderKind.BUG_AT,
         r"kernel BUG at (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9})!|" + _PLACE + r")",
-        Kind.CUT,
-        Kind.MESSAGE,
+        HeaderKind.CUT,
+        HeaderKind.MESSAGE,
     ),
-    _header(Kind.UBSAN, r"UBSAN: ", Kind.CUT),
+    _header(HeaderKind.UBSAN, r"UBSAN: ", HeaderKind.CUT),
     # arch/*/mm/fault.c
     _header(
-        Kind.FAULT,
+        HeaderKind.FAULT,
         r"BUG: (?:[Uu]nable to handle|(?:[Kk]ernel|user) NULL pointer|(?:TASK |IRQ )?stack guard page)"
         r"|(?:CPU \d+ )?Unable to handle kernel |Unhandled fault: |[Kk]ernel attempted to ",
-        Kind.CUT,
-        Kind.FAULT,  # powerpc prints two such lines
+        HeaderKind.CUT,
+        HeaderKind.FAULT,  # powerpc prints two such lines
     ),
     # arch/*/kernel/{dumpstack,traps}.c; x86 has had "Oops: " in front of the trap's name since 6.10.
     _header(
-        Kind.DIE,
+        HeaderKind.DIE,
         r"(?:Oops|Internal error|Kernel BUG|Kernel bug detected)\b[^\n]{0,300}?\[#\d+\]"
         r"|[a-z][\w ,./()-]{2,120}: [0-9a-f]{4} \[#\d+\]",
-        Kind.CUT,
-        Kind.BUG_AT,
-        Kind.FAULT,
+        HeaderKind.CUT,
+        HeaderKind.BUG_AT,
+        HeaderKind.FAULT,
     ),
-    _header(Kind.PANIC, r"Kernel panic - not syncing"),
+    _header(HeaderKind.PANIC, r"Kernel panic - not syncing"),
     # KASAN, KCSAN, KMSAN, KFENCE, slab and page checks, scheduling while atomic, soft lockups, ...
     _header(
-        Kind.REPORT,
+        HeaderKind.REPORT,
         r"(?:(?:NMI )?watchdog: )?BUG: \S|BUG \S{1,80} \([^)\n]{1,80}\): |\[ BUG: "
         r"|(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard LOCKUP"
         r"|\[? ?INFO: possible |INFO: trying to register non-static key"

@@ -23,7 +23,7 @@ from dmasafe.dmesg.classes import (
     may_begin_message,
     read_message,
 )
-from dmasafe.dmesg.headers import HEADERS, Header, Kind
+from dmasafe.dmesg.headers import HEADERS, Header, HeaderKind
 from dmasafe.outcome import Frame, Splat
 
 # A report without an end mark is over after so many lines that say nothing more about it.
@@ -43,7 +43,7 @@ MAX_INTERLEAVED = 4
 # A WARNING header is wrapped over so many lines at the most.
 MAX_HEADER_LINES = 3
 # What is complete without an end mark.
-_UNMARKED = frozenset({Kind.REPORT, Kind.UBSAN, Kind.PANIC})
+_UNMARKED = frozenset({HeaderKind.REPORT, HeaderKind.UBSAN, HeaderKind.PANIC})
 
 
 @dataclass
@@ -55,7 +55,7 @@ class _Report:
     had begun, ``mixed`` that its trace cannot be told from another's.
     """
 
-    kind: Kind
+    kind: HeaderKind
     caller: str
     first_line: int
     last_fed: int
@@ -109,9 +109,9 @@ class _Report:
         if detail is not None:
             self.message.append(detail.text)
             self.fields.update(detail.values)
-        if self.kind is Kind.HEADLESS:  # a plain stack dump looks the same
+        if self.kind is HeaderKind.HEADLESS:  # a plain stack dump looks the same
             return self.ended
-        return self.kind is not Kind.MESSAGE or self.splat_class is not None
+        return self.kind is not HeaderKind.MESSAGE or self.splat_class is not None
 
     def splat(self) -> Splat:
         fields = dict(self.fields)
@@ -132,7 +132,7 @@ class _Report:
         )
 
     def _class_of_header(self) -> str:
-        if self.kind is Kind.BUG_AT and self.file is not None and self.line is not None:
+        if self.kind is HeaderKind.BUG_AT and self.file is not None and self.line is not None:
             return class_of_bug(self.file, self.line)
         return "other"
 
@@ -140,7 +140,7 @@ class _Report:
         message = " ".join(self.message)
         if self.splat_class is not None:
             return message
-        if self.kind is Kind.WARNING:
+        if self.kind is HeaderKind.WARNING:
             where = f"{self.file}:{self.line}" if self.file else ""
             symbol = self.place.function if self.place else ""
             title = " ".join(part for part in ("WARNING at", where, symbol) if part)
@@ -163,9 +163,9 @@ class _Report:
         return (here, *self.frames)
 
     def _truncated(self) -> bool:
-        if self.kind is Kind.HEADLESS or self.header is None:
+        if self.kind is HeaderKind.HEADLESS or self.header is None:
             return True
-        marked = self.kind in headers.FATAL or self.kind in (Kind.WARNING, Kind.CUT)
+        marked = self.kind in headers.FATAL or self.kind in (HeaderKind.WARNING, HeaderKind.CUT)
         return marked and not self.ended
 
 
@@ -284,20 +284,20 @@ class Reader:
                 self._done.append(splat)
                 return True
             if report is None or not _wants_message(report):
-                report = self._start(Kind.MESSAGE, number, caller)
+                report = self._start(HeaderKind.MESSAGE, number, caller)
             report.explain(message)
             report.last_fed = self._fed
             return True
         if report is not None:
             return False
         if headers.MIDDLE.match(text):
-            self._continues(self._start(Kind.HEADLESS, number, caller), text, True)
+            self._continues(self._start(HeaderKind.HEADLESS, number, caller), text, True)
             return True
         if headers.END.match(text):
-            self._start(Kind.HEADLESS, number, caller).ended = True
+            self._start(HeaderKind.HEADLESS, number, caller).ended = True
             return True
         if "DMA-API: " in text and may_begin_message(text):
-            self._start(Kind.MESSAGE, number, caller).message.append(text)
+            self._start(HeaderKind.MESSAGE, number, caller).message.append(text)
             return True
         return False
 
@@ -337,7 +337,7 @@ class Reader:
                     later.mixed = later.mixed or later.traces > 0
         return chosen
 
-    def _start(self, kind: Kind, number: int, caller: str) -> _Report:
+    def _start(self, kind: HeaderKind, number: int, caller: str) -> _Report:
         open_report = self._open.get(caller)
         if open_report is not None:
             if _may_go_on(open_report, kind) and self._fed - open_report.last_fed <= INTERLEAVED_LINES:
@@ -389,7 +389,7 @@ class Reader:
 def _warning_place(text: str) -> str | None:
     """The place that a WARNING header names, None if the line is no such header."""
     for header in HEADERS:
-        match = header.pattern.match(text) if header.kind is Kind.WARNING else None
+        match = header.pattern.match(text) if header.kind is HeaderKind.WARNING else None
         if match is not None:
             return match["place"]
     return None
@@ -405,12 +405,12 @@ def _is_half(text: str) -> bool:
     return headers.WRAPPED_WARNING.match(text) is not None and not _names_place(text)
 
 
-def _may_go_on(report: _Report, kind: Kind) -> bool:
+def _may_go_on(report: _Report, kind: HeaderKind) -> bool:
     """Whether lines of this report may come after the first line of another that no caller tells from it."""
     return (
         not report.caller
-        and kind in (Kind.CUT, Kind.WARNING, Kind.MESSAGE)
-        and report.kind in (Kind.CUT, Kind.WARNING, Kind.MESSAGE)
+        and kind in (HeaderKind.CUT, HeaderKind.WARNING, HeaderKind.MESSAGE)
+        and report.kind in (HeaderKind.CUT, HeaderKind.WARNING, HeaderKind.MESSAGE)
         and not report.ended
     )
 
@@ -476,13 +476,13 @@ def _first(reports: Iterator[_Report]) -> _Report | None:
 
 def _takes(report: _Report, header: Header, text: str) -> bool:
     """Whether this header belongs to the open report."""
-    if header.kind is Kind.PANIC:
-        return report.kind is not Kind.HEADLESS and (not report.ended or report.kind in headers.FATAL)
+    if header.kind is HeaderKind.PANIC:
+        return report.kind is not HeaderKind.HEADLESS and (not report.ended or report.kind in headers.FATAL)
     if report.ended or report.kind not in header.joins:
         return False
-    if header.kind is Kind.FAULT and report.kind is Kind.FAULT:
+    if header.kind is HeaderKind.FAULT and report.kind is HeaderKind.FAULT:
         return not report.body
-    if header.kind is Kind.DIE:
+    if header.kind is HeaderKind.DIE:
         return not report.died
     return report.header is None and not report.body
 
@@ -491,17 +491,17 @@ def _wants_message(report: _Report) -> bool:
     """Whether a message of the class table belongs to the open report."""
     if report.splat_class is not None or report.ended:
         return False
-    if report.kind is Kind.MESSAGE:
+    if report.kind is HeaderKind.MESSAGE:
         return False
-    return report.kind is Kind.CUT or (report.kind is Kind.WARNING and not report.body)
+    return report.kind is HeaderKind.CUT or (report.kind is HeaderKind.WARNING and not report.body)
 
 
-def _head(report: _Report, kind: Kind, groups: dict[str, str | None], text: str) -> None:
+def _head(report: _Report, kind: HeaderKind, groups: dict[str, str | None], text: str) -> None:
     """Note what a header line says."""
-    if kind is Kind.CUT:
+    if kind is HeaderKind.CUT:
         return
-    report.died = report.died or kind is Kind.DIE
-    if kind is Kind.PANIC and report.header is not None:
+    report.died = report.died or kind is HeaderKind.DIE
+    if kind is HeaderKind.PANIC and report.header is not None:
         report.traced = True  # what follows is the panic's own trace
         return
     if report.header is None:
@@ -550,7 +550,7 @@ def _body(report: _Report, text: str, stamped: bool) -> bool:
     if report.body or not text or len(report.message) >= MAX_MESSAGE_LINES:
         return False
     if report.splat_class is None:
-        waiting = report.kind in (Kind.CUT, Kind.WARNING, Kind.MESSAGE)
+        waiting = report.kind in (HeaderKind.CUT, HeaderKind.WARNING, HeaderKind.MESSAGE)
     else:
         waiting = report.partial and not stamped
     if waiting:

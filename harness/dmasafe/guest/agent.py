@@ -12,7 +12,7 @@ import re
 from collections import deque
 from typing import Any, Protocol
 
-from dmasafe.guest.errors import ChannelClosed
+from dmasafe.guest import ChannelClosed
 
 # The agent's own bound is 64 KiB; escapes can make a line of log text longer on the way.
 MAX_LINE_BYTES = 1 << 20

@@ -12,8 +12,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 
+from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import Stream
-from dmasafe.guest.errors import ChannelClosed
 
 START = b"\x01"
 SESSION_BYTES = 4

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dmasafe.guest import GuestError
 from dmasafe.guest.agent import Message, integer
-from dmasafe.guest.errors import GuestError
 
 MAX_FILE_BYTES = 64 << 20
 # The agent gets lines of 64 KiB; escapes make six bytes of one.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dmasafe.guest import GuestError
 from dmasafe.guest.agent import Stream
-from dmasafe.guest.errors import GuestError
 
 COMMAND_TIMEOUT_S = 20.0
 MAX_OUTPUT_BYTES = 4 << 20

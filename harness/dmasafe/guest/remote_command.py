@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import paramiko
 
-from dmasafe.guest.errors import GuestError
+from dmasafe.guest import GuestError
 
 CONNECT_TIMEOUT_S = 30.0
 _PIECE_BYTES = 32768

@@ -41,7 +41,7 @@ from dmasafe.kernel.source import (
     fetch,
     parse_source,
 )
-from dmasafe.kernel.tools import Kind, Step, Tool, missing_packages, required_tools
+from dmasafe.kernel.tools import Step, Tool, ToolKind, missing_packages, required_tools
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -61,7 +61,6 @@ __all__ = [
     "HashMismatchError",
     "Kernel",
     "KernelError",
-    "Kind",
     "LocalSource",
     "Matrix",
     "MissingToolError",
@@ -72,6 +71,7 @@ __all__ = [
     "Step",
     "TarballSource",
     "Tool",
+    "ToolKind",
     "build_agent",
     "build_image",
     "build_initramfs",

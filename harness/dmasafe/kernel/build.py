@@ -36,8 +36,8 @@ from dmasafe.kernel.cache import (
 from dmasafe.kernel.config import (
     Absence,
     Architecture,
+    ConfigRequest,
     Matrix,
-    Request,
     check,
     enable_missed,
     explain_absent,
@@ -356,7 +356,7 @@ def _concise(absence: Absence) -> dict[str, object]:
     return {name: value for name, value in asdict(absence).items() if value}
 
 
-def _merge_key(tree: SourceTree, request: Request, matrix: Matrix, toolchain: str) -> str:
+def _merge_key(tree: SourceTree, request: ConfigRequest, matrix: Matrix, toolchain: str) -> str:
     # What Debian calls it shapes no kernel.
     row = json.dumps({k: v for k, v in asdict(request.architecture).items() if k != "debian"}, sort_keys=True)
     # Only the rows that concern it: another one's must not cost a build.
@@ -367,14 +367,14 @@ def _merge_key(tree: SourceTree, request: Request, matrix: Matrix, toolchain: st
     return digest(tree.identity, request.text, row, rules, required, toolchain, json.dumps(RECIPE))[:KEY_DIGITS]
 
 
-def _object_dir(tree: SourceTree, request: Request, merge_key: str) -> Path:
+def _object_dir(tree: SourceTree, request: ConfigRequest, merge_key: str) -> Path:
     # A tree that somebody edits keeps its objects, so that an edit rebuilds what it touches.
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", request.name)
     suffix = "" if tree.changing else f"-{merge_key[:8]}"
     return tree.home / "objects" / f"{name}-{request.architecture.name}{suffix}"
 
 
-def _kernel_key(tree: SourceTree, request: Request, merged: Merged, toolchain: str) -> str:
+def _kernel_key(tree: SourceTree, request: ConfigRequest, merged: Merged, toolchain: str) -> str:
     row = request.architecture
     build = json.dumps([row.make_arch, row.targets, row.image, RECIPE])
     content = digest(tree.identity, merged.text, row.name, build, toolchain)
@@ -391,7 +391,7 @@ def _merged(cache: Cache, merge_key: str) -> Merged | None:
     return Merged(text, tuple(facts["absences"]), tuple(facts.get("notes", ())))
 
 
-def _find(cache: Cache, tree: SourceTree, request: Request, merge_key: str, toolchain: str) -> Kernel | None:
+def _find(cache: Cache, tree: SourceTree, request: ConfigRequest, merge_key: str, toolchain: str) -> Kernel | None:
     merged = _merged(cache, merge_key)
     if merged is None:
         return None
@@ -407,7 +407,9 @@ def _objects_key(object_dir: Path) -> str:
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
-def _merge(make: Make, request: Request, matrix: Matrix, merge_key: str, cache: Cache, progress: Progress) -> Merged:
+def _merge(
+    make: Make, request: ConfigRequest, matrix: Matrix, merge_key: str, cache: Cache, progress: Progress
+) -> Merged:
     """tinyconfig, merge_config.sh, olddefconfig; then the check. The result is kept under ``merge_key``.
 
     What a line that did not take depends on is set, and all merged again, as long as that helps.
@@ -457,7 +459,9 @@ def _merge(make: Make, request: Request, matrix: Matrix, merge_key: str, cache: 
     return Merged(text, checked.absences, notes)
 
 
-def _build(make: Make, request: Request, merged: Merged, toolchain: str, cache: Cache, progress: Progress) -> Kernel:
+def _build(
+    make: Make, request: ConfigRequest, merged: Merged, toolchain: str, cache: Cache, progress: Progress
+) -> Kernel:
     tree, object_dir, row = make.tree, make.object_dir, request.architecture
     key = _kernel_key(tree, request, merged, toolchain)
     object_dir.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Request:
+class ConfigRequest:
     """A kernel's configuration for an architecture, resolved: the fragments' joined text and what it asks for.
 
     ``name`` is the kernel's, which can be another than that of the configuration that was asked for.
@@ -245,7 +245,7 @@ def find_architecture(name: str) -> Architecture:
     return _architecture(name, project_root() / "kernel-configs")
 
 
-def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Request:
+def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> ConfigRequest:
     """Find ``configuration`` (NAME, or NAME+FRAGMENT+...) and ``architecture``; ConfigError lists what there is.
 
     A FRAGMENT is a name in kernel-configs/ or a path (it has a slash or ends in .config).
@@ -272,7 +272,7 @@ def resolve(matrix: Matrix, configuration: str, architecture: str, version: str 
             # The last line wins, here as in merge_config.sh.
             wanted.pop(line.symbol, None)
             wanted[line.symbol] = replace(line, required=own or line.symbol in matrix.required)
-    return Request(cell.kernel_name, row, "".join(texts), tuple(wanted.values()))
+    return ConfigRequest(cell.kernel_name, row, "".join(texts), tuple(wanted.values()))
 
 
 def parse_fragment(text: str, name: str) -> tuple[Wanted, ...]:

@@ -17,7 +17,7 @@ from dmasafe.kernel.process import query
 HEADER_DIRECTORIES = (Path("/usr/include"), Path("/usr/local/include"))
 
 
-class Kind(StrEnum):
+class ToolKind(StrEnum):
     """How a tool is looked for."""
 
     PROGRAM = "program"
@@ -42,32 +42,32 @@ class Tool:
     """
 
     name: str
-    kind: Kind
+    kind: ToolKind
     package: str
     steps: tuple[Step, ...]
     optional: bool = False
 
 
 _TOOLS = (
-    Tool("tar", Kind.PROGRAM, "tar", (Step.FETCH,)),
-    Tool("xz", Kind.PROGRAM, "xz-utils", (Step.FETCH,)),
-    Tool("dpkg-deb", Kind.PROGRAM, "dpkg", (Step.FETCH,)),
-    Tool("git", Kind.PROGRAM, "git", (Step.FETCH,), optional=True),
-    Tool("make", Kind.PROGRAM, "make", (Step.KERNEL,)),
-    Tool("gcc", Kind.PROGRAM, "gcc", (Step.KERNEL, Step.AGENT)),
-    Tool("ld", Kind.PROGRAM, "binutils", (Step.KERNEL, Step.AGENT)),
-    Tool("flex", Kind.PROGRAM, "flex", (Step.KERNEL,)),
-    Tool("bison", Kind.PROGRAM, "bison", (Step.KERNEL,)),
-    Tool("bc", Kind.PROGRAM, "bc", (Step.KERNEL,)),
-    Tool("perl", Kind.PROGRAM, "perl-base", (Step.KERNEL,)),
-    Tool("bash", Kind.PROGRAM, "bash", (Step.KERNEL,)),
+    Tool("tar", ToolKind.PROGRAM, "tar", (Step.FETCH,)),
+    Tool("xz", ToolKind.PROGRAM, "xz-utils", (Step.FETCH,)),
+    Tool("dpkg-deb", ToolKind.PROGRAM, "dpkg", (Step.FETCH,)),
+    Tool("git", ToolKind.PROGRAM, "git", (Step.FETCH,), optional=True),
+    Tool("make", ToolKind.PROGRAM, "make", (Step.KERNEL,)),
+    Tool("gcc", ToolKind.PROGRAM, "gcc", (Step.KERNEL, Step.AGENT)),
+    Tool("ld", ToolKind.PROGRAM, "binutils", (Step.KERNEL, Step.AGENT)),
+    Tool("flex", ToolKind.PROGRAM, "flex", (Step.KERNEL,)),
+    Tool("bison", ToolKind.PROGRAM, "bison", (Step.KERNEL,)),
+    Tool("bc", ToolKind.PROGRAM, "bc", (Step.KERNEL,)),
+    Tool("perl", ToolKind.PROGRAM, "perl-base", (Step.KERNEL,)),
+    Tool("bash", ToolKind.PROGRAM, "bash", (Step.KERNEL,)),
     # objtool.
-    Tool("gelf.h", Kind.HEADER, "libelf-dev", (Step.KERNEL,)),
-    Tool("stdio.h", Kind.HEADER, "libc6-dev", (Step.KERNEL, Step.AGENT)),
-    Tool("libc.a", Kind.STATIC_LIBRARY, "libc6-dev", (Step.AGENT,)),
-    Tool("jsmn.h", Kind.HEADER, "libjsmn-dev", (Step.AGENT,)),
-    Tool("busybox", Kind.PROGRAM, "busybox-static", (Step.INITRAMFS,)),
-    Tool("ccache", Kind.PROGRAM, "ccache", (Step.KERNEL,), optional=True),
+    Tool("gelf.h", ToolKind.HEADER, "libelf-dev", (Step.KERNEL,)),
+    Tool("stdio.h", ToolKind.HEADER, "libc6-dev", (Step.KERNEL, Step.AGENT)),
+    Tool("libc.a", ToolKind.STATIC_LIBRARY, "libc6-dev", (Step.AGENT,)),
+    Tool("jsmn.h", ToolKind.HEADER, "libjsmn-dev", (Step.AGENT,)),
+    Tool("busybox", ToolKind.PROGRAM, "busybox-static", (Step.INITRAMFS,)),
+    Tool("ccache", ToolKind.PROGRAM, "ccache", (Step.KERNEL,), optional=True),
 )
 
 
@@ -91,11 +91,11 @@ def required_tools(architecture: Architecture) -> tuple[Tool, ...]:
         return _TOOLS
     triplet = prefix.rstrip("-")
     library = f"libc6-dev-{architecture.debian}-cross"
-    own = (tool for tool in _TOOLS if tool.kind is not Kind.STATIC_LIBRARY and tool.steps != (Step.INITRAMFS,))
+    own = (tool for tool in _TOOLS if tool.kind is not ToolKind.STATIC_LIBRARY and tool.steps != (Step.INITRAMFS,))
     cross = (
-        Tool("libc.a", Kind.STATIC_LIBRARY, library, (Step.AGENT,)),
-        Tool(f"{prefix}gcc", Kind.PROGRAM, f"gcc-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
-        Tool(f"{prefix}ld", Kind.PROGRAM, f"binutils-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
+        Tool("libc.a", ToolKind.STATIC_LIBRARY, library, (Step.AGENT,)),
+        Tool(f"{prefix}gcc", ToolKind.PROGRAM, f"gcc-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
+        Tool(f"{prefix}ld", ToolKind.PROGRAM, f"binutils-{triplet}".replace("_", "-"), (Step.KERNEL, Step.AGENT)),
     )
     return (*own, *cross)
 
@@ -121,13 +121,13 @@ def require(architecture: Architecture, *steps: Step) -> None:
 
 def _present(tool: Tool, architecture: Architecture) -> bool:
     match tool.kind:
-        case Kind.PROGRAM:
+        case ToolKind.PROGRAM:
             return shutil.which(tool.name) is not None
-        case Kind.HEADER:
+        case ToolKind.HEADER:
             places = list(HEADER_DIRECTORIES)
             places += [path for root in HEADER_DIRECTORIES for path in root.glob("*-linux-gnu*")]
             return any((place / tool.name).is_file() for place in places)
-        case Kind.STATIC_LIBRARY:
+        case ToolKind.STATIC_LIBRARY:
             compiler = f"{cross_prefix(architecture)}gcc"
             try:
                 # gcc answers with the bare name if it does not find the file.

@@ -6,20 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dmasafe.matrix.compare import Change, Comparison, Kind
-from dmasafe.matrix.findings import Finding
+from dmasafe.matrix.compare import Change, ChangeKind, Comparison
+from dmasafe.matrix.judgements import StoredJudgement
 from dmasafe.report.text import one_line, plural
 
 SCHEMA = 1
 SHOWN = 20
 _CELLS_SHOWN = 3
 _HEADINGS = {
-    Kind.NEW_FAILURE: "NEW FAILURES: the kernel did something else than before, or was not judged before",
-    Kind.FLAKY: "FLAKY: same cell, same source, different verdicts",
-    Kind.DISAGREEMENT: "MODEL-KERNEL DISAGREEMENTS: the kernel did as before, another outcome is expected now",
-    Kind.UNSAID: "INCONCLUSIVE: nothing can be said",
-    Kind.NOT_JUDGED: "NO LONGER JUDGED: skipped or gone",
-    Kind.FIXED: "FIXED",
+    ChangeKind.NEW_FAILURE: "NEW FAILURES: the kernel did something else than before, or was not judged before",
+    ChangeKind.FLAKY: "FLAKY: same cell, same source, different verdicts",
+    ChangeKind.DISAGREEMENT: "MODEL-KERNEL DISAGREEMENTS: the kernel did as before, another outcome is expected now",
+    ChangeKind.UNSAID: "INCONCLUSIVE: nothing can be said",
+    ChangeKind.NOT_JUDGED: "NO LONGER JUDGED: skipped or gone",
+    ChangeKind.FIXED: "FIXED",
 }
 _RESULTS = {0: "nothing new", 1: "regressions", 2: "it cannot be said whether there are regressions"}
 
@@ -70,7 +70,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _finding(found: Finding | None) -> dict[str, Any] | None:
+def _finding(found: StoredJudgement | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {
@@ -89,7 +89,7 @@ def as_text(found: Comparison, shown: int = SHOWN) -> Iterator[str]:
         f"{found.before} -> {found.after}: {plural(found.cells, 'cell')}, "
         f"{plural(found.compared, 'verdict')} held against each other"
     )
-    for kind in Kind:
+    for kind in ChangeKind:
         yield from _section(_HEADINGS[kind], [_row(rows) for rows in _by_scenario(found.of(kind))], shown)
     signatures: dict[tuple[str, str], list[str]] = {}
     for one in found.signatures:
@@ -103,16 +103,16 @@ def as_text(found: Comparison, shown: int = SHOWN) -> Iterator[str]:
     yield from _section("SLOWER", times, shown)
     yield from _section("MISSING: cells that were not run", [[cell.name] for cell in found.missing], shown)
     yield from _section("NEW CELLS: nothing to hold them against", [[cell.name] for cell in found.fresh], shown)
-    standing = len(found.of(Kind.DISAGREEMENT, new=False))
+    standing = len(found.of(ChangeKind.DISAGREEMENT, new=False))
     if standing:
         yield f"\n{plural(standing, 'standing disagreement')} of model and kernel: failed before, fail alike"
-    if known := len(found.of(Kind.FLAKY, new=False)):
+    if known := len(found.of(ChangeKind.FLAKY, new=False)):
         yield f"\n{plural(known, 'scenario')} known to be flaky"
     yield f"\n{_counted(found)}: {_RESULTS[found.exit_status]}"
 
 
 def _counted(found: Comparison) -> str:
-    parts = [f"{len(found.of(kind))} {kind}" for kind in Kind if found.of(kind)]
+    parts = [f"{len(found.of(kind))} {kind}" for kind in ChangeKind if found.of(kind)]
     parts += [plural(len(found.signatures), "new signature")] if found.signatures else []
     parts += [f"{len(found.slower)} slower"] if found.slower else []
     parts += [plural(len(found.missing), "missing cell")] if found.missing else []
@@ -131,7 +131,7 @@ def _section(heading: str, rows: Sequence[Sequence[str]], shown: int) -> Iterato
 
 def _by_scenario(changes: Sequence[Change]) -> list[list[Change]]:
     """Changes of the same scenario and the same findings in several cells together."""
-    groups: dict[tuple[str, Finding | None, Finding | None], list[Change]] = {}
+    groups: dict[tuple[str, StoredJudgement | None, StoredJudgement | None], list[Change]] = {}
     for change in changes:
         groups.setdefault((change.scenario, change.before, change.after), []).append(change)
     return list(groups.values())
@@ -141,12 +141,12 @@ def _row(changes: Sequence[Change]) -> list[str]:
     one = changes[0]
     lines = [f"{one_line(one.scenario)}: {_said(one.before)} -> {_said(one.after)}"]
     lines += [f"  {_cells([change.cell.name for change in changes])}"]
-    if one.after is not None and one.after.why and one.kind is not Kind.FIXED:
+    if one.after is not None and one.after.why and one.kind is not ChangeKind.FIXED:
         lines.append(f"  {one.after.why}")
     return lines
 
 
-def _said(found: Finding | None) -> str:
+def _said(found: StoredJudgement | None) -> str:
     if found is None:
         return "nothing"
     return f"{found.verdict} {found.outcome}" if found.outcome else str(found.verdict)

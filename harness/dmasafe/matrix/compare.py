@@ -17,8 +17,8 @@ from statistics import median
 from dmasafe.matrix import vectors
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.errors import SelectionError
-from dmasafe.matrix.findings import TRUSTED, UNTRUSTED, Finding, Signature
 from dmasafe.matrix.history import History, Run, Side, Sighting, Step, Vector
+from dmasafe.matrix.judgements import TRUSTED, UNTRUSTED, Signature, StoredJudgement
 from dmasafe.matrix.vectors import ITEM_BYTES
 from dmasafe.outcome import Verdict
 
@@ -38,7 +38,7 @@ TIMES: dict[str, tuple[Callable[[Run], float | None], float]] = {
 EXIT_REGRESSIONS, EXIT_UNSAID = 1, 2
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What became of a scenario; the order is that of the reports."""
 
     NEW_FAILURE = "new failure"
@@ -56,12 +56,12 @@ class Change:
     ``new`` is False for what was so before and is only told again: a known flaky one, a standing disagreement.
     """
 
-    kind: Kind
+    kind: ChangeKind
     cell: Cell
     cell_id: int
     scenario: str
-    before: Finding | None
-    after: Finding | None
+    before: StoredJudgement | None
+    after: StoredJudgement | None
     run: str
     new: bool = True
 
@@ -106,16 +106,16 @@ class Comparison:
     missing: list[Cell] = field(default_factory=list)
     fresh: list[Cell] = field(default_factory=list)
 
-    def of(self, kind: Kind, *, new: bool = True) -> list[Change]:
+    def of(self, kind: ChangeKind, *, new: bool = True) -> list[Change]:
         return [change for change in self.changes if change.kind is kind and change.new is new]
 
     @property
     def exit_status(self) -> int:
         """0 nothing new, 1 regressions, 2 it cannot be said; 1 outweighs 2."""
-        if self.of(Kind.NEW_FAILURE) or self.of(Kind.FLAKY) or self.signatures or self.slower:
+        if self.of(ChangeKind.NEW_FAILURE) or self.of(ChangeKind.FLAKY) or self.signatures or self.slower:
             return EXIT_REGRESSIONS
         unsaid = self.missing or not self.compared
-        if unsaid or any(self.of(kind) for kind in (Kind.DISAGREEMENT, Kind.UNSAID, Kind.NOT_JUDGED)):
+        if unsaid or any(self.of(kind) for kind in (ChangeKind.DISAGREEMENT, ChangeKind.UNSAID, ChangeKind.NOT_JUDGED)):
             return EXIT_UNSAID
         return 0
 
@@ -240,7 +240,7 @@ class _Look:
             new = findings[now[scenario_id]] if scenario_id in now else None
             kind = _kind(old, new, scenario_id in here, scenario_id in here or scenario_id in newly)
             if kind is not None:
-                fresh = scenario_id not in self._flaky_before if kind is Kind.FLAKY else not _standing(kind, old)
+                fresh = scenario_id not in self._flaky_before if kind is ChangeKind.FLAKY else not _standing(kind, old)
                 name = self.history.scenarios[scenario_id].name
                 self.found.changes.append(Change(kind, self.cell, self.cell_id, name, old, new, run.name, fresh))
         if before:
@@ -315,33 +315,33 @@ class _Flakes:
         return {scenario_id for scenario_id, ids in combinations.items() if ids in flaky}
 
 
-def _contradict(findings: Sequence[Finding]) -> bool:
+def _contradict(findings: Sequence[StoredJudgement]) -> bool:
     """Whether some pass and some fail by what the kernel did: by the same expectation, held against other doings."""
     passed = [one for one in findings if one.verdict is Verdict.PASS]
     failed = [one for one in findings if one.verdict is Verdict.FAIL]
     return any(a.expected == b.expected and a.observed != b.observed for a in passed for b in failed)
 
 
-def _kind(old: Finding | None, new: Finding | None, flaky_here: bool, flaky: bool) -> Kind | None:
+def _kind(old: StoredJudgement | None, new: StoredJudgement | None, flaky_here: bool, flaky: bool) -> ChangeKind | None:
     """What became of a scenario. ``flaky_here``: on the source that was run last; ``flaky``: that, or newly so."""
     was = old.verdict if old is not None and old.verdict in TRUSTED else None
     if new is None or new.verdict is Verdict.SKIP:
-        return Kind.NOT_JUDGED if was else None
+        return ChangeKind.NOT_JUDGED if was else None
     if new.verdict in UNTRUSTED:
-        return Kind.UNSAID
+        return ChangeKind.UNSAID
     if flaky_here or (flaky and new.verdict is Verdict.PASS):
-        return Kind.FLAKY
+        return ChangeKind.FLAKY
     if new.verdict is Verdict.PASS:
-        return Kind.FIXED if was is Verdict.FAIL else None
+        return ChangeKind.FIXED if was is Verdict.FAIL else None
     if old is None or was is None:
-        return Kind.NEW_FAILURE
+        return ChangeKind.NEW_FAILURE
     if was is Verdict.FAIL:
-        return Kind.DISAGREEMENT if old.outcome == new.outcome else Kind.NEW_FAILURE
-    return Kind.DISAGREEMENT if old.observed == new.observed else Kind.NEW_FAILURE
+        return ChangeKind.DISAGREEMENT if old.outcome == new.outcome else ChangeKind.NEW_FAILURE
+    return ChangeKind.DISAGREEMENT if old.observed == new.observed else ChangeKind.NEW_FAILURE
 
 
-def _standing(kind: Kind, old: Finding | None) -> bool:
-    return kind is Kind.DISAGREEMENT and old is not None and old.verdict is Verdict.FAIL
+def _standing(kind: ChangeKind, old: StoredJudgement | None) -> bool:
+    return kind is ChangeKind.DISAGREEMENT and old is not None and old.verdict is Verdict.FAIL
 
 
 def _last_said(history: History, before: Sequence[Vector]) -> dict[int, int]:
@@ -384,7 +384,7 @@ def _slower(cell: Cell, cell_id: int, run: Run, past: Iterable[Run], threshold: 
 
 
 def _sorted(found: Comparison) -> Comparison:
-    order = {kind: number for number, kind in enumerate(Kind)}
+    order = {kind: number for number, kind in enumerate(ChangeKind)}
     found.changes.sort(key=lambda change: (order[change.kind], change.scenario, change.cell))
     found.signatures.sort(key=lambda one: (one.signature, one.cell))
     found.slower.sort(key=lambda one: -one.ratio)

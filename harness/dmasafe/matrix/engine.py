@@ -26,10 +26,10 @@ from dmasafe.kernel import open_cache
 from dmasafe.kernel.cache import staging
 from dmasafe.matrix import tasks
 from dmasafe.matrix.errors import EngineError
-from dmasafe.matrix.plan import Kind, Plan, Stage
+from dmasafe.matrix.plan import Plan, Stage, StageKind
 
 # What of a worker's resources the tasks need, by the kind of their first stage.
-RESOURCES = {Kind.CONFIGURE: "build", Kind.BOOT: "boot"}
+RESOURCES = {StageKind.CONFIGURE: "build", StageKind.BOOT: "boot"}
 CONNECT_TIMEOUT_S = 20
 FIRST_WORKER_TIMEOUT_S = 60
 # Without a word from the scheduler for so long, it is taken for gone.
@@ -39,7 +39,7 @@ _STOP_TIMEOUT_S = tasks.STOP_GRACE_S + 15
 # A stage whose worker died so often is not tried once more.
 _ALLOWED_DEATHS = 3
 # What is built first lets others boot meanwhile.
-_PRIORITY = {Kind.FETCH: 20, Kind.CONFIGURE: 10, Kind.BOOT: 0}
+_PRIORITY = {StageKind.FETCH: 20, StageKind.CONFIGURE: 10, StageKind.BOOT: 0}
 _LOOPBACK = "127.0.0.1"
 
 
@@ -157,7 +157,7 @@ class Engine:
         task_of: dict[str, str] = {}
         for task, stages in _needed(grouped(plan), wanted).items():
             needs = dict.fromkeys(task_of[need] for stage in stages for need in stage.needs if need in task_of)
-            request = tasks.Request(
+            request = tasks.StageRequest(
                 self._run,
                 self._store,
                 tuple({"kind": stage.kind.value, "name": stage.name, "arguments": stage.arguments} for stage in stages),
@@ -243,7 +243,7 @@ def grouped(plan: Plan) -> dict[str, tuple[Stage, ...]]:
     found: dict[str, list[Stage]] = {}
     task_of: dict[str, str] = {}
     for stage in plan.stages.values():
-        task = task_of[stage.needs[0]] if stage.kind in (Kind.BUILD, Kind.IMAGE) else stage.name
+        task = task_of[stage.needs[0]] if stage.kind in (StageKind.BUILD, StageKind.IMAGE) else stage.name
         found.setdefault(task, []).append(stage)
         task_of[stage.name] = task
     return {task: tuple(stages) for task, stages in found.items()}

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from dmasafe.matrix import record
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.errors import ExportError
-from dmasafe.matrix.findings import Finding, shortened
+from dmasafe.matrix.judgements import StoredJudgement, shortened
 from dmasafe.matrix.plan import slug
 from dmasafe.matrix.record import NewRun
 from dmasafe.outcome import Verdict
@@ -229,7 +229,7 @@ def _tests(one: Published, origin: Origin, build_id: str) -> Iterator[dict[str, 
         }
 
 
-def _said(run: NewRun, id_: str, finding: Finding) -> dict[str, Any]:
+def _said(run: NewRun, id_: str, finding: StoredJudgement) -> dict[str, Any]:
     """What came of a scenario, in words; at length only where somebody has to look."""
     misc = {
         "scenario": shortened(id_, _LONGEST_COMMENT),
@@ -246,7 +246,7 @@ def _said(run: NewRun, id_: str, finding: Finding) -> dict[str, Any]:
     return found
 
 
-def _explanation(finding: Finding, told: Mapping[str, Any]) -> Iterator[str]:
+def _explanation(finding: StoredJudgement, told: Mapping[str, Any]) -> Iterator[str]:
     yield f"expected: {finding.expected or 'nothing'}"
     yield f"happened: {finding.outcome or 'nothing was observed'}"
     yield f"why: {told['why']}"

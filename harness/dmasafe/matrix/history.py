@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from dmasafe.matrix import schema, vectors
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.errors import HistoryError, SelectionError
-from dmasafe.matrix.findings import Finding, Signature
+from dmasafe.matrix.judgements import Signature, StoredJudgement
 from dmasafe.matrix.writer import chunks
 
 SHORT_DIGEST = 12
@@ -107,7 +107,7 @@ class History:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._findings: dict[int, Finding] = {}
+        self._findings: dict[int, StoredJudgement] = {}
         self._sets: dict[int, array[int]] = {}
         self._first_time: int | None = None
 
@@ -140,7 +140,7 @@ class History:
                 found[id_] = Vector(set_id, _inflated(data, len(self.members(set_id))))
         return found
 
-    def findings(self, ids: Iterable[int]) -> dict[int, Finding]:
+    def findings(self, ids: Iterable[int]) -> dict[int, StoredJudgement]:
         """Findings by id; all that were ever asked for, these among them."""
         table = schema.finding
         missing = set(ids) - self._findings.keys()
@@ -148,7 +148,7 @@ class History:
             for id_, content in self.connection.execute(
                 select(table.c.id, table.c.content).where(table.c.id.in_(part))
             ):
-                self._findings[id_] = Finding.from_text(content)
+                self._findings[id_] = StoredJudgement.from_text(content)
         return self._findings
 
     def by_scenario(self, vector: Vector) -> dict[int, int]:

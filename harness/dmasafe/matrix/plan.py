@@ -13,7 +13,7 @@ from typing import Any
 from dmasafe.matrix.selections import PlannedCell
 
 
-class Kind(StrEnum):
+class StageKind(StrEnum):
     """The kinds of stages, in the order of the way through them."""
 
     FETCH = "fetch"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 class Stage:
     """One step of a run. ``name`` tells it from all others of the run and is fit for a file's name."""
 
-    kind: Kind
+    kind: StageKind
     name: str
     needs: tuple[str, ...]
     arguments: dict[str, Any]
@@ -68,17 +68,17 @@ def plan(cells: Iterable[PlannedCell]) -> Plan:
             stages.setdefault(stage.name, stage)
         for suite in cell.suites:
             arguments = {"source": cell.source.spec, "arch": cell.arch, "config": cell.config, "suite": suite}
-            name = f"{Kind.BOOT}-{slug(cell.source.name, cell.arch, cell.config, suite)}"
-            stages[name] = Stage(Kind.BOOT, name, (way[-1].name,), arguments)
+            name = f"{StageKind.BOOT}-{slug(cell.source.name, cell.arch, cell.config, suite)}"
+            stages[name] = Stage(StageKind.BOOT, name, (way[-1].name,), arguments)
             jobs.append(Job(cell, suite, name, (*(stage.name for stage in way), name)))
     return Plan(stages, tuple(jobs))
 
 
 def _kernel_stages(cell: PlannedCell) -> list[Stage]:
-    name = f"{Kind.FETCH}-{slug(cell.source.name)}"
-    way = [Stage(Kind.FETCH, name, (), {"source": cell.source.spec})]
+    name = f"{StageKind.FETCH}-{slug(cell.source.name)}"
+    way = [Stage(StageKind.FETCH, name, (), {"source": cell.source.spec})]
     arguments = {"source": cell.source.spec, "arch": cell.arch, "config": cell.kernel}
-    for kind in (Kind.CONFIGURE, Kind.BUILD, Kind.IMAGE):
+    for kind in (StageKind.CONFIGURE, StageKind.BUILD, StageKind.IMAGE):
         name = f"{kind}-{slug(cell.source.name, cell.arch, cell.kernel)}"
         way.append(Stage(kind, name, (way[-1].name,), arguments))
     return way

@@ -27,7 +27,15 @@ from dmasafe.matrix.agreement import Agreement
 from dmasafe.matrix.cells import Cell, identity_of, label_of
 from dmasafe.matrix.database import Database
 from dmasafe.matrix.errors import RecordError
-from dmasafe.matrix.findings import MAX_SIGNATURES, TRUSTED, Finding, Signature, general, shortened, signature_of
+from dmasafe.matrix.judgements import (
+    MAX_SIGNATURES,
+    TRUSTED,
+    Signature,
+    StoredJudgement,
+    general,
+    shortened,
+    signature_of,
+)
 from dmasafe.outcome import Judgement, Splat, Verdict
 from dmasafe.report import ReportError, detection, json_report
 from dmasafe.report.directory import RESULTS_JSON
@@ -85,7 +93,7 @@ class NewRun:
     build_s: float | None
     boot_s: float | None
     scenarios_s: float | None
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, StoredJudgement]
     rows: Mapping[str, Row] = field(repr=False)
     examples: Mapping[Signature, tuple[str, bytes]] = field(repr=False)
     told: Mapping[str, Any] = field(repr=False)
@@ -235,14 +243,14 @@ def _untrusted(results: Results) -> str | None:
     return None if results.canary_splatted else "the canary did not splat"
 
 
-def _finding(judgement: Judgement, untrusted: str | None) -> Finding:
+def _finding(judgement: Judgement, untrusted: str | None) -> StoredJudgement:
     verdict, why = judgement.verdict, general(judgement.why)
     if verdict is Verdict.PASS and judgement.outcome is not judgement.expected:
         verdict, why = Verdict.ERROR, "PASS, though the outcome is not the one that was expected"
     if verdict in TRUSTED and untrusted is not None:
         verdict, why = Verdict.INCONCLUSIVE, untrusted
     signatures = sorted({signature_of(splat) for splat in judgement.splats[:MAX_SIGNATURES]})
-    return Finding(verdict, judgement.outcome, judgement.expected, judgement.direct, tuple(signatures), why)
+    return StoredJudgement(verdict, judgement.outcome, judgement.expected, judgement.direct, tuple(signatures), why)
 
 
 def _scenario(id_: str, row: Row) -> dict[str, str]:

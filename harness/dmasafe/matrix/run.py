@@ -28,7 +28,7 @@ from dmasafe.matrix.agreement import Agreement
 from dmasafe.matrix.database import Database
 from dmasafe.matrix.engine import Engine, Event
 from dmasafe.matrix.errors import MatrixError, RunError
-from dmasafe.matrix.plan import Job, Kind, Plan, plan
+from dmasafe.matrix.plan import Job, Plan, StageKind, plan
 from dmasafe.matrix.selections import PlannedCell
 from dmasafe.matrix.store import Store
 from dmasafe.outcome import Verdict
@@ -200,7 +200,7 @@ class _Builds:
     def take(self, event: Event) -> None:
         for name in event.stages:
             stage = self._course.stages.get(name)
-            if stage is not None and stage.kind is Kind.BUILD and event.record is not None:
+            if stage is not None and stage.kind is StageKind.BUILD and event.record is not None:
                 self._seconds |= {name: event.record["seconds"]} if event.record["result"].get("made") else {}
 
     def seconds(self, job: Job) -> float | None:

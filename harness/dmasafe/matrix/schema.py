@@ -65,7 +65,7 @@ signature = Table(
     UniqueConstraint("splat_class", "function"),
 )
 
-# ``content`` is the JSON of dmasafe.matrix.findings.Finding, ``digest`` its hash.
+# ``content`` is the JSON of dmasafe.matrix.judgements.StoredJudgement, ``digest`` its hash.
 finding = Table(
     "finding",
     metadata,

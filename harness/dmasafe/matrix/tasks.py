@@ -34,7 +34,7 @@ Tell = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Request:
+class StageRequest:
     """Stages (their ``kind``, ``name`` and ``arguments``) to do in this order, for a run and its store (a URL)."""
 
     run: str
@@ -73,12 +73,12 @@ def read_record(store: Store, run: str, stage: str) -> Mapping[str, Any] | None:
     return found
 
 
-def perform(request: Request, *needs: Done) -> Done:
+def perform(request: StageRequest, *needs: Done) -> Done:
     """The task itself. Whatever a user can mend, or somebody else's failure, is an error in the Done."""
     return carry_out(request, needs, _tell_scheduler(request.run))
 
 
-def carry_out(request: Request, needs: Sequence[Done], tell: Tell) -> Done:
+def carry_out(request: StageRequest, needs: Sequence[Done], tell: Tell) -> Done:
     """perform() for those who are not on a worker of Dask's."""
     for need in needs:
         if need.error is not None:
@@ -111,7 +111,7 @@ def _found(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _in_process(
-    request: Request,
+    request: StageRequest,
     stages: Sequence[Mapping[str, Any]],
     known: Mapping[str, Any],
     records: dict[str, Mapping[str, Any]],

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, and_, insert, select, tuple_, update
 
 from dmasafe.matrix import schema, vectors
 from dmasafe.matrix.cells import Cell
-from dmasafe.matrix.findings import Finding, Signature
+from dmasafe.matrix.judgements import Signature, StoredJudgement
 
 # SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
 _CHUNK = 500
@@ -63,7 +63,7 @@ def intern_signatures(connection: Connection, signatures: Iterable[Signature]) -
     return {Signature(*key): id_ for key, id_ in found.items()}
 
 
-def intern_findings(connection: Connection, findings: Iterable[Finding]) -> dict[Finding, int]:
+def intern_findings(connection: Connection, findings: Iterable[StoredJudgement]) -> dict[StoredJudgement, int]:
     texts = {finding: finding.to_text() for finding in findings}
     digests = {finding: vectors.digest(text.encode()) for finding, text in texts.items()}
     rows = ({"digest": digests[finding], "content": text} for finding, text in texts.items())

@@ -102,7 +102,7 @@ class Call:
         self.mapped: BusMessage | None = None
 
 
-class Kind(NamedTuple):
+class BufferMemory(NamedTuple):
     """A buffer kind: how the client gets and gives back its memory, and what it may do with it.
 
     ``front`` is how many bytes before the buffer are its guard.
@@ -471,23 +471,23 @@ def _embedding_lead(client: Client) -> int:
     return (CLIENT_GUARD // 8 + 1) * 8
 
 
-KINDS: dict[str, Kind] = {
-    "heap": Kind(_kmalloced(lambda client: client.lead), _kfree),
-    "heap-unaligned": Kind(_kmalloced(lambda client: client.lead + 3), _kfree),
-    "devm": Kind(_devm_get, _devm_put),
-    "struct-embedded": Kind(_kmalloced(_embedding_lead), _kfree),
-    "kmem-cache": Kind(_kmem_cache_get, _kfree),
-    "pages": Kind(_pages_get, _pages_put),
-    "coherent": Kind(_coherent_get, _coherent_put, front=0),
-    "dma-pool": Kind(_dma_pool_get, _dma_pool_put, front=0),
-    "percpu": Kind(_percpu_get, _percpu_put),
-    "stack": Kind(_stack_get, _no_put),
-    "rodata": Kind(_rodata_get, _no_put, read_only=True, borrowed=True),
-    "data": Kind(_data_get, _no_put, borrowed=True),
-    "module-data": Kind(_module_data_get, _no_put),
-    "module-rodata": Kind(_module_rodata_get, _no_put, read_only=True, borrowed=True),
-    "vmalloc": Kind(_vmalloc_get, _vmalloc_put),
-    "kmap": Kind(_kmap_get, _kmap_put),
+KINDS: dict[str, BufferMemory] = {
+    "heap": BufferMemory(_kmalloced(lambda client: client.lead), _kfree),
+    "heap-unaligned": BufferMemory(_kmalloced(lambda client: client.lead + 3), _kfree),
+    "devm": BufferMemory(_devm_get, _devm_put),
+    "struct-embedded": BufferMemory(_kmalloced(_embedding_lead), _kfree),
+    "kmem-cache": BufferMemory(_kmem_cache_get, _kfree),
+    "pages": BufferMemory(_pages_get, _pages_put),
+    "coherent": BufferMemory(_coherent_get, _coherent_put, front=0),
+    "dma-pool": BufferMemory(_dma_pool_get, _dma_pool_put, front=0),
+    "percpu": BufferMemory(_percpu_get, _percpu_put),
+    "stack": BufferMemory(_stack_get, _no_put),
+    "rodata": BufferMemory(_rodata_get, _no_put, read_only=True, borrowed=True),
+    "data": BufferMemory(_data_get, _no_put, borrowed=True),
+    "module-data": BufferMemory(_module_data_get, _no_put),
+    "module-rodata": BufferMemory(_module_rodata_get, _no_put, read_only=True, borrowed=True),
+    "vmalloc": BufferMemory(_vmalloc_get, _vmalloc_put),
+    "kmap": BufferMemory(_kmap_get, _kmap_put),
 }
 
 

@@ -20,7 +20,7 @@ class PluginError(DmasafeError):
     """What a test asks for cannot be done."""
 
 
-class Refused(PluginError, OSError):
+class RefusedByGuest(PluginError, OSError):
     """The guest said no: an OSError with the guest's errno and path."""
 
 
@@ -36,7 +36,7 @@ def plainly(function: Callable[P, T]) -> Callable[P, T]:
         __tracebackhide__ = True
         try:
             return function(*args, **kwargs)
-        except (pytest.fail.Exception, Refused):
+        except (pytest.fail.Exception, RefusedByGuest):
             raise
         except (BootLost, Inconclusive) as error:
             raise pytest.fail.Exception(f"INCONCLUSIVE: {error}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from dmasafe.guest import hands
 from dmasafe.guest.agent import Message
 from dmasafe.guest.hands import Done, Hands
-from dmasafe.pytest_plugin.errors import PluginError, Refused, plainly
+from dmasafe.pytest_plugin.errors import PluginError, RefusedByGuest, plainly
 from dmasafe.targets.shared_boot import SharedBoot
 
 COMMAND_TIMEOUT_S = 5.0
@@ -111,4 +111,4 @@ class Guest:
 
 def _failure(refused: hands.Refused) -> PluginError:
     """Without an errno the agent does not know the request."""
-    return Refused(refused.errno, refused.why, refused.what) if refused.errno else PluginError(str(refused))
+    return RefusedByGuest(refused.errno, refused.why, refused.what) if refused.errno else PluginError(str(refused))

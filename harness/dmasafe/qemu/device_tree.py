@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu import QemuError
 
 DUMP_TIMEOUT_S = 30.0
 

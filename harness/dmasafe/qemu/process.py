@@ -23,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dmasafe.qemu import QemuError
 from dmasafe.qemu.device_tree import without_properties
-from dmasafe.qemu.errors import QemuError
 from dmasafe.qemu.machines import (
     AGENT_SLOT,
     COMMON_CMDLINE,

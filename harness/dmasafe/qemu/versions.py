@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu import QemuError
 
 VERSION_TIMEOUT_S = 10
 OLDEST = (7, 2)

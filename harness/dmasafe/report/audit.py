@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.audit import RULES, Dma, Finding, Judgement, Level, MessageKind, Record
+from dmasafe.audit import RULES, AuditFinding, Dma, Judgement, Level, MessageKind, Record
 from dmasafe.outcome import Frame, Splat
 from dmasafe.report import splats as splat_report
 from dmasafe.report.text import frame_text, one_line, plural, visible
@@ -71,7 +71,7 @@ def _buffer(kind: MessageKind) -> str:
     return text + (f", {kind.mapped} mapped" if kind.mapped else "")
 
 
-def _verdict(kind: MessageKind, found: Sequence[Finding]) -> Text:
+def _verdict(kind: MessageKind, found: Sequence[AuditFinding]) -> Text:
     if found:
         return Text(", ".join(finding.rule for finding in found), _STYLES[found[0].level])
     unknown = kind.dma_safe and kind.memory.dma is Dma.UNKNOWN
@@ -111,7 +111,7 @@ def status(judgement: Judgement, splats: Sequence[Splat], strict: bool) -> int:
     return judgement.status(strict) or int(bool(splats))
 
 
-def _blamed(finding: Finding) -> str:
+def _blamed(finding: AuditFinding) -> str:
     kind = finding.kind
     if RULES[finding.rule].at_caller:
         return f"{_caller(kind)} ({_bus(kind)})"
@@ -184,7 +184,7 @@ def _rule(slug: str) -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, rule: int) -> dict[str, Any]:
+def _result(finding: AuditFinding, rule: int) -> dict[str, Any]:
     kind = finding.kind
     result: dict[str, Any] = {
         "ruleId": finding.rule,

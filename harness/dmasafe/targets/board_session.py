@@ -21,8 +21,8 @@ from typing import BinaryIO
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.witness import Witness
 from dmasafe.errors import DmasafeError
+from dmasafe.guest import ChannelClosed, GuestError
 from dmasafe.guest.agent import AgentChannel, Message, integer
-from dmasafe.guest.errors import ChannelClosed, GuestError
 from dmasafe.guest.frame import FramedStream
 from dmasafe.guest.hands import Hands, Refused, errno_text
 from dmasafe.guest.link import Link, private_name

@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
+from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.console import Console
-from dmasafe.guest.errors import ChannelClosed
 from dmasafe.guest.hands import Hands
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice

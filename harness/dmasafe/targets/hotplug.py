@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu import QemuError
 from dmasafe.qemu.process import QemuProcess
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.prepare import Prepared

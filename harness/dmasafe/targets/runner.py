@@ -18,11 +18,11 @@ from dmasafe.buses import BUSES
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import SPLAT_CLASSES, parse_records
 from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.guest import GuestError
 from dmasafe.guest.agent import Message, integer
-from dmasafe.guest.errors import GuestError
 from dmasafe.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
 from dmasafe.progress import Progress
-from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu import QemuError
 from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
+from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import MAX_LINE_BYTES, AgentChannel, integer, octets
-from dmasafe.guest.errors import ChannelClosed
 
 
 @pytest.fixture

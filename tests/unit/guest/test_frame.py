@@ -13,8 +13,8 @@ import zlib
 
 import pytest
 
+from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import AgentChannel
-from dmasafe.guest.errors import ChannelClosed
 from dmasafe.guest.frame import PAYLOAD_BYTES, FramedStream
 from dmasafe.kernel import build_agent, open_cache, project_root
 from dmasafe.progress import SILENT

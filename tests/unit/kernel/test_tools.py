@@ -15,7 +15,7 @@ from dmasafe.architecture import architecture_names, project_root
 from dmasafe.kernel import tools
 from dmasafe.kernel.config import load_matrix
 from dmasafe.kernel.errors import MissingToolError
-from dmasafe.kernel.tools import Kind, Step, missing_packages, require, required_tools
+from dmasafe.kernel.tools import Step, ToolKind, missing_packages, require, required_tools
 from dmasafe.qemu.machines import find_machine
 
 ROW = load_matrix().architectures["x86_64"]
@@ -48,7 +48,7 @@ def test_headers_are_found_in_multiarch_directories(tmp_path: Path, monkeypatch:
 
 def test_a_foreign_architecture_needs_its_cross_compiler() -> None:
     foreign = replace(ROW, machine="pdp11", cross_compile="x86_64-linux-gnu-")
-    names = {tool.name: tool.package for tool in required_tools(foreign) if tool.kind is Kind.PROGRAM}
+    names = {tool.name: tool.package for tool in required_tools(foreign) if tool.kind is ToolKind.PROGRAM}
     assert names["x86_64-linux-gnu-gcc"] == "gcc-x86-64-linux-gnu"
     assert names["x86_64-linux-gnu-ld"] == "binutils-x86-64-linux-gnu"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dmasafe.matrix import stage_process, tasks
 from dmasafe.matrix.errors import MatrixError
-from dmasafe.matrix.plan import Kind
+from dmasafe.matrix.plan import StageKind
 
 HOLD_LIMIT_S = 300
 
@@ -71,4 +71,4 @@ def dask_setup(worker):
 
 
 if __name__ == "__main__":
-    stage_process.main(lambda: {kind: stand_in(kind) for kind in Kind})
+    stage_process.main(lambda: {kind: stand_in(kind) for kind in StageKind})

@@ -22,9 +22,9 @@ from matrix_samples import (
 )
 
 from dmasafe.matrix import changes
-from dmasafe.matrix.compare import Kind, compare, regressions
+from dmasafe.matrix.compare import ChangeKind, compare, regressions
 from dmasafe.matrix.errors import SelectionError
-from dmasafe.matrix.findings import Signature
+from dmasafe.matrix.judgements import Signature
 from dmasafe.matrix.record import Facts, prepare
 from dmasafe.outcome import Judgement, Outcome, Verdict
 
@@ -54,83 +54,83 @@ def test_two_nights_alike_are_nothing_new(database):
 
 def test_another_doing_of_the_kernel_is_a_new_failure(database):
     found = compared(database, run(0), run(1, {SEND: failed()}, version=NEW))
-    assert kinds(found) == [(Kind.NEW_FAILURE, SEND)]
+    assert kinds(found) == [(ChangeKind.NEW_FAILURE, SEND)]
     assert found.exit_status == 1
 
 
 def test_the_same_doing_with_another_expectation_is_a_disagreement(file_database):
     moved = Judgement(Verdict.FAIL, Outcome.SAFE, Outcome.CAUGHT, "right data, no splat; expected CAUGHT", True)
     found = compared(file_database, run(0), run(1, {SEND: moved}, revision="other"))
-    assert kinds(found) == [(Kind.DISAGREEMENT, SEND)]
+    assert kinds(found) == [(ChangeKind.DISAGREEMENT, SEND)]
     # Nobody knows which of the two is right.
     assert found.exit_status == 2
 
 
 def test_what_failed_before_and_fails_alike_is_told_apart_and_not_new(file_database):
     found = compared(file_database, run(0, {SEND: failed()}), run(1, {SEND: failed()}))
-    assert (kinds(found), kinds(found, new=False)) == ([], [(Kind.DISAGREEMENT, SEND)])
+    assert (kinds(found), kinds(found, new=False)) == ([], [(ChangeKind.DISAGREEMENT, SEND)])
     assert found.exit_status == 0
 
 
 def test_what_failed_before_and_fails_otherwise_is_new(file_database):
     found = compared(file_database, run(0, {SEND: failed()}), run(1, {SEND: failed(Outcome.REFUSED)}, version=NEW))
-    assert kinds(found) == [(Kind.NEW_FAILURE, SEND)]
+    assert kinds(found) == [(ChangeKind.NEW_FAILURE, SEND)]
 
 
 def test_fixed_is_nothing_bad(file_database):
     found = compared(file_database, run(0, {SEND: failed()}), run(1, version=NEW))
-    assert kinds(found) == [(Kind.FIXED, SEND)]
+    assert kinds(found) == [(ChangeKind.FIXED, SEND)]
     assert found.exit_status == 0
 
 
 def test_the_same_source_with_both_verdicts_is_flaky(database):
     found = compared(database, run(0), run(1, {SEND: failed()}))
-    assert kinds(found) == [(Kind.FLAKY, SEND)]
+    assert kinds(found) == [(ChangeKind.FLAKY, SEND)]
     assert found.exit_status == 1
 
 
 def test_flaky_is_new_only_once(file_database):
     runs = [run(0), run(1, {SEND: failed()}), run(2), run(3, {SEND: failed()})]
     found = since(file_database, "latest", *runs)
-    assert (kinds(found), kinds(found, new=False)) == ([], [(Kind.FLAKY, SEND)])
+    assert (kinds(found), kinds(found, new=False)) == ([], [(ChangeKind.FLAKY, SEND)])
     assert found.exit_status == 0
 
 
 def test_flaky_on_the_old_source_does_not_excuse_the_new_one(file_database):
     runs = [run(0), run(1, {SEND: failed()}), run(2), run(3, {SEND: failed()}, version=NEW)]
     found = since(file_database, "latest", *runs)
-    assert kinds(found) == [(Kind.NEW_FAILURE, SEND)]
+    assert kinds(found) == [(ChangeKind.NEW_FAILURE, SEND)]
 
 
 def test_another_revision_of_the_harness_is_no_flake(file_database):
     found = compared(file_database, run(0), run(1, {SEND: failed()}, revision="other"))
-    assert kinds(found) == [(Kind.NEW_FAILURE, SEND)]
+    assert kinds(found) == [(ChangeKind.NEW_FAILURE, SEND)]
 
 
 def test_a_directory_of_unknown_content_is_never_the_same_source(file_database):
     found = compared(file_database, run(0, source="/home/me/linux"), run(1, {SEND: failed()}, source="/home/me/linux"))
-    assert kinds(found) == [(Kind.NEW_FAILURE, SEND)]
+    assert kinds(found) == [(ChangeKind.NEW_FAILURE, SEND)]
 
 
 def test_a_corrected_expectation_is_no_flake(file_database):
     wrong = Judgement(Verdict.FAIL, Outcome.SAFE, Outcome.CAUGHT, "right data; expected CAUGHT", True)
     found = compared(file_database, run(0, {SEND: wrong}, revision=None), run(1, revision=None))
-    assert kinds(found) == [(Kind.FIXED, SEND)]
+    assert kinds(found) == [(ChangeKind.FIXED, SEND)]
 
 
 def test_a_flake_between_the_nights_is_seen_though_the_last_one_passed(file_database):
     found = since(file_database, "2026-11-02", run(0), run(1, {SEND: failed()}), run(2))
-    assert kinds(found) == [(Kind.FLAKY, SEND)]
+    assert kinds(found) == [(ChangeKind.FLAKY, SEND)]
     assert found.exit_status == 1
 
 
 @pytest.mark.parametrize(
     ("after", "kind"),
     [
-        (lost(), Kind.UNSAID),
-        (Judgement(Verdict.ERROR, None, Outcome.SAFE, "half a line"), Kind.UNSAID),
-        (skipped(), Kind.NOT_JUDGED),
-        (None, Kind.NOT_JUDGED),
+        (lost(), ChangeKind.UNSAID),
+        (Judgement(Verdict.ERROR, None, Outcome.SAFE, "half a line"), ChangeKind.UNSAID),
+        (skipped(), ChangeKind.NOT_JUDGED),
+        (None, ChangeKind.NOT_JUDGED),
     ],
 )
 def test_what_cannot_be_said_is_never_a_pass(file_database, after, kind):
@@ -141,19 +141,19 @@ def test_what_cannot_be_said_is_never_a_pass(file_database, after, kind):
 
 def test_a_night_without_canary_says_nothing(database):
     found = compared(database, run(0), run(1, {SEND: failed()}, canary=False))
-    assert {change.kind for change in found.changes} == {Kind.UNSAID}
+    assert {change.kind for change in found.changes} == {ChangeKind.UNSAID}
     assert found.exit_status == 2
 
 
 def test_the_last_trusted_verdict_counts_through_nights_without_one(file_database):
     runs = [run(0, {SEND: failed()}), run(1, canary=False), run(2, canary=False), run(3, {SEND: failed()})]
     found = since(file_database, "latest", *runs)
-    assert (kinds(found), kinds(found, new=False)) == ([], [(Kind.DISAGREEMENT, SEND)])
+    assert (kinds(found), kinds(found, new=False)) == ([], [(ChangeKind.DISAGREEMENT, SEND)])
 
 
 def test_skipped_before_and_failing_now_is_a_new_failure(file_database):
     found = compared(file_database, run(0), run(1, {HIGHMEM: failed()}, version=NEW))
-    assert kinds(found) == [(Kind.NEW_FAILURE, HIGHMEM)]
+    assert kinds(found) == [(ChangeKind.NEW_FAILURE, HIGHMEM)]
 
 
 def test_a_cell_that_was_not_run_is_missing(file_database):
@@ -171,7 +171,7 @@ def test_a_cell_taken_out_long_ago_is_not_missed(file_database):
 def test_a_new_cell_is_told_and_its_failures_count(file_database):
     found = since(file_database, "latest", run(0), run(1), run(1, {SEND: failed()}, config="kasan"))
     assert [cell.config for cell in found.fresh] == ["kasan"]
-    assert [(change.kind, change.cell.config) for change in found.changes] == [(Kind.NEW_FAILURE, "kasan")]
+    assert [(change.kind, change.cell.config) for change in found.changes] == [(ChangeKind.NEW_FAILURE, "kasan")]
     assert found.exit_status == 1
 
 
@@ -244,7 +244,7 @@ def test_another_order_of_scenarios_is_the_same_set(file_database):
 
 def test_a_scenario_new_in_the_suite_is_not_compared_but_counts_when_it_fails(file_database):
     found = compared(file_database, run(0, {SEND: None}), run(1, {SEND: failed()}))
-    assert [(change.kind, change.before) for change in found.changes] == [(Kind.NEW_FAILURE, None)]
+    assert [(change.kind, change.before) for change in found.changes] == [(ChangeKind.NEW_FAILURE, None)]
     assert compared(file_database, run(2, {RECEIVE: None}), run(3)).exit_status == 0
 
 

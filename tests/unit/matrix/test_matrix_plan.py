@@ -6,7 +6,7 @@ import pytest
 from dmasafe.kernel import load_matrix
 from dmasafe.matrix import engine, selections
 from dmasafe.matrix.errors import PlanError
-from dmasafe.matrix.plan import Kind, plan, slug
+from dmasafe.matrix.plan import StageKind, plan, slug
 
 SOURCES = """
 [source.old]
@@ -31,7 +31,7 @@ def test_quick_boots_one_kernel_in_two_ways():
     course = plan(cells)
     kinds = [stage.kind for stage in course.stages.values()]
     assert len(cells) == 2
-    assert (kinds.count(Kind.BUILD), kinds.count(Kind.BOOT)) == (1, 2)
+    assert (kinds.count(StageKind.BUILD), kinds.count(StageKind.BOOT)) == (1, 2)
 
 
 def test_nightly_has_at_least_24_cells_and_every_cell_exists():
@@ -75,14 +75,14 @@ def test_shared_stages_are_one_and_lead_to_every_boot():
     place = {name: number for number, name in enumerate(course.stages)}
     for stage in course.stages.values():
         assert all(place[need] < place[stage.name] for need in stage.needs)
-    fetches = [stage for stage in course.stages.values() if stage.kind is Kind.FETCH]
+    fetches = [stage for stage in course.stages.values() if stage.kind is StageKind.FETCH]
     assert len(fetches) == len({stage.arguments["source"] for stage in fetches})
     groups = engine.grouped(course)
     assert sorted(stage.name for group in groups.values() for stage in group) == sorted(course.stages)
     assert {tuple(stage.kind for stage in group) for group in groups.values()} == {
-        (Kind.FETCH,),
-        (Kind.CONFIGURE, Kind.BUILD, Kind.IMAGE),
-        (Kind.BOOT,),
+        (StageKind.FETCH,),
+        (StageKind.CONFIGURE, StageKind.BUILD, StageKind.IMAGE),
+        (StageKind.BOOT,),
     }
 
 

@@ -12,7 +12,7 @@ from dmasafe.matrix import record, schema
 from dmasafe.matrix.cells import Cell, identity_of, label_of
 from dmasafe.matrix.database import open_history
 from dmasafe.matrix.errors import RecordError
-from dmasafe.matrix.findings import Signature, general
+from dmasafe.matrix.judgements import Signature, general
 from dmasafe.outcome import Judgement, Outcome, Verdict
 from dmasafe.report import ReportError, json_report
 

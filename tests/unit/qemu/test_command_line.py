@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from dmasafe.architecture import architecture_names
-from dmasafe.qemu import process, versions
-from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu import QemuError, process, versions
 from dmasafe.qemu.machines import find_machine
 from dmasafe.qemu.process import Extras, MachineConfig, command_line
 from dmasafe.qemu.versions import options_for, qemu_version

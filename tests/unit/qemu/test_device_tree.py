@@ -7,8 +7,8 @@ import fdt
 import pytest
 
 from dmasafe.architecture import architecture_names
+from dmasafe.qemu import QemuError
 from dmasafe.qemu.device_tree import without_properties
-from dmasafe.qemu.errors import QemuError
 from dmasafe.qemu.machines import find_machine
 
 EDITED = [arch for arch in ("arm", "arm64") if arch in architecture_names()]

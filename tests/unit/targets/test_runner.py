@@ -27,9 +27,9 @@ from fake_session import (
 )
 
 from dmasafe.devices.errors import DevicesError, TraceError
-from dmasafe.guest.errors import GuestError
+from dmasafe.guest import GuestError
 from dmasafe.outcome import Expectation, Outcome, Verdict, judge
-from dmasafe.qemu.errors import QemuError
+from dmasafe.qemu import QemuError
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.runner import CONTROLS, WINDOW

@@ -14,8 +14,8 @@ import pytest
 from fake_session import Heard
 
 from dmasafe.dmesg import parse_records
+from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import AgentChannel
-from dmasafe.guest.errors import ChannelClosed
 from dmasafe.qemu.machines import Machine
 from dmasafe.targets import sabotage
 from dmasafe.targets.boot import GuestImage

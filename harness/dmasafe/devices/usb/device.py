@@ -36,13 +36,24 @@ class Transfer(IntEnum):
     INTERRUPT = 3
 
 
-class Request(IntEnum):
+class StandardRequest(IntEnum):
     """bRequest of the standard requests (table 9-4); set and get of configuration and interface never come here."""
 
     GET_STATUS = 0
     CLEAR_FEATURE = 1
     SET_FEATURE = 3
     GET_DESCRIPTOR = 6
+
+
+class RequestType(IntEnum):
+    """bmRequestType (table 9-2): class requests go to an interface, vendor requests to the device or an interface."""
+
+    CLASS_OUT = 0x21
+    CLASS_IN = 0xA1
+    VENDOR_OUT = 0x40
+    VENDOR_IN = 0xC0
+    VENDOR_INTERFACE_OUT = 0x41
+    VENDOR_INTERFACE_IN = 0xC1
 
 
 class DescriptorType(IntEnum):
@@ -210,11 +221,11 @@ class UsbDevice:
         recipient = setup.request_type & _RECIPIENT_MASK
         if recipient > _RECIPIENT_ENDPOINT:
             return None
-        if setup.reads and setup.request == Request.GET_DESCRIPTOR:
+        if setup.reads and setup.request == StandardRequest.GET_DESCRIPTOR:
             return self._descriptor(setup, recipient)
-        if setup.reads and setup.request == Request.GET_STATUS:
+        if setup.reads and setup.request == StandardRequest.GET_STATUS:
             return bytes(2)
-        if not setup.reads and setup.request in (Request.CLEAR_FEATURE, Request.SET_FEATURE):
+        if not setup.reads and setup.request in (StandardRequest.CLEAR_FEATURE, StandardRequest.SET_FEATURE):
             # Endpoints do not stay halted here, so that there is nothing to clear.
             return b""
         return None

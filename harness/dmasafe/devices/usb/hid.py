@@ -11,7 +11,16 @@ from enum import Enum, IntEnum
 from struct import Struct
 from typing import NamedTuple, Protocol
 
-from dmasafe.devices.usb.device import Descriptors, DescriptorType, Endpoint, Interface, Setup, Speed, Transfer
+from dmasafe.devices.usb.device import (
+    Descriptors,
+    DescriptorType,
+    Endpoint,
+    Interface,
+    RequestType,
+    Setup,
+    Speed,
+    Transfer,
+)
 
 EP_IN = 0x81
 EP_OUT = 0x01
@@ -34,7 +43,7 @@ class Report(NamedTuple):
     length: int
 
 
-class Request(IntEnum):
+class HidRequest(IntEnum):
     """Class requests (7.2)."""
 
     GET_REPORT = 0x01
@@ -42,13 +51,6 @@ class Request(IntEnum):
     SET_REPORT = 0x09
     SET_IDLE = 0x0A
     SET_PROTOCOL = 0x0B
-
-
-class Kind(IntEnum):
-    """bmRequestType: class requests to an interface."""
-
-    OUT = 0x21
-    IN = 0xA1
 
 
 _FEATURE = 3
@@ -88,13 +90,13 @@ class Hid:
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         kind, number = setup.value >> 8, setup.value & 0xFF
         match setup.kind:
-            case (Kind.IN, Request.GET_REPORT) if kind == _FEATURE:
+            case (RequestType.CLASS_IN, HidRequest.GET_REPORT) if kind == _FEATURE:
                 return self._chip.feature(number)
-            case (Kind.OUT, Request.SET_REPORT) if kind == _FEATURE and data[:1] == bytes((number,)):
+            case (RequestType.CLASS_OUT, HidRequest.SET_REPORT) if kind == _FEATURE and data[:1] == bytes((number,)):
                 return b"" if self._chip.set_feature(data) else None
-            case (Kind.OUT, Request.SET_IDLE | Request.SET_PROTOCOL):
+            case (RequestType.CLASS_OUT, HidRequest.SET_IDLE | HidRequest.SET_PROTOCOL):
                 return b""
-            case (Kind.IN, Request.GET_IDLE):
+            case (RequestType.CLASS_IN, HidRequest.GET_IDLE):
                 return b"\0"
         return None
 

@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-from dmasafe.devices.usb.device import IN, Descriptors, Interface, Setup, Speed
+from dmasafe.devices.usb.device import IN, Descriptors, Interface, RequestType, Setup, Speed
 from dmasafe.devices.usb.master import Master
-
-
-class Kind(IntEnum):
-    """bmRequestType: vendor requests to an interface."""
-
-    OUT = 0x41
-    IN = 0xC1
 
 
 class Command(IntEnum):
@@ -53,20 +46,20 @@ class Osif:
 
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         match setup.kind:
-            case (Kind.IN, Command.READ):
+            case (RequestType.VENDOR_INTERFACE_IN, Command.READ):
                 result = self._master.transfer(setup.index, True, setup.length, last=False)
                 self._status = _ADDRESS_ACK if result.ok else _ADDRESS_NAK
                 return result.data if result.ok else bytes(setup.length)
-            case (Kind.OUT, Command.WRITE):
+            case (RequestType.VENDOR_INTERFACE_OUT, Command.WRITE):
                 result = self._master.transfer(setup.index, False, data, last=False)
                 self._status = _ADDRESS_ACK if result.ok else _ADDRESS_NAK
                 return b""
-            case (Kind.OUT, Command.STOP):
+            case (RequestType.VENDOR_INTERFACE_OUT, Command.STOP):
                 self._master.stop()
                 return b""
-            case (Kind.IN, Command.STATUS):
+            case (RequestType.VENDOR_INTERFACE_IN, Command.STATUS):
                 return bytes((self._status,))
-            case (Kind.OUT, Command.SET_BIT_RATE):
+            case (RequestType.VENDOR_INTERFACE_OUT, Command.SET_BIT_RATE):
                 return b""
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 
-from dmasafe.devices.usb.device import Descriptors, Endpoint, Interface, Setup, Transfer
+from dmasafe.devices.usb.device import Descriptors, Endpoint, Interface, RequestType, Setup, Transfer
 from dmasafe.devices.usb.master import Master
 
 EP_OUT = 0x02
@@ -29,14 +29,7 @@ class Command(IntEnum):
     ADDRESS = 0x02
 
 
-class Kind(IntEnum):
-    """bmRequestType: vendor requests to the device."""
-
-    OUT = 0x40
-    IN = 0xC0
-
-
-class Request(IntEnum):
+class ViperboardRequest(IntEnum):
     """bRequest."""
 
     I2C_FREQUENCY = 0xE6
@@ -79,11 +72,11 @@ class Viperboard:
 
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         match setup.kind:
-            case (Kind.IN, Request.I2C_STATUS):
+            case (RequestType.VENDOR_IN, ViperboardRequest.I2C_STATUS):
                 return bytes(_STATUS_BYTES - 1) + bytes((self._status,))
-            case (Kind.IN, Request.MAJOR | Request.MINOR):
+            case (RequestType.VENDOR_IN, ViperboardRequest.MAJOR | ViperboardRequest.MINOR):
                 return b"\x01"
-            case (Kind.OUT, Request.I2C_FREQUENCY) if len(data) == 1:
+            case (RequestType.VENDOR_OUT, ViperboardRequest.I2C_FREQUENCY) if len(data) == 1:
                 return b""
         return None
 

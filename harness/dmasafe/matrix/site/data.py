@@ -16,8 +16,8 @@ from dmasafe.matrix.agreement import Agreement, from_json
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.compare import Comparison, regressions
 from dmasafe.matrix.errors import SiteError
-from dmasafe.matrix.findings import UNTRUSTED, Finding
 from dmasafe.matrix.history import History, Run, Sighting, Vector
+from dmasafe.matrix.judgements import UNTRUSTED, StoredJudgement
 from dmasafe.matrix.record import unpacked
 from dmasafe.outcome import Verdict
 from dmasafe.report.json_report import splat_from_json
@@ -104,7 +104,7 @@ class Trouble(NamedTuple):
     """A scenario of the newest run that neither passed nor was skipped; ``splats`` are texts."""
 
     scenario: str
-    finding: Finding
+    finding: StoredJudgement
     why: str
     splats: tuple[str, ...]
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dmasafe.matrix.compare import Kind
+from dmasafe.matrix.compare import ChangeKind
 from dmasafe.matrix.history import Run
 from dmasafe.matrix.site import plots
 from dmasafe.matrix.site.data import CellPage, SiteData, group
@@ -39,7 +39,7 @@ def render(data: SiteData) -> Iterator[tuple[str, str]]:
         policy=_policy(style, script),
         generator=GENERATOR,
         data=data,
-        kinds=tuple(Kind),
+        kinds=tuple(ChangeKind),
         scenario_link=scenario_link,
         group=group,
         seconds=plots.seconds,

@@ -53,7 +53,7 @@ def general(why: str) -> str:
 
 
 @dataclass(frozen=True)
-class Finding:
+class StoredJudgement:
     """One judgement, as the history keeps it. ``signatures`` are sorted, each once."""
 
     verdict: Verdict
@@ -74,7 +74,7 @@ class Finding:
         return json.dumps(found, separators=(",", ":"))
 
     @classmethod
-    def from_text(cls, text: str) -> Finding:
+    def from_text(cls, text: str) -> StoredJudgement:
         verdict, outcome, expected, direct, signatures, why = json.loads(text)
         return cls(
             Verdict(verdict),
