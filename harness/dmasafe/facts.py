@@ -13,6 +13,8 @@ class KernelFacts:
     ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
     habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
     says whether DMA addresses are translated, ``machine`` which variation of the machine it is (empty: the plain one).
+    ``queue_entries`` is the length of i2c-virtio's queue, which differs by QEMU's version: the device process is told
+    it by the running machine; None until then.
     """
 
     arch: str
@@ -22,6 +24,7 @@ class KernelFacts:
     swiotlb: str | None = None
     iommu: bool = False
     machine: str = ""
+    queue_entries: int | None = None
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

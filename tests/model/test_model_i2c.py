@@ -140,10 +140,11 @@ def test_virtio_says_how_many_messages_were_done():
     assert kernel.i2c_transfer(adap, msgs[:1]) == 1
 
 
-def test_virtio_queues_four_messages_and_drops_the_rest():
-    kernel, adap = boot("virtio")
-    assert kernel.i2c_transfer(adap, [I2cMsg(0x30, 0, 1, buffer(kernel, b"x")) for _ in range(6)]) == 4
-    assert len(kernel.hardware["virtio"].trace) == 4
+@pytest.mark.parametrize(("entries", "sent"), [(4, 4), (64, 6)])
+def test_virtio_queues_as_many_messages_as_its_queue_is_long_and_drops_the_rest(entries, sent):
+    kernel, adap = boot("virtio", config=Config(queue_entries=entries))
+    assert kernel.i2c_transfer(adap, [I2cMsg(0x30, 0, 1, buffer(kernel, b"x")) for _ in range(6)]) == sent
+    assert len(kernel.hardware["virtio"].trace) == sent
     assert kernel.allocators.allocated.keys() >= set() and kernel.dma_debug.entries == 0
 
 

@@ -47,8 +47,9 @@ class Server:
 
     The channel carries one JSON object a line. Events: ``ready``, ``connected`` and ``disconnected`` (``controller``),
     ``message`` (trace.py), ``violation`` (``controller``, ``seq``, ``what`` as in vring.What, ``why``), ``dropped``
-    (``count`` events that the reader was too slow for), ``late`` (this process did not run for ``seconds``). Questions,
-    by ``op``: ``sync`` (answered with ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
+    (``count`` events that the reader was too slow for), ``queue`` (the ring of ``controller`` has ``entries``),
+    ``late`` (this process did not run for ``seconds``). Questions, by ``op``: ``sync`` (answered with
+    ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
     are on the way), ``mailbox`` (``address`` or null; no answer), ``fault`` (from now on ``controller`` tells the lie
     ``name`` of lies.py, null for none; no answer), ``plug`` (``slaves`` and their search ``path`` as plugged.py reads
     them take the place of all slaves of every controller, null brings the default bus back; answered with
@@ -94,7 +95,7 @@ class Server:
         device = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
         self._devices[name] = device
         notify = partial(self._connection_event, name)
-        return Backend(self._loop, device, directory / f"{name}.sock", notify, complain)
+        return Backend(self._loop, device, directory / f"{name}.sock", notify, complain, partial(self._sized, name))
 
     def _port(self, directory: Path, name: str, bridge: str) -> Port:
         # Only a harness with bridges pays for the import.
@@ -115,6 +116,9 @@ class Server:
         master = self._devices[name] = Master(name, default_bus(), self._seq, record)
         notify = partial(self._connection_event, name)
         return Port(self._loop, master, BRIDGES[bridge](master), directory / f"{name}.sock", notify, complain)
+
+    def _sized(self, name: str, entries: int) -> None:
+        self._event(ev="queue", controller=name, entries=entries)
 
     def _seq(self) -> int | None:
         """The scenario under way, from the memory that a vhost-user front-end shares: USB shows a device none."""

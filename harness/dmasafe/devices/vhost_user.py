@@ -214,9 +214,11 @@ class Backend:
         path: Path,
         notify: Callable[[str], None],
         complain: Callable[[Violation], None],
+        sized: Callable[[int], None] = lambda entries: None,
     ) -> None:
         self._loop = loop
         self._device = device
+        self._sized = sized
         self._path = path
         self._notify = notify
         self._complain = complain
@@ -393,6 +395,7 @@ class Backend:
         if not 0 < size <= MAX_QUEUE_SIZE or size & (size - 1):
             raise _Refused(f"a queue of {size} entries; a power of two up to {MAX_QUEUE_SIZE}")
         self._vring.size = size
+        self._sized(size)
 
     def _set_vring_addr(self, message: _Message) -> None:
         index, flags, descriptors, used, available, _log = _ADDRESSES.unpack(message.payload)

@@ -12,13 +12,15 @@ from dmasafe.architecture import DEFAULT_ARCH, find_layout
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
 # dmasafe/qemu/process.py gives its guests as much.
 DEFAULT_MEMORY_BYTES = 256 << 20
+# QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 8.2 and newer have more.
+DEFAULT_QUEUE_ENTRIES = 4
 # kernel/dma/debug.c PREALLOC_DMA_DEBUG_ENTRIES
 PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
 
 
 class Facts(Hashable, Protocol):
     """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m,
-    ``coherent`` as in Config, ``swiotlb`` the boot parameter.
+    ``coherent`` as in Config, ``swiotlb`` the boot parameter, ``queue_entries`` None where it is not known.
     """
 
     @property
@@ -39,6 +41,9 @@ class Facts(Hashable, Protocol):
     @property
     def iommu(self) -> bool: ...
 
+    @property
+    def queue_entries(self) -> int | None: ...
+
 
 # kernel/dma/swiotlb.c setup_io_tlb_npages(): what the boot parameter makes of the pool.
 _SWIOTLB = {"force": "force", "noforce": "off"}
@@ -51,6 +56,7 @@ class Config:
     ``highmem_bytes`` of memory stay out of the linear map of a kernel with HIGHMEM, even if there were room.
     ``coherent`` None takes the architecture's habit. ``swiotlb`` is off, on (a pool exists) or force (swiotlb=force).
     ``iommu``: coherent memory is put together of pages; DMA addresses are told as the physical ones they lead to.
+    ``queue_entries`` is the length of i2c-virtio's queue; with indirect descriptors a message takes one entry.
     ``dma_debug_entries`` is the boot parameter of that name, ``dma_debug`` False is dma_debug=off, ``all_errors`` and
     ``no_hash_pointers`` are what the harness sets in its guests.
     """
@@ -63,6 +69,7 @@ class Config:
     coherent: bool | None = None
     swiotlb: str = "off"
     iommu: bool = False
+    queue_entries: int = DEFAULT_QUEUE_ENTRIES
     dma_debug: bool = True
     dma_debug_entries: int = PREALLOC_DMA_DEBUG_ENTRIES
     all_errors: bool = True
@@ -82,6 +89,7 @@ class Config:
             highmem_bytes=layout.highmem_bytes if layout is not None and "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
             iommu=facts.iommu,
+            queue_entries=facts.queue_entries or DEFAULT_QUEUE_ENTRIES,
             swiotlb=_SWIOTLB.get(facts.swiotlb or "", "on" if pool else "off"),
         )
 

@@ -39,8 +39,6 @@ from dmasafe.model.memory import Memory
 from dmasafe.model.oops import Oops
 
 I2C_SMBUS_BLOCK_MAX = 32
-# QEMU 7.2 hw/virtio/vhost-user-i2c.c gives the device a queue of 4; with indirect descriptors a message takes one.
-VIRTIO_QUEUE_ENTRIES = 4
 # images/modules/controller.h
 CONTROLLER_MAX_LEN = 8192
 
@@ -117,9 +115,9 @@ class VirtioI2c(NoSmbus):
         core, dma, dev = platform.i2c, platform.dma, platform.dev
         queued: list[tuple[I2cMsg, int | None, int | None]] = []
         for msg in msgs:
-            if len(queued) == VIRTIO_QUEUE_ENTRIES:
+            if len(queued) == platform.config.queue_entries:
                 # virtqueue_add_sgs() says -ENOSPC.
-                core.notes.append(f"i2c-virtio queues {VIRTIO_QUEUE_ENTRIES} messages and drops the rest")
+                core.notes.append(f"i2c-virtio queues {len(queued)} messages and drops the rest")
                 break
             buf = mapped = None
             if msg.len:

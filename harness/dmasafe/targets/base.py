@@ -22,7 +22,8 @@ class TargetRun:
     ``observations`` lacks the scenarios that were not reached; ``untrusted`` maps a scenario's id to the reason why
     its boot (or its own records) cannot be trusted, ``skipped`` one to why this place cannot do it.
     ``boot_s`` is the first boot from the start of QEMU to the agent's first word, ``scenarios_s`` the time from there
-    to the last answer, in seconds.
+    to the last answer, in seconds. ``facts`` are the target's facts() with what only the running machine tells; None if
+    there is no more.
     """
 
     kernel: KernelInfo
@@ -35,6 +36,7 @@ class TargetRun:
     scenarios_s: float = 0.0
     boots: int = 1
     notes: tuple[str, ...] = ()
+    facts: KernelFacts | None = None
 
 
 class Target(Protocol):

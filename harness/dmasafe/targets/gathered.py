@@ -34,7 +34,8 @@ class Gathered:
     """What has come in so far, by scenario number; OUTSIDE is everything between scenarios.
 
     ``violations`` are notes for the reader. ``distrust`` is why nothing of this boot can be trusted, ``broken_rules``
-    why single scenarios cannot. ``late_s`` is the longest time for which the device's process did not run.
+    why single scenarios cannot. ``queue_entries`` is the length of i2c-virtio's queue, ``late_s`` the longest time for
+    which the device's process did not run.
     """
 
     kmsg_log: BinaryIO
@@ -44,6 +45,7 @@ class Gathered:
     broken_rules: dict[int, str] = field(default_factory=dict)
     distrust: str | None = None
     lost_log: str | None = None
+    queue_entries: int | None = None
     late_s: float = 0.0
     _last_sequence: int | None = None
 
@@ -81,6 +83,8 @@ class Gathered:
             case "late":
                 seconds = event.get("seconds")
                 self.late_s = max(self.late_s, seconds if isinstance(seconds, float) else 0.0)
+            case "queue" if event.get("controller") == "virtio" and isinstance(event.get("entries"), int):
+                self.queue_entries = int(str(event["entries"]))
             case "dropped":
                 self.distrust = "the device saw more than the harness could take: its trace has gaps"
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from dmasafe.expect import expect
+from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Skip, judge, noticed
 from dmasafe.progress import Progress
 from dmasafe.report.results import Performed, Results, Row
@@ -31,13 +32,16 @@ def observe_and_judge(
         id_ for id_, found in expectations.items() if isinstance(found, Expectation) and found.destructive
     )
     run = target.run(possible, destructive, progress)
+    if run.facts not in (None, target.facts()):
+        # The machine has told more than was known before it ran.
+        expectations |= {scenario.id: expectation_at(target, scenario, run.facts) for scenario in possible}
     return judged(target.name, run, scenarios, expectations, suite_name, progress, started), run
 
 
-def expectation_at(target: Target, scenario: Scenario) -> Expectation | Skip:
-    """What must come of this scenario on this target, or why it cannot exist there."""
+def expectation_at(target: Target, scenario: Scenario, facts: KernelFacts | None = None) -> Expectation | Skip:
+    """What must come of this scenario on this target, or why it cannot exist there; ``facts`` as in TargetRun."""
     why = target.cannot(scenario)
-    return expect(scenario, target.facts()) if why is None else Skip(why)
+    return expect(scenario, facts or target.facts()) if why is None else Skip(why)
 
 
 def judged(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,6 +62,7 @@ class _State:
     boots: int = 0
     done: int = 0
     interrupted: bool = False
+    queue_entries: int | None = None
     # Why the newest session ended before its time.
     loss: str | None = None
 
@@ -141,6 +142,7 @@ class Runner:
             scenarios_s=max(0.0, time.monotonic() - started - boot_s),
             boots=state.boots,
             notes=tuple(state.notes),
+            facts=replace(self._facts, queue_entries=state.queue_entries),
         )
 
     def _run_session(
@@ -333,6 +335,7 @@ class Runner:
     def _collect(self, session: Session, batch: _Batch, reason: str | None, state: _State) -> None:
         """Join answers, records and trace into observations, and say which cannot be trusted."""
         gathered = session.gathered
+        state.queue_entries = gathered.queue_entries or state.queue_entries
         state.notes.extend(f"{self._word} {state.boots}: {text}" for text in gathered.violations[:3])
         observed: dict[str, Observation] = {}
         for number, scenario, reply in batch.replies:

@@ -165,6 +165,7 @@ def test_without_a_harness_the_trace_goes_to_standard_output(tmp_path: Path, ram
     driver = I2cDriver(DriverQueue(ram, size=4))
     round_trip(frontend, driver, b"x" * 5000)
     assert json.loads(process.stdout.readline())["ev"] == "connected"
+    assert json.loads(process.stdout.readline())["ev"] == "queue"
     assert json.loads(process.stdout.readline())["data"] == "78" * 5000
     frontend.close()
     process.terminate()
@@ -290,9 +291,10 @@ def test_a_guest_that_transfers(devices: DeviceProcess, frontend: Frontend, driv
     assert status == b"\x00"
     assert round_trip(frontend, driver, b"?", address=0x77)[1] == b"\x01"
     devices.sync()
-    found = devices.receive()
-    assert found[0] == {"ev": "connected", "controller": "virtio"}
-    parsed = [trace.parse(event) for event in found[1:]]
+    connected, queue, *found = devices.receive()
+    assert connected == {"ev": "connected", "controller": "virtio"}
+    assert queue == {"ev": "queue", "controller": "virtio", "entries": 4}
+    parsed = [trace.parse(event) for event in found]
     assert [(controller, message.ok) for _, controller, message in parsed] == [
         ("virtio", True),
         ("virtio", True),
@@ -386,7 +388,9 @@ def test_a_frontend_can_go_and_another_one_come(devices: DeviceProcess) -> None:
             frontend.start(queue)
             assert round_trip(frontend, I2cDriver(queue), b"hello")[1] == b"\x00"
     devices.sync()
-    kinds = [e["ev"] for e in devices.receive()]
+    told = list(devices.receive())
+    assert {(e["controller"], e["entries"]) for e in told if e["ev"] == "queue"} == {("virtio", 4)}
+    kinds = [e["ev"] for e in told if e["ev"] != "queue"]
     assert kinds[:5] == ["connected", "message", "disconnected", "connected", "message"]
 
 

@@ -183,3 +183,16 @@ def test_what_makes_no_sense_is_quoted_in_part(gathered):
     assert gathered.distrust.startswith("the agent's trace makes no sense: ") and len(gathered.distrust) < 300
     gathered.take_message({"ev": "kmsg", "record": "y" * 200})
     assert gathered.violations == [f"no kernel log record: {'y' * 80!r}"]
+
+
+@pytest.mark.parametrize(
+    ("event", "entries"),
+    [
+        ({"ev": "queue", "controller": "virtio", "entries": 64}, 64),
+        ({"ev": "queue", "controller": "dmasafe", "entries": 64}, None),
+        ({"ev": "queue", "controller": "virtio", "entries": "64"}, None),
+    ],
+)
+def test_the_length_of_virtios_queue_is_kept(gathered, event, entries):
+    gathered.take_event(event)
+    assert gathered.queue_entries == entries

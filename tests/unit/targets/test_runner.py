@@ -3,6 +3,7 @@
 
 import errno
 import re
+from dataclasses import replace
 
 import pytest
 from fake_session import (
@@ -119,6 +120,15 @@ def test_a_sound_run_is_trusted_and_its_kernel_log_is_kept(rig, tmp_path):
     assert runner.heard.stages == ["boot", "scenarios"]
     assert runner.heard.advances == [(1, 2, SEND), (2, 2, RECV)]
     assert (tmp_path / "kmsg.log").read_text().count("maps memory from invalid area") == 2
+
+
+def test_the_run_says_what_the_device_was_told_of_its_queue(rig):
+    def tell(session, number, scenario):
+        session.gathered.take_event({"ev": "queue", "controller": "virtio", "entries": 64})
+        return sound(session, number, scenario)
+
+    assert rig().run(SEND).facts == FACTS
+    assert rig(System(does={SEND: tell})).run(SEND).facts == replace(FACTS, queue_entries=64)
 
 
 def test_canaries_and_controls_stand_before_the_first_scenario_and_after_the_last(rig):
