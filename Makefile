@@ -71,6 +71,11 @@ docs: $(VENV)/.stamp-dev ## Build the documentation's site into build/docs: a wa
 	$(BIN)/sphinx-build -q -E -W --keep-going -c docs . build/docs
 	@echo "build/docs/index.html"
 
+.PHONY: man
+man: $(VENV)/.stamp-dev ## Make the manual page from the program's help texts: man -l build/man/dmasafe.1
+	$(BIN)/sphinx-build -q -E -W --keep-going -b man -c docs . build/man
+	@echo "build/man/dmasafe.1"
+
 .PHONY: bench
 bench: packages $(VENV)/.stamp-dev ## Time boots and suites beside a bare boot of the same kernel
 	@$(EXPAND_KDIR); exec $(BIN)/python -m benchmarks "$$@" $(ARGS)

@@ -17,6 +17,7 @@ extensions = ["myst_parser", "sphinx_click"]
 root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md"]
 exclude_patterns = [".*", "build", "harness", "images", "kernel-configs", "out", "tests"]
+man_pages = [("docs/commands", "dmasafe", "may DMA touch this buffer?", "the dmasafe authors", 1)]
 html_theme = "furo"
 html_title = "dmasafe"
 templates_path = ["."]

@@ -40,6 +40,7 @@ SECTIONS = {
         "bisect": "Which commit of a kernel tree, or of a driver's, made it go wrong?",
     },
     "About the harness itself": {
+        "completion": "Print what makes a shell complete the words of these commands.",
         "selftest": "Wreck runs in every known way: does the harness notice, say why, clean up?",
         "conform": "The model against a real kernel, on scenarios by lot.",
         "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",

@@ -18,7 +18,7 @@ from rich.text import Text
 from dmasafe import kernel as kernels
 from dmasafe.audit import DEFAULT_BOUNCE_BYTES, AuditError, Judgement, Record, judge, merge
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
-from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols
 from dmasafe.expect import expect
@@ -97,12 +97,13 @@ class _Objects:
     show_default=True,
     help="Where to look: qemu, local, ssh:[USER@]HOST[:PORT], serial:DEVICE[@BAUD], labgrid:PLACE.",
 )
-@click.option("--suite", "suite_name", metavar="NAME", help="The workload is a named suite (QEMU only).")
+@suite_option("The workload is a named suite (QEMU only).")
 @click.option(
     "--scenario",
     "patterns",
     metavar="PATTERN",
     multiple=True,
+    shell_complete=SCENARIO_IDS,
     help="QEMU: the workload is what 'dmasafe run PATTERN' runs (again for more).",
 )
 @click.option("--seconds", metavar="N", type=click.FloatRange(min=0, min_open=True), help="Watch for so long.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.kernel.tree import tree_version
 from dmasafe.matrix.bisect import OUTPUT, TREE, Found, Job, Step, bisect, top
@@ -23,7 +23,7 @@ from dmasafe.scenario import POLICIES, select
     "dmasafe bisect --good v1 --bad main --module ~/thermo/driver --policy pio -- "
     "'echo thermo 0x30 > /sys/bus/i2c/devices/i2c-$DMASAFE_BUS/new_device; cat /sys/bus/i2c/devices/*/temperature'",
 )
-@click.argument("words", nargs=-1, metavar="SCENARIO...|-- COMMAND")
+@click.argument("words", nargs=-1, metavar="SCENARIO...|-- COMMAND", shell_complete=SCENARIO_IDS)
 @click.option("--good", required=True, metavar="REVISION", help="Where it was right.")
 @click.option("--bad", required=True, metavar="REVISION", help="Where it is wrong.")
 @click.option(

@@ -13,7 +13,7 @@ import click
 
 from dmasafe.audit import AuditError, Record, merge
 from dmasafe.audit import judge as judge_audit
-from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.options import CliError, completing, kernel_options
 from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, parse_client, parse_place
@@ -37,7 +37,7 @@ CONFIGURATION = "upstream"
     epilog="Examples: dmasafe clients | dmasafe clients --kernel apt:linux-source-7.2 ad5110 i2c_hid_of | "
     "dmasafe clients --place dmasafe:bounce --place osif --messages",
 )
-@click.argument("names", nargs=-1, metavar="[CLIENT]...")
+@click.argument("names", nargs=-1, metavar="[CLIENT]...", shell_complete=completing(lambda: CLIENT_DRIVERS))
 @click.option(
     "--place",
     "places",

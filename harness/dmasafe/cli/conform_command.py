@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.options import kernel_options
+from dmasafe.cli.options import SCENARIO_IDS, kernel_options, suite_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel import DEFAULT_SOURCE
@@ -53,8 +53,8 @@ class _Report:
     epilog="Examples: dmasafe conform --scenarios 5000 --seed 7 | dmasafe conform --suite core | "
     "dmasafe conform heap/master_send/virtio/8",
 )
-@click.argument("scenario_ids", nargs=-1, metavar="[SCENARIO]...")
-@click.option("--suite", "suite_name", metavar="NAME", help="A named suite, without what this kernel cannot have.")
+@click.argument("scenario_ids", nargs=-1, metavar="[SCENARIO]...", shell_complete=SCENARIO_IDS)
+@suite_option("A named suite, without what this kernel cannot have.")
 @click.option("--scenarios", "count", type=click.IntRange(1), help=f"How many, by lot.  [default: {DEFAULT_SCENARIOS}]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones.")
 @click.option("--shrink/--no-shrink", default=True, show_default=True, help="Make differences small, in more guests.")

@@ -11,6 +11,7 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
+from dmasafe.cli import options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report import detection, terminal
 from dmasafe.report.progress import ProgressDisplay
@@ -28,7 +29,13 @@ OUTPUT = Path("docs/detection.md")
 @click.command(name="detection", epilog="Example: dmasafe detection --kernel apt:linux-source-6.1 --output -")
 @click.option("--kernel", "sources", multiple=True, default=KERNELS, show_default=True, help="As for run; repeatable.")
 @click.option(
-    "--config", "configurations", multiple=True, default=CONFIGURATIONS, show_default=True, help="Repeatable."
+    "--config",
+    "configurations",
+    multiple=True,
+    default=CONFIGURATIONS,
+    show_default=True,
+    shell_complete=options.CONFIGURATIONS,
+    help="Repeatable.",
 )
 @click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
 @click.option("--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work.")

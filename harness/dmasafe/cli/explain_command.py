@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from dmasafe.cli.options import completing
 from dmasafe.cli.output import Output, output_options
 from dmasafe.cli.parse_command import LogError, open_log, read_all
 from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
@@ -20,7 +21,7 @@ COLUMNS = 100
 
 
 @click.command(name="explain", epilog="Examples: dmasafe explain map-stack | dmasafe explain dmesg.txt")
-@click.argument("what", metavar="CLASS|FILE|-")
+@click.argument("what", metavar="CLASS|FILE|-", shell_complete=completing(lambda: SPLAT_CLASSES, files=True))
 @output_options("table", "json")
 def command(what: str, output: Output) -> None:
     """Explain a splat class, or every splat of a log: the rule, the usual cause in I2C code, the fix."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dmasafe.architecture import DEFAULT_ARCH
+from dmasafe.cli.options import completing
 from dmasafe.cli.output import Output, output_options
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
@@ -43,7 +44,9 @@ _DIRECTORY = "/tmp"
 
 
 @click.command(name="findings", epilog="Examples: dmasafe findings | dmasafe findings osif-callers-buffer")
-@click.argument("wanted", nargs=-1, metavar="[FINDING]...")
+@click.argument(
+    "wanted", nargs=-1, metavar="[FINDING]...", shell_complete=completing(lambda: [each.id for each in load()])
+)
 @click.option("--list", "only_list", is_flag=True, help="Only say what is in the catalogue; nothing is run.")
 @click.option(
     "--kernel", "sources", metavar="SOURCE", multiple=True, default=KERNELS, show_default=True,

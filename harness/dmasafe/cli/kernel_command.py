@@ -7,6 +7,7 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
+from dmasafe.cli.options import CONFIGURATIONS, FILES
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
@@ -18,8 +19,15 @@ def command() -> None:
 
 
 @command.command(name="build", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
-@click.argument("source", default=kernels.DEFAULT_SOURCE)
-@click.option("--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True)
+@click.argument("source", default=kernels.DEFAULT_SOURCE, shell_complete=FILES)
+@click.option(
+    "--config",
+    "configuration",
+    metavar="NAME",
+    default=DEFAULT_CONFIGURATION,
+    show_default=True,
+    shell_complete=CONFIGURATIONS,
+)
 @click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
 @click.option("--update", is_flag=True, help="Look again which version the source's name stands for.")
 @click.option("--jobs", type=click.IntRange(1), help="Parallel jobs of make; default: one a processor.")

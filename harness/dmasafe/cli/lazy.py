@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
@@ -27,6 +28,12 @@ class LazyGroup(click.Group):
         command = importlib.import_module(self._module.format(cmd_name)).command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        rows = [row for section in self._sections.values() for row in section.items() if row[0].startswith(incomplete)]
+        return [CompletionItem(name, help=text) for name, text in rows] + click.Command.shell_complete(
+            self, ctx, incomplete
+        )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, rows in self._sections.items():

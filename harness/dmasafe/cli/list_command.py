@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 
 import click
 
+from dmasafe.cli.options import suite_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.faults import FAULTS
 from dmasafe.scenario import BOARD, BUFFER_KINDS, CONTROLLERS, OPERATIONS, POLICIES, SUITES, USER, suite
 
 
 @click.command(name="list", epilog="Example: dmasafe list --scenarios smoke")
-@click.option("--scenarios", "suite_name", metavar="SUITE", help="Print the ids of this suite's scenarios, one a line.")
+@suite_option("Print the ids of this suite's scenarios, one a line.", "--scenarios")
 @output_options("table", "json")
 def command(suite_name: str | None, output: Output) -> None:
     """Print suites, buffer kinds, operations, controllers and seeded faults."""

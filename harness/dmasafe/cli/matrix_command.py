@@ -28,6 +28,9 @@ NEEDED = ("distributed", "fsspec", "jinja2", "sqlalchemy", "yaml")
 class _Subcommands(LazyGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if missing and ctx.resilient_parsing:
+            # A shell completes: no place for a sentence.
+            return None
         if missing:
             raise DmasafeError(f"'dmasafe matrix' needs {', '.join(missing)}: pip install 'dmasafe[matrix]'")
         return super().get_command(ctx, cmd_name)

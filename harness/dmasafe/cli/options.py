@@ -3,19 +3,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
 from dmasafe.errors import DmasafeError
+from dmasafe.scenario import SUITES
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION
 
 
 class CliError(DmasafeError):
     """What the command line asks for cannot be done."""
+
+
+def completing(names: Callable[[], Iterable[str]], files: bool = False) -> Callable[..., list[CompletionItem[str]]]:
+    """What a shell may complete a parameter to: the names that begin like its word, else, with ``files``, a file."""
+
+    def candidates(_context: click.Context, _parameter: click.Parameter, word: str) -> list[CompletionItem[str]]:
+        found = [CompletionItem(name) for name in names() if name.startswith(word)]
+        return found or ([CompletionItem(word, type="file")] if files else [])
+
+    return candidates
+
+
+SUITE_NAMES = completing(lambda: SUITES)
+SCENARIO_IDS = completing(lambda: dict.fromkeys(one.id for _what, make in SUITES.values() for one in make()))
+CONFIGURATIONS = completing(lambda: kernels.load_matrix().configurations)
+FILES = completing(tuple, files=True)
+
+
+def suite_option(text: str, name: str = "--suite") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(name, "suite_name", metavar="NAME", shell_complete=SUITE_NAMES, help=text)
 
 
 def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +49,7 @@ def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True),
         click.option(
             "--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True,
-            help="Configuration from kernel-configs/matrix.toml.",
+            shell_complete=CONFIGURATIONS, help="Configuration from kernel-configs/matrix.toml.",
         ),
         click.option(
             "--kernel", "kernel_source", metavar="SOURCE", default=kernels.DEFAULT_SOURCE, show_default=True,

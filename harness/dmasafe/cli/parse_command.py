@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from dmasafe.cli.options import FILES
 from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols, Tally, follow, parse_stream
 from dmasafe.errors import DmasafeError
@@ -31,7 +32,7 @@ class LogError(DmasafeError):
 
 
 @click.command(name="parse", epilog="Examples: dmasafe parse dmesg.txt | dmesg | dmasafe parse --format sarif -")
-@click.argument("log", metavar="FILE|-")
+@click.argument("log", metavar="FILE|-", shell_complete=FILES)
 @output_options("table", "json", "sarif", "ktap")
 @click.option("--follow", "live", is_flag=True, help="Print each splat as soon as its report is complete.")
 @click.option("--vmlinux", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Name files and lines.")

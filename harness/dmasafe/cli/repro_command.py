@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dmasafe.cli.explain_command import provoking
-from dmasafe.cli.options import kernel_options
+from dmasafe.cli.options import FILES, kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.cli.parse_command import open_log, read_all
 from dmasafe.dmesg import Tally, blame, explanation
@@ -38,7 +38,7 @@ class Reproduction:
 
 
 @click.command(name="repro", epilog="Example: dmasafe repro dmesg.txt --kernel ~/linux")
-@click.argument("log", metavar="FILE|-")
+@click.argument("log", metavar="FILE|-", shell_complete=FILES)
 @kernel_options
 @output_options("table", "json")
 def command(log: str, kernel_source: str, configuration: str, arch: str, accel: str | None, output: Output) -> int:

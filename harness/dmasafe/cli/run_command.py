@@ -15,7 +15,7 @@ import click
 
 from dmasafe.cli import resume
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
-from dmasafe.cli.options import CliError, kernel_options
+from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
 from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
 from dmasafe.progress import Progress
 from dmasafe.report import ReportError, directory
@@ -42,7 +42,7 @@ DEFAULT_TARGET = "qemu"
     epilog="Examples: dmasafe run --suite smoke | dmasafe run --target model 'stack/*/dmasafe:bounce/8' | "
     "dmasafe run --target ssh:root@board --kdir ~/src/linux | dmasafe run --resume out/latest",
 )
-@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...", shell_complete=SCENARIO_IDS)
 @click.option(
     "--target",
     metavar="TARGET",
@@ -55,7 +55,7 @@ DEFAULT_TARGET = "qemu"
     type=click.Path(path_type=Path),
     help="Run again what a results.json (or the one in DIR) left INCONCLUSIVE, and merge.",
 )
-@click.option("--suite", "suite_name", metavar="NAME", help="Run a named suite (see 'dmasafe list').")
+@suite_option("Run a named suite (see 'dmasafe list').")
 @results_option
 @click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
 @board_options

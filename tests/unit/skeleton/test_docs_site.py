@@ -36,6 +36,18 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert "sphinx-build -q -E -W --keep-going -c docs . build/docs" in make_docs_recipe()
 
 
+def test_the_manual_page_is_made_and_rendered_without_a_warning(tmp_path):
+    done = build(ROOT, tmp_path, "-b", "man")
+    assert (done.returncode, done.stderr) == (0, "")
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not installed")
+    words = ["groff", "-man", "-Tutf8", "-ww", "-P-cbou", str(tmp_path / "dmasafe.1")]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    assert "kernel prune" in " ".join(shown.stdout.split()) and "--unused-days" in shown.stdout
+    assert "make docs" not in shown.stdout
+
+
 LINKS_TO_NOWHERE = (
     "[x](nowhere.md)",
     "[x](targets.md#no-such-heading)",

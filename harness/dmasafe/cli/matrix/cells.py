@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dmasafe.cli.options import SUITE_NAMES, completing
 from dmasafe.matrix import selections
 from dmasafe.matrix.errors import PlanError
 from dmasafe.matrix.selections import DEFAULT_SUITES, PlannedCell
@@ -25,14 +26,14 @@ def cell_options(function: _Function) -> _Function:
             "URL#sha256=HEX, apt:PACKAGE; repeatable.",
         ),
         click.option(
-            "--suite", "suites", metavar="NAME", multiple=True,
+            "--suite", "suites", metavar="NAME", multiple=True, shell_complete=SUITE_NAMES,
             help="Run this suite in each cell instead of the selection's; repeatable.",
         ),
         click.option(
             "--cell", "patterns", metavar="PATTERN", multiple=True,
             help="Only these cells of the selection, or without one, of all: '6.12 x86_64 *'; repeatable.",
         ),
-        click.argument("selection", required=False),
+        click.argument("selection", required=False, shell_complete=completing(lambda: selections.load().selections)),
     ):  # fmt: skip
         function = option(function)
     return function
