@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 from dmesg_sources import SOURCES_VARIABLE, kernel_trees
 
-from dmasafe.dmesg import SPLAT_CLASSES, Explanation, explanation
+from dmasafe.dmesg import SPLAT_CLASSES, Explanation, explain, explanation
 from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.kernel.config import load_matrix
@@ -24,6 +25,11 @@ ALL = [explanation(slug) for slug in SPLAT_CLASSES]
 def test_every_class_is_explained(row: Explanation) -> None:
     assert row.means.endswith(".") and row.rule.endswith(".")
     assert row.causes and row.fixes and row.read
+
+
+def test_only_classes_that_there_are_have_a_table() -> None:
+    path = Path(explain.__file__).with_name("explain.toml")
+    assert set(tomllib.loads(path.read_text())["splat"]) == set(SPLAT_CLASSES)
 
 
 def test_an_unknown_class_is_a_key_error() -> None:
