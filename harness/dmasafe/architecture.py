@@ -7,27 +7,41 @@ checked, and the table ``[memory]`` becomes a Layout.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+from dmasafe.decode import convert, read_toml
 from dmasafe.errors import DmasafeError
 
-_Row = TypeVar("_Row")
-_WORDS = {str: "text in quotes", int: "a number", bool: "true or false", tuple: "a list of texts"}
-_NEEDED = {"uname", "debian", "elf", "kernel", "machine", "memory", "log"}
-_TABLES = _NEEDED | {"names", "debian_suite", "variation", "absence"}
+if TYPE_CHECKING:
+    from pathlib import Path
+
 #: The architecture of the guests, unless another one is named.
 DEFAULT_ARCH = "x86_64"
 
 
 class ArchitectureError(DmasafeError):
     """There is no such architecture, or its file says something that it cannot say."""
+
+
+@dataclass(frozen=True)
+class ArchitectureFile:
+    """The file of an architecture; what makes rows of its tables says what they may hold."""
+
+    uname: str
+    debian: str
+    elf: str
+    kernel: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    memory: Mapping[str, Any]
+    log: Mapping[str, Any]
+    names: tuple[str, ...] = ()
+    debian_suite: str = ""
+    variation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    absence: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,9 @@ class Layout:
 
 def project_root() -> Path:
     """The directory that holds kernel-configs/ and images/: the checkout, or dmasafe/project where one is installed."""
+    # Not above: it would be a tenth of what importing dmasafe.model takes.
+    from pathlib import Path
+
     package = Path(__file__).resolve().parent
     # An installed package has its own copy; in a checkout the package lies in harness/.
     for root in (package / "project", package.parents[1]):
@@ -124,26 +141,13 @@ def architecture_names(directory: Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (directory / "arch").glob("*.toml")))
 
 
-def read_architecture(name: str, directory: Path | None = None) -> Mapping[str, Any]:
+def read_architecture(name: str, directory: Path | None = None) -> ArchitectureFile:
     """The file of one architecture, with all its tables. Raises ArchitectureError."""
     directory = directory or project_root() / "kernel-configs"
-    path = directory / "arch" / f"{name}.toml"
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as cause:
+    if name not in architecture_names(directory):
         known = ", ".join(architecture_names(directory))
-        raise ArchitectureError(f"there is no architecture '{name}': kernel-configs/arch/ has {known}") from cause
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
-        raise ArchitectureError(f"{path} cannot be read: {cause}") from cause
-    unknown = sorted(data.keys() - _TABLES)
-    missing = sorted(_NEEDED - data.keys())
-    if unknown:
-        raise ArchitectureError(f"{path} has {', '.join(unknown)}, which no architecture has")
-    if missing:
-        raise ArchitectureError(f"{path} lacks {', '.join(missing)}")
-    for key in ("kernel", "machine", "memory", "log", "variation"):
-        require_table(data.get(key, {}), f"{path}: {key}")
-    return data
+        raise ArchitectureError(f"there is no architecture '{name}': kernel-configs/arch/ has {known}")
+    return read_toml(directory / "arch" / f"{name}.toml", ArchitectureFile, ArchitectureError)
 
 
 @cache
@@ -154,7 +158,7 @@ def architecture_of(machine: str) -> str | None:
         return machine
     for name in names:
         data = read_architecture(name)
-        if any(fnmatchcase(machine, pattern) for pattern in (data["uname"], data["debian"], *data.get("names", ()))):
+        if any(fnmatchcase(machine, pattern) for pattern in (data.uname, data.debian, *data.names)):
             return name
     return None
 
@@ -165,39 +169,5 @@ def find_layout(machine: str) -> Layout | None:
     name = architecture_of(machine)
     if name is None:
         return None
-    values = {**read_architecture(name)["memory"], "arch": name}
-    return make_row(Layout, values, f"kernel-configs/arch/{name}.toml: [memory]")
-
-
-def require_table(value: object, place: str) -> Mapping[str, Any]:
-    """``value`` if it is a table. Raises ArchitectureError."""
-    if not isinstance(value, dict):
-        raise ArchitectureError(f"{place} is no table")
-    return value
-
-
-def make_row(kind: type[_Row], values: Mapping[str, Any], place: str) -> _Row:
-    """A frozen dataclass from a TOML table: names known, none missing, types right. Raises ArchitectureError."""
-    hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            raise ArchitectureError(f"{place} has '{name}', but there are only {', '.join(known)}")
-    for name, field in known.items():
-        if name not in values and field.default is MISSING and field.default_factory is MISSING:
-            raise ArchitectureError(f"{place} lacks '{name}'")
-    return kind(**{name: _converted(value, hints[name], f"{place}: '{name}'") for name, value in values.items()})
-
-
-def _converted(value: object, hint: Any, place: str) -> object:
-    kind = get_origin(hint) or hint
-    if kind is UnionType:
-        # X | None: TOML has no null, so what is there is an X.
-        hint = get_args(hint)[0]
-        kind = get_origin(hint) or hint
-    item = get_args(hint)[0] if kind is tuple else str
-    if kind is tuple and isinstance(value, (list, tuple)) and all(type(one) is item for one in value):
-        return tuple(value)
-    if kind is not tuple and type(value) is kind:
-        return value
-    raise ArchitectureError(f"{place} must be {_WORDS[kind]}, not {value!r}")
+    values = {**read_architecture(name).memory, "arch": name}
+    return convert(values, Layout, f"kernel-configs/arch/{name}.toml: memory", ArchitectureError)

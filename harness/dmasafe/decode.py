@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files of TOML and JSON as dataclasses, by msgspec: an error names the file, the key and what is wrong there.
 
-msgspec is imported when the first file is read: `import dmasafe.model` must stay quick.
+What reads is imported when the first file is read: `import dmasafe.model` must stay quick.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dmasafe.errors import DmasafeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _Kind = TypeVar("_Kind")
 _Family = Callable[[str], Exception]
@@ -45,6 +45,8 @@ def convert(value: object, kind: type[_Kind], place: str, family: _Family, extra
 
 def read_toml(path: Path, kind: type[_Kind], family: _Family) -> _Kind:
     """The TOML file ``path`` as a ``kind``. Raises an error of ``family``."""
+    import tomllib
+
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
@@ -54,6 +56,8 @@ def read_toml(path: Path, kind: type[_Kind], family: _Family) -> _Kind:
 
 def read_json(path: Path, schema: int, family: _Family, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """The JSON object in the file ``path``, if its ``schema`` is this one. Raises an error of ``family``."""
+    import json
+
     try:
         with path.open("rb") as stream:
             data = stream.read(max_bytes + 1)

@@ -195,7 +195,7 @@ def _read_object(path: Path) -> _Object | None:
 def _prefix(elf: str) -> str:
     """What goes before ``addr2line`` for this e_machine: a binutils of one machine reads no other's objects."""
     rows = (read_architecture(name) for name in architecture_names())
-    return next((row["kernel"]["cross_compile"] for row in rows if row["elf"] == elf), _FOREIGN.get(elf, ""))
+    return next((row.kernel["cross_compile"] for row in rows if row.elf == elf), _FOREIGN.get(elf, ""))
 
 
 def _addr2line(found: _Object, places: Sequence[_Place]) -> dict[_Place, list[_Call]]:

@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dmasafe.architecture import architecture_names, make_row, project_root, read_architecture
+from dmasafe.architecture import (
+    ArchitectureError,
+    ArchitectureFile,
+    architecture_names,
+    project_root,
+    read_architecture,
+)
 from dmasafe.decode import convert, read_toml
 from dmasafe.kernel.errors import ConfigError
 from dmasafe.kernel.kconfig import Kconfig, enabling, why_not
@@ -48,6 +54,9 @@ class Architecture:
     debian: str = ""
     debian_suite: str = ""
     versions: str = ""
+
+    def __post_init__(self) -> None:
+        self.makes_sense("0.0")
 
     def makes_sense(self, version: str) -> bool:
         """Whether there are cells of this kernel version ("6.12.117"). Raises ConfigError."""
@@ -172,9 +181,9 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     absences = data.absence
     for name, file in files.items():
         place = f"{directory}/arch/{name}.toml: absence"
-        rows = ({**row, "architectures": [name]} for row in file.get("absence", ()))
+        rows = ({**row, "architectures": [name]} for row in file.absence)
         absences += tuple(convert(row, Absence, place, ConfigError) for row in rows)
-    architectures = {name: _architecture(name, directory) for name in files}
+    architectures = {name: _architecture(name, file) for name, file in files.items()}
     required = frozenset(symbol for row in data.required for symbol in row.symbols)
     matrix = Matrix(directory, configurations, architectures, absences, required, data.verified)
     for configuration in configurations.values():
@@ -183,12 +192,12 @@ def load_matrix(directory: Path | None = None) -> Matrix:
 
 
 def _configuration(
-    name: str, table: Mapping[str, Any], path: Path, files: Mapping[str, Mapping[str, Any]]
+    name: str, table: Mapping[str, Any], path: Path, files: Mapping[str, ArchitectureFile]
 ) -> Configuration:
     row = convert({**table, "name": name}, Configuration, f"{path}: configuration.{name}", ConfigError)
     if not row.machine or row.architectures:
         return row
-    having = tuple(arch for arch, file in files.items() if row.machine in file.get("variation", ()))
+    having = tuple(arch for arch, file in files.items() if row.machine in file.variation)
     if not having:
         raise ConfigError(f"matrix.toml: [configuration.{name}]: no architecture has a machine '{row.machine}'")
     return replace(row, architectures=having)
@@ -208,13 +217,10 @@ def _check(row: Configuration, matrix: Matrix) -> None:
     row.makes_sense("0.0", "")
 
 
-def _architecture(name: str, directory: Path) -> Architecture:
-    data = read_architecture(name, directory)
-    values = {**data["kernel"], "name": name, "machine": data["uname"], "debian": data["debian"]}
-    values["debian_suite"] = data.get("debian_suite", "")
-    row = make_row(Architecture, values, f"kernel-configs/arch/{name}.toml: [kernel]")
-    row.makes_sense("0.0")
-    return row
+def _architecture(name: str, file: ArchitectureFile) -> Architecture:
+    values = {**file.kernel, "name": name, "machine": file.uname, "debian": file.debian}
+    values["debian_suite"] = file.debian_suite
+    return convert(values, Architecture, f"kernel-configs/arch/{name}.toml: kernel", ArchitectureError)
 
 
 def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
@@ -242,7 +248,7 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
 
 def find_architecture(name: str) -> Architecture:
     """The row of an architecture of the project's own. Raises ArchitectureError, which lists what there is."""
-    return _architecture(name, project_root() / "kernel-configs")
+    return _architecture(name, read_architecture(name))
 
 
 def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> ConfigRequest:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from dmasafe.architecture import architecture_of, make_row, read_architecture
+from dmasafe.architecture import ArchitectureError, architecture_of, read_architecture
+from dmasafe.decode import convert
 from dmasafe.model.config import Config
 
 CUT_HERE = "------------[ cut here ]------------"
@@ -50,7 +51,7 @@ class Dialect:
 def dialect_of(machine: str) -> Dialect:
     """The dialect of an architecture that find_layout() knows. Raises ArchitectureError."""
     name = architecture_of(machine) or machine
-    return make_row(Dialect, read_architecture(name)["log"], f"kernel-configs/arch/{name}.toml: [log]")
+    return convert(read_architecture(name).log, Dialect, f"kernel-configs/arch/{name}.toml: log", ArchitectureError)
 
 
 class Place(NamedTuple):

@@ -7,12 +7,11 @@ QEMU 7.2; what later versions need differently is in versions.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
-from dmasafe.architecture import ArchitectureError, make_row, read_architecture, require_table
+from dmasafe.architecture import ArchitectureError, read_architecture
+from dmasafe.decode import convert
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,14 @@ def find_machine(arch: str, variation: str = "") -> Machine:
     """The machine of an architecture, plain or in a named variation. Raises ArchitectureError."""
     data = read_architecture(arch)
     place = f"kernel-configs/arch/{arch}.toml"
-    values = {**data["machine"], "arch": arch, "uname": data["uname"], "memory_base": data["memory"]["phys_offset"]}
-    machine = make_row(Machine, values, f"{place}: [machine]")
+    values = {**data.machine, "arch": arch, "uname": data.uname, "memory_base": data.memory["phys_offset"]}
+    machine = convert(values, Machine, f"{place}: machine", ArchitectureError)
     if not variation:
         return machine
-    rows: Mapping[str, Any] = data.get("variation", {})
-    if variation not in rows:
-        known = ", ".join(rows) or "none"
+    if variation not in data.variation:
+        known = ", ".join(data.variation) or "none"
         raise ArchitectureError(f"{arch} has no machine '{variation}': the variations in {place} are: {known}")
-    table = require_table(rows[variation], f"{place}: [variation.{variation}]")
-    row = make_row(Variation, table, f"{place}: [variation.{variation}]")
+    row = convert(data.variation[variation], Variation, f"{place}: variation.{variation}", ArchitectureError)
     return replace(
         machine,
         machine=machine.machine + row.machine,

@@ -12,7 +12,7 @@ from dmasafe.qemu.machines import find_machine
 def test_every_machine_and_every_variation_can_be_made(arch):
     plain = find_machine(arch)
     assert plain.arch == arch and plain.coherent and plain.variation == ""
-    for name in read_architecture(arch).get("variation", {}):
+    for name in read_architecture(arch).variation:
         machine = find_machine(arch, name)
         assert machine.variation == name and machine != plain
         assert machine.cmdline[: len(plain.cmdline)] == plain.cmdline

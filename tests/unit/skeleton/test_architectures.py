@@ -27,9 +27,9 @@ ALLOWED = {
 
 def names_of(arch: str) -> set[str]:
     data = read_architecture(arch)
-    triplet = data["kernel"]["cross_compile"].partition("-")[0]
-    found = {arch, data["uname"], data["debian"], data["elf"], data["kernel"]["make_arch"], triplet}
-    return found | {pattern.strip("*?") for pattern in data.get("names", ())}
+    triplet = data.kernel["cross_compile"].partition("-")[0]
+    found = {arch, data.uname, data.debian, data.elf, data.kernel["make_arch"], triplet}
+    return found | {pattern.strip("*?") for pattern in data.names}
 
 
 NAMES = set().union(*map(names_of, architecture_names())) | {"x86"}
