@@ -72,7 +72,7 @@ def _main(words):
     from dmasafe.kernel import DEFAULT_SOURCE
     from dmasafe.progress import SILENT
     from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
-    from dmasafe.targets.qemu import make_target
+    from dmasafe.targets.qemu import QemuTarget
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernel", default=DEFAULT_SOURCE)
@@ -83,7 +83,7 @@ def _main(words):
     options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as logs:
         prepared = prepare(options.kernel, options.config, options.arch, None, SILENT)
-        target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         # The limits of i2c-dev and every SMBus protocol, which the lot finds now and then only.
         rows = [s for s in core_suite() if s.buffer == USER.name]
         drawn = conform.draw(prepared.facts, options.scenarios, options.seed)

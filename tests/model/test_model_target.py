@@ -212,7 +212,7 @@ def test_the_model_imports_neither_devices_nor_anything_that_runs_it():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     # The ground floor: scenarios and what they are made of.
-    assert set(out) == {"architecture", "buses", "errors", "faults", "model", "outcome", "scenario"}
+    assert set(out) == {"architecture", "buses", "decode", "errors", "faults", "model", "outcome", "scenario"}
 
 
 def test_sequence_numbers_can_be_checked_for_gaps():

@@ -10,7 +10,7 @@ import pytest
 from dmasafe.progress import SILENT
 from dmasafe.report.json_report import SCHEMA_FILE
 from dmasafe.scenario import core_suite, parse_scenario
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_each_outcome_has_the_right_reason(rows, scenario, outcome, direct, clas
 def test_the_device_saw_the_stray_dma_that_the_kernel_reported(guest, tmp_path):
     # The splat alone does not prove it: the mapping succeeds and the device is sent to the nonsense address.
     scenario = parse_scenario("module-rodata/master_send_dmasafe/dmasafe:bounce/8")
-    target = make_target(guest.image, guest.kernel, guest.facts, tmp_path)
+    target = QemuTarget(guest.image, guest.kernel, guest.facts, tmp_path)
     run = target.run([scenario], frozenset(), SILENT)
     seen = run.observations[scenario.id]
     assert {splat.splat_class for splat in seen.splats} == {"map-invalid-area"}

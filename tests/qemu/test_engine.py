@@ -12,7 +12,7 @@ from dmasafe.outcome import Outcome, Skip, Verdict, direct, judge, outcome_of
 from dmasafe.progress import SILENT
 from dmasafe.scenario import core_suite, faults_suite, parse_scenario
 from dmasafe.targets.boot import Boot
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.wire import observation
 
 ENGINE = "dmasafe-engine.0"
@@ -40,7 +40,7 @@ def run(guest, scenarios, directory, **image):
     wanted = [scenario for scenario in scenarios if not isinstance(expected[scenario.id], Skip)]
     destructive = frozenset(scenario.id for scenario in wanted if expected[scenario.id].destructive)
     booted = replace(guest.image, **image)
-    target = make_target(booted, guest.kernel, guest.facts, directory, boots=EngineBoot)
+    target = QemuTarget(booted, guest.kernel, guest.facts, directory, boots=EngineBoot)
     done = target.run(wanted, destructive, SILENT)
     return done.observations, {
         scenario.id: judge(expected[scenario.id], done.observations.get(scenario.id), done.untrusted.get(scenario.id))

@@ -32,7 +32,7 @@ from dmasafe.scenario import POLICIES, Scenario, select, suite
 from dmasafe.targets import audit as auditing
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.prepare import Prepared, prepare
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.session import KMSG_LOG, Session
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -287,7 +287,7 @@ def _run(
     prepared: Prepared, scenarios: Sequence[Scenario], rows: int, logs: Path, progress: Progress
 ) -> auditing.Outcome:
     audited = auditing.Audited(rows)
-    target = make_target(prepared.image, prepared.kernel, prepared.facts, logs, boots=audited.boot)
+    target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs, boots=audited.boot)
     expectations = {scenario: expect(scenario, target.facts()) for scenario in scenarios}
     possible = [scenario for scenario, found in expectations.items() if not isinstance(found, Skip)]
     if not possible:

@@ -22,7 +22,7 @@ from dmasafe.report.text import one_line
 from dmasafe.scenario import Scenario, parse_scenario, suite
 from dmasafe.targets import conform
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 
 DEFAULT_SCENARIOS = 500
 # Longer facets, such as 8192 bytes of data, are cut in the text report; JSON has all of them.
@@ -83,7 +83,7 @@ def command(
     named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
         prepared = prepare(kernel_source, configuration, arch, accel, progress)
-        target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         if suite_name is not None:
             named = _possible(named, prepared.facts)
         wanted = named or conform.draw(prepared.facts, count or DEFAULT_SCENARIOS, seed)

@@ -19,7 +19,7 @@ from dmasafe.report.results import Results, exit_status
 from dmasafe.scenario import faults_suite
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 
 KERNELS = (kernels.DEFAULT_SOURCE, "apt:linux-source-7.2")
 CONFIGURATIONS = (DEFAULT_CONFIGURATION, "no-dma-debug")
@@ -63,5 +63,5 @@ def _run(source: str, configuration: str, arch: str, accel: str | None) -> Resul
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
         prepared = prepare(source, configuration, arch, accel, progress)
-        target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         return run_and_judge(target, faults_suite(), "faults", progress, started)

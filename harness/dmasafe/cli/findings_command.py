@@ -35,7 +35,7 @@ from dmasafe.targets.errors import TargetError
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.machine import BoardGuest, board_image
 from dmasafe.targets.prepare import Prepared, prepare
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 
 # Oldest first: the page quotes the last.
 KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2")
@@ -102,7 +102,7 @@ def _by_rows(
             wanted = [parse_client_scenario(name) for name in names]
             results, _records = run_clients(prepared, wanted, Path(logs), progress, started)
         else:
-            target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+            target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
             results = run_and_judge(target, select(names), "findings", progress, started)
     lines = _Lines.of(prepared)
     return {finding.id: lines.named(from_rows(finding, results, source)) for finding in findings}

@@ -19,7 +19,7 @@ from dmasafe.outcome import Splat
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.prepare import prepare
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 
 SHOWN, NOT_SHOWN, UNKNOWN = 0, 1, 2
 
@@ -84,7 +84,7 @@ def reproduce(
             prepared = prepare(kernel_source, config, arch, accel, progress)
             scenarios = [parse_scenario(text) for text in candidates]
             with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
-                target = make_target(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+                target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
                 run = target.run(scenarios, frozenset(), progress)
             row = None
             for scenario in scenarios:

@@ -28,7 +28,7 @@ from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.model import ModelTarget
 from dmasafe.targets.prepare import Prepared, model_kernel, prepare
-from dmasafe.targets.qemu import QemuTarget, make_target
+from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.sabotage import MODULES as SABOTAGE_MODULES
 from dmasafe.targets.sabotage import SHORT, saboteur
 from dmasafe.targets.session import KMSG_LOG
@@ -146,9 +146,9 @@ def _place(
 
 def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
     if sabotage is None:
-        return make_target(prepared.image, prepared.kernel, prepared.facts, logs)
+        return QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
     wrecker = saboteur(sabotage, prepared.image, logs)
-    return make_target(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
+    return QemuTarget(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
 
 
 def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:

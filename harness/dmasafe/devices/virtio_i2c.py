@@ -8,6 +8,7 @@ recorded, and the bus stays silent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
@@ -62,31 +63,20 @@ class _Area(NamedTuple):
     reach: Reach | None = None
 
 
+@dataclass(slots=True, eq=False)
 class Job:
     """A request that has been on the bus and whose result waits to be written, ``delay_s`` seconds from now.
 
     ``finish`` may raise IotlbMiss and may then be called again. It gives the number of bytes written.
     """
 
-    __slots__ = ("_answer", "_record", "_reply", "_space", "_status", "_trace", "delay_s")
-
-    def __init__(
-        self,
-        space: AddressSpace,
-        trace: Callable[[Record], None],
-        record: Record | None,
-        reply: Sequence[_Area],
-        answer: bytes,
-        status: _Area | None,
-        delay_s: float,
-    ) -> None:
-        self._space = space
-        self._trace = trace
-        self._record = record
-        self._reply = reply
-        self._answer = answer
-        self._status = status
-        self.delay_s = delay_s
+    _space: AddressSpace
+    _trace: Callable[[Record], None]
+    _record: Record | None
+    _reply: Sequence[_Area]
+    _answer: bytes
+    _status: _Area | None
+    delay_s: float
 
     def falsify(self, mask: int) -> None:
         """Makes a lie of the payload (lies.py): a read brings other bytes than the bus, a write is traced as others."""

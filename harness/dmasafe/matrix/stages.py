@@ -18,7 +18,7 @@ from dmasafe.scenario import suite
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.judged import observe_and_judge
 from dmasafe.targets.prepare import bootable, described, pack_initrd
-from dmasafe.targets.qemu import make_target
+from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.session import KMSG_LOG
 
 
@@ -79,7 +79,7 @@ def boot(arguments: Arguments, progress: Reporter) -> Result:
         logs, out = Path(temporary, "logs"), Path(temporary, "out")
         logs.mkdir()
         out.mkdir()
-        target = make_target(guest, info, facts, logs)
+        target = QemuTarget(guest, info, facts, logs)
         results, run = observe_and_judge(target, scenarios, arguments["suite"], progress, started)
         # Ctrl-C keeps what a guest did so far; here half a run is to be run again.
         if interrupted():

@@ -7,6 +7,7 @@ After drivers/i2c/busses/i2c-virtio.c and images/modules/controller_payload.c; a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dmasafe.model.allocators import Allocators
 from dmasafe.model.config import Config
@@ -43,30 +44,19 @@ I2C_SMBUS_BLOCK_MAX = 32
 CONTROLLER_MAX_LEN = 8192
 
 
+@dataclass(eq=False)
 class Platform:
     """What a driver works with: the kernel's parts, its device, and the hardware."""
 
-    def __init__(
-        self,
-        config: Config,
-        memory: Memory,
-        allocators: Allocators,
-        dma: Dma,
-        i2c: I2cCore,
-        oops: Oops,
-        dev: Device,
-        hardware: Hardware,
-        on_stack: Callable[[int], bool],
-    ) -> None:
-        self.config = config
-        self.memory = memory
-        self.allocators = allocators
-        self.dma = dma
-        self.i2c = i2c
-        self.oops = oops
-        self.dev = dev
-        self.hardware = hardware
-        self.on_stack = on_stack
+    config: Config
+    memory: Memory
+    allocators: Allocators
+    dma: Dma
+    i2c: I2cCore
+    oops: Oops
+    dev: Device
+    hardware: Hardware
+    on_stack: Callable[[int], bool]
 
     def wait(self) -> int:
         """Jiffies that slaves held the clock for since the last call; they pass."""

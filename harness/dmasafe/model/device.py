@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 # include/linux/dma-direction.h enum dma_data_direction
@@ -24,27 +25,18 @@ def DMA_BIT_MASK(bits: int) -> int:
     return (1 << bits) - 1
 
 
+@dataclass(eq=False)
 class Device:
     """One device. ``dma_coherent`` says that it sees what is in the processor's caches."""
 
-    def __init__(
-        self,
-        name: str,
-        driver: str | None,
-        dma_mask: int = DMA_BIT_MASK(64),
-        dma_coherent: bool = True,
-        bus_dma_limit: int = 0,
-        max_seg_size: int = 65536,
-        seg_boundary: int = DMA_BIT_MASK(32),
-    ) -> None:
-        self.name = name
-        self.driver = driver
-        self.dma_mask: int | None = dma_mask
-        self.coherent_dma_mask = DMA_BIT_MASK(32)
-        self.dma_coherent = dma_coherent
-        self.bus_dma_limit = bus_dma_limit
-        self.max_seg_size = max_seg_size
-        self.seg_boundary = seg_boundary
+    name: str
+    driver: str | None
+    dma_mask: int | None = DMA_BIT_MASK(64)
+    dma_coherent: bool = True
+    bus_dma_limit: int = 0
+    max_seg_size: int = 65536
+    seg_boundary: int = DMA_BIT_MASK(32)
+    coherent_dma_mask: int = DMA_BIT_MASK(32)
 
     @property
     def dma_limit(self) -> int:

@@ -94,169 +94,60 @@ class Message:
     text: str
 
 
-def _rows() -> dict[str, Message]:
-    unmap, sync = "check_unmap", "check_sync"
-    single = "debug_dma_map_single"
-    rows = (
-        Message(
-            "leak-on-release",
-            "dma_debug_device_change",
-            (859, 859, 862, 889),
-            "device driver has pending DMA allocations while released from device [count=%d]\n"
-            "One of leaked entries details: " + _ENTRY + "[mapped with %s] [mapped as %s]",
-        ),
-        Message(
-            "free-invalid-address",
-            unmap,
-            (970, 970, 973, 1000),
-            "device driver tries to free an invalid DMA memory address",
-        ),
-        Message(
-            "free-unallocated",
-            unmap,
-            (974, 974, 977, 1004),
-            "device driver tries to free DMA memory it has not allocated [device address=0x%016x] [size=%d bytes]",
-        ),
-        Message(
-            "free-size",
-            unmap,
-            (984, 984, 987, 1014),
-            "device driver frees DMA memory with different size "
-            "[device address=0x%016x] [map size=%d bytes] [unmap size=%d bytes]",
-        ),
-        Message(
-            "free-function",
-            unmap,
-            (992, 992, 995, 1022),
-            "device driver frees DMA memory with wrong function " + _ENTRY + "[mapped as %s] [unmapped as %s]",
-        ),
-        Message(
-            "free-cpu-address",
-            unmap,
-            (1000, 1000, 1004, 1031),
-            "device driver frees DMA memory with different CPU address "
-            + _ENTRY
-            + "[cpu alloc address=%s] [cpu free address=%s]",
-        ),
-        Message(
-            "free-sg-count",
-            unmap,
-            (1012, 1012, 1016, 1043),
-            "device driver frees DMA sg list with different entry count [map count=%d] [unmap count=%d]",
-        ),
-        Message(
-            "free-direction",
-            unmap,
-            (1023, 1023, 1027, 1054),
-            "device driver frees DMA memory with different direction " + _ENTRY + "[mapped with %s] [unmapped with %s]",
-        ),
-        # The kernel has no space between "error" and the bracket.
-        Message(
-            "map-error-unchecked",
-            unmap,
-            (1038, 1038, 1042, 1069),
-            "device driver failed to check map error" + _ENTRY + "[mapped as %s]",
-        ),
-        Message(
-            "free-attrs",
-            unmap,
-            (0, 0, 0, 1091),
-            "device driver frees DMA memory with different attributes "
-            + _ENTRY
-            + "[mapped with 0x%x] [unmapped with 0x%x]",
-        ),
-        Message(
-            "map-stack",
-            "check_for_stack",
-            (1064, 1068, 1072, 1121),
-            "device driver maps memory from stack [addr=%s]",
-        ),
-        Message(
-            "map-text-or-rodata",
-            "check_for_illegal_area",
-            (1094, 1088, 1092, 1143),
-            "device driver maps memory from kernel text or rodata [addr=%s] [len=%d]",
-        ),
-        Message(
-            "sync-unallocated",
-            sync,
-            (1110, 1104, 1108, 1159),
-            "device driver tries to sync DMA memory it has not allocated [device address=0x%016x] [size=%d bytes]",
-        ),
-        Message(
-            "sync-out-of-range",
-            sync,
-            (1118, 1112, 1116, 1167),
-            "device driver syncs DMA memory outside allocated range "
-            "[device address=0x%016x] [allocation size=%d bytes] [sync offset+size=%d]",
-        ),
-        Message(
-            "sync-direction",
-            sync,
-            (1131, 1125, 1129, 1180),
-            "device driver syncs DMA memory with different direction " + _ENTRY + "[mapped with %s] [synced with %s]",
-        ),
-        Message(
-            "sync-cpu-readonly",
-            sync,
-            (1142, 1136, 1140, 1191),
-            "device driver syncs device read-only DMA memory for cpu " + _ENTRY + "[mapped with %s] [synced with %s]",
-        ),
-        Message(
-            "sync-device-writeonly",
-            sync,
-            (1152, 1146, 1150, 1201),
-            "device driver syncs device write-only DMA memory to device "
-            + _ENTRY
-            + "[mapped with %s] [synced with %s]",
-        ),
-        Message(
-            "sync-sg-count",
-            sync,
-            (1162, 1156, 1160, 1211),
-            "device driver syncs DMA sg list with different entry count [map count=%d] [sync count=%d]",
-        ),
-        Message(
-            "sg-too-long",
-            "check_sg_segment",
-            (1183, 1177, 1181, 1231),
-            "mapping sg segment longer than device claims to support [len=%d] [max=%d]",
-        ),
-        Message(
-            "sg-boundary",
-            "check_sg_segment",
-            (1193, 1187, 1191, 1241),
-            "mapping sg segment across boundary [start=0x%016x] [end=0x%016x] [boundary=0x%016x]",
-        ),
-        Message(
-            "map-invalid-area",
-            single,
-            (1205, 1199, 1203, 1252),
-            "device driver maps memory from invalid area [addr=%s] [len=%d]",
-        ),
-        Message(
-            "map-vmalloc",
-            single,
-            (1209, 1203, 1207, 1256),
-            "device driver maps memory from vmalloc area [addr=%s] [len=%d]",
-        ),
-        Message(
-            "cacheline-overlap",
-            "add_dma_entry",
-            (0, 571, 601, 628),
-            "cacheline tracking EEXIST, overlapping mappings aren't supported",
-        ),
-        Message(
-            "map-resource-ram",
-            "debug_dma_map_phys",
-            (0, 0, 0, 1289),
-            "dma_map_resource called for RAM address 0x%016x",
-        ),
-    )
-    return {row.splat_class: row for row in rows}
-
-
-MESSAGES = _rows()
+# As in kernel/dma/debug.c; the kernel has no space between "error" and the bracket of map-error-unchecked.
+_ROWS = (
+    ("leak-on-release", "dma_debug_device_change", (859, 859, 862, 889),
+     "device driver has pending DMA allocations while released from device [count=%d]\n"
+     "One of leaked entries details: " + _ENTRY + "[mapped with %s] [mapped as %s]"),
+    ("free-invalid-address", "check_unmap", (970, 970, 973, 1000),
+     "device driver tries to free an invalid DMA memory address"),
+    ("free-unallocated", "check_unmap", (974, 974, 977, 1004),
+     "device driver tries to free DMA memory it has not allocated [device address=0x%016x] [size=%d bytes]"),
+    ("free-size", "check_unmap", (984, 984, 987, 1014),
+     "device driver frees DMA memory with different size "
+     "[device address=0x%016x] [map size=%d bytes] [unmap size=%d bytes]"),
+    ("free-function", "check_unmap", (992, 992, 995, 1022),
+     "device driver frees DMA memory with wrong function " + _ENTRY + "[mapped as %s] [unmapped as %s]"),
+    ("free-cpu-address", "check_unmap", (1000, 1000, 1004, 1031),
+     "device driver frees DMA memory with different CPU address " +
+     _ENTRY + "[cpu alloc address=%s] [cpu free address=%s]"),
+    ("free-sg-count", "check_unmap", (1012, 1012, 1016, 1043),
+     "device driver frees DMA sg list with different entry count [map count=%d] [unmap count=%d]"),
+    ("free-direction", "check_unmap", (1023, 1023, 1027, 1054),
+     "device driver frees DMA memory with different direction " + _ENTRY + "[mapped with %s] [unmapped with %s]"),
+    ("map-error-unchecked", "check_unmap", (1038, 1038, 1042, 1069),
+     "device driver failed to check map error[device address=0x%016x] [size=%d bytes] [mapped as %s]"),
+    ("free-attrs", "check_unmap", (0, 0, 0, 1091),
+     "device driver frees DMA memory with different attributes " + _ENTRY + "[mapped with 0x%x] [unmapped with 0x%x]"),
+    ("map-stack", "check_for_stack", (1064, 1068, 1072, 1121), "device driver maps memory from stack [addr=%s]"),
+    ("map-text-or-rodata", "check_for_illegal_area", (1094, 1088, 1092, 1143),
+     "device driver maps memory from kernel text or rodata [addr=%s] [len=%d]"),
+    ("sync-unallocated", "check_sync", (1110, 1104, 1108, 1159),
+     "device driver tries to sync DMA memory it has not allocated [device address=0x%016x] [size=%d bytes]"),
+    ("sync-out-of-range", "check_sync", (1118, 1112, 1116, 1167),
+     "device driver syncs DMA memory outside allocated range "
+     "[device address=0x%016x] [allocation size=%d bytes] [sync offset+size=%d]"),
+    ("sync-direction", "check_sync", (1131, 1125, 1129, 1180),
+     "device driver syncs DMA memory with different direction " + _ENTRY + "[mapped with %s] [synced with %s]"),
+    ("sync-cpu-readonly", "check_sync", (1142, 1136, 1140, 1191),
+     "device driver syncs device read-only DMA memory for cpu " + _ENTRY + "[mapped with %s] [synced with %s]"),
+    ("sync-device-writeonly", "check_sync", (1152, 1146, 1150, 1201),
+     "device driver syncs device write-only DMA memory to device " + _ENTRY + "[mapped with %s] [synced with %s]"),
+    ("sync-sg-count", "check_sync", (1162, 1156, 1160, 1211),
+     "device driver syncs DMA sg list with different entry count [map count=%d] [sync count=%d]"),
+    ("sg-too-long", "check_sg_segment", (1183, 1177, 1181, 1231),
+     "mapping sg segment longer than device claims to support [len=%d] [max=%d]"),
+    ("sg-boundary", "check_sg_segment", (1193, 1187, 1191, 1241),
+     "mapping sg segment across boundary [start=0x%016x] [end=0x%016x] [boundary=0x%016x]"),
+    ("map-invalid-area", "debug_dma_map_single", (1205, 1199, 1203, 1252),
+     "device driver maps memory from invalid area [addr=%s] [len=%d]"),
+    ("map-vmalloc", "debug_dma_map_single", (1209, 1203, 1207, 1256),
+     "device driver maps memory from vmalloc area [addr=%s] [len=%d]"),
+    ("cacheline-overlap", "add_dma_entry", (0, 571, 601, 628),
+     "cacheline tracking EEXIST, overlapping mappings aren't supported"),
+    ("map-resource-ram", "debug_dma_map_phys", (0, 0, 0, 1289), "dma_map_resource called for RAM address 0x%016x"),
+)  # fmt: skip
+MESSAGES = {row[0]: Message(*row) for row in _ROWS}
 # check_for_stack() has a second message for a stack in vmalloc space.
 MAP_STACK_VMAPPED = Message(
     "map-stack",
@@ -282,45 +173,20 @@ _UNMAP_VALID = (
 )
 
 
+@dataclass(slots=True, eq=False)
 class DmaDebugEntry:
     """struct dma_debug_entry."""
 
-    __slots__ = (
-        "attrs",
-        "dev",
-        "dev_addr",
-        "direction",
-        "map_err_type",
-        "paddr",
-        "sg_call_ents",
-        "sg_mapped_ents",
-        "size",
-        "type",
-    )
-
-    def __init__(
-        self,
-        dev: Device,
-        type: str,
-        dev_addr: int,
-        size: int,
-        direction: int,
-        paddr: int = 0,
-        sg_call_ents: int = 0,
-        sg_mapped_ents: int = 0,
-        map_err_type: int = MAP_ERR_CHECK_NOT_APPLICABLE,
-        attrs: int = 0,
-    ) -> None:
-        self.dev = dev
-        self.type = type
-        self.dev_addr = dev_addr
-        self.size = size
-        self.direction = direction
-        self.paddr = paddr
-        self.sg_call_ents = sg_call_ents
-        self.sg_mapped_ents = sg_mapped_ents
-        self.map_err_type = map_err_type
-        self.attrs = attrs
+    dev: Device
+    type: str
+    dev_addr: int
+    size: int
+    direction: int
+    paddr: int = 0
+    sg_call_ents: int = 0
+    sg_mapped_ents: int = 0
+    map_err_type: int = MAP_ERR_CHECK_NOT_APPLICABLE
+    attrs: int = 0
 
 
 class SavedDebug(NamedTuple):

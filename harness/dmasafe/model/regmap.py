@@ -110,8 +110,11 @@ class RegmapBus:
 class SmbusBlockBus(RegmapBus):
     """regmap_i2c_smbus_i2c_block: the block is copied once more, into SMBus's own buffer."""
 
+    # Bytes of a write that has anything in it.
+    least = 1
+
     def write(self, data: int, count: int) -> int:
-        if count < 1:
+        if count < self.least:
             return -EINVAL
         octets = self.kernel.memory.load(data, count)
         return self.kernel.smbus.i2c_smbus_write_i2c_block_data(self.client, octets[0], octets[1:])
@@ -130,17 +133,10 @@ class SmbusBlockBus(RegmapBus):
         return 0 if len(answer) == val_size else -EIO
 
 
-class SmbusBlockReg16Bus(RegmapBus):
+class SmbusBlockReg16Bus(SmbusBlockBus):
     """regmap_i2c_smbus_i2c_block_reg16: 16-bit registers by a byte write, then byte by byte."""
 
-    def write(self, data: int, count: int) -> int:
-        if count < 2:
-            return -EINVAL
-        octets = self.kernel.memory.load(data, count)
-        return self.kernel.smbus.i2c_smbus_write_i2c_block_data(self.client, octets[0], octets[1:])
-
-    def gather_write(self, reg: int, reg_size: int, val: int, val_size: int) -> int:
-        return -ENOTSUPP
+    least = 2
 
     def read(self, reg: int, reg_size: int, val: int, val_size: int) -> int:
         if reg_size != 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,38 +25,30 @@ BootFactory = Callable[[GuestImage, Path, BinaryIO, Limits], AbstractContextMana
 Watch = Callable[[Progress], Progress]
 
 
+@dataclass(frozen=True)
 class QemuTarget:
     """Runs scenarios in guests booted from one image; logs go to ``log_directory``.
 
     ``boots`` makes each Boot and ``watch`` may stand before its progress: the seams of dmasafe.targets.sabotage.
+    Raises TargetError if the image's files are not there.
     """
 
+    image: GuestImage
+    kernel: KernelInfo
+    kernel_facts: KernelFacts
+    log_directory: Path
+    limits: Limits = LIMITS
+    boots: BootFactory = Boot
+    watch: Watch = lambda progress: progress
     name = "qemu"
 
-    def __init__(
-        self,
-        image: GuestImage,
-        kernel: KernelInfo,
-        facts: KernelFacts,
-        log_directory: Path,
-        limits: Limits = LIMITS,
-        boots: BootFactory = Boot,
-        watch: Watch = lambda progress: progress,
-    ) -> None:
-        self._image = image
-        self._kernel = kernel
-        self._facts = facts
-        self._log_directory = log_directory
-        self._limits = limits
-        self._boots = boots
-        self._watch = watch
-
-    @property
-    def kernel(self) -> KernelInfo:
-        return self._kernel
+    def __post_init__(self) -> None:
+        for file in (self.image.kernel, self.image.initrd):
+            if not file.is_file():
+                raise TargetError(f"{file} is missing: build it again with 'dmasafe kernel build'")
 
     def facts(self) -> KernelFacts:
-        return self._facts
+        return self.kernel_facts
 
     def cannot(self, scenario: Scenario) -> str | None:
         return needs_board(scenario)
@@ -65,33 +57,17 @@ class QemuTarget:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
         buses = any(scenario.controller in BUSES for scenario in scenarios)
         image = replace(
-            self._image,
-            bridges=bridges_of(scenarios, self._facts),
+            self.image,
+            bridges=bridges_of(scenarios, self.kernel_facts),
             buses=buses,
             file_systems=file_systems_of(scenarios),
         )
         runner = Runner(
-            lambda kmsg_log: self._boots(image, self._log_directory, kmsg_log, self._limits),
-            self._kernel,
-            self._facts,
-            self._log_directory,
-            self._limits,
-            accel=self._image.accelerator,
+            lambda kmsg_log: self.boots(image, self.log_directory, kmsg_log, self.limits),
+            self.kernel,
+            self.kernel_facts,
+            self.log_directory,
+            self.limits,
+            accel=self.image.accelerator,
         )
-        return runner.run(scenarios, destructive, self._watch(progress))
-
-
-def make_target(
-    image: GuestImage,
-    kernel: KernelInfo,
-    facts: KernelFacts,
-    log_directory: Path,
-    limits: Limits = LIMITS,
-    boots: BootFactory = Boot,
-    watch: Watch = lambda progress: progress,
-) -> QemuTarget:
-    """A target for this image. Raises TargetError if the image's files are not there."""
-    for file in (image.kernel, image.initrd):
-        if not file.is_file():
-            raise TargetError(f"{file} is missing: build it again with 'dmasafe kernel build'")
-    return QemuTarget(image, kernel, facts, log_directory, limits, boots, watch)
+        return runner.run(scenarios, destructive, self.watch(progress))
