@@ -100,9 +100,11 @@ HCDS: dict[str, tuple[int, str]] = {
 }
 
 # Every kernel is told these, whatever the machine: no console chatter (a serial line costs more than the rest of the
-# boot under TCG), every /dev/kmsg write kept, a panic ends the machine, dma-debug's table sized for a small guest.
+# boot under TCG), and none more after an oops, of which a run has dozens (the parameter is newer than 5.10);
+# every /dev/kmsg write kept, a panic ends the machine, dma-debug's table sized for a small guest.
 COMMON_CMDLINE = (
     "quiet",
+    "printk.console_no_auto_verbose=1",
     "printk.devkmsg=on",
     "panic=-1",
     "dma_debug_entries=8192",
