@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dmasafe.cli.explain_command import provoking
 from dmasafe.dmesg import SPLAT_CLASSES, explanation, parse_path
+from dmasafe.dmesg.explain import provoking
 from dmasafe.kernel import list_kernels, open_cache
 
 FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "dmesg").glob("recorded-*.log"))

@@ -3,97 +3,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import click
 
-from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
 from dmasafe.cli.output import Output, output_options
-from dmasafe.errors import DmasafeError
-from dmasafe.kernel.config import find_architecture
-from dmasafe.kernel.tools import required_tools
-from dmasafe.qemu import QemuError
-from dmasafe.qemu.accelerators import accelerator_works
-from dmasafe.qemu.machines import find_machine
-from dmasafe.qemu.versions import qemu_version
+from dmasafe.targets.doctor import Check, checks
 from dmasafe.targets.prepare import DEFAULT_ARCH
-
-# A kernel's objects, its source tree and its tarball, unpacked.
-WANTED_CACHE_BYTES = 4 << 30
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line: ``ok`` None means that nothing depends on it. ``remedy`` is a command or a sentence."""
-
-    name: str
-    ok: bool | None
-    found: str
-    remedy: str = ""
-
-
-def checks(arch: str) -> list[Check]:
-    """Everything that a run on this architecture needs, in the order in which it is needed."""
-    return [*_packages(arch), _qemu(arch), *_cache(), _accelerator(arch)]
-
-
-def _packages(arch: str) -> list[Check]:
-    architecture = find_architecture(arch)
-    tools = required_tools(architecture)
-    missing = kernels.missing_packages(architecture)
-    found = []
-    if missing:
-        names = ", ".join(name for tools in missing.values() for name in tools)
-        found.append(Check("build tools", False, f"missing: {names}", f"apt-get install {' '.join(sorted(missing))}"))
-    else:
-        found.append(Check("build tools", True, f"all {sum(not tool.optional for tool in tools)} are here"))
-    faster = kernels.missing_packages(architecture, optional=True)
-    if faster:
-        found.append(
-            Check("optional tools", None, f"missing: {', '.join(faster)}", f"apt-get install {' '.join(faster)}")
-        )
-    return found
-
-
-def _qemu(arch: str) -> Check:
-    machine = find_machine(arch)
-    try:
-        version = qemu_version(machine.binary, machine.debian_package)
-    except QemuError as error:
-        return Check("QEMU", False, str(error), f"apt-get install {machine.debian_package}")
-    return Check("QEMU", True, f"{machine.binary} {version[0]}.{version[1]}")
-
-
-def _cache() -> list[Check]:
-    try:
-        store = kernels.open_cache()
-    except DmasafeError as error:
-        return [Check("cache", False, str(error), "set DMASAFE_CACHE to a directory that can be written")]
-    free = shutil.disk_usage(store.root).free
-    built = kernels.list_kernels(store)
-    room = Check("cache", True, f"{store.root}, {free >> 30} GiB free")
-    if free < WANTED_CACHE_BYTES and not built:
-        wanted = f"a first build wants {WANTED_CACHE_BYTES >> 30} GiB"
-        room = Check("cache", False, f"{store.root} has {free >> 20} MiB free; {wanted}", "free some space")
-    names = ", ".join(f"{kernel.release} {kernel.configuration}" for kernel in built)
-    return [room, Check("kernels", None, names or "none built yet", "" if built else "dmasafe kernel build")]
-
-
-def _accelerator(arch: str) -> Check:
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Check("accelerator", None, "tcg (there is no /dev/kvm that you may use)")
-    try:
-        store = kernels.open_cache()
-        built = [kernel for kernel in kernels.list_kernels(store) if kernel.arch == arch]
-        if not built:
-            return Check("accelerator", None, "/dev/kvm exists; it counts once it has booted a kernel")
-        works = accelerator_works(find_machine(arch), "kvm", built[0].image, store.path("accelerators.json"))
-    except DmasafeError as error:
-        return Check("accelerator", None, f"tcg ({error})")
-    return Check("accelerator", None, "kvm" if works else "tcg (/dev/kvm exists, but a kernel does not boot with it)")
 
 
 @click.command(name="doctor", epilog="Example: dmasafe doctor --format json")

@@ -12,9 +12,9 @@ import click
 
 from dmasafe.cli.options import completing
 from dmasafe.cli.output import Output, output_options
-from dmasafe.cli.parse_command import LogError, open_log, read_all
 from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
-from dmasafe.faults import FAULTS
+from dmasafe.dmesg.explain import provoking
+from dmasafe.dmesg.files import LogError, open_log, read_all
 from dmasafe.report.text import blamed, one_line
 
 COLUMNS = 100
@@ -65,13 +65,6 @@ def _text(told: Explanation) -> Iterator[str]:
     if scenarios := provoking(told):
         configuration = "" if told.configuration == "default" else f" --config {told.configuration}"
         yield from _points("See it happen", [f"dmasafe run {scenarios[0]}{configuration}"])
-
-
-def provoking(told: Explanation) -> tuple[str, ...]:
-    """Scenarios that make a kernel report this class: by themselves, else with the seeded fault of the same name."""
-    if told.provoked_by or told.slug not in FAULTS:
-        return told.provoked_by
-    return tuple(f"{shown}+fault={told.slug}" for shown in FAULTS[told.slug].shown_with)
 
 
 def _paragraph(title: str, text: str) -> Iterator[str]:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -16,19 +14,14 @@ from rich.text import Text
 
 from dmasafe.cli.options import FILES
 from dmasafe.cli.output import Output, output_options
-from dmasafe.dmesg import Symbols, Tally, follow, parse_stream
-from dmasafe.errors import DmasafeError
+from dmasafe.dmesg import Symbols, Tally, follow
+from dmasafe.dmesg.files import STDIN, open_log, read_all
 from dmasafe.outcome import Splat
 from dmasafe.report import splats as render
 from dmasafe.report.terminal import console_for
 from dmasafe.report.text import blamed, one_line
 
 FOUND = 1
-STDIN = "-"
-
-
-class LogError(DmasafeError):
-    """A log that cannot be read."""
 
 
 @click.command(name="parse", epilog="Examples: dmasafe parse dmesg.txt | dmesg | dmasafe parse --format sarif -")
@@ -44,7 +37,7 @@ def command(log: str, output: Output, live: bool, vmlinux: Path | None, modules:
 
     Exit status: 0 none found, 1 found, 2 the log cannot be read.
     """
-    symbols = make_symbols(vmlinux, modules)
+    symbols = Symbols.of(vmlinux, modules)
     with open_log(log) as stream:
         if live:
             return _follow(stream, symbols, output)
@@ -67,36 +60,6 @@ def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:
         yield f"{len(found)} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means"
     else:
         yield f"no splat in {tally.lines:,} lines"
-
-
-def make_symbols(vmlinux: Path | None, modules: Path | None) -> Symbols | None:
-    """What names files and lines, from --vmlinux and --modules; None without either."""
-    if vmlinux is None and modules is None:
-        return None
-    return Symbols(vmlinux, {path.stem: path for path in modules.rglob("*.ko")} if modules else {})
-
-
-@contextlib.contextmanager
-def open_log(log: str) -> Iterator[BinaryIO]:
-    """The log as a binary stream; raises LogError."""
-    if log == STDIN:
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(log).open("rb", buffering=0) as stream:
-            # A directory opens, and only reading it fails.
-            stream.read(0)
-            yield stream
-    except OSError as error:
-        raise LogError(f"cannot read {log}: {error.strerror}") from error
-
-
-def read_all(stream: BinaryIO, log: str, tally: Tally) -> list[Splat]:
-    """The splats of the whole log; raises LogError if none of it is text."""
-    found = list(parse_stream(stream, tally))
-    if tally.size and not tally.readable and not found:
-        raise LogError(f"nothing in {'standard input' if log == STDIN else log} is readable as a log")
-    return found
 
 
 def _follow(stream: BinaryIO, symbols: Symbols | None, output: Output) -> int:

@@ -13,12 +13,11 @@ from typing import Any
 
 import click
 
-from dmasafe.cli import resume
 from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
 from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
 from dmasafe.progress import Progress
-from dmasafe.report import ReportError, directory
+from dmasafe.report import ReportError, directory, resume
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
 from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite

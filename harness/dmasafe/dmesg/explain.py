@@ -11,6 +11,7 @@ from typing import Any
 
 from dmasafe.decode import convert, read_toml
 from dmasafe.errors import DmasafeError
+from dmasafe.faults import FAULTS
 
 _FILE = Path(__file__).with_name("explain.toml")
 
@@ -51,6 +52,13 @@ def explanation(slug: str) -> Explanation:
     row = convert({**file.splat[slug], "slug": slug}, Explanation, f"{_FILE}: splat.{slug}", DmasafeError)
     fixes = tuple(file.advice.get(fix, fix) for fix in row.fixes)
     return replace(row, fixes=fixes, read=tuple(file.documents[name] for name in row.read))
+
+
+def provoking(told: Explanation) -> tuple[str, ...]:
+    """Scenarios that make a kernel report this class: by themselves, else with the seeded fault of the same name."""
+    if told.provoked_by or told.slug not in FAULTS:
+        return told.provoked_by
+    return tuple(f"{shown}+fault={told.slug}" for shown in FAULTS[told.slug].shown_with)
 
 
 @cache

@@ -90,6 +90,13 @@ class Symbols:
         self._objects: dict[str | None, _Object | None] = {}
         self._tree = ""
 
+    @classmethod
+    def of(cls, vmlinux: Path | None, modules: Path | None) -> Symbols | None:
+        """A vmlinux and all .ko files below the directory ``modules``; None without either."""
+        if vmlinux is None and modules is None:
+            return None
+        return cls(vmlinux, {path.stem: path for path in modules.rglob("*.ko")} if modules else {})
+
     def resolve(self, splats: Iterable[Splat]) -> list[Splat]:
         """The splats with files and lines in their frames; an inlined call becomes a frame before its caller's."""
         splats = list(splats)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dmasafe.cli import group, resume
+from dmasafe.cli import group
 from dmasafe.facts import KernelInfo
 from dmasafe.outcome import Judgement, Outcome, Verdict
-from dmasafe.report import directory, json_report
+from dmasafe.report import directory, json_report, resume
 from dmasafe.report.results import Results, Row, exit_status
 from dmasafe.scenario import parse_scenario
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from click.testing import CliRunner
 
 from dmasafe.cli import group, targets_command
-from dmasafe.cli.targets_command import USB_BRIDGES, lines, look
+from dmasafe.cli.targets_command import lines
+from dmasafe.targets.host import USB_BRIDGES, look
 
 
 def device(name, parent=None, driver=None, node=None, links=(), attributes=None, children=(), **properties):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``dmasafe run --resume``: only what an earlier run left open is run again, and both become one results.json."""
+"""Resuming a run: what an earlier run left open, and the Results that two runs become."""
 
 from __future__ import annotations
 
