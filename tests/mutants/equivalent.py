@@ -81,6 +81,8 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ("targets/gathered.py", 'fields = text.split(",", 2)', "of the fields only the second is read"),
     ("targets/wire.py", 'stray = bool(integer(segment, "stray", 1))', "any number but 0 will do"),
     ("targets/boot.py", "if left <= 0:", _CLOCK),
+    ("targets/boot.py", "selector.register(self.console.fileno(), selectors.EVENT_READ)", "it looks again soon anyway"),
+    ("targets/boot.py", "(selectors.EVENT_WRITE if self.agent.unsent else 0)", "EVENT_READ is 1"),
     ("targets/boot.py", "while time.monotonic() < deadline:", _CLOCK),
     (
         "targets/boot.py",

@@ -146,6 +146,9 @@ def test_fingers_are_never_twice_at_the_same_place():
     slave.touches = 159
     touches.change(slave)
     assert touches.holds(slave) == "[[92, 35], [0, 159]]"
+    slave.touches = 700
+    touches.change(slave)
+    assert touches.holds(slave) == "[[749, 576], [423, 100]]"
 
 
 def test_a_key_is_pressed_and_released():

@@ -150,6 +150,11 @@ def test_a_session_starts_the_agent_from_a_private_directory_and_leaves_the_boar
     assert session.notes == [] and len(bench.link.scripts) == 1 and directory in bench.link.scripts[0]
 
 
+def test_a_session_that_was_not_started_is_none(bench):
+    session = BoardSession(bench.link, bench.place, io.BytesIO(), LIMITS)
+    assert (session.release, session.boot_s, session.reports_before, session.adapters) == ("", 0.0, 0, {})
+
+
 def test_functions_that_are_not_there_are_not_named(bench):
     with bench.up(virtio=None, dmasafe=None):
         assert bench.link.started.split()[6:] == ["4096"]
