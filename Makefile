@@ -56,7 +56,7 @@ test-all: ## All tests, those of other kernels (as far as they are built) includ
 	@DMASAFE_SLOW=1 $(MAKE) --no-print-directory test
 
 .PHONY: lint
-lint: $(VENV)/.stamp-dev ## Style,import floors, licence headers
+lint: $(VENV)/.stamp-dev ## Style, import contracts, licence headers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo

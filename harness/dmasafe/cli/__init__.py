@@ -42,7 +42,7 @@ SECTIONS = {
     "About the harness itself": {
         "completion": "Print what makes a shell complete the words of these commands.",
         "selftest": "Wreck runs in every known way: does the harness notice, say why, clean up?",
-        "conform": "The model against a real kernel, on scenarios by lot.",
+        "conform": "Compare the model with a real kernel, on random scenarios.",
         "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
         "buses": "Who maps a buffer and who bounces it on SPI, SPMI, SLIMbus, 1-Wire: the table of docs/buses.md.",
         "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",

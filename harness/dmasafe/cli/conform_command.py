@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``dmasafe conform``: the model held against a real kernel, on scenarios by lot."""
+"""``dmasafe conform``: the model compared with a real kernel, on random scenarios."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class _Report:
 )
 @click.argument("scenario_ids", nargs=-1, metavar="[SCENARIO]...", shell_complete=SCENARIO_IDS)
 @suite_option("A named suite, without what this kernel cannot have.")
-@click.option("--scenarios", "count", type=click.IntRange(1), help=f"How many, by lot.  [default: {DEFAULT_SCENARIOS}]")
+@click.option(
+    "--scenarios", "count", type=click.IntRange(1), help=f"How many at random.  [default: {DEFAULT_SCENARIOS}]"
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones.")
 @click.option("--shrink/--no-shrink", default=True, show_default=True, help="Make differences small, in more guests.")
 @kernel_options

@@ -92,7 +92,7 @@ def put_in(address: object, create: Callable[[], Any], complain: Callable[[str],
         raise SlaveError(f"the slave at {address:#04x} cannot be made: {type(error).__name__}: {error}") from error
     missing = [name for name in ("write", "read") if not callable(getattr(slave, name, None))]
     if missing:
-        raise SlaveError(f"what is to be at {address:#04x} has no {' and no '.join(missing)}: {slave!r:.80}")
+        raise SlaveError(f"the slave at {address:#04x} has no {' and no '.join(missing)}: {slave!r:.80}")
     return Plugged(address, slave, complain)
 
 

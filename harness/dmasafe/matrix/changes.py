@@ -86,8 +86,7 @@ def _finding(found: StoredJudgement | None) -> dict[str, Any] | None:
 def as_text(found: Comparison, shown: int = SHOWN) -> Iterator[str]:
     """Lines for a terminal or a log; of each section only so many rows, all of them if ``shown`` is 0."""
     yield (
-        f"{found.before} -> {found.after}: {plural(found.cells, 'cell')}, "
-        f"{plural(found.compared, 'verdict')} held against each other"
+        f"{found.before} -> {found.after}: {plural(found.cells, 'cell')}, {plural(found.compared, 'verdict')} compared"
     )
     for kind in ChangeKind:
         yield from _section(_HEADINGS[kind], [_row(rows) for rows in _by_scenario(found.of(kind))], shown)
@@ -102,7 +101,7 @@ def as_text(found: Comparison, shown: int = SHOWN) -> Iterator[str]:
     ]
     yield from _section("SLOWER", times, shown)
     yield from _section("MISSING: cells that were not run", [[cell.name] for cell in found.missing], shown)
-    yield from _section("NEW CELLS: nothing to hold them against", [[cell.name] for cell in found.fresh], shown)
+    yield from _section("NEW CELLS: nothing to compare them with", [[cell.name] for cell in found.fresh], shown)
     standing = len(found.of(ChangeKind.DISAGREEMENT, new=False))
     if standing:
         yield f"\n{plural(standing, 'standing disagreement')} of model and kernel: failed before, fail alike"

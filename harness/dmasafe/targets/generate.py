@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Scenarios by lot: everything that the guest's client and agent can do, drawn from a seeded random.Random.
+"""Random scenarios: everything that the guest's client and agent can do, drawn from a seeded random.Random.
 
 Rare things are weighted up and slow ones down; what a real kernel leaves to chance is left out. The tests' hypothesis
 strategy hands in its own Random, so that it shrinks.

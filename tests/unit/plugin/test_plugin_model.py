@@ -50,7 +50,7 @@ def test_what_is_right_passes(cases, name):
         ("astray", "stray DMA to 0x"),
         ("not_astray", "the device saw no stray DMA"),
         ("slave_raises", "the slave at 0x48: read() raised ValueError: dead"),
-        ("no_slave", "what is to be at 0x48 has no write and no read"),
+        ("no_slave", "the slave at 0x48 has no write and no read"),
     ],
 )
 def test_what_is_wrong_fails_and_is_named(cases, name, why):

@@ -31,7 +31,7 @@ def test_the_documents_say_what_is_left_to_make_selftest(kind):
 
 def test_the_documents_count_the_sabotages():
     assert f"{len(CASES)} sabotaged runs" in (ROOT / "README.md").read_text()
-    assert f"wrecks runs in {len(CASES)} ways" in (ROOT / "docs" / "architecture.md").read_text()
+    assert f"wrecks runs in {len(CASES)} ways" in " ".join((ROOT / "docs" / "architecture.md").read_text().split())
 
 
 def test_every_lie_of_the_device_is_tried():

@@ -23,7 +23,7 @@ from dmasafe.matrix.history import History
 def command(
     before: str, after: str, place: str | None, patterns: tuple[str, ...], slower: float, limit: int, output: Output
 ) -> int:
-    """Hold B against A: new failures, fixed, flaky, new splat signatures, slower boots and builds.
+    """Compare B with A: new failures, fixed, flaky, new splat signatures, slower boots and builds.
 
     A and B are nights (a date, latest, latest~N), runs, or revisions of the harness; of each cell the newest run
     counts. Exit status: 0 nothing new, 1 regressions, 2 it cannot be said.

@@ -22,7 +22,7 @@ from dmasafe.matrix.errors import ExportError
 @output_options("kcidb", "lava", required=True)
 @click.option("--origin", default="", metavar="NAME", help="kcidb: who submits, as agreed with KernelCI.")
 @click.option("--tree", default="", metavar="NAME", help="kcidb: the kernel's tree, such as mainline.")
-@click.option("--repository", default="", metavar="URL", help="kcidb: where the kernel's commit is to be had.")
+@click.option("--repository", default="", metavar="URL", help="kcidb: where the kernel's commit can be fetched.")
 @click.option("--branch", default="", metavar="NAME", help="kcidb: the branch that it was taken from.")
 @click.option("--commit", default="", metavar="HASH", help="kcidb: the kernel's commit; nothing was applied on top.")
 @click.option("--url", default="", metavar="URL", help="kcidb: where PATH can be downloaded.")
