@@ -71,257 +71,111 @@ def _row(slug: str, source: str, *formats: Format, details: tuple[Format, ...] =
 
 
 _ROWS = (
-    _row(
-        "map-stack",
-        "kernel/dma/debug.c check_for_stack()",
+    _row("map-stack", "kernel/dma/debug.c check_for_stack()",
         Format("device driver maps memory from stack [addr=%p]", ("address",)),
         Format("device driver maps memory from stack [probable addr=%p]", ("address",)),
-        Format("device driver maps memory fromstack [addr=%p]", ("address",), versions="old kernels; a typo"),
-    ),
-    _row(
-        "map-vmalloc",
-        "kernel/dma/debug.c debug_dma_map_single()",
-        Format("device driver maps memory from vmalloc area [addr=%p] [len=%lu]", ("address", "length")),
-    ),
-    _row(
-        "map-invalid-area",
-        "kernel/dma/debug.c debug_dma_map_single()",
-        Format("device driver maps memory from invalid area [addr=%p] [len=%lu]", ("address", "length")),
-    ),
-    _row(
-        "map-text-or-rodata",
-        "kernel/dma/debug.c check_for_illegal_area()",
-        Format("device driver maps memory from kernel text or rodata [addr=%p] [len=%lu]", ("address", "length")),
-    ),
-    _row(
-        "map-error-unchecked",
-        "kernel/dma/debug.c check_unmap()",
+        Format("device driver maps memory fromstack [addr=%p]", ("address",), versions="old kernels; a typo")),
+    _row("map-vmalloc", "kernel/dma/debug.c debug_dma_map_single()",
+        Format("device driver maps memory from vmalloc area [addr=%p] [len=%lu]", ("address", "length"))),
+    _row("map-invalid-area", "kernel/dma/debug.c debug_dma_map_single()",
+        Format("device driver maps memory from invalid area [addr=%p] [len=%lu]", ("address", "length"))),
+    _row("map-text-or-rodata", "kernel/dma/debug.c check_for_illegal_area()",
+        Format("device driver maps memory from kernel text or rodata [addr=%p] [len=%lu]", ("address", "length"))),
+    _row("map-error-unchecked", "kernel/dma/debug.c check_unmap()",
         # The kernel has no space between "error" and the bracket.
-        Format(
-            "device driver failed to check map error" + _ENTRY + "[mapped as %s]",
-            (_ADDRESS, "size", "mapped_as"),
-        ),
-    ),
-    _row(
-        "free-invalid-address",
-        "kernel/dma/debug.c check_unmap()",
-        Format("device driver tries to free an invalid DMA memory address"),
-    ),
-    _row(
-        "free-unallocated",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver tries to free DMA memory it has not allocated [device address=0x%016llx] [size=%llu bytes]",
-            (_ADDRESS, "size"),
-        ),
-    ),
-    _row(
-        "free-size",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver frees DMA memory with different size "
-            "[device address=0x%016llx] [map size=%llu bytes] [unmap size=%llu bytes]",
-            (_ADDRESS, "map_size", "unmap_size"),
-        ),
-    ),
-    _row(
-        "free-function",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver frees DMA memory with wrong function " + _ENTRY + "[mapped as %s] [unmapped as %s]",
-            (_ADDRESS, "size", "mapped_as", "unmapped_as"),
-        ),
-    ),
-    _row(
-        "free-cpu-address",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver frees DMA memory with different CPU address "
-            + _ENTRY
-            + "[cpu alloc address=0x%016llx] [cpu free address=0x%016llx]",
-            (_ADDRESS, "size", "cpu_alloc_address", "cpu_free_address"),
-            versions="to 6.1",
-        ),
+        Format("device driver failed to check map error" + _ENTRY + "[mapped as %s]",
+               (_ADDRESS, "size", "mapped_as"))),
+    _row("free-invalid-address", "kernel/dma/debug.c check_unmap()",
+        Format("device driver tries to free an invalid DMA memory address")),
+    _row("free-unallocated", "kernel/dma/debug.c check_unmap()",
+        Format("device driver tries to free DMA memory it has not allocated "
+               "[device address=0x%016llx] [size=%llu bytes]", (_ADDRESS, "size"))),
+    _row("free-size", "kernel/dma/debug.c check_unmap()",
+        Format("device driver frees DMA memory with different size "
+               "[device address=0x%016llx] [map size=%llu bytes] [unmap size=%llu bytes]",
+               (_ADDRESS, "map_size", "unmap_size"))),
+    _row("free-function", "kernel/dma/debug.c check_unmap()",
+        Format("device driver frees DMA memory with wrong function " + _ENTRY + "[mapped as %s] [unmapped as %s]",
+               (_ADDRESS, "size", "mapped_as", "unmapped_as"))),
+    _row("free-cpu-address", "kernel/dma/debug.c check_unmap()",
+        Format("device driver frees DMA memory with different CPU address "
+               + _ENTRY + "[cpu alloc address=0x%016llx] [cpu free address=0x%016llx]",
+               (_ADDRESS, "size", "cpu_alloc_address", "cpu_free_address"), versions="to 6.1"),
         # %pa prints a 0x of its own: the line has "0x0x".
-        Format(
-            "device driver frees DMA memory with different CPU address "
-            + _ENTRY
-            + "[cpu alloc address=0x%pa] [cpu free address=0x%pa]",
-            (_ADDRESS, "size", "cpu_alloc_address", "cpu_free_address"),
-            versions="from 6.12",
-        ),
-    ),
-    _row(
-        "free-sg-count",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver frees DMA sg list with different entry count [map count=%d] [unmap count=%d]",
-            ("map_count", "unmap_count"),
-        ),
-    ),
-    _row(
-        "free-direction",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver frees DMA memory with different direction " + _ENTRY + "[mapped with %s] [unmapped with %s]",
-            (_ADDRESS, "size", "mapped_with", "unmapped_with"),
-        ),
-    ),
-    _row(
-        "free-attrs",
-        "kernel/dma/debug.c check_unmap()",
-        Format(
-            "device driver frees DMA memory with different attributes "
-            + _ENTRY
-            + "[mapped with 0x%lx] [unmapped with 0x%lx]",
-            (_ADDRESS, "size", "mapped_with", "unmapped_with"),
-            versions="7.2, not 6.12",
-        ),
-    ),
-    _row(
-        "sync-unallocated",
-        "kernel/dma/debug.c check_sync()",
-        Format(
-            "device driver tries to sync DMA memory it has not allocated [device address=0x%016llx] [size=%llu bytes]",
-            (_ADDRESS, "size"),
-        ),
-    ),
-    _row(
-        "sync-out-of-range",
-        "kernel/dma/debug.c check_sync()",
-        Format(
-            "device driver syncs DMA memory outside allocated range "
-            "[device address=0x%016llx] [allocation size=%llu bytes] [sync offset+size=%llu]",
-            (_ADDRESS, "allocation_size", "sync_end"),
-        ),
-    ),
-    _row(
-        "sync-direction",
-        "kernel/dma/debug.c check_sync()",
-        Format(
-            "device driver syncs DMA memory with different direction " + _ENTRY + "[mapped with %s] [synced with %s]",
-            (_ADDRESS, "size", "mapped_with", "synced_with"),
-        ),
-    ),
-    _row(
-        "sync-cpu-readonly",
-        "kernel/dma/debug.c check_sync()",
-        Format(
-            "device driver syncs device read-only DMA memory for cpu " + _ENTRY + "[mapped with %s] [synced with %s]",
-            (_ADDRESS, "size", "mapped_with", "synced_with"),
-        ),
-    ),
-    _row(
-        "sync-device-writeonly",
-        "kernel/dma/debug.c check_sync()",
-        Format(
-            "device driver syncs device write-only DMA memory to device "
-            + _ENTRY
-            + "[mapped with %s] [synced with %s]",
-            (_ADDRESS, "size", "mapped_with", "synced_with"),
-        ),
-    ),
-    _row(
-        "sync-sg-count",
-        "kernel/dma/debug.c check_sync()",
-        Format(
-            "device driver syncs DMA sg list with different entry count [map count=%d] [sync count=%d]",
-            ("map_count", "sync_count"),
-        ),
-    ),
-    _row(
-        "sg-too-long",
-        "kernel/dma/debug.c check_sg_segment()",
-        Format(
-            "mapping sg segment longer than device claims to support [len=%u] [max=%u]",
-            ("length", "max_length"),
-        ),
-    ),
-    _row(
-        "sg-boundary",
-        "kernel/dma/debug.c check_sg_segment()",
-        Format(
-            "mapping sg segment across boundary [start=0x%016llx] [end=0x%016llx] [boundary=0x%016llx]",
-            ("start", "end", "boundary"),
-        ),
-    ),
-    _row(
-        "cacheline-overlap",
-        "kernel/dma/debug.c add_dma_entry(), active_cacheline_inc_overlap()",
+        Format("device driver frees DMA memory with different CPU address "
+               + _ENTRY + "[cpu alloc address=0x%pa] [cpu free address=0x%pa]",
+               (_ADDRESS, "size", "cpu_alloc_address", "cpu_free_address"), versions="from 6.12")),
+    _row("free-sg-count", "kernel/dma/debug.c check_unmap()",
+        Format("device driver frees DMA sg list with different entry count [map count=%d] [unmap count=%d]",
+               ("map_count", "unmap_count"))),
+    _row("free-direction", "kernel/dma/debug.c check_unmap()",
+        Format("device driver frees DMA memory with different direction "
+               + _ENTRY + "[mapped with %s] [unmapped with %s]", (_ADDRESS, "size", "mapped_with", "unmapped_with"))),
+    _row("free-attrs", "kernel/dma/debug.c check_unmap()",
+        Format("device driver frees DMA memory with different attributes "
+               + _ENTRY + "[mapped with 0x%lx] [unmapped with 0x%lx]",
+               (_ADDRESS, "size", "mapped_with", "unmapped_with"), versions="7.2, not 6.12")),
+    _row("sync-unallocated", "kernel/dma/debug.c check_sync()",
+        Format("device driver tries to sync DMA memory it has not allocated "
+               "[device address=0x%016llx] [size=%llu bytes]", (_ADDRESS, "size"))),
+    _row("sync-out-of-range", "kernel/dma/debug.c check_sync()",
+        Format("device driver syncs DMA memory outside allocated range "
+               "[device address=0x%016llx] [allocation size=%llu bytes] [sync offset+size=%llu]",
+               (_ADDRESS, "allocation_size", "sync_end"))),
+    _row("sync-direction", "kernel/dma/debug.c check_sync()",
+        Format("device driver syncs DMA memory with different direction "
+               + _ENTRY + "[mapped with %s] [synced with %s]", (_ADDRESS, "size", "mapped_with", "synced_with"))),
+    _row("sync-cpu-readonly", "kernel/dma/debug.c check_sync()",
+        Format("device driver syncs device read-only DMA memory for cpu "
+               + _ENTRY + "[mapped with %s] [synced with %s]", (_ADDRESS, "size", "mapped_with", "synced_with"))),
+    _row("sync-device-writeonly", "kernel/dma/debug.c check_sync()",
+        Format("device driver syncs device write-only DMA memory to device "
+               + _ENTRY + "[mapped with %s] [synced with %s]", (_ADDRESS, "size", "mapped_with", "synced_with"))),
+    _row("sync-sg-count", "kernel/dma/debug.c check_sync()",
+        Format("device driver syncs DMA sg list with different entry count [map count=%d] [sync count=%d]",
+               ("map_count", "sync_count"))),
+    _row("sg-too-long", "kernel/dma/debug.c check_sg_segment()",
+        Format("mapping sg segment longer than device claims to support [len=%u] [max=%u]", ("length", "max_length"))),
+    _row("sg-boundary", "kernel/dma/debug.c check_sg_segment()",
+        Format("mapping sg segment across boundary [start=0x%016llx] [end=0x%016llx] [boundary=0x%016llx]",
+               ("start", "end", "boundary"))),
+    _row("cacheline-overlap", "kernel/dma/debug.c add_dma_entry(), active_cacheline_inc_overlap()",
         Format("cacheline tracking EEXIST, overlapping mappings aren't supported"),
-        Format(
-            "cacheline tracking EEXIST, overlapping mappings aren't supported",
-            prefix=Prefix.DMA_API_BARE,
-            warns=False,
-            versions="5.15",
-        ),
-        Format(
-            "exceeded %d overlapping mappings of cacheline %pa",
-            ("overlaps", "cacheline"),
-            prefix=Prefix.DMA_API_BARE,
-        ),
-    ),
-    _row(
-        "leak-on-release",
-        "kernel/dma/debug.c dma_debug_device_change()",
-        Format(
-            "device driver has pending DMA allocations while released from device [count=%d]",
-            ("count",),
-        ),
+        Format("cacheline tracking EEXIST, overlapping mappings aren't supported",
+               prefix=Prefix.DMA_API_BARE, warns=False, versions="5.15"),
+        Format("exceeded %d overlapping mappings of cacheline %pa",
+               ("overlaps", "cacheline"), prefix=Prefix.DMA_API_BARE)),
+    _row("leak-on-release", "kernel/dma/debug.c dma_debug_device_change()",
+        Format("device driver has pending DMA allocations while released from device [count=%d]", ("count",)),
         details=(
-            Format(
-                "One of leaked entries details: " + _ENTRY + "[mapped with %s] [mapped as %s]",
-                (_ADDRESS, "size", "mapped_with", "mapped_as"),
-                prefix=Prefix.NONE,
-            ),
-        ),
-    ),
-    _row(
-        "map-resource-ram",
-        "kernel/dma/debug.c debug_dma_map_phys()",
-        Format("dma_map_resource called for RAM address %pa", ("physical_address",), versions="7.2, not 6.12"),
-    ),
-    _row(
-        "cacheline-touched",
-        "kernel/dma/debug.c debug_dma_assert_idle()",
-        Format("cpu touching an active dma mapped cacheline [cln=%pa]", ("cacheline",), versions="before 5.10"),
-    ),
-    _row(
-        "map-vmalloc-rejected",
-        "include/linux/dma-mapping.h dma_map_single_attrs()",
-        Format("rejecting DMA map of vmalloc memory", prefix=Prefix.DEVICE),
-    ),
-    _row(
-        "addr-overflow",
-        "kernel/dma/direct.h dma_direct_map_phys()",
+            Format("One of leaked entries details: " + _ENTRY + "[mapped with %s] [mapped as %s]",
+                   (_ADDRESS, "size", "mapped_with", "mapped_as"), prefix=Prefix.NONE),
+        )),
+    _row("map-resource-ram", "kernel/dma/debug.c debug_dma_map_phys()",
+        Format("dma_map_resource called for RAM address %pa", ("physical_address",), versions="7.2, not 6.12")),
+    _row("cacheline-touched", "kernel/dma/debug.c debug_dma_assert_idle()",
+        Format("cpu touching an active dma mapped cacheline [cln=%pa]", ("cacheline",), versions="before 5.10")),
+    _row("map-vmalloc-rejected", "include/linux/dma-mapping.h dma_map_single_attrs()",
+        Format("rejecting DMA map of vmalloc memory", prefix=Prefix.DEVICE)),
+    _row("addr-overflow", "kernel/dma/direct.h dma_direct_map_phys()",
         Format("DMA addr %pad+%zu overflow (mask %llx, bus limit %llx).", _OVERFLOW, Prefix.DEVICE),
         Format("swiotlb addr %pad+%zu overflow (mask %llx, bus limit %llx).", _OVERFLOW, Prefix.DEVICE),
         Format("overflow %pad+%zu of DMA mask %llx bus limit %llx", _OVERFLOW, Prefix.DEVICE, versions="before 5.10"),
         Format("overflow %pad+%zu of DMA mask %llx bus mask %llx", _OVERFLOW, Prefix.DEVICE, versions="before 5.10"),
-        Format("overflow %pad+%zu of device mask %llx", _OVERFLOW[:3], Prefix.DEVICE, versions="before 5.10"),
-    ),
-    _row(
-        "usb-buffer-on-stack",
-        "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
+        Format("overflow %pad+%zu of device mask %llx", _OVERFLOW[:3], Prefix.DEVICE, versions="before 5.10")),
+    _row("usb-buffer-on-stack", "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
         Format("transfer buffer is on stack", prefix=Prefix.NONE),
-        Format("setup packet is on stack", prefix=Prefix.NONE),
-    ),
-    _row(
-        "usb-buffer-not-dma-capable",
-        "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
+        Format("setup packet is on stack", prefix=Prefix.NONE)),
+    _row("usb-buffer-not-dma-capable", "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
         Format("transfer buffer not dma capable", prefix=Prefix.NONE, versions="before 5.10"),
-        Format("setup packet is not dma capable", prefix=Prefix.NONE, versions="before 5.10"),
-    ),
+        Format("setup packet is not dma capable", prefix=Prefix.NONE, versions="before 5.10")),
     SplatClass(
         "sg-virt-invalid",
         "include/linux/scatterlist.h sg_set_buf()",
         bug_file="include/linux/scatterlist.h",
         # sg_assign_page() and sg_page(): a misaligned page, a chain entry. 5.10; 6.1; 6.12; 7.2.
-        other_lines=frozenset({95, 97, 127, 115, 117, 147, 171, 137, 139, 194}),
-    ),
-    _row(
-        "debug-disabled",
-        "kernel/dma/debug.c dma_entry_alloc(), add_dma_entry(), dma_debug_init()",
+        other_lines=frozenset({95, 97, 127, 115, 117, 147, 171, 137, 139, 194})),
+    _row("debug-disabled", "kernel/dma/debug.c dma_entry_alloc(), add_dma_entry(), dma_debug_init()",
         *(
             Format(text, prefix=Prefix.DMA_API_BARE, warns=False)
             for text in (
@@ -332,10 +186,9 @@ _ROWS = (
                 # Not all of it: the leak check of that bus.
                 "dma_debug_add_bus: out of memory",
             )
-        ),
-    ),
+        )),
     SplatClass("other", "every other report of the kernel's; headers.py has their first lines"),
-)
+)  # fmt: skip
 
 SPLAT_CLASSES: dict[str, SplatClass] = {row.slug: row for row in _ROWS}
 
