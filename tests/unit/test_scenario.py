@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+import re
+from pathlib import Path
+
 import pytest
 
+from dmasafe.model import client as model_client
 from dmasafe.scenario import (
     BUFFER_KINDS,
     CORE_LENGTHS,
+    OPERATIONS,
     ScenarioError,
     core_suite,
     parse_scenario,
@@ -92,3 +97,21 @@ def test_select_takes_ids_and_patterns_without_repetition():
 def test_an_unknown_suite_is_named_with_the_known_ones():
     with pytest.raises(ScenarioError, match=r"no suite 'cores'.*core, smoke"):
         suite("cores")
+
+
+def c_names(file, table):
+    """The names in a table of the client's module."""
+    text = (Path(__file__).parents[2] / "images" / "modules" / file).read_text()
+    rows = text.partition(f"{table}[] = {{")[2].partition("\n};")[0]
+    return set(re.findall(r'\.name = "([\w-]+)"', rows))
+
+
+def test_c_model_and_scenarios_know_the_same_buffer_kinds():
+    assert c_names("client_buffer.c", "client_buffer_kinds") == set(BUFFER_KINDS) == set(model_client.KINDS)
+
+
+def test_c_model_and_scenarios_know_the_same_operations():
+    by_front = {front: {op.name for op in OPERATIONS.values() if op.front == front} for front in ("client", "i2cdev")}
+    # What only other commands ask for.
+    assert c_names("client_operation.c", "client_operations") == by_front["client"] | {"predicates", "smbus"}
+    assert set(model_client.OPERATIONS) == by_front["client"] | by_front["i2cdev"]

@@ -25,6 +25,21 @@ ALLOWED = {
 }
 
 
+# The same in C: (file, symbol): why no other macro of the kernel's tells.
+ALLOWED_IN_C = {
+    (
+        "images/audit/audit_memory.c",
+        "CONFIG_X86_64",
+    ): "the image has a mapping of its own, with x86's names for its ends",
+    ("images/common/compat.h", "CONFIG_RISCV"): "modules cannot name what MODULES_VADDR is reckoned from there",
+    ("images/modules/controller_engine_memory.c", "CONFIG_ARM"): "before 6.0 it has DMA operations of its own",
+}
+ASKED_IN_C = re.compile(
+    r"\b(?:CONFIG_(?:ARM|ARM64|X86|X86_32|X86_64|RISCV|MIPS|PPC|PPC64|S390|LOONGARCH)"
+    r"|__(?:x86_64|i386|arm|aarch64|riscv|mips|powerpc)(?:__)?)\b"
+)
+
+
 def names_of(arch: str) -> set[str]:
     data = read_architecture(arch)
     triplet = data.kernel["cross_compile"].partition("-")[0]
@@ -57,6 +72,12 @@ def test_no_code_asks_for_an_architecture_by_name():
     assert found == [], "make it a key of kernel-configs/arch/NAME.toml"
 
 
+def test_c_asks_for_one_only_where_the_kernel_has_no_better_name():
+    files = list((ROOT / "images").rglob("*.[ch]"))
+    found = {(str(path.relative_to(ROOT)), name) for path in files for name in ASKED_IN_C.findall(path.read_text())}
+    assert found == ALLOWED_IN_C.keys()
+
+
 @pytest.mark.parametrize("file", ALLOWED)
 def test_what_may_name_one_still_does(file):
     assert ALLOWED[file][0] == {text for _line, text in naming(ROOT / file)}
@@ -70,6 +91,11 @@ def test_a_question_for_one_is_noticed(tmp_path, code):
     path = tmp_path / "x.py"
     path.write_text(f'"""On arm64."""\nif {code}: pass\n')
     assert naming(path)
+
+
+def test_the_page_of_cells_says_what_is_special_about_each():
+    page = (ROOT / "docs" / "cells.md").read_text()
+    assert [arch for arch in architecture_names() if f"\n| `{arch}` | " not in page] == []
 
 
 def test_the_plugins_default_architecture_is_everybodys():
