@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import selectors
 import shlex
@@ -14,7 +15,6 @@ import tempfile
 import termios
 import time
 import tty
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe.cli.options import kernel_options
-from dmasafe.cli.shell_history import Recorder, here_document, history_file, load, save
+from dmasafe.cli.shell_history import ShellHistory, history_file, load, save
 from dmasafe.errors import DmasafeError
 from dmasafe.qemu.process import Extras
 from dmasafe.report.progress import ProgressDisplay
@@ -39,7 +39,7 @@ HOST = "127.0.0.1"
 DEBUG_INFO = "debug-info"
 # The guest's first prompt, and the history typed into it: without either a session is still a session.
 PROMPT_S = 10.0
-PROMPT = b" # "
+PROMPT = re.compile(rb" # ")
 _READ_BYTES = 4096
 
 
@@ -135,11 +135,12 @@ def _session(prepared: Prepared, boot: Boot, keys: Keys | None, wishes: Wishes) 
         _wait_for_end(boot.qemu.console)
         return 0
     click.echo("Ctrl-] ends the guest.")
-    file, recorder = history_file(), Recorder()
+    file = history_file()
+    history = ShellHistory(load(file))
     try:
-        _bridge(boot.qemu.console, load(file), recorder)
+        _bridge(boot.qemu.console, history)
     finally:
-        save(file, recorder.lines)
+        save(file, history.lines)
     click.echo()
     return 0
 
@@ -182,7 +183,7 @@ def _wait_for_end(console: socket.socket) -> None:
         pass
 
 
-def _bridge(console: socket.socket, history: Sequence[str], recorder: Recorder) -> None:
+def _bridge(console: socket.socket, history: ShellHistory) -> None:
     """Copy between the terminal and the guest's console until ESCAPE or the guest's end."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
@@ -200,43 +201,37 @@ def _bridge(console: socket.socket, history: Sequence[str], recorder: Recorder) 
                         typed = os.read(terminal, _READ_BYTES)
                         if not typed or ESCAPE in typed:
                             return
-                        recorder.type(typed)
                         console.sendall(typed)
                     else:
                         printed = console.recv(_READ_BYTES)
                         if not printed:
                             return
-                        recorder.show(printed)
-                        os.write(sys.stdout.fileno(), printed)
+                        os.write(sys.stdout.fileno(), history.show(printed))
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-def _give_history(console: socket.socket, history: Sequence[str]) -> None:
-    """Type the history into the shell, out of the user's sight, once its prompt is there."""
-    typed, last = here_document(history)
-    if not typed:
-        return
+def _give_history(console: socket.socket, history: ShellHistory) -> None:
+    """Type what makes the shell remember, out of the user's sight, once its prompt is there."""
     deadline = time.monotonic() + PROMPT_S
     console.setblocking(False)
     console.send(b"\r")
     if _wait_for(console, PROMPT, deadline):
         console.setblocking(True)
-        console.sendall(typed)
+        console.sendall(history.typed)
         console.setblocking(False)
-        _wait_for(console, last + b"\r\n", deadline)
-        _wait_for(console, PROMPT, deadline)
+        _wait_for(console, history.ready, deadline)
 
 
-def _wait_for(console: socket.socket, text: bytes, deadline: float) -> bool:
+def _wait_for(console: socket.socket, wanted: re.Pattern[bytes], deadline: float) -> bool:
     """Whether the text came in time."""
     seen = b""
-    while text not in seen:
+    while not wanted.search(seen):
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([console], [], [], left)[0]:
             return False
         printed = console.recv(_READ_BYTES)
         if not printed:
             return False
-        seen = seen[-len(text) :] + printed
+        seen += printed
     return True

@@ -1,36 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What was typed at guests' prompts, kept from session to session in the user's state directory.
 
-busybox, as Debian builds it, cannot save its shell's history. So the lines are read off the console as they are
-entered, and put back into the next shell by typing them as a here-document, whose lines a shell remembers but does
-not run. What a guest prints is text here, and nothing else.
+busybox, as Debian builds it, cannot save its shell's history, but its shell knows it: the prompt prints the latest
+lines in a mark that is taken out of what the user sees. The next shell gets them by typing them as a here-document,
+whose lines a shell remembers but does not run. What a guest prints is text here, and nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
+import secrets
 import shlex
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import platformdirs
 
+from dmasafe.atomic import publish
 from dmasafe.errors import DmasafeError
 
 #: Typing them into a guest takes about a millisecond each.
 GIVEN_LINES = 100
 KEPT_LINES = 1000
 MAX_LINE_CHARS = 1000
-#: A serial console knows no width, so busybox takes this one.
-COLUMNS = 80
-_PROMPT = re.compile(r"[~/]\S* # (?P<line>.*)")
+#: At each prompt; a command of more lines leaves only the last ones.
+TOLD_LINES = 9
+#: The longest that TOLD_LINES can be.
+MAX_TOLD_BYTES = 16 * 1024
 _CONTROL = re.compile(r"[^\x20-\x7e\xa0-\xff]")
-_ESCAPE = re.compile(r"\x1b\[(?P<count>\d*)[\d;]*(?P<final>[A-Za-z])")
-# An escape sequence that has begun to arrive.
-_UNFINISHED = re.compile(r"\x1b(\[[\d;]{0,20})?\Z")
 
 
 def history_file() -> Path:
@@ -53,22 +51,11 @@ def save(file: Path, typed: Sequence[str]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [*load(file), *new]
         kept = [line for line, after in zip(lines, [*lines[1:], None], strict=True) if line != after]
-        _replace(file, "".join(f"{line}\n" for line in kept[-KEPT_LINES:]))
+        with publish(file) as unfinished:
+            unfinished.touch(mode=0o600)
+            unfinished.write_text("".join(f"{line}\n" for line in kept[-KEPT_LINES:]), encoding="utf-8")
     except OSError as error:
         raise DmasafeError(f"the shell's history cannot be kept in {file}: {error.strerror}") from error
-
-
-def here_document(lines: Sequence[str]) -> tuple[bytes, bytes]:
-    """What to type so that a shell remembers ``lines`` and runs nothing, and its last line; empty for no lines.
-
-    The last line of history is the document's end, so that nothing else comes to stand after it.
-    """
-    given = list(lines[-GIVEN_LINES:])
-    if not given:
-        return b"", b""
-    end = given[-1]
-    typed = [f": <<{shlex.quote(end)}", *(line for line in given[:-1] if line != end), end]
-    return "".join(f"{line}\r" for line in typed).encode("latin-1", "replace"), end.encode("latin-1", "replace")
 
 
 def _cleaned(lines: Iterable[str]) -> list[str]:
@@ -77,82 +64,55 @@ def _cleaned(lines: Iterable[str]) -> list[str]:
     return [line for line in cleaned if 0 < len(line) <= MAX_LINE_CHARS]
 
 
-class Recorder:
-    """Reads the lines that were entered off a console: the row as it stood at the end, after all editing.
+class ShellHistory:
+    """The history of one guest's shell; ``lines`` is what was entered beside ``kept``, oldest first."""
 
-    A line of several rows is one long row here, of which row n starts at cell n * COLUMNS.
-    """
+    def __init__(self, kept: Sequence[str]) -> None:
+        self._given = list(kept[-GIVEN_LINES:])
+        self._known = list(self._given)
+        self._rest = b""
+        # Not to be guessed: what programs print is not what was typed.
+        self._mark = secrets.token_hex(8)
+        self._start = f"\x1b]{self._mark};".encode()
+        self._told = re.compile(re.escape(self._start) + rb"(.*?)\x07", re.DOTALL)
+        #: What the console prints once the shell has read all of ``typed``.
+        self.ready = re.compile(self._told.pattern + rb".* # ", re.DOTALL)
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._entered = 0
-        self._cells: list[str] = []
-        self._column = 0
-        self._rest = ""
+    @property
+    def lines(self) -> list[str]:
+        return self._known[len(self._given) :]
 
-    def type(self, typed: bytes) -> None:
-        """What went to the guest: only a row that somebody ended with Enter is one that was typed."""
-        self._entered += typed.count(b"\r")
+    @property
+    def typed(self) -> bytes:
+        """What to type first: the shell tells its history from then on, remembers what is kept, and runs none of it.
 
-    def show(self, printed: bytes) -> None:
-        """What came from the guest, in pieces of any size."""
-        text = self._rest + printed.decode("latin-1")
-        unfinished = _UNFINISHED.search(text)
-        end = unfinished.start() if unfinished else len(text)
-        self._rest = text[end:]
-        at = 0
-        while at < end:
-            escape = _ESCAPE.match(text, at)
-            if escape:
-                self._escape(escape["final"], int(escape["count"] or 1))
-                at = escape.end()
-            else:
-                self._character(text[at])
-                at += 1
+        The last line of history is the here-document's end, so that nothing else comes to stand after it.
+        """
+        tell = f'{{ printf "\\033]{self._mark};"; history | busybox tail -n {TOLD_LINES}; printf "\\a"; }} >/dev/tty'
+        typed = [f"PS1='$({tell})\\w \\$ '"]
+        if self._given:
+            end = self._given[-1]
+            # An assignment before a special builtin stays.
+            typed[0] += f" : <<{shlex.quote(end)}"
+            typed += [*(line for line in self._given[:-1] if line != end), end]
+        return "".join(f"{line}\r" for line in typed).encode("latin-1", "replace")
 
-    def _character(self, character: str) -> None:
-        if character == "\n":
-            self._row_ended()
-        elif character == "\r":
-            # In the last column the cursor still stands in the row that is full.
-            self._column = max(0, self._column - 1) // COLUMNS * COLUMNS
-        elif character == "\b":
-            self._column = max(0, self._column - 1)
-        elif character >= " " and self._column < MAX_LINE_CHARS:
-            self._cells += " " * (self._column - len(self._cells))
-            self._cells[self._column : self._column + 1] = character
-            self._column += 1
+    def show(self, printed: bytes) -> bytes:
+        """Take what the guest printed, in pieces of any size; returns what of it, and before it, is for the user."""
+        *parts, rest = self._told.split(self._rest + printed)
+        for told in parts[1::2]:
+            self._learn(told.decode("latin-1"))
+        shown = b"".join((*parts[::2], rest))
+        at = shown.rfind(b"\x1b")
+        tail = shown[at:] if at >= 0 else b""
+        begun = tail and (self._start.startswith(tail) or tail.startswith(self._start)) and len(tail) < MAX_TOLD_BYTES
+        self._rest = tail if begun else b""
+        return shown.removesuffix(self._rest)
 
-    def _escape(self, final: str, count: int) -> None:
-        if final == "D":
-            self._column = max(0, self._column - count)
-        elif final == "A":
-            self._column = max(0, self._column - count * COLUMNS)
-        elif final == "C":
-            self._column = min(MAX_LINE_CHARS, self._column + count)
-        elif final in "JK":
-            del self._cells[self._column :]
-
-    def _row_ended(self) -> None:
-        match = _PROMPT.match("".join(self._cells))
-        full = len(self._cells) % COLUMNS == 0
-        if match and match["line"].strip() and (full or not self._entered):
-            # Nobody pressed Enter, or not yet: the line goes on in the next row.
-            self._column = len(self._cells)
-            return
-        if match and self._entered:
-            self._entered -= 1
-            self.lines += _cleaned([match["line"]])
-        self._cells.clear()
-        self._column = 0
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    def _learn(self, told: str) -> None:
+        """Add what is new of the latest lines, each of which has its number before it."""
+        latest = [row.lstrip().partition(" ")[2] for row in told.splitlines()]
+        ours = [number for number, line in enumerate(latest, 1) if self._mark in line]
+        latest = _cleaned(latest[ours[-1] if ours else 0 :])
+        same = next(n for n in range(len(latest), -1, -1) if self._known[len(self._known) - n :] == latest[:n])
+        self._known += latest[same:]
