@@ -239,7 +239,7 @@ def outcome_of(observation: Observation) -> tuple[Outcome, str]:
 
 @dataclass(frozen=True)
 class Noticed:
-    """What each of the four witnesses has to say against a driver, in words; nothing where it sees nothing wrong."""
+    """What each of the four oracles has to say against a driver, in words; nothing where it sees nothing wrong."""
 
     kernel: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
@@ -251,7 +251,7 @@ class Noticed:
         return Noticed(*(_without(mine, theirs) for mine, theirs in zip(self.words(), other.words(), strict=True)))
 
     def words(self) -> tuple[tuple[str, ...], ...]:
-        """The witnesses in the order of the fields."""
+        """The oracles in the order of the fields."""
         return self.kernel, self.returned, self.device, self.memory
 
 
@@ -260,7 +260,7 @@ def _without(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def noticed(observation: Observation) -> Noticed:
-    """Every witness by itself, unlike outcome_of(), which takes the word of the first."""
+    """Every oracle by itself, unlike outcome_of(), which takes the word of the first."""
     returned: tuple[str, ...] = ()
     if observation.ret is None:
         returned = ("never",)

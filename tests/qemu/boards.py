@@ -12,7 +12,7 @@ import tty
 from pathlib import Path
 
 from dmasafe.devices.client import DeviceProcess
-from dmasafe.devices.witness import WitnessServer
+from dmasafe.devices.trace_socket import TraceServer
 from dmasafe.qemu.process import MachineConfig, QemuProcess
 
 CONTROLLERS = ("virtio", "dmasafe")
@@ -83,7 +83,7 @@ class Line:
 
 @contextlib.contextmanager
 def shell_board(prepared, directory: Path):
-    """A guest with a root shell on its serial console; yields (Line, the witness's socket)."""
+    """A guest with a root shell on its serial console; yields (Line, the oracle's socket)."""
     directory.mkdir(exist_ok=True)
     image = prepared.image
     with contextlib.ExitStack() as stack:
@@ -102,6 +102,6 @@ def shell_board(prepared, directory: Path):
         )
         qemu = stack.enter_context(QemuProcess(config))
         line = stack.enter_context(Line(qemu.console))
-        witness = directory / "witness"
-        stack.enter_context(WitnessServer(device.channel, witness))
-        yield line, witness
+        oracle = directory / "oracle"
+        stack.enter_context(TraceServer(device.channel, oracle))
+        yield line, oracle

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from boards import shell_board
 
-from dmasafe.devices.witness import WitnessServer
+from dmasafe.devices.trace_socket import TraceServer
 from dmasafe.guest.serial import SerialLink
 from dmasafe.guest.ssh import Address, SshLink, SshOptions
 from dmasafe.kernel import build_modules, open_cache
@@ -48,8 +48,8 @@ SLICE = (
 class _Board:
     """A running board, how a run names it, and its state as somebody else sees it."""
 
-    def __init__(self, guest, image, witness, tmp_path):
-        self.guest, self.image, self.witness, self.tmp_path = guest, image, witness, tmp_path
+    def __init__(self, guest, image, oracle, tmp_path):
+        self.guest, self.image, self.oracle, self.tmp_path = guest, image, oracle, tmp_path
         self.target = f"ssh:root@{guest.host}:{guest.port}"
 
     def link(self):
@@ -62,7 +62,7 @@ class _Board:
 
     def arguments(self, *more, command="run"):
         return [
-            *(command, "--target", self.target, "--kdir", self.image.build.build_dir, "--witness", self.witness),
+            *(command, "--target", self.target, "--kdir", self.image.build.build_dir, "--oracle", self.oracle),
             *("--identity", self.guest.identity, "--known-hosts", self.guest.known_hosts, *more),
         ]
 
@@ -74,10 +74,10 @@ def ssh_board(tmp_path_factory):
     image = board_image(SILENT)
     with (
         BoardGuest(image, logs) as guest,
-        WitnessServer(guest.device.channel, logs / "witness"),
+        TraceServer(guest.device.channel, logs / "oracle"),
         _listening(guest.qemu),
     ):
-        yield _Board(guest, image, logs / "witness", logs)
+        yield _Board(guest, image, logs / "oracle", logs)
 
 
 @contextlib.contextmanager
@@ -123,11 +123,11 @@ def test_over_ssh_the_verdicts_are_those_of_qemu_and_nothing_is_left(ssh_board, 
 
 @pytest.mark.skipif("DMASAFE_SERIAL" not in os.environ, reason="takes two minutes: DMASAFE_SERIAL=1")
 def test_over_a_bad_serial_line_the_verdicts_are_those_of_qemu(guest, booted, dmasafe, tmp_path):
-    with shell_board(guest, tmp_path / "board") as (line, witness):
+    with shell_board(guest, tmp_path / "board") as (line, oracle):
         line.damage = 0.002
         out = tmp_path / "out"
         target = f"serial:{line.device}@1500000"
-        arguments = ("run", "--target", target, "--kdir", guest.build.build_dir, "--witness", witness, "--destructive")
+        arguments = ("run", "--target", target, "--kdir", guest.build.build_dir, "--oracle", oracle, "--destructive")
         dmasafe(*arguments, "--out", out, *SLICE, check=0, timeout=RUN_TIMEOUT_S)
         assert same(rows(out), booted)
         line.damage = 0.0
@@ -136,8 +136,8 @@ def test_over_a_bad_serial_line_the_verdicts_are_those_of_qemu(guest, booted, dm
             assert link.command("cat /proc/sys/kernel/printk").output.split()[0] != "1"
 
 
-def test_without_a_witness_the_engine_takes_over_and_virtio_is_skipped(ssh_board, dmasafe, tmp_path):
-    arguments = [word for word in ssh_board.arguments() if word not in ("--witness", ssh_board.witness)]
+def test_without_a_trace_the_engine_takes_over_and_virtio_is_skipped(ssh_board, dmasafe, tmp_path):
+    arguments = [word for word in ssh_board.arguments() if word not in ("--oracle", ssh_board.oracle)]
     chosen = (
         "heap/master_send/virtio/8",
         "heap/master_*/dmasafe:bounce/8",
@@ -145,7 +145,7 @@ def test_without_a_witness_the_engine_takes_over_and_virtio_is_skipped(ssh_board
     )
     dmasafe(*arguments, "--out", tmp_path, *chosen, check=0, timeout=RUN_TIMEOUT_S)
     found = rows(tmp_path)
-    assert "nobody is witness" in found["heap/master_send/virtio/8"]["why"]
+    assert "no trace of the virtio device" in found["heap/master_send/virtio/8"]["why"]
     assert found["heap/master_send_dmasafe/dmasafe:bounce/8"]["direct"] is True
     assert found["module-rodata/master_send/dmasafe:trusting/8"]["outcome"] == "CAUGHT"
 

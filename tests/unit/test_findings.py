@@ -25,13 +25,13 @@ SPLAT = Splat(
 
 
 def results_for(finding, **changes):
-    """Results in which every witness shows what it must; ``changes`` go to the first one's judgement."""
+    """Results in which every row shows what it must; ``changes`` go to the first one's judgement."""
     rows = []
-    for witness in finding.proof.witnesses:
-        frames = (*SPLAT.frames, Frame(witness.frame or "driver", 5, 6))
-        splats = tuple(replace(SPLAT, splat_class=name, frames=frames) for name in witness.classes)
-        verdict = Judgement(Verdict.PASS, witness.outcome, witness.outcome, "so it is", witness.direct, splats)
-        rows.append(Row(witness.scenario, "heap", "transfer", "virtio", None, 8, verdict))
+    for row in finding.proof.rows:
+        frames = (*SPLAT.frames, Frame(row.frame or "driver", 5, 6))
+        splats = tuple(replace(SPLAT, splat_class=name, frames=frames) for name in row.classes)
+        verdict = Judgement(Verdict.PASS, row.outcome, row.outcome, "so it is", row.direct, splats)
+        rows.append(Row(row.scenario, "heap", "transfer", "virtio", None, 8, verdict))
     rows[0] = replace(rows[0], judgement=replace(rows[0].judgement, **changes))
     return Results("findings", "qemu", KERNEL, "tcg", True, tuple(rows))
 
@@ -40,7 +40,7 @@ def results_for(finding, **changes):
 def test_every_finding_is_proved_by_what_it_asks_for_and_says_its_command(finding):
     assert any(finding.concerns(f"apt:linux-source-{version}") for version in finding.versions)
     assert finding.command(SOURCE) == f"dmasafe findings {finding.id} --kernel {SOURCE}"
-    if finding.proof.witnesses:
+    if finding.proof.rows:
         assert from_rows(finding, results_for(finding), SOURCE).reproduced is True
 
 
@@ -152,19 +152,19 @@ WHOLE = "[[finding]]\nid='x'\ntitle='t'\nrule='r'\nwhere='w'\nwhat='w'\nremedy='
     [
         ("finding = 1", "finding: Expected `array`, got `int`"),
         ("[[finding]]\nid = 'x'", r"finding\[0\]: key 'title' is missing"),
-        (WHOLE + "proof={config='c'}", r"finding\[0\].proof: a proof is by witnesses"),
+        (WHOLE + "proof={config='c'}", r"finding\[0\].proof: a proof is by scenarios"),
         (WHOLE + "proof={config='c', program=['none.py']}", r"finding\[0\].proof: there is no none.py"),
         (WHOLE + "proof={config='c', program=['keyboard.py'], say={}}", r"unknown key 'finding\[0\].proof.say'"),
         (
-            WHOLE + "proof={config='c', witness=[{scenario='x', outcome='SAFE'}]}",
+            WHOLE + "proof={config='c', scenario=[{scenario='x', outcome='SAFE'}]}",
             "proof: 'x' is no scenario",
         ),
         (
-            WHOLE + "proof={config='c', witness=[{scenario='heap/master_send/virtio/08', outcome='SAFE'}]}",
+            WHOLE + "proof={config='c', scenario=[{scenario='heap/master_send/virtio/08', outcome='SAFE'}]}",
             "proof: write",
         ),
         (
-            WHOLE + "proof={config='c', witness=[{scenario='x', outcome='GOOD'}]}",
+            WHOLE + "proof={config='c', scenario=[{scenario='x', outcome='GOOD'}]}",
             "outcome: .*GOOD",
         ),
     ],

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ class BoardArguments:
 
     kdir: Path | None = None
     cross_compile: str = ""
-    witness: Path | None = None
+    oracle: Path | None = None
     bus: int | None = None
     addresses: tuple[int, ...] = ()
     destructive: bool = False
@@ -62,6 +63,15 @@ class _Address(click.ParamType[int]):
         return address
 
 
+class _Renamed(click.Option):
+    """Help shows the first name; the others still work."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        shown = copy.copy(self)
+        shown.opts = self.opts[:1]
+        return click.Option.get_help_record(shown, ctx)
+
+
 def board_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the targets that are boards."""
     path = click.Path(path_type=Path)
@@ -75,7 +85,7 @@ def board_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--address", "addresses", metavar="0xNN", type=_Address(), multiple=True,
                      help="Board: a device on --bus that may be read (again for more)."),
         click.option("--bus", metavar="N", type=click.IntRange(min=0), help="Board: the /dev/i2c-N that may be used."),
-        click.option("--witness", metavar="SOCKET", type=path,
+        click.option("--oracle", "--witness", "oracle", cls=_Renamed, metavar="SOCKET", type=path,
                      help="Board: where the process of its emulated devices serves their trace."),
         click.option("--cross-compile", metavar="PREFIX", default="", help="Board: what goes before 'gcc'."),
         click.option("--kdir", metavar="PATH", type=path, help="Board: build tree or headers of its kernel."),
@@ -141,7 +151,7 @@ def _target(
     files = build_for_board(
         kdir, board.machine, arguments.cross_compile, images, kernels.open_cache(), progress, extra_modules
     )
-    options = BoardOptions(arguments.bus, arguments.addresses, arguments.witness, arguments.destructive)
+    options = BoardOptions(arguments.bus, arguments.addresses, arguments.oracle, arguments.destructive)
     return BoardTarget(link, board, kdir, files, images / "board" / "run", logs, options, notes)
 
 

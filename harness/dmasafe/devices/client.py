@@ -111,7 +111,7 @@ class DeviceProcess:
 
     @property
     def channel(self) -> Any:
-        """The control channel's socket itself, for one who asks and listens in our place (witness.py)."""
+        """The control channel's socket itself, for one who asks and listens in our place (trace_socket.py)."""
         return self._socket
 
     @property

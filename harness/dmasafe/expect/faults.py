@@ -2,7 +2,7 @@
 """What the kernel's source says must come of a seeded fault: one entry a fault, its rows tried in order.
 
 Read in kernel/dma/{debug,direct,mapping}.c of 5.10, 6.1, 6.12 and 7.2. A row without conditions says what comes of it
-where nobody looks: the first witness that is left is the device, and often there is none. Everything without a fault
+where nobody looks: the first oracle that is left is the device, and often there is none. Everything without a fault
 is predicted by the model; dmasafe/expect/__init__.py asks the right one of the two.
 """
 

@@ -4,7 +4,7 @@
 A finding that was not reproduced is not listed, whatever the catalogue says of it.
 """
 
-from dmasafe.findings.catalogue import CatalogueError, Finding, Proof, Witness, load
+from dmasafe.findings.catalogue import CatalogueError, Finding, Proof, ProofScenario, load
 from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
 from dmasafe.findings.page import to_json, to_markdown
 
@@ -13,8 +13,8 @@ __all__ = [
     "Evidence",
     "Finding",
     "Proof",
+    "ProofScenario",
     "Report",
-    "Witness",
     "from_program",
     "from_rows",
     "load",

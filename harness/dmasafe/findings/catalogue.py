@@ -26,7 +26,7 @@ class CatalogueError(DmasafeError):
 
 
 @dataclass(frozen=True)
-class Witness:
+class ProofScenario:
     """One scenario (or phase of a client, as ``dmasafe clients`` names it), and what must be seen of it.
 
     ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace. ``direct`` is whether
@@ -50,8 +50,8 @@ class Proof:
     """
 
     config: str
-    witness: tuple[Witness, ...] = ()
-    client: tuple[Witness, ...] = ()
+    scenario: tuple[ProofScenario, ...] = ()
+    client: tuple[ProofScenario, ...] = ()
     program: tuple[str, ...] = ()
     says: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -60,28 +60,28 @@ class Proof:
     slaves: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if [bool(way) for way in (self.witness, self.client, self.program)].count(True) != 1:
-            raise ValueError("a proof is by witnesses, by clients or by a program")
+        if [bool(way) for way in (self.scenario, self.client, self.program)].count(True) != 1:
+            raise ValueError("a proof is by scenarios, by clients or by a program")
         if self.program and not (PROGRAMS / self.program[0]).is_file():
             raise ValueError(f"there is no {self.program[0]} in {PROGRAMS.name}/")
         try:
-            canonical = [parse_scenario(row.scenario).id for row in self.witness]
+            canonical = [parse_scenario(row.scenario).id for row in self.scenario]
             canonical += [parse_client_scenario(row.scenario).id for row in self.client]
         except ScenarioError as error:
             raise ValueError(str(error)) from error
-        for row, name in zip(self.witnesses, canonical, strict=True):
+        for row, name in zip(self.rows, canonical, strict=True):
             if row.scenario != name:
                 raise ValueError(f"write '{name}', not '{row.scenario}'")
 
     @property
-    def witnesses(self) -> tuple[Witness, ...]:
+    def rows(self) -> tuple[ProofScenario, ...]:
         """Those of scenarios or of clients, whichever it is."""
-        return self.witness or self.client
+        return self.scenario or self.client
 
     @property
     def frames(self) -> frozenset[str]:
         """The functions that must be in traces."""
-        return frozenset(f for f in (self.frame, *(witness.frame for witness in self.witnesses)) if f is not None)
+        return frozenset(f for f in (self.frame, *(row.frame for row in self.rows)) if f is not None)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelInfo
-from dmasafe.findings.catalogue import Finding, Witness
+from dmasafe.findings.catalogue import Finding, ProofScenario
 from dmasafe.outcome import Splat, Verdict
 from dmasafe.report.results import Results, Row
 
@@ -61,31 +61,31 @@ def from_rows(finding: Finding, results: Results, source: str) -> Evidence:
     rows = {row.id: row for row in results.rows}
     facts: list[str] = []
     splats: list[Splat] = []
-    for witness in finding.proof.witnesses:
-        row = rows.get(witness.scenario)
+    for wanted in finding.proof.rows:
+        row = rows.get(wanted.scenario)
         if row is None or row.judgement.verdict in _UNTRUSTED:
             why = "it was not run" if row is None else row.judgement.why
-            return Evidence(finding, kernel, source, None, f"{witness.scenario}: {why}")
-        wrong = _contradiction(witness, row)
+            return Evidence(finding, kernel, source, None, f"{wanted.scenario}: {why}")
+        wrong = _contradiction(wanted, row)
         if wrong is not None:
-            return Evidence(finding, kernel, source, False, f"{witness.scenario}: {wrong}")
+            return Evidence(finding, kernel, source, False, f"{wanted.scenario}: {wrong}")
         facts.append(f"`{row.id}`: {_seen(row)}")
         splats.extend(row.judgement.splats)
     return Evidence(finding, kernel, source, True, "as described", tuple(facts), tuple(splats))
 
 
-def _contradiction(witness: Witness, row: Row) -> str | None:
-    """How the row differs from what the witness must show, or None."""
+def _contradiction(wanted: ProofScenario, row: Row) -> str | None:
+    """How the row differs from what the proof needs, or None."""
     judgement = row.judgement
-    if judgement.outcome is not witness.outcome:
-        return f"{judgement.outcome}, not {witness.outcome}: {judgement.why}"
+    if judgement.outcome is not wanted.outcome:
+        return f"{judgement.outcome}, not {wanted.outcome}: {judgement.why}"
     classes = sorted({splat.splat_class for splat in judgement.splats})
-    if classes != sorted(witness.classes):
-        return f"reported {', '.join(classes) or 'nothing'}, not {', '.join(witness.classes) or 'nothing'}"
-    if witness.direct is not None and judgement.direct is not witness.direct:
-        return f"direct is {judgement.direct}, not {witness.direct}"
-    if witness.frame is not None and not any(witness.frame in _functions(splat) for splat in judgement.splats[:1]):
-        return f"{witness.frame}() is not in the report's trace"
+    if classes != sorted(wanted.classes):
+        return f"reported {', '.join(classes) or 'nothing'}, not {', '.join(wanted.classes) or 'nothing'}"
+    if wanted.direct is not None and judgement.direct is not wanted.direct:
+        return f"direct is {judgement.direct}, not {wanted.direct}"
+    if wanted.frame is not None and not any(wanted.frame in _functions(splat) for splat in judgement.splats[:1]):
+        return f"{wanted.frame}() is not in the report's trace"
     return None
 
 

@@ -45,7 +45,7 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
     for config in dict.fromkeys(finding.proof.config for finding in rest):
         group = [finding for finding in rest if finding.proof.config == config]
         for clients in (False, True):
-            rows = [finding for finding in group if finding.proof.witnesses and bool(finding.proof.client) is clients]
+            rows = [finding for finding in group if finding.proof.rows and bool(finding.proof.client) is clients]
             found |= _by_rows(source, config, rows, clients, progress) if rows else {}
         for finding in group:
             if finding.proof.program:
@@ -57,7 +57,7 @@ def _by_rows(
     source: str, config: str, findings: Sequence[Finding], clients: bool, progress: Progress
 ) -> Mapping[str, Evidence]:
     prepared = prepare(source, config, DEFAULT_ARCH, None, progress, extra_modules=MODULES if clients else None)
-    names = list(dict.fromkeys(witness.scenario for finding in findings for witness in finding.proof.witnesses))
+    names = list(dict.fromkeys(row.scenario for finding in findings for row in finding.proof.rows))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
         if clients:

@@ -15,7 +15,7 @@ from dmasafe.matrix.record import unpacked
 from dmasafe.outcome import Verdict
 
 CORE, FAULTS = "core", "faults"
-# Where every witness is there: without dma-debug, or where mappings bounce, other faults are seeded and seen.
+# Where every oracle is there: without dma-debug, or where mappings bounce, other faults are seeded and seen.
 DETECTING = "default"
 HEADINGS = (
     "version", "architecture", "configurations", "core suite: FAIL", "not judged", "model agreement", "faults detected",

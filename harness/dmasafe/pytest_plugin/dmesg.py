@@ -42,7 +42,7 @@ class Dmesg:
     def assert_clean(self) -> None:
         """Fails the test if the kernel reported anything that the test did not expect()."""
         __tracebackhide__ = True
-        self._require_witness()
+        self._require_oracle()
         left = self.unclaimed()
         if left:
             raise pytest.fail.Exception(f"the kernel reported {len(left)} splat(s)\n" + self.describe(left))
@@ -54,7 +54,7 @@ class Dmesg:
         ``function`` is whom it must blame.
         """
         __tracebackhide__ = True
-        self._require_witness()
+        self._require_oracle()
         unknown = [name for name in classes if name != "other" and name not in SPLAT_CLASSES]
         if unknown or not classes:
             raise pytest.fail.Exception(f"{', '.join(unknown) or 'nothing'} is no splat class: see 'dmasafe explain'")
@@ -117,7 +117,7 @@ class Dmesg:
         first, *rest = [line for line in splat_lines(splat) if not line.startswith("blame: ")]
         return [first, blamed, *rest]
 
-    def _require_witness(self) -> None:
+    def _require_oracle(self) -> None:
         __tracebackhide__ = True
         self.used = True
         doubt = self._doubt()

@@ -24,7 +24,7 @@ from dmasafe.scenario import parse_scenario
 from dmasafe.targets.judged import expectation_at
 from dmasafe.targets.model import ModelTarget
 
-_NO_WITNESS = "the model's kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
+_NO_ORACLE = "the model's kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
 
 
 class ModelWindow:
@@ -76,7 +76,7 @@ class ModelWindow:
     # What the hooks ask.
 
     def complaint(self) -> str | None:
-        if self._unwitnessed():
+        if self._has_no_oracle():
             return f"INCONCLUSIVE: {self.inconclusive}"
         splats, strays = self._dmesg.unclaimed(), self.bus.unclaimed()
         parts = list(dict.fromkeys(self._complaints))
@@ -88,7 +88,7 @@ class ModelWindow:
         return "\n".join(parts) or None
 
     def distrusted(self, error: BaseException) -> str | None:
-        return self.inconclusive if self._unwitnessed() else None
+        return self.inconclusive if self._has_no_oracle() else None
 
     def section(self) -> str:
         head = f"the model of Linux {self.target.kernel.release}, {self.target.kernel.arch}"
@@ -103,13 +103,13 @@ class ModelWindow:
             self._log += self._kernel.log.take()
         return self._log
 
-    def _unwitnessed(self) -> bool:
+    def _has_no_oracle(self) -> bool:
         """Whether the test asked a log whose silence means nothing."""
         self.inconclusive = self._doubt() if self._dmesg.used else None
         return self.inconclusive is not None
 
     def _doubt(self) -> str | None:
-        return None if self.target.facts.has("DMA_API_DEBUG") else _NO_WITNESS
+        return None if self.target.facts.has("DMA_API_DEBUG") else _NO_ORACLE
 
     @plainly
     def _run(self, scenario_id: str) -> Judgement:

@@ -28,7 +28,7 @@ from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.session import KMSG_LOG
 from dmasafe.targets.shared_boot import SharedBoot
 
-_NO_WITNESS = "this kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
+_NO_ORACLE = "this kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing means nothing"
 
 
 class QemuWindow:
@@ -156,7 +156,7 @@ class QemuWindow:
         if reason is not None or stuck:
             self._shared.end()
         if reason is None and self._doubt() is not None and (self._dmesg.used or self._modules.loaded):
-            reason = _NO_WITNESS
+            reason = _NO_ORACLE
         self.inconclusive = reason
 
     def _records(self) -> list[str]:
@@ -164,7 +164,7 @@ class QemuWindow:
         return self._shared.records()
 
     def _doubt(self) -> str | None:
-        return None if self.target.facts.has("DMA_API_DEBUG") else _NO_WITNESS
+        return None if self.target.facts.has("DMA_API_DEBUG") else _NO_ORACLE
 
     def _resolve(self, splats: list[Splat]) -> list[Splat]:
         if not splats:

@@ -52,7 +52,7 @@ def head(results: Results) -> dict[str, Any]:
 
 def row_to_json(row: Row) -> dict[str, Any]:
     judgement = row.judgement
-    witnesses = {} if row.noticed is None else {"noticed": asdict(row.noticed)}
+    oracles = {} if row.noticed is None else {"noticed": asdict(row.noticed)}
     return {
         "id": row.id,
         "buffer": row.buffer,
@@ -67,7 +67,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "splats": [splat.to_json() for splat in judgement.splats],
         "us": None if judgement.us is None else round(judgement.us, 1),
         "why": judgement.why,
-        **witnesses,
+        **oracles,
     }
 
 

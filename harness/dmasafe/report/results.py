@@ -40,7 +40,7 @@ class Performed(Protocol):
 class Row:
     """One scenario with its judgement; the first six fields are those of what was performed.
 
-    ``noticed`` is there where faults were seeded: what each witness said, also of the scenarios without a fault.
+    ``noticed`` is there where faults were seeded: what each oracle said, also of the scenarios without a fault.
     """
 
     id: str

@@ -71,11 +71,11 @@ fi
 
 @dataclass(frozen=True)
 class BoardOptions:
-    """What the user allows: a bus with addresses on it, the emulated device's witness, scenarios that cost a task."""
+    """What the user allows: a bus and addresses on it, the devices' trace socket, scenarios that kill a task."""
 
     bus: int | None = None
     addresses: tuple[int, ...] = ()
-    witness: Path | None = None
+    oracle: Path | None = None
     destructive: bool = False
 
 
@@ -187,14 +187,14 @@ class BoardTarget:
         self._place = self._placed(files, runner_script)
 
     def _placed(self, files: BoardFiles, runner_script: Path) -> Place:
-        """Which controller sits where: emulated ones need their witness, the engine is its own."""
-        functions = self._board.functions if self._options.witness is not None else ()
+        """Which controller sits where: emulated ones need their trace, the engine has its own."""
+        functions = self._board.functions if self._options.oracle is not None else ()
         return Place(
             files=(runner_script, files.agent, *files.modules),
             virtio=functions[0] if functions else None,
             dmasafe=functions[1] if len(functions) > 1 else None,
             bus=self._options.bus,
-            witness=self._options.witness,
+            oracle=self._options.oracle,
             memory_bytes=self._board.memory_bytes,
         )
 
@@ -238,7 +238,7 @@ class BoardTarget:
         if scenario.controller == "virtio" and self._place.virtio is None:
             if not self._board.functions:
                 return "the board has no virtio I2C function (1af4:1062)"
-            return "nobody is witness to what the virtio device does: name its socket by --witness"
+            return "there is no trace of the virtio device: name its socket by --oracle"
         if scenario.fault is not None and scenario.fault.spends_boot:
             return "it leaves a kernel without dma-debug, and a board is not rebooted"
         if destructive and not self._options.destructive:

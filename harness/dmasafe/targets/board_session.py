@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from dmasafe.devices.errors import DevicesError
-from dmasafe.devices.witness import Witness
+from dmasafe.devices.trace_socket import TraceListener
 from dmasafe.errors import DmasafeError
 from dmasafe.guest import ChannelClosed, GuestError
 from dmasafe.guest.agent import AgentChannel, Message, integer
@@ -61,7 +61,7 @@ class Place:
     virtio: str | None
     dmasafe: str | None
     bus: int | None
-    witness: Path | None
+    oracle: Path | None
     memory_bytes: int
 
     @property
@@ -85,7 +85,7 @@ class BoardSession:
         self._stack = contextlib.ExitStack()
         self._talk = Conversation(self._limits, self.send, self._pump)
         self.hands = Hands(self.request, lost)
-        self._witness: Witness | None = None
+        self._oracle: TraceListener | None = None
         self._stream: FramedStream | None = None
         self._cut = False
         self.gathered = Gathered(kmsg_log)
@@ -119,8 +119,8 @@ class BoardSession:
 
     def _start(self) -> None:
         started = time.monotonic()
-        if self._place.witness is not None:
-            self._witness = self._stack.enter_context(contextlib.closing(Witness(self._place.witness)))
+        if self._place.oracle is not None:
+            self._oracle = self._stack.enter_context(contextlib.closing(TraceListener(self._place.oracle)))
         done = self._link.command(_prepare_script(self._directory))
         if done.status != 0:
             raise TargetError(f"{self._link.name}: cannot make {self._directory}: {done.output.strip()[-200:]}")
@@ -135,8 +135,8 @@ class BoardSession:
         self.agent = AgentChannel(self._stream)
         self._selector = self._stack.enter_context(contextlib.closing(selectors.DefaultSelector()))
         self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
-        if self._witness is not None:
-            self._selector.register(self._witness.fileno(), selectors.EVENT_READ)
+        if self._oracle is not None:
+            self._selector.register(self._oracle.fileno(), selectors.EVENT_READ)
         hello = self._talk.wait_for(is_hello, self._limits.boot_s, "the agent's first word")
         self.release = str(hello.get("release", ""))
         self.boot_s = time.monotonic() - started
@@ -160,10 +160,10 @@ class BoardSession:
             self._take_adapter("dmasafe", bus="platform", device=ENGINE_DEVICE, driver=ENGINE_DRIVER)
         if self._place.bus is not None:
             self._take_adapter("board", nr=self._place.bus)
-        if self._witness is not None:
+        if self._oracle is not None:
             mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
             with contextlib.suppress(ValueError):
-                self._witness.set_mailbox(int(mailbox or "", 0))
+                self._oracle.set_mailbox(int(mailbox or "", 0))
 
     def _load(self, module: str, parameters: str) -> None:
         try:
@@ -210,20 +210,20 @@ class BoardSession:
         self.hands.write(_PRINTK, _MUTE if muted else _QUIET)
 
     def sync_device(self) -> None:
-        """Have the witness say everything. Raises BootLost."""
-        if self._witness is None:
+        """Have the device's whole trace here. Raises BootLost."""
+        if self._oracle is None:
             return
         try:
-            self._witness.sync(self._limits.sync_s)
+            self._oracle.sync(self._limits.sync_s)
         except DevicesError as error:
             raise BootLost(str(error)) from error
         finally:
             self._take_trace()
 
     def _take_trace(self) -> None:
-        assert self._witness is not None
+        assert self._oracle is not None
         try:
-            for event in self._witness.receive():
+            for event in self._oracle.receive():
                 self.gathered.take_event(event)
         except DevicesError as error:
             raise BootLost(str(error)) from error
@@ -234,10 +234,10 @@ class BoardSession:
         if left <= 0:
             raise self._lost(f"the board hangs: {what} did not come in time")
         self._exchange(min(left, _POLL_S))
-        if self._witness is not None:
+        if self._oracle is not None:
             self._take_trace()
-            if not self._witness.alive:
-                raise BootLost("the witness of the emulated device is gone")
+            if not self._oracle.alive:
+                raise BootLost("the process that serves the device's trace is gone")
         if self.agent.violations:
             raise BootLost(f"the agent's lines were damaged: {self.agent.violations[0]}")
 

@@ -228,7 +228,7 @@ class Runner:
         return number, next(iter(session.replies()))
 
     def _controls(self, session: Session, batch: _Batch) -> str | None:
-        """Do what must go well, with every witness; what that says against this session. Raises BootLost."""
+        """Do what must go well by every oracle; what that says against this session. Raises BootLost."""
         possible = [control for control in CONTROLS if control.controller in session.adapters]
         asked: list[tuple[Scenario, int, Message]] = []
         for control in possible:

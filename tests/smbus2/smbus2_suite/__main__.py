@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from . import calls
+from .case import System
 from .files import FUNCTIONALITY
 from .run import MODULES, all_cases, case_name, run_case
-from .witness import System
 
 
 def main():

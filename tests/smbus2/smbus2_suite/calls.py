@@ -5,7 +5,7 @@ import errno
 
 from smbus2 import smbus2 as low
 
-from .witness import I2C_SMBUS_I2C_BLOCK_BROKEN, NOBODY, REGISTERS, SMBUS, Case
+from .case import I2C_SMBUS_I2C_BLOCK_BROKEN, NOBODY, REGISTERS, SMBUS, Case
 
 
 class Quick(Case):

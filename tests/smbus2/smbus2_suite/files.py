@@ -6,7 +6,7 @@ import errno
 import smbus2
 from smbus2 import smbus2 as low
 
-from .witness import (
+from .case import (
     EEPROM,
     I2C_RETRIES,
     I2C_TENBIT,

@@ -5,7 +5,7 @@ import errno
 
 from smbus2 import smbus2 as low
 
-from .witness import (
+from .case import (
     EEPROM,
     I2C_M_DMA_SAFE,
     I2C_M_RECV_LEN,

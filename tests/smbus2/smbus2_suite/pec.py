@@ -5,7 +5,7 @@ import errno
 
 from smbus2 import smbus2 as low
 
-from .witness import REGISTERS, SMBUS, Case
+from .case import REGISTERS, SMBUS, Case
 
 
 def crc8(data):

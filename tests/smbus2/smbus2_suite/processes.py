@@ -3,7 +3,7 @@
 
 from smbus2 import smbus2 as low
 
-from .witness import EEPROM, REGISTERS, SMBUS, Case
+from .case import EEPROM, REGISTERS, SMBUS, Case
 
 ROUNDS = 40
 BLOCK = 16

@@ -5,7 +5,7 @@ import errno
 
 from smbus2 import smbus2 as low
 
-from .witness import I2C_TIMEOUT, REGISTERS, SLOW, Case
+from .case import I2C_TIMEOUT, REGISTERS, SLOW, Case
 
 # Far enough apart for a slow machine: what must be in time, what must not, and I2C_TIMEOUT's units of 10 ms.
 SHORT_MS = 20

@@ -187,7 +187,7 @@ GOOD = Observation(
         ),
     ],
 )
-def test_each_witness_speaks_for_itself(changes, said):
+def test_each_oracle_speaks_for_itself(changes, said):
     assert noticed(replace(GOOD, **changes)) == said
 
 
@@ -237,7 +237,7 @@ def test_a_run_without_faults_has_no_table():
     assert list(detection.table(results((SEND, None)))) == []
 
 
-def test_what_the_witnesses_said_survives_json():
+def test_what_the_oracles_said_survives_json():
     assert json_report.from_json(json_report.to_json(SAID)) == SAID
     assert all(("noticed" in row) is (made.noticed is not None)
                for row, made in zip(json_report.to_json(SAID)["scenarios"], SAID.rows, strict=True))  # fmt: skip

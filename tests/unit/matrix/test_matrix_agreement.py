@@ -146,7 +146,7 @@ def test_the_summary_counts_by_version_and_architecture(tmp_path, file_database)
     assert {line.count("|") for line in table} == {9}
 
 
-def test_the_summary_counts_faults_where_every_witness_is_there(file_database):
+def test_the_summary_counts_faults_where_every_oracle_is_there(file_database):
     seeded = sum(scenario.fault is not None for scenario in suite("faults"))
     with history_of(file_database, run(0), faults(), faults("no-dma-debug")) as history:
         (line,) = summarise(history, 7)

@@ -172,10 +172,10 @@ def test_a_bus_that_is_not_there_is_said(tmp_path):
         target(tmp_path, bus=7)
 
 
-def test_without_its_witness_an_emulated_function_is_not_used(tmp_path):
+def test_without_its_trace_an_emulated_function_is_not_used(tmp_path):
     board = Board("6.12.1", "x86_64", functions=("0000:00:05.0", "0000:00:06.0"))
     assert target(tmp_path, board)._place.functions == ()
-    seen = target(tmp_path, board, witness=tmp_path / "w")._place
+    seen = target(tmp_path, board, oracle=tmp_path / "w")._place
     assert (seen.virtio, seen.dmasafe) == ("0000:00:05.0", "0000:00:06.0")
 
 

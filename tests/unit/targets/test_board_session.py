@@ -98,15 +98,15 @@ class Bench:
         self.guest.files = {MAILBOX: "0x1000", board_session._ERROR_COUNT: "3"}
         self.stream = FramedFake(self.guest)
         self.link = FakeLink()
-        self.witness = FakeDevice()
-        self.witness.close = lambda: setattr(self.witness, "closed", True)
+        self.oracle = FakeDevice()
+        self.oracle.close = lambda: setattr(self.oracle, "closed", True)
         self.framed = []
         self.files = tuple(directory / name for name in ("run", "dmasafe_client.ko", "agent-0123"))
         for path in self.files:
             path.write_bytes(path.name.encode())
         self.place = Place(self.files, "0000:00:05.0", "0000:00:06.0", None, None, 1 << 28)
         monkeypatch.setattr(board_session, "FramedStream", self._framed)
-        monkeypatch.setattr(board_session, "Witness", lambda path: self.witness)
+        monkeypatch.setattr(board_session, "TraceListener", lambda path: self.oracle)
         monkeypatch.setattr(board_session.time, "sleep", lambda seconds: None)
         monkeypatch.setattr(board_session, "_POLL_S", 0.02)
 
@@ -300,57 +300,57 @@ def test_an_adapter_that_does_not_come_is_a_note(bench, reply, times, words):
 
 
 def test_a_device_beside_the_board_is_told_the_mailbox_and_heard(bench, tmp_path):
-    with bench.up(witness=tmp_path) as session:
+    with bench.up(oracle=tmp_path) as session:
         session.prepare()
-        assert bench.witness.mailbox == 0x1000
-        bench.witness.say(MESSAGE)
+        assert bench.oracle.mailbox == 0x1000
+        bench.oracle.say(MESSAGE)
         session.sync_device()
-        assert bench.witness.synced == [7.0] and len(session.gathered.trace[1]) == 1
-        bench.witness.say({**MESSAGE, "seq": 2})
+        assert bench.oracle.synced == [7.0] and len(session.gathered.trace[1]) == 1
+        bench.oracle.say({**MESSAGE, "seq": 2})
         session.read("/x")
         assert 2 in session.gathered.trace
-    assert bench.witness.closed
+    assert bench.oracle.closed
 
 
 @pytest.mark.parametrize("text", ["", "(null)"])
 def test_a_mailbox_that_is_none_is_not_told(bench, tmp_path, text):
     bench.guest.files[MAILBOX] = text
-    with bench.up(witness=tmp_path) as session:
+    with bench.up(oracle=tmp_path) as session:
         session.prepare()
-    assert bench.witness.mailbox is None
+    assert bench.oracle.mailbox is None
 
 
 def test_without_a_device_there_is_nothing_to_ask_for(bench):
     with bench.up() as session:
         session.prepare()
         session.sync_device()
-    assert bench.witness.synced == []
+    assert bench.oracle.synced == []
 
 
 def test_a_device_that_does_not_answer_is_lost_and_its_last_events_are_kept(bench, tmp_path):
-    with bench.up(witness=tmp_path) as session:
-        bench.witness.sync_error = DevicesError("did not answer")
-        bench.witness.say(MESSAGE)
+    with bench.up(oracle=tmp_path) as session:
+        bench.oracle.sync_error = DevicesError("did not answer")
+        bench.oracle.say(MESSAGE)
         with pytest.raises(BootLost, match=r"^did not answer$"):
             session.sync_device()
         assert len(session.gathered.trace[1]) == 1
 
 
 def gone(bench):
-    bench.witness.alive = False
-    bench.witness.say(MESSAGE)
+    bench.oracle.alive = False
+    bench.oracle.say(MESSAGE)
 
 
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (gone, "the emulated device is gone$"),
-        (lambda bench: bench.witness.say(DevicesError("nonsense")), "^nonsense$"),
-        (lambda bench: bench.witness.say({"ev": "message"}), "^a trace line lacks something"),
+        (gone, "the process that serves the device's trace is gone$"),
+        (lambda bench: bench.oracle.say(DevicesError("nonsense")), "^nonsense$"),
+        (lambda bench: bench.oracle.say({"ev": "message"}), "^a trace line lacks something"),
     ],
 )
 def test_a_device_that_is_lost_ends_the_session(bench, tmp_path, act, reason):
-    with bench.up(witness=tmp_path) as session:
+    with bench.up(oracle=tmp_path) as session:
         act(bench)
         with pytest.raises(BootLost, match=reason):
             wait(session)

@@ -127,7 +127,7 @@ class SplatPage:
 
 
 class Detected(NamedTuple):
-    """What the witnesses said of one fault in one cell: texts, ``state`` as the style sheet calls it."""
+    """What the oracles said of one fault in one cell: texts, ``state`` as the style sheet calls it."""
 
     text: str
     state: str
@@ -328,8 +328,8 @@ def _fault(one: Mapping[str, Any]) -> str:
 def _detected(one: Mapping[str, Any]) -> Detected:
     if one["words"] is None:
         return Detected(one["why"], "unsaid")
-    witnesses = zip(("log", "return", "device", "memory"), one["words"], strict=True)
-    text = "; ".join(f"{witness}: {', '.join(words)}" for witness, words in witnesses if words)
+    oracles = zip(("log", "return", "device", "memory"), one["words"], strict=True)
+    text = "; ".join(f"{oracle}: {', '.join(words)}" for oracle, words in oracles if words)
     return Detected(text or "nobody", "pass" if one["words"][0] else "others" if text else "fail")
 
 

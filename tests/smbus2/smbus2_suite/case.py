@@ -76,7 +76,7 @@ def smbus_ioctl(read_write, command, size, block=b"", data=True):
     return request
 
 
-class Witness:
+class NotedBus:
     """An SMBus whose calls are noted with arguments and results; ``ioctl``, ``read`` and ``write`` go below it."""
 
     def __init__(self, bus, note, name=""):
@@ -174,7 +174,7 @@ class Case(unittest.TestCase):
         """Another file on the same bus."""
         made = low.SMBus(self.system.bus if bus is None else bus, **options)
         self.addCleanup(made.close)
-        return Witness(made, self.noted.append, name)
+        return NotedBus(made, self.noted.append, name)
 
     @contextmanager
     def refused(self, *numbers):

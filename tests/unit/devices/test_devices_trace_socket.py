@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The witness: a device's channel on a socket, one listener after the other, nothing of one for the next."""
+"""The trace socket: a device's channel on a socket, one listener after the other, nothing of one for the next."""
 
 import json
 import subprocess
@@ -8,24 +8,24 @@ import time
 
 import pytest
 
-from dmasafe.devices import witness as module
+from dmasafe.devices import trace_socket as module
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
-from dmasafe.devices.witness import Witness, WitnessServer
+from dmasafe.devices.trace_socket import TraceListener, TraceServer
 
 
 @pytest.fixture
 def served(tmp_path):
     with DeviceProcess(tmp_path) as device:
         device.wait_ready()
-        with WitnessServer(device.channel, tmp_path / "witness"):
-            yield tmp_path / "witness", device
+        with TraceServer(device.channel, tmp_path / "oracle"):
+            yield tmp_path / "oracle", device
 
 
 def test_a_listener_asks_as_the_owner_would_and_another_may_follow(served):
     path, _device = served
     for _ in range(2):
-        listener = Witness(path)
+        listener = TraceListener(path)
         listener.set_mailbox(4096)
         listener.sync(10.0)
         assert listener.alive and listener.receive() == []
@@ -39,16 +39,16 @@ def test_a_listener_asks_as_the_owner_would_and_another_may_follow(served):
 
 def test_a_second_listener_is_told_that_there_is_one(served, monkeypatch):
     path, _device = served
-    first = Witness(path)
+    first = TraceListener(path)
     monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 0.5)
     with pytest.raises(DevicesError, match="does it serve another run"):
-        Witness(path)
+        TraceListener(path)
     first.close()
 
 
 def test_a_device_that_dies_is_noticed_by_the_listener(served):
     path, device = served
-    listener = Witness(path)
+    listener = TraceListener(path)
     device._process.kill()
     until = time.monotonic() + 10
     while listener.alive and time.monotonic() < until:
@@ -59,22 +59,30 @@ def test_a_device_that_dies_is_noticed_by_the_listener(served):
 
 
 def test_nobody_at_the_socket_is_said(tmp_path):
-    with pytest.raises(DevicesError, match=r"start one with 'python -m dmasafe\.devices\.witness'"):
-        Witness(tmp_path / "nobody")
+    with pytest.raises(DevicesError, match=r"start 'python -m dmasafe\.devices\.trace_socket'"):
+        TraceListener(tmp_path / "nobody")
 
 
 def test_the_program_serves_and_prints_what_qemu_must_be_told(tmp_path):
-    command = [sys.executable, "-m", "dmasafe.devices.witness", "--directory", tmp_path, "--socket", tmp_path / "w"]
+    command = [
+        sys.executable,
+        "-m",
+        "dmasafe.devices.trace_socket",
+        "--directory",
+        tmp_path,
+        "--socket",
+        tmp_path / "w",
+    ]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
     lines = [process.stdout.readline() for _ in range(2)]
     assert all(f"path={tmp_path}/{name}.sock" in line for name, line in zip(("virtio", "dmasafe"), lines, strict=True))
-    Witness(tmp_path / "w").close()
+    TraceListener(tmp_path / "w").close()
     process.terminate()
     assert process.wait(10) == 0 and not (tmp_path / "w").exists()
     process.stdout.close()
 
 
-def test_nonsense_of_a_witness_is_an_error(tmp_path):
+def test_nonsense_on_a_trace_socket_is_an_error(tmp_path):
     import socket
     import threading
 
@@ -89,7 +97,7 @@ def test_nonsense_of_a_witness_is_an_error(tmp_path):
 
     threading.Thread(target=answer, daemon=True).start()
     with pytest.raises(DevicesError, match="says nonsense"):
-        found = Witness(tmp_path / "w")
+        found = TraceListener(tmp_path / "w")
         until = time.monotonic() + 5
         while time.monotonic() < until:
             found.receive()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The emulated device as the witness of a run that somebody else's QEMU is the board of: its channel on a socket.
+"""The trace of emulated devices on a socket, for runs on a QEMU that the harness did not start.
 
-``python -m dmasafe.devices.witness --directory DIR --socket PATH`` starts the devices for a QEMU of one's own and
-serves their trace; ``dmasafe run --witness PATH`` listens. One listener at a time; what nobody listens to is dropped.
+``python -m dmasafe.devices.trace_socket --directory DIR --socket PATH`` starts the devices for such a QEMU and serves
+their trace; ``dmasafe run --oracle PATH`` listens. One listener at a time; without one the trace is dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RECEIVE_BYTES = 1 << 18
 _POLL_S = 0.2
 
 
-class Witness:
+class TraceListener:
     """A listener: the same questions as DeviceProcess takes. Raises DevicesError."""
 
     def __init__(self, path: Path) -> None:
@@ -39,9 +39,9 @@ class Witness:
         except OSError as error:
             self._socket.close()
             raise DevicesError(
-                f"no witness answers at {path} ({error.strerror}): start one with 'python -m dmasafe.devices.witness'"
+                f"nothing serves a trace at {path} ({error.strerror}): start 'python -m dmasafe.devices.trace_socket'"
             ) from error
-        self._lines = Lines(self._socket, f"the witness at {path}")
+        self._lines = Lines(self._socket, f"the trace socket {path}")
         self._events: list[dict[str, Any]] = []
         self._number = 0
         self._answered = -1
@@ -81,9 +81,9 @@ class Witness:
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
             self._read()
             if self._lines.ended:
-                raise DevicesError(f"the witness at {self._path} is gone")
+                raise DevicesError(f"the trace socket {self._path} is gone")
             if not ready and time.monotonic() > deadline:
-                raise DevicesError(f"the witness at {self._path} does not answer: does it serve another run?")
+                raise DevicesError(f"the trace socket {self._path} does not answer: does it serve another run?")
 
     def close(self) -> None:
         self._lines.ended = True
@@ -95,7 +95,7 @@ class Witness:
             self._socket.sendall(json.dumps(question).encode() + b"\n")
             self._socket.setblocking(False)
         except OSError as error:
-            raise DevicesError(f"the witness at {self._path} is gone: {error.strerror}") from error
+            raise DevicesError(f"the trace socket {self._path} is gone: {error.strerror}") from error
 
     def _read(self) -> None:
         for line in self._lines.read():
@@ -105,16 +105,16 @@ class Witness:
         try:
             event = json.loads(line)
         except ValueError as error:
-            raise DevicesError(f"the witness at {self._path} says nonsense: {line!r:.200}") from error
+            raise DevicesError(f"the trace socket {self._path} says nonsense: {line!r:.200}") from error
         if not isinstance(event, dict):
-            raise DevicesError(f"the witness at {self._path} says nonsense: {line!r:.200}")
+            raise DevicesError(f"the trace socket {self._path} says nonsense: {line!r:.200}")
         if event.get("re") == "sync":
             self._answered = event.get("n", -1)
         else:
             self._events.append(event)
 
 
-class WitnessServer:
+class TraceServer:
     """Serves a device's control channel at ``path``, in a thread; a context manager.
 
     While it runs nobody else may ask the device or listen to it.
@@ -128,14 +128,14 @@ class WitnessServer:
             self._listener.bind(str(path))
         except OSError as error:
             self._listener.close()
-            raise DevicesError(f"cannot serve a witness at {path}: {error.strerror}") from error
+            raise DevicesError(f"cannot serve a trace at {path}: {error.strerror}") from error
         path.chmod(0o600)
         self._listener.listen(1)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="witness", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="trace socket", daemon=True)
         self.ended = threading.Event()
 
-    def __enter__(self) -> WitnessServer:
+    def __enter__(self) -> TraceServer:
         self._thread.start()
         return self
 
@@ -219,10 +219,10 @@ def main(arguments: list[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="python -m dmasafe.devices.witness", description=(__doc__ or "").split("\n")[0]
+        prog="python -m dmasafe.devices.trace_socket", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--directory", type=Path, required=True, help="where NAME.sock of each controller goes")
-    parser.add_argument("--socket", type=Path, required=True, help="where dmasafe run --witness connects to")
+    parser.add_argument("--socket", type=Path, required=True, help="where dmasafe run --oracle connects to")
     parser.add_argument(
         "--controller", action="append", help="default: virtio, then dmasafe, in PCI slots in this order"
     )
@@ -234,7 +234,7 @@ def main(arguments: list[str]) -> int:
     try:
         with DeviceProcess(chosen.directory, controllers) as device:
             device.wait_ready()
-            with WitnessServer(device.channel, chosen.socket) as server:
+            with TraceServer(device.channel, chosen.socket) as server:
                 for name in controllers:
                     print(
                         f"-chardev socket,id=i2c-{name},path={device.socket(name)} "
@@ -244,7 +244,7 @@ def main(arguments: list[str]) -> int:
                 while not stop.wait(_POLL_S) and not server.ended.is_set():
                     pass
     except DevicesError as error:
-        sys.stderr.write(f"dmasafe.devices.witness: {error}\n")
+        sys.stderr.write(f"dmasafe.devices.trace_socket: {error}\n")
         return 1
     return 0
 
