@@ -87,7 +87,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of finding. ``at_caller``: it is the caller's to mend, else the controller driver's."""
+    """A kind of finding. ``at_caller``: the caller must correct it, else the controller's driver."""
 
     at_caller: bool
     short: str
@@ -416,7 +416,7 @@ def _frame(text: str) -> Frame:
 
 
 def judge(record: Record, release: str, bounce_bytes: int = DEFAULT_BOUNCE_BYTES) -> Judgement:
-    """Hold every kind of message against the rules. ``release`` is uname -r of the audited kernel."""
+    """Compare every kind of message with the rules. ``release`` is uname -r of the audited kernel."""
     version = _version(release)
     findings = [
         finding for kind in record.kinds for finding in _findings(kind, record.dma_alignment, version, bounce_bytes)

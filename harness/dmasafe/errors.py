@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The root of the house's error families: one family per room, each derived from DmasafeError.
+"""The root of the error families: one family per package, each derived from DmasafeError.
 
 The command line prints the sentence and exits; anything else is a bug and shows its traceback.
 """

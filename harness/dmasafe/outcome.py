@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What it means: Observation in, Outcome out, and the one function that holds it against an expectation.
+"""What it means: Observation in, Outcome out, and the one function that compares it with an expectation.
 
 Nothing here knows where a scenario ran; every target fills in the same Observation.
 """
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 class Verdict(StrEnum):
-    """An outcome held against its expectation."""
+    """An outcome compared with its expectation."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -280,7 +280,7 @@ def noticed(observation: Observation) -> Noticed:
 
 
 def judge(expectation: Expectation | Skip, observation: Observation | None, untrusted: str | None = None) -> Judgement:
-    """Hold one observation against its expectation.
+    """Compare one observation with its expectation.
 
     ``untrusted`` is the boot's own reason (no canary, lost log lines, ...): it makes any verdict INCONCLUSIVE,
     never PASS. ``observation`` is None when the scenario was not reached.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What to do: buffer kinds, operations, controllers, and the scenarios that combine them.
 
-The bottom floor of the house. A scenario is one thing to do, with a stable id that is also how a person
+A bottom layer of the package. A scenario is one thing to do, with a stable id that is also how a person
 names it on the command line; suites are named lists of scenarios.
 """
 

@@ -208,7 +208,7 @@ static void map_sg(void *data, struct device *dev, struct scatterlist *list, int
 		look_everywhere(sg_phys(entry), entry->length);
 }
 
-/* The compiler holds the probes against the tracepoints' prototypes. */
+/* The compiler checks the probes with the tracepoints' prototypes. */
 static void __maybe_unused check_prototypes(void)
 {
 	audit_check_map_type(map_single);

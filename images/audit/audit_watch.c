@@ -49,7 +49,7 @@ bool watch_on(void)
 
 #ifdef CONFIG_TRACEPOINTS
 
-/* The compiler holds the probes against the tracepoints' prototypes. */
+/* The compiler checks the probes with the tracepoints' prototypes. */
 static void __maybe_unused check_prototypes(void)
 {
 	check_trace_callback_type_i2c_write(watch_message);

@@ -151,7 +151,7 @@ static int make_client(struct instance *instance, const struct client_wish *wish
 
 /**
  * device_new() - make a client; its driver, if it is there, probes it
- * @wish: what it is to be
+ * @wish: what to make of it
  *
  * A probe that fails leaves the client behind, without a driver.
  *

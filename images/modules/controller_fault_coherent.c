@@ -41,7 +41,7 @@ static void coherent_put_inside(struct controller *ctl, struct payload *payload,
 }
 
 /*
- * free-function-coherent: coherent memory is to be freed, not unmapped. check_unmap() notices. The
+ * free-function-coherent: coherent memory must be freed, not unmapped. check_unmap() notices. The
  * page is lost.
  */
 static void coherent_put_unmap(struct controller *ctl, struct payload *payload, bool transferred)
@@ -51,7 +51,7 @@ static void coherent_put_unmap(struct controller *ctl, struct payload *payload, 
 }
 
 /*
- * leak-coherent: all is to be freed before the device goes. dma_debug_device_change() notices
+ * leak-coherent: everything must be freed before the device goes. dma_debug_device_change() notices
  * when it is unbound.
  */
 static void coherent_put_leak(struct controller *ctl, struct payload *payload, bool transferred)

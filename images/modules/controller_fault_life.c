@@ -79,7 +79,7 @@ static dma_addr_t map_unmap_and_free(struct controller *ctl, struct payload *pay
 }
 
 /*
- * free-while-mapped: memory is to be unmapped before it is freed. Since 5.10, when
+ * free-while-mapped: memory must be unmapped before it is freed. Since 5.10, when
  * debug_dma_assert_idle() went, dma-debug has not known of frees: nobody in the kernel notices.
  */
 static dma_addr_t map_and_free(struct controller *ctl, struct payload *payload)
@@ -91,7 +91,7 @@ static dma_addr_t map_and_free(struct controller *ctl, struct payload *payload)
 }
 
 /*
- * put-before-unmap: bounced data is to be copied after unmapping, which is when the CPU may look.
+ * put-before-unmap: bounced data must be copied after unmapping, which is when the CPU may look.
  * Where DMA is coherent it sees the same: nobody notices.
  */
 static void put_then_unmap(struct controller *ctl, struct payload *payload)
@@ -165,7 +165,7 @@ void fault_leak(struct controller *ctl, struct payload *payload, void *coherent)
 }
 
 /*
- * leak-on-release: what is mapped is to be unmapped before the device goes. dma_debug_device_change()
+ * leak-on-release: what is mapped must be unmapped before the device goes. dma_debug_device_change()
  * notices when it is unbound.
  */
 static void never_unmap(struct controller *ctl, struct payload *payload)
@@ -176,7 +176,7 @@ static void never_unmap(struct controller *ctl, struct payload *payload)
 #define EXHAUSTING_MAPPINGS (1 << 17)
 
 /*
- * debug-disabled: every mapping is to be unmapped some day. Where memory has become scarce
+ * debug-disabled: every mapping must be unmapped some day. Where memory has become scarce
  * meanwhile, dma_entry_alloc() finds none for its books, and dma-debug gives up until the next boot.
  */
 static dma_addr_t map_without_end(struct controller *ctl, struct payload *payload)
@@ -208,7 +208,7 @@ const struct controller_fault controller_faults_life[] = {
 	{ "free-while-mapped", { .get = own_get, .map = map_and_free, .put = own_put } },
 	{ "put-before-unmap", { .unmap = put_then_unmap, .put = no_put } },
 	/*
-	 * bounce-not-released: what i2c_get_dma_safe_msg_buf() returned is to be put back; else it
+	 * bounce-not-released: what i2c_get_dma_safe_msg_buf() returned must be put back; else it
 	 * is lost, and with it what was read. Nobody in the kernel notices.
 	 */
 	{ "bounce-not-released", { .put = no_put } },

@@ -123,7 +123,7 @@ static dma_addr_t map_beyond_mask(struct controller *ctl, struct payload *payloa
 }
 
 /*
- * map-error-unchecked: whatever dma_map_*() returns is to be shown to dma_mapping_error().
+ * map-error-unchecked: whatever dma_map_*() returns must be shown to dma_mapping_error().
  * check_unmap() notices that it was not. With map_beyond_mask() before it this is
  * map-error-ignored: the device is sent to DMA_MAPPING_ERROR, and that is then unmapped.
  */
@@ -152,7 +152,7 @@ static enum dma_data_direction opposite(enum dma_data_direction dir)
 }
 
 /*
- * wrong-direction: the direction is to be that of the transfer. check_unmap() only compares what
+ * wrong-direction: the direction must be that of the transfer. check_unmap() only compares what
  * is unmapped with what was mapped, and both are wrong: nobody notices.
  */
 static dma_addr_t map_wrong_way(struct controller *ctl, struct payload *payload)

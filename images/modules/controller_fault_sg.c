@@ -31,14 +31,14 @@ static void sg_unmap(struct controller *ctl, struct payload *payload)
 	dma_unmap_sg(ctl->dev, payload->spare.sg, SG_MAPPED, payload->dir);
 }
 
-/* free-sg-count: as many entries are to be unmapped as were mapped. check_unmap() notices. */
+/* free-sg-count: as many entries must be unmapped as were mapped. check_unmap() notices. */
 static void sg_unmap_more(struct controller *ctl, struct payload *payload)
 {
 	dma_unmap_sg(ctl->dev, payload->spare.sg, ARRAY_SIZE(payload->spare.sg),
 		     payload->dir);
 }
 
-/* sync-sg-count: as many entries are to be synced as were mapped. check_sync() notices. */
+/* sync-sg-count: as many entries must be synced as were mapped. check_sync() notices. */
 static void sg_sync_more(struct controller *ctl, struct payload *payload)
 {
 	dma_sync_sg_for_cpu(ctl->dev, payload->spare.sg, ARRAY_SIZE(payload->spare.sg),
@@ -66,7 +66,7 @@ static void sg_unmap_twice(struct controller *ctl, struct payload *payload)
 	sg_unmap(ctl, payload);
 }
 
-/* free-function: a list is to be unmapped as one. check_unmap() notices. */
+/* free-function: a list must be unmapped as one. check_unmap() notices. */
 static void sg_unmap_as_single(struct controller *ctl, struct payload *payload)
 {
 	payload_unmap(ctl, payload);

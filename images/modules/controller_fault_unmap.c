@@ -49,7 +49,7 @@ static void unmap_both_ways(struct controller *ctl, struct payload *payload)
 }
 
 /*
- * free-attrs: attributes are to be the same, too. Noticed since some release between 6.12 and
+ * free-attrs: attributes must be the same, too. Noticed since some release between 6.12 and
  * 7.2, for attributes that change what a mapping is.
  */
 static dma_addr_t map_privileged(struct controller *ctl, struct payload *payload)

@@ -39,7 +39,7 @@ int controller_ring_alloc(struct controller *ctl)
  * controller_ring_start() - bring the hardware to work
  * @ctl: the controller, its hardware reset
  *
- * Return: 0 or a negative errno; then the hardware is to be reset again.
+ * Return: 0 or a negative errno; then the hardware must be reset again.
  */
 int controller_ring_start(struct controller *ctl)
 {

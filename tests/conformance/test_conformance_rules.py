@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A wrong rule in the model does not go unnoticed. All of the room is tried by ``make mutants``."""
+"""A wrong rule in the model does not go unnoticed. The whole package is tried by ``make mutants``."""
 
 import subprocess
 import sys

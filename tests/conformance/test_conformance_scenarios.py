@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Scenarios by lot, and the comparing itself, without a guest: the model plays both sides."""
+"""Random scenarios, and the comparing itself, without a guest: the model plays both sides."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/dma/debug.c: which entry a call is held against, what is compared, and what overlaps what."""
+"""kernel/dma/debug.c: which entry a call is compared with, what is compared, and what overlaps what."""
 
 import pytest
 

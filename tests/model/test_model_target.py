@@ -211,7 +211,7 @@ def test_the_model_imports_neither_devices_nor_anything_that_runs_it():
         "print(' '.join(sorted(rooms)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    # The ground floor: scenarios and what they are made of.
+    # The bottom layer: scenarios and what they are made of.
     assert set(out) == {"architecture", "buses", "decode", "errors", "faults", "model", "outcome", "scenario"}
 
 

@@ -87,7 +87,7 @@ def try_all(bench: Bench, mutations: Sequence[Mutation]) -> Iterator[tuple[Mutat
             yield mutations[number], status
     os.waitpid(pid, 0)
     if answered != len(mutations):
-        sys.exit("what is to be mutated does not pass as it is: run its tests and mend that first")
+        sys.exit("what is to be mutated does not pass as it is: run its tests and correct that first")
 
 
 def _serve(bench: Bench, mutations: Sequence[Mutation], answers: io.TextIOBase) -> None:

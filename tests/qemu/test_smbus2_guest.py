@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """i2c-dev on a real kernel through the clients that people use: smbus2, compared with the model case by case, and
-i2c-tools, held against what the slaves hold.
+i2c-tools, compared with what the slaves hold.
 """
 
 import errno

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: ``dmasafe``, one file per command. Here is what all of them share.
 
-A DmasafeError is the user's to mend: one sentence on standard error and exit status 2. Anything else is a bug of
+A DmasafeError is a user error: one sentence on standard error, exit status 2. Anything else is a bug of
 ours and shows its traceback.
 """
 

@@ -42,7 +42,7 @@ _CFLAGS = ("-g",)
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is to be audited, from the command line."""
+    """What to audit, from the command line."""
 
     command: str | None
     scenarios: tuple[Scenario, ...]

@@ -118,7 +118,7 @@ def open_board(
     progress: Progress,
     extra_modules: str | None = None,
 ) -> Iterator[BoardTarget]:
-    """Reach the board, hold its kernel against KDIR, build what is copied. Raises what the rooms below raise.
+    """Reach the board, compare its kernel with KDIR, build what is copied. Raises what the packages below raise.
 
     ``extra_modules`` names a directory of images/ whose modules are copied too.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """An I2C bus: 7-bit addresses, slaves, messages, repeated starts and stops.
 
-It knows nothing of virtio, QEMU or time: the controllers of this room drive it, and so does the kernel's model.
+It knows nothing of virtio, QEMU or time: the controllers of this package drive it, and so does the kernel's model.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Descriptor(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """One request. ``violation`` says why ``descriptors`` cannot be trusted; it is to be given back all the same."""
+    """One request. ``violation`` says why ``descriptors`` cannot be trusted; it must be given back all the same."""
 
     head: int
     descriptors: list[Descriptor]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a finding was reproduced: what was seen, held against what the catalogue says must be seen."""
+"""Whether a finding was reproduced: what was seen, compared with what the catalogue says must be seen."""
 
 from __future__ import annotations
 

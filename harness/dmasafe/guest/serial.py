@@ -49,7 +49,7 @@ _PROMPT = re.compile(rb"[#$%>] ?(?:\x1b\[[0-9;?]*[a-zA-Z])*$")
 _QUESTIONS = (_PASSWORD, _USER, _PROMPT)
 _REFUSED = re.compile(rb"(?i)login incorrect|authentication failure|permission denied")
 # A shell in the shell: it collects lines, and does them when their checksum is right ("run" answers with one; "go"
-# hands over the terminal, and is the last). It asks for nothing and echoes nothing, so no prompt is to be recognised.
+# hands over the terminal, and is the last). It asks for nothing and echoes nothing, so no prompt has to be recognised.
 _SHELL = """
 k=sha256sum; command -v $k >/dev/null || k="busybox sha256sum"; t=$(stty -g); stty -echo; c=
 sum() { printf %s "$1" | $k; }

@@ -66,7 +66,7 @@ class Agreement:
 
 
 def agreement(run: TargetRun, scenarios: Sequence[Scenario], facts: KernelFacts) -> Agreement | None:
-    """Hold a run against the model; None where faults were seeded, which the model's drivers do not make."""
+    """Compare a run with the model; None where faults were seeded, which the model's drivers do not make."""
     if any(scenario.fault is not None for scenario in scenarios):
         return None
     # What was skipped cannot be compared; what was not reached is unsaid.

@@ -24,7 +24,7 @@ from dmasafe.outcome import Verdict
 
 # Runs of a cell before a comparison in which a scenario may have shown that it is flaky.
 FLAKY_RUNS = 30
-# Runs whose median a time is held against, and how many of them it takes.
+# Runs with whose median a time is compared, and how many of them it takes.
 TIMING_RUNS = 10
 LEAST_TIMING_RUNS = 3
 # A cell is missed if it ran in one of so many nights before; what ran longer ago was taken out of the matrix.
@@ -94,7 +94,7 @@ class Slower:
 
 @dataclass
 class Comparison:
-    """``compared`` counts verdicts held against one another; ``missing`` are cells of the first side only."""
+    """``compared`` counts verdicts that were compared; ``missing`` are cells of the first side only."""
 
     before: str
     after: str
@@ -130,7 +130,7 @@ def _every(_: Cell) -> bool:
 def compare(
     history: History, before: Side, after: Side, slower: float = SLOWER, chosen: Chooses = _every
 ) -> Comparison:
-    """The second side held against the first, cell by cell. ``slower`` is the ratio that counts, 0 for none.
+    """The second side compared with the first, cell by cell. ``slower`` is the ratio that counts, 0 for none.
 
     Raises SelectionError if the sides have no cell in common.
     """
@@ -164,7 +164,7 @@ def compare(
 def regressions(
     history: History, since: int, title: str, slower: float = SLOWER, chosen: Chooses = _every
 ) -> Comparison:
-    """The newest run of each cell since a moment held against what was before it, and what happened in between.
+    """The newest run of each cell since a moment compared with what was before it, and what happened in between.
 
     Raises SelectionError if no run is that new.
     """
@@ -221,7 +221,7 @@ class _Look:
         self._newest = step, vector
 
     def judge(self, before: Sequence[Vector]) -> None:
-        """Hold the newest run against what was before it, the newest first; a cell without it is a fresh one."""
+        """Compare the newest run with what was before it, the newest first; a cell without it is a fresh one."""
         assert self._newest is not None
         step, vector = self._newest
         run = self.history.run(step.id)
@@ -316,7 +316,7 @@ class _Flakes:
 
 
 def _contradict(findings: Sequence[StoredJudgement]) -> bool:
-    """Whether some pass and some fail by what the kernel did: by the same expectation, held against other doings."""
+    """Whether some pass and some fail by what the kernel did: by the same expectation, compared with other doings."""
     passed = [one for one in findings if one.verdict is Verdict.PASS]
     failed = [one for one in findings if one.verdict is Verdict.FAIL]
     return any(a.expected == b.expected and a.observed != b.observed for a in passed for b in failed)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can go wrong in this room that a user can mend."""
+"""What can go wrong in this package that a user can correct."""
 
 from dmasafe.errors import DmasafeError
 
 
 class MatrixError(DmasafeError):
-    """The family of this room."""
+    """The family of this package."""
 
 
 class HistoryError(MatrixError):

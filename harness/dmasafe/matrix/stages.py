@@ -81,7 +81,7 @@ def boot(arguments: Arguments, progress: Reporter) -> Result:
         out.mkdir()
         target = QemuTarget(guest, info, facts, logs)
         results, run = observe_and_judge(target, scenarios, arguments["suite"], progress, started)
-        # Ctrl-C keeps what a guest did so far; here half a run is to be run again.
+        # Ctrl-C keeps what a guest did so far; here half a run must be run again.
         if interrupted():
             raise KeyboardInterrupt
         progress.stage("judging")

@@ -208,7 +208,7 @@ def stop(run: str) -> int:
 
 
 def dask_setup(_worker: object) -> None:
-    """For Dask's --preload. A terminal's Ctrl-C reaches workers too; what is to be ended, the client ends."""
+    """For Dask's --preload. A terminal's Ctrl-C reaches workers too; the client ends what must end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dma-debug: kernel/dma/debug.c. Every mapping has an entry; every call is held against them, and errors are printed.
+"""dma-debug: kernel/dma/debug.c. Every mapping has an entry; every call is compared with them, and errors are printed.
 
 Names and checks are the kernel's, read in 5.10, 6.1, 6.12 and 7.2; where these differ, DIALECTS has the row.
 """
@@ -607,7 +607,7 @@ class DmaDebug:
     def _sg_refs(
         self, dev: Device, sgl: Sequence[Scatterlist], direction: int, attrs: int
     ) -> tuple[list[DmaDebugEntry], int]:
-        """What each segment is held against, and how many entries the list has by its first one's (or 0)."""
+        """What each segment is compared with, and how many entries the list has by its first one's (or 0)."""
         nents = len(sgl)
         refs = [
             DmaDebugEntry(dev, dma_debug_sg, sg.dma_address, sg.length, direction, sg.phys, nents, attrs=attrs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel said during a test: splats, parsed and resolved, held against what the test expects of them."""
+"""What the kernel said during a test: splats, parsed and resolved, compared with what the test expects of them."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class Boot:
                     self.adapters[name] = number
 
     def _prove_machine(self) -> None:
-        """Raises BootLost unless the guest sees what the machine's variation is to be."""
+        """Raises BootLost unless the guest sees what the machine's variation must be."""
         machine = self.image.machine
         for line in machine.proof:
             path, word = line.split()

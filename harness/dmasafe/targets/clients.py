@@ -235,7 +235,7 @@ def _on_usb(place: Place) -> bool:
 
 
 def differences(wanted: Sequence[Sent], kinds: Sequence[MessageKind]) -> Iterator[str]:
-    """What the audit saw of a driver, held against its row, in words."""
+    """What the audit saw of a driver, compared with its row, in words."""
     rows = {(frozenset(_CLASSES.get(sent.buffer, _HEAP)), sent.read, sent.marked): sent for sent in wanted}
     met = set()
     for kind in kinds:

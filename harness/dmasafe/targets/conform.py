@@ -208,7 +208,7 @@ def compare(target: Target, scenarios: Sequence[Scenario], progress: Progress) -
 
 
 def held(run: TargetRun, scenarios: Sequence[Scenario], facts: KernelFacts) -> Comparison:
-    """What a guest did with the scenarios, held against the model doing the same in the same order."""
+    """What a guest did with the scenarios, compared with the model doing the same in the same order."""
     by_id = {scenario.id: scenario for scenario in scenarios}
     facts = run.facts or facts
     side = ModelSide(facts)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The targets room's error family."""
+"""The error family of targets."""
 
 from __future__ import annotations
 

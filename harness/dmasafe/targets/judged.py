@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One run: scenarios on a target, and every observation held against its expectation."""
+"""One run: scenarios on a target, and every observation compared with its expectation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dmasafe.targets.base import Target, TargetRun
 def run_and_judge(
     target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
 ) -> Results:
-    """Run the scenarios that can exist on this target and hold every one against its expectation."""
+    """Run the scenarios that can exist on this target and compare every one with its expectation."""
     return observe_and_judge(target, scenarios, suite_name, progress, started)[0]
 
 

@@ -108,7 +108,7 @@ def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]
 
 
 def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:
-    """What the model is to be: the kernel of this source and configuration as built, or as its fragments ask for it.
+    """What the model must be: the kernel of this source and configuration as built, or as its fragments ask for it.
 
     A kernel that is not in the cache is not built for the model's sake. Raises KernelError, TargetError.
     """

@@ -190,7 +190,7 @@ class Runner:
                 if trouble is not None:
                     raise trouble
         except (DevicesError, GuestError, QemuError) as error:
-            # At first it is the user's to mend; after that it must not cost what was measured.
+            # At first it is a user error; after that it must not cost what was measured.
             if state.boots == 1:
                 raise
             state.lost(f"{self._word} {state.boots}: {error}")

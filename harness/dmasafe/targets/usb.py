@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""USB bridges in a guest: which are to be plugged in, and what their adapters' numbers have become.
+"""USB bridges in a guest: which to plug in, and what their adapters' numbers have become.
 
 A bridge is known in sysfs by its serial number, which is its controller's name. Its adapter is a directory i2c-N below
 one of its interfaces, or below what the interface's driver made of it (an MFD cell, a HID device). An adapter without a

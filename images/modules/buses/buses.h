@@ -44,7 +44,7 @@ struct buses_segment {
  * @begin: a message begins: selected, started or reset
  * @tx: takes bytes; returns how many of the first ones are not payload
  * @rx: gives bytes; likewise
- * @prepare: what is to be read from now on are the bytes of client_fill(), or what is there can
+ * @prepare: reads must give from now on the bytes of client_fill(), or what is there can
  *	be written over
  */
 struct buses_chip_type {

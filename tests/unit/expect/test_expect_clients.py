@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a client driver's source promises on each controller, and what the audit saw, held against it."""
+"""What a client driver's source promises on each controller, compared with what the audit saw."""
 
 import dataclasses
 

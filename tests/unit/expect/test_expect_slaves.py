@@ -15,7 +15,7 @@ FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"I2C_CHARDEV", "MODULES",
     ("text", "outcome"),
     [
         ("user/i2cdev_write/dmasafe:pio/8@0x30", Outcome.SAFE),
-        # The SMBus block slave holds a write against the count in its second byte.
+        # The SMBus block slave compares a write with the count in its second byte.
         ("user/i2cdev_write/dmasafe:pio/8@0x40", Outcome.REFUSED),
         ("user/i2cdev_smbus/dmasafe:pio/1@0x40+protocol=byte_data+rd=0+command=16", Outcome.REFUSED),
     ],

@@ -32,7 +32,7 @@ NEW = "6.12.118-1"
 
 
 def compared(database, *runs, **options):
-    """The last night held against the first one."""
+    """The last night compared with the first one."""
     with history_of(database, *runs) as history:
         return compare(history, history.side(runs[0].night), history.side(runs[-1].night), **options)
 

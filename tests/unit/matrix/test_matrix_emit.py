@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ``dmasafe matrix emit`` writes is what the CI systems take: held against their own schemas."""
+"""What ``dmasafe matrix emit`` writes is what the CI systems take, by their own schemas."""
 
 import json
 import os

@@ -12,7 +12,7 @@ _BITS = (0xFF, 0x7F, 0x7F, 0x07, 0x3F, 0x1F, 0xFF, 0x93)
 
 
 class Ds1307:
-    """The time stands still, so that what is read can be held against it. Drivers: rtc-ds1307.
+    """The time stands still, so that what is read can be compared with it. Drivers: rtc-ds1307.
 
     ``registers``: seconds, minutes, hours, day of the week (1 to 7), day, month, year, control, RAM. The address wraps
     behind the last one.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A slave that keeps every message byte for byte and serves reads that nobody can guess by accident.
 
-The scenarios' default slave: what it saw is held against what the caller meant.
+The scenarios' default slave: what it saw is compared with what the caller meant.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """Diolan U2C-12: single steps of the I2C protocol as commands, several in a bulk transfer, an answer to each
 (drivers/i2c/busses/i2c-diolan-u2c.c).
 
-The bus of this room takes whole messages. Bytes of a write are acknowledged as they come and the message is carried
+The bus of this package takes whole messages. Bytes of a write are acknowledged as they come and the message is carried
 out at what ends it, so that a refused byte is told there if it came in an earlier transfer; bytes of a read are those
 that the slave would serve, and the read itself happens when its last byte was taken.
 """
