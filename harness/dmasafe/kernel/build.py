@@ -89,12 +89,8 @@ def build_kernel(
     ``jobs`` is make's -j (None: one for each processor that we may use). Raises ConfigError (an unknown name, a
     symbol that did not take), BuildError (with the log's last lines), MissingToolError, CacheError.
     """
-    matrix = matrix or load_matrix()
-    request = resolve(matrix, configuration, architecture, tree.version)
-    require(request.architecture, Step.KERNEL)
     with explained(cache):
-        toolchain = toolchain_version(request.architecture)
-        merge_key = _merge_key(tree, request, matrix, toolchain)
+        matrix, request, toolchain, merge_key = _asked(tree, configuration, architecture, matrix)
         object_dir = _object_dir(tree, request, merge_key)
         kernel = _find(cache, tree, request, merge_key, toolchain)
         if kernel is not None:
@@ -123,12 +119,9 @@ def find_kernel(
 
     Raises ConfigError, MissingToolError, CacheError.
     """
-    matrix = matrix or load_matrix()
-    request = resolve(matrix, configuration, architecture, tree.version)
-    require(request.architecture, Step.KERNEL)
     with explained(cache):
-        toolchain = toolchain_version(request.architecture)
-        return _find(cache, tree, request, _merge_key(tree, request, matrix, toolchain), toolchain)
+        _matrix, request, toolchain, merge_key = _asked(tree, configuration, architecture, matrix)
+        return _find(cache, tree, request, merge_key, toolchain)
 
 
 def configure(
@@ -141,12 +134,8 @@ def configure(
     matrix: Matrix | None = None,
 ) -> Path:
     """The merged and checked .config of a cell, without building it. Raises like build_kernel()."""
-    matrix = matrix or load_matrix()
-    request = resolve(matrix, configuration, architecture, tree.version)
-    require(request.architecture, Step.KERNEL)
     with explained(cache):
-        toolchain = toolchain_version(request.architecture)
-        merge_key = _merge_key(tree, request, matrix, toolchain)
+        matrix, request, _toolchain, merge_key = _asked(tree, configuration, architecture, matrix)
         object_dir = _object_dir(tree, request, merge_key)
         if _merged(cache, merge_key) is None:
             doing = f"configuring {tree.version} {configuration}"
@@ -162,13 +151,22 @@ def kernel_key(
 ) -> str:
     """The key of the kernel that build_kernel() would find or make. Raises like build_kernel()."""
     configure(tree, configuration, architecture, cache, progress)
-    matrix = load_matrix()
-    request = resolve(matrix, configuration, architecture, tree.version)
-    toolchain = toolchain_version(request.architecture)
-    merged = _merged(cache, _merge_key(tree, request, matrix, toolchain))
+    _matrix, request, toolchain, merge_key = _asked(tree, configuration, architecture, None)
+    merged = _merged(cache, merge_key)
     if merged is None:
         raise BuildError(f"the configuration of {tree.version} was taken from the cache: try again")
     return _kernel_key(tree, request, merged, toolchain)
+
+
+def _asked(
+    tree: SourceTree, configuration: str, architecture: str, matrix: Matrix | None
+) -> tuple[Matrix, ConfigRequest, str, str]:
+    """What is asked for: the matrix, the request, the compiler's version, the key of the merged configuration."""
+    matrix = matrix or load_matrix()
+    request = resolve(matrix, configuration, architecture, tree.version)
+    require(request.architecture, Step.KERNEL)
+    toolchain = toolchain_version(request.architecture)
+    return matrix, request, toolchain, _merge_key(tree, request, matrix, toolchain)
 
 
 @dataclass(frozen=True)
@@ -300,14 +298,14 @@ def build_modules(
     key = digest(kernel.key, modules_digest(module_source_dir), *cflags)[:KEY_DIGITS]
     home = cache.path("modules", f"{kernel.key}-{key}")
     with explained(cache):
-        found = _finished_modules(home)
+        found = finished_modules(home)
         if found:
             return found
         what = f"the modules of {module_source_dir} for {kernel.release}"
         with (
             lock(cache, objects_lock(kernel.build_dir), progress, f"building modules for {kernel.release}") as held,
         ):
-            found = _finished_modules(home)
+            found = finished_modules(home)
             if found:
                 return found
             if _objects_key(kernel.build_dir) != kernel.key:
@@ -342,7 +340,8 @@ def build_modules(
             return tuple(home / name for name in names)
 
 
-def _finished_modules(home: Path) -> tuple[Path, ...]:
+def finished_modules(home: Path) -> tuple[Path, ...]:
+    """The modules that were built into ``home``, marked as used; none if one of them is gone."""
     facts = read_json(home / "modules.json")
     modules = tuple(home / str(name) for name in facts["modules"]) if facts is not None else ()
     if not all(path.exists() for path in modules):

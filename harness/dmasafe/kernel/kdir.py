@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmasafe.architecture import architecture_of
-from dmasafe.kernel.build import compiler_environment, copy_modules, modules_digest, toolchain_version
+from dmasafe.kernel.build import compiler_environment, copy_modules, finished_modules, modules_digest, toolchain_version
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -20,7 +20,6 @@ from dmasafe.kernel.cache import (
     lock,
     new_log,
     publish_json,
-    read_json,
 )
 from dmasafe.kernel.config import Architecture, find_architecture, parse_config
 from dmasafe.kernel.errors import BuildError, MissingToolError
@@ -145,12 +144,12 @@ def _build_modules(
     parts = (str(kdir.path), kdir.release, kdir.config, versions, toolchain_version(row), modules_digest(source))
     home = cache.path("modules", f"board-{kdir.release}-{digest(*parts)[:KEY_DIGITS]}")
     with explained(cache):
-        found = _finished(home)
+        found = finished_modules(home)
         if found:
             return found
         doing = f"building modules for {kdir.release}"
         with lock(cache, f"board-{home.name}", progress, doing) as held:
-            found = _finished(home)
+            found = finished_modules(home)
             if found:
                 return found
             progress.stage(doing)
@@ -172,12 +171,6 @@ def _build_modules(
                 _strip(module, row)
             publish_json(home / "modules.json", {"modules": [str(path.relative_to(home)) for path in modules]})
             return tuple(modules)
-
-
-def _finished(home: Path) -> tuple[Path, ...]:
-    facts = read_json(home / "modules.json")
-    modules = tuple(home / str(name) for name in facts["modules"]) if facts is not None else ()
-    return modules if all(path.exists() for path in modules) else ()
 
 
 def _strip(module: Path, row: Architecture) -> None:

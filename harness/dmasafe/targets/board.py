@@ -183,7 +183,7 @@ class BoardTarget:
         config = board.config or kdir.config
         self._facts = facts_from_config(config, board.machine, board.release)
         sha = hashlib.sha256(config.encode()).hexdigest()
-        self._kernel = KernelInfo(board.release, board.machine, f"config-{sha[:12]}", str(kdir.path), sha)
+        self.kernel = KernelInfo(board.release, board.machine, f"config-{sha[:12]}", str(kdir.path), sha)
         self._place = self._placed(files, runner_script)
 
     def _placed(self, files: BoardFiles, runner_script: Path) -> Place:
@@ -198,10 +198,6 @@ class BoardTarget:
             memory_bytes=self._board.memory_bytes,
         )
 
-    @property
-    def kernel(self) -> KernelInfo:
-        return self._kernel
-
     def facts(self) -> KernelFacts:
         return self._facts
 
@@ -213,14 +209,14 @@ class BoardTarget:
         skipped = {s.id: why for s in scenarios if (why := self._refuses(s, s.id in destructive)) is not None}
         possible = [scenario for scenario in scenarios if scenario.id not in skipped]
         if not possible:
-            return TargetRun(self._kernel, None, False, {}, notes=self._notes, skipped=skipped)
+            return TargetRun(self.kernel, None, False, {}, notes=self._notes, skipped=skipped)
         sessions: list[BoardSession] = []
 
         def session(kmsg_log: BinaryIO) -> BoardSession:
             sessions.append(BoardSession(self._link, self._place, kmsg_log, self._limits))
             return sessions[-1]
 
-        runner = Runner(session, self._kernel, self._facts, self._log_directory, self._limits, "session")
+        runner = Runner(session, self.kernel, self._facts, self._log_directory, self._limits, "session")
         run = runner.run(possible, destructive, progress)
         for id_, why in _refused(possible, run.observations).items():
             skipped[id_] = why

@@ -35,12 +35,8 @@ class ModelTarget:
         self._facts = facts
         self._config = Config.of(facts)
         release = ".".join(str(part) for part in facts.version)
-        self._kernel = kernel or KernelInfo(release, facts.arch, "model", "model")
+        self.kernel = kernel or KernelInfo(release, facts.arch, "model", "model")
         self._log_directory = log_directory
-
-    @property
-    def kernel(self) -> KernelInfo:
-        return self._kernel
 
     def facts(self) -> KernelFacts:
         return self._facts
@@ -73,7 +69,7 @@ class ModelTarget:
         if silent is not None:
             untrusted |= dict.fromkeys(observations, silent)
         return TargetRun(
-            kernel=self._kernel,
+            kernel=self.kernel,
             accel=None,
             canary_splatted=silent is None,
             observations=observations,
