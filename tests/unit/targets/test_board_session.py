@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import io
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -420,6 +421,28 @@ def test_the_console_is_muted_and_quiet_again(bench):
         session.mute_console(True)
         session.mute_console(False)
     assert [one["data"] for one in bench.guest.asked("write")] == ["0", "1"]
+
+
+def test_what_comes_is_taken_at_once(bench, monkeypatch, tmp_path):
+    with bench.up(oracle=tmp_path) as session:
+        monkeypatch.setattr(board_session, "_POLL_S", 6.0)
+        started = time.monotonic()
+        session.read("/x")
+        gone(bench)
+        with pytest.raises(BootLost):
+            wait(session)
+        assert time.monotonic() - started < 4
+        monkeypatch.setattr(board_session, "_POLL_S", 0.02)
+
+
+def test_a_silent_board_is_waited_for_at_rest(bench, monkeypatch):
+    with bench.up(Limits(silence_s=0.3, request_s=20, boot_s=20)) as session:
+        exchanges = []
+        exchange = session._exchange
+        monkeypatch.setattr(session, "_exchange", lambda timeout_s: exchanges.append(timeout_s) or exchange(timeout_s))
+        with pytest.raises(BootLost):
+            wait(session)
+        assert 2 <= len(exchanges) < 200
 
 
 # What is left on the board
