@@ -20,6 +20,7 @@ def test_there_are_recordings_of_every_kernel_at_hand():
         "6.1-default",
         "6.12-default",
         "7.2-default",
+        "7.3-default",
         "6.12-debug-sg",
         "6.12-riscv64-default",
         "6.12-no-vmap-stack",

@@ -12,7 +12,7 @@ from dmasafe.architecture import DEFAULT_ARCH, find_layout
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
 # dmasafe/qemu/process.py gives its guests as much.
 DEFAULT_MEMORY_BYTES = 256 << 20
-# QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 8.2 and newer have more.
+# QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 10 has more.
 DEFAULT_QUEUE_ENTRIES = 4
 # kernel/dma/debug.c PREALLOC_DMA_DEBUG_ENTRIES
 PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16

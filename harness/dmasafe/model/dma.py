@@ -27,8 +27,10 @@ from dmasafe.model.memory import Memory
 EIO = 5
 # include/linux/dma-mapping.h dev_WARN_ONCE() of dma_map_single_attrs(): line by version read.
 _REJECT_LINES = {(5, 10): 275, (6, 1): 332, (6, 12): 381, (7, 2): 523}
-# kernel/dma/direct.h dma_direct_map_page(), dma_direct_map_phys().
-_OVERFLOW_LINES = {(5, 10): 97, (6, 1): 103, (6, 12): 103, (7, 2): 131}
+# kernel/dma/direct.h dma_direct_map_page(), dma_direct_map_phys(), inlined into their callers; since 7.3 a function of
+# kernel/dma/direct.c.
+_OVERFLOW_LINES = {(5, 10): 97, (6, 1): 103, (6, 12): 103, (7, 2): 131, (7, 3): 718}
+_OVERFLOW_FUNCTIONS = {(7, 3): "dma_direct_map_phys", (6, 19): "dma_map_phys", (0, 0): "dma_map_page_attrs"}
 # include/linux/scatterlist.h sg_set_buf(): BUG_ON(!virt_addr_valid(buf)).
 SG_BUG_LINES = {(5, 10): 143, (6, 1): 163, (6, 12): 187, (7, 2): 210}
 # mm/dmapool.c struct dma_block holds the next block's address and, since 6.3, its own DMA address; before, 4 bytes did.
@@ -238,8 +240,10 @@ class Dma:
     def _overflow(self, dev: Device, phys: int, size: int) -> None:
         if not self.log.first_time("dma_direct_map_page"):
             return
-        function = "dma_map_phys" if self.config.version >= (6, 19) else "dma_map_page_attrs"
-        place = Place("kernel/dma/direct.h", line_of(_OVERFLOW_LINES, self.config.version), function)
+        version = self.config.version
+        function = next(name for since, name in _OVERFLOW_FUNCTIONS.items() if version >= since)
+        file = "kernel/dma/direct.c" if version >= (7, 3) else "kernel/dma/direct.h"
+        place = Place(file, line_of(_OVERFLOW_LINES, self.config.version), function)
         driver = dev.driver or ""
         text = "%s %s: DMA addr 0x%016x+%d overflow (mask %x, bus limit %x)."
         values = (driver, dev.name, phys, size, dev.dma_mask or 0, dev.bus_dma_limit)

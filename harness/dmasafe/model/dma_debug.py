@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """dma-debug: kernel/dma/debug.c. Every mapping has an entry; every call is compared with them, and errors are printed.
 
-Names and checks are the kernel's, read in 5.10, 6.1, 6.12 and 7.2; where these differ, DIALECTS has the row.
+Names and checks are the kernel's, read in 5.10, 6.1, 6.12, 7.2 and 7.3; where these differ, DIALECTS has the row.
 """
 
 from __future__ import annotations
