@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The other buses: the controllers of dmasafe_buses.ko, and the kernel's calls that end at them.
+"""The kernel's calls that end at other buses than I2C: at the controllers of dmasafe_buses.ko.
 
-Below the scenarios, which take a bus as their controller. What must come of each call is in
-dmasafe/expect/other_bus.py.
+They are among the operations of dmasafe/vocabulary.py. What a subsystem does with the buffer of each is in
+dmasafe/carriers/other_bus.py.
 """
 
 from __future__ import annotations
@@ -66,54 +66,5 @@ BUS_CALLS: dict[str, BusCall] = {
         BusCall("slim_readb", "slim_readb(), of a byte", True, (1,)),
         BusCall("w1_write_block", "w1_write_block()", False),
         BusCall("w1_read_block", "w1_read_block()", True),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Bus:
-    """A controller on another bus, the calls that reach it, and the longest payload that it is good for, in bytes."""
-
-    name: str
-    what: str
-    calls: tuple[str, ...]
-    most: int
-
-
-_REGMAP = tuple(name for name in BUS_CALLS if name.startswith("regmap_"))
-_SPI = ("spi_write", "spi_read", "spi_write_then_read")
-_MTD = ("mtd_write", "mtd_read", "jffs2_write", "jffs2_read", "ubifs_write", "ubifs_read")
-BUSES: dict[str, Bus] = {
-    bus.name: bus
-    for bus in (
-        Bus("bus-i2c", "an I2C adapter that maps msg->buf whatever it is", _REGMAP, 8192),
-        Bus("bus-spi", "a SPI controller with can_dma(): the SPI core maps for it", (*_REGMAP, *_SPI, *_MTD), 8192),
-        Bus("bus-spi-own", "a SPI controller that maps transfers itself", (*_REGMAP, *_SPI, *_MTD), 8192),
-        Bus("bus-spi-mem", "a SPI controller for flashes, with the SPI core's mapping helper", _MTD, 8192),
-        Bus(
-            "bus-spmi",
-            "a SPMI controller that maps; regmap uses extended commands",
-            (*_REGMAP, "spmi_ext_register_write", "spmi_ext_register_read"),
-            16,
-        ),
-        Bus(
-            "bus-spmi-base",
-            "a SPMI controller that maps; regmap uses base commands",
-            (*_REGMAP, "spmi_register_write", "spmi_register_read"),
-            16,
-        ),
-        Bus(
-            "bus-slimbus",
-            "a SLIMbus controller that maps",
-            (*_REGMAP, "slim_write", "slim_read", "slim_writeb", "slim_readb"),
-            16,
-        ),
-        Bus(
-            "bus-w1",
-            "a 1-Wire master with one slave: bytes without DMA, blocks are mapped",
-            (*_REGMAP, "w1_write_block", "w1_read_block"),
-            128,
-        ),
-        Bus("bus-w1-pair", "the same with two slaves", ("regmap_write", "regmap_read", "regmap_bulk_write"), 128),
     )
 }

@@ -17,7 +17,8 @@ from dmasafe.kernel.config import load_matrix, resolve
 from dmasafe.model import Config, ModelKernel
 from dmasafe.outcome import Expectation, Outcome
 from dmasafe.qemu.machines import find_machine
-from dmasafe.scenario import core_suite, faults_suite
+from dmasafe.scenario import core_suite, faults_suite, suite
+from dmasafe.targets.boot import plugged_for
 
 SYMBOLS = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "I2C_CHARDEV", "MODULES", "KALLSYMS_ALL", "I2C_VIRTIO"})
 FACTS = KernelFacts("x86_64", (6, 12, 117), SYMBOLS)
@@ -60,6 +61,14 @@ def test_the_splat_class_is_found_and_explained(dmasafe, tmp_path):
 
 def test_the_slave_can_be_plugged_in_by_its_chips_name():
     assert type(make(describe("dummy-chip"))).__name__ == "Dummy"
+
+
+def test_the_controller_is_in_the_suite_of_upstreams_and_the_model_answers(dmasafe):
+    rows = [one for one in suite("upstream") if one.controller == "dummy"]
+    facts = KernelFacts("x86_64", (7, 2, 0), SYMBOLS | {"I2C_DUMMY"})
+    assert len(rows) > 100 and sum(isinstance(expect(one, facts), Expectation) for one in rows) > 100
+    assert "I2C_DUMMY" in {line.symbol for line in resolve(load_matrix(), "upstream", "x86_64").wanted}
+    assert plugged_for(["dummy"], facts) == ("dummy",) and "i2c-dummy on USB" in dmasafe("list")
 
 
 def test_the_client_driver_is_in_a_configuration_and_something_is_expected_of_it():

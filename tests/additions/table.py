@@ -85,6 +85,12 @@ def _chips():
     return chips()
 
 
+def _controllers():
+    from dmasafe.carriers import CONTROLLERS
+
+    return [row.name for row in CONTROLLERS.values() if not row.always and row.module is None]
+
+
 def _clients():
     from dmasafe.expect.client_drivers import CLIENT_DRIVERS
 
@@ -141,7 +147,7 @@ ADDITIONS = (
         "buffer kind",
         (
             Edit(
-                "harness/dmasafe/scenario.py",
+                "harness/dmasafe/vocabulary.py",
                 '        BufferKind("dummy-kind", "kmalloc(), for a test"),\n',
                 before='        BufferKind("heap-unaligned"',
             ),
@@ -166,11 +172,11 @@ ADDITIONS = (
         "operation of a client",
         (
             Edit(
-                "harness/dmasafe/scenario.py",
+                "harness/dmasafe/vocabulary.py",
                 '        Operation("dummy_send", "client", "for a test", writes=True, marked=False),\n',
                 before='        Operation("master_recv",',
             ),
-            Edit("harness/dmasafe/scenario.py", '    ("dummy_send", ()),\n', before='    ("master_recv", ()),'),
+            Edit("harness/dmasafe/vocabulary.py", '    ("dummy_send", ()),\n', before='    ("master_recv", ()),'),
             Edit(
                 "harness/dmasafe/model/client.py",
                 '    "dummy_send": _master(0),\n',
@@ -251,6 +257,25 @@ ADDITIONS = (
         {"harness/dmasafe/expect/client_drivers.py": "which chip a client driver drives"},
     ),
     Addition(
+        "controller of a known kind",
+        (
+            Edit(
+                "harness/dmasafe/carriers/controllers/dummy.py",
+                '"""A controller, for a test."""\n\nfrom errno import ENXIO\n\n'
+                "from dmasafe.carriers.drivers import BridgeDriver\n"
+                "from dmasafe.carriers.usb_bridge import usb_bridge\n\n"
+                'DRIVER = BridgeDriver("dummy", ENXIO)\n'
+                'CONTROLLERS = (usb_bridge("dummy", "i2c-dummy", "I2C_DUMMY", DRIVER, device="tiny-usb"),)\n',
+            ),
+            Edit("harness/dmasafe/carriers/__init__.py", "    dummy,\n", before="    ft260,"),
+            Edit("harness/dmasafe/carriers/__init__.py", "_UPSTREAM = (dummy, *_UPSTREAM)\n", before="CONTROLLERS: "),
+            Edit("kernel-configs/usb.config", "CONFIG_I2C_DUMMY=y\n", before="CONFIG_I2C_TINY_USB=y"),
+        ),
+        ("tests/unit/carriers/test_carriers.py::test_every_row_is_whole",),
+        _controllers,
+        {"harness/dmasafe/devices/usb/bridges.py": "the bridges that are emulated, which several controllers may use"},
+    ),
+    Addition(
         "upstream client driver",
         (
             Edit(
@@ -271,7 +296,7 @@ ADDITIONS = (
                 "harness/dmasafe/findings/catalogue.toml",
                 '[[finding]]\nid = "dummy-finding"\ntitle = "A dummy"\nrule = "unsafe-buffer-mapped"\n'
                 'where = "nowhere"\nversions = ["6.12"]\nwhat = "A test."\nremedy = "None."\n'
-                'known = "Nobody knows."\n\n[finding.proof]\nconfig = "default"\n\n[[finding.proof.witness]]\n'
+                'known = "Nobody knows."\n\n[finding.proof]\nconfig = "default"\n\n[[finding.proof.scenario]]\n'
                 'scenario = "stack/master_recv_dmasafe/dmasafe:trusting/8"\noutcome = "CAUGHT"\n\n',
                 before="[[finding]]",
             ),

@@ -4,13 +4,13 @@
 import pytest
 
 from dmasafe.facts import KernelFacts
-from dmasafe.model import predict
-from dmasafe.model.usb_bridges import BRIDGES
+from dmasafe.model import Config, ModelKernel, predict
 from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import CONTROLLERS, parse_scenario
 
+BRIDGES = {name: row for name, row in CONTROLLERS.items() if row.plug and row.plug.hcd}
 SYMBOLS = frozenset(
-    {row.bridge.needs for row in CONTROLLERS.values() if row.bridge is not None}
+    {symbol for row in BRIDGES.values() for symbol in row.needs}
     | {"DMA_API_DEBUG", "VMAP_STACK", "I2C_CHARDEV", "MODULES", "KALLSYMS_ALL", "I2C_VIRTIO", "64BIT"}
 )
 KERNEL = KernelFacts("x86_64", (6, 12, 117), SYMBOLS)
@@ -22,13 +22,15 @@ def expected(text, kernel=KERNEL):
     return found.outcome, found.classes
 
 
-def test_every_bridge_has_a_row_in_both_tables():
-    assert set(BRIDGES) == {name for name, row in CONTROLLERS.items() if row.bridge is not None}
-    for name, bridge in BRIDGES.items():
-        assert bridge.hcd == CONTROLLERS[name].bridge.hcd
+def test_every_bridge_is_modelled_behind_its_host_controller():
+    assert len(BRIDGES) >= 10
+    kernel = ModelKernel(Config.of(KERNEL))
+    for name, row in BRIDGES.items():
+        assert kernel.adapter(name).algo.platform.hcd == row.plug.hcd
+        assert kernel.devices[name].name == row.plug.function
 
 
-@pytest.mark.parametrize("name", [name for name, row in BRIDGES.items() if not row.trusting])
+@pytest.mark.parametrize("name", [name for name, row in BRIDGES.items() if not row.model.trusting])
 @pytest.mark.parametrize("kind", ["heap", "stack", "vmalloc", "module-data", "percpu", "data"])
 @pytest.mark.parametrize("operation", ["master_send", "master_recv", "master_send_dmasafe", "master_recv_dmasafe"])
 def test_a_driver_that_copies_takes_any_memory(name, kind, operation):

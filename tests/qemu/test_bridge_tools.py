@@ -12,7 +12,7 @@ from tests.qemu.built import versions
 from tests.smbus2.board import Board
 from tests.smbus2.guest_tools import tools
 
-BRIDGES = [name for name, row in CONTROLLERS.items() if row.bridge is not None]
+BRIDGES = [name for name, row in CONTROLLERS.items() if row.plug and row.plug.hcd]
 # It hands buffers of the caller's stack to USB: SMBus calls that read fail, each with a report.
 TRUSTING = ("osif", "osif-ehci")
 
@@ -20,7 +20,8 @@ TRUSTING = ("osif", "osif-ehci")
 @pytest.fixture(scope="module", params=versions("upstream"))
 def board(request, tmp_path_factory):
     image = board_image(SILENT, source=request.param, configuration="upstream")
-    with BoardGuest(image, tmp_path_factory.mktemp("bridges"), bridges=tuple(BRIDGES)) as guest, Board(guest) as board:
+    directory = tmp_path_factory.mktemp("bridges")
+    with BoardGuest(image, directory, controllers=tuple(BRIDGES)) as guest, Board(guest) as board:
         yield board
 
 

@@ -8,7 +8,7 @@ import pytest
 from dmasafe.scenario import CONTROLLERS, suite
 from tests.qemu.built import versions
 
-BRIDGES = [name for name, row in CONTROLLERS.items() if row.bridge is not None]
+BRIDGES = [name for name, row in CONTROLLERS.items() if row.plug and row.plug.hcd]
 RUN_TIMEOUT_S = 900
 pytestmark = pytest.mark.timeout(3000)
 

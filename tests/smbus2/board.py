@@ -4,9 +4,9 @@
 import json
 from pathlib import Path
 
+from dmasafe.carriers import CONTROLLERS
 from dmasafe.dmesg import parse_records
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
-from dmasafe.targets.boot import CONTROLLER_DRIVERS
 
 HERE = Path(__file__).parent
 GUEST_SCRIPTS = HERE / "guest"
@@ -86,7 +86,7 @@ class Board:
 
     def bind_all(self, functions):
         """Give each controller's function its driver; the numbers of their adapters."""
-        return {name: self.bind(functions[name], driver) for name, driver in CONTROLLER_DRIVERS.items()}
+        return {name: self.bind(functions[name], row.driver) for name, row in CONTROLLERS.items() if row.always}
 
     def bus_of(self, function):
         """The number of the I2C adapter on a PCI function, or None."""

@@ -20,7 +20,7 @@ from dmasafe.progress import Progress
 from dmasafe.report import ReportError, directory, resume
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
-from dmasafe.scenario import BOARD, Scenario, ScenarioError, board_suite, select, suite
+from dmasafe.scenario import Scenario, ScenarioError, select, suite
 from dmasafe.targets.base import Target
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.interrupt import interrupt_deferred
@@ -153,6 +153,4 @@ def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
 def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:
     if scenarios and suite_name:
         raise ScenarioError("name scenarios or a suite, not both")
-    if suite_name == BOARD.name and arguments.addresses:
-        return board_suite(arguments.addresses)
-    return select(scenarios) if scenarios else suite(suite_name or DEFAULT_SUITE)
+    return select(scenarios) if scenarios else suite(suite_name or DEFAULT_SUITE, arguments.addresses)

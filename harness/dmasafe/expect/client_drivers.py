@@ -39,7 +39,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Sent:
-    """One kind of message: a buffer kind of dmasafe/scenario.py, the longest length, direction, I2C_M_DMA_SAFE."""
+    """One kind of message: a buffer kind of dmasafe/vocabulary.py, the longest length, direction, I2C_M_DMA_SAFE."""
 
     buffer: str
     length: int

@@ -6,14 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from dmasafe.carriers import controller_of
 from dmasafe.expect import expect
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, ClientDriver, Phase, Sent
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, Scenario, ScenarioError
 
-# Their adapters do not offer I2C_FUNC_SMBUS_READ_BLOCK_DATA, and do not know I2C_M_RECV_LEN.
-_NO_BLOCK_READS = ("virtio", "tiny-usb", "osif", "osif-ehci")
 _NO_BLOCK_READS_WHY = (
     "the adapter does not offer SMBus block reads, the client does not ask, and i2c_smbus_xfer_emulated() does not "
     "refuse: one byte is read, the rest is zeros"
@@ -109,22 +108,23 @@ def expect_client(scenario: ClientScenario, facts: KernelFacts) -> Expectation |
         return Skip(
             f"{client.name} needs CONFIG_{client.needs}, which this kernel does not have (--config upstream has most)"
         )
-    bridge = CONTROLLERS[place.controller].bridge
-    if bridge is not None and not facts.has(bridge.needs):
-        return Skip(f"{place.controller} needs CONFIG_{bridge.needs}, which this kernel does not have")
+    controller = controller_of(place.controller)
+    symbol = controller.lacks(facts.has)
+    if symbol is not None:
+        return Skip(f"{place.controller} needs CONFIG_{symbol}, which this kernel does not have")
     if scenario.phase is not Phase.PROBE:
         probe = expect_client(replace(scenario, phase=Phase.PROBE), facts)
         if isinstance(probe, Expectation) and probe.outcome is not Outcome.SAFE:
             return Skip(f"its probe is not expected to succeed here: {probe.why}")
     if scenario.phase is Phase.MESSAGES:
         return Expectation(Outcome.SAFE, "the messages are those of the driver's source")
-    if bridge is not None and scenario.phase is Phase.SUSPEND:
+    if not controller.survives_suspend and scenario.phase is Phase.SUSPEND:
         return Skip("USB unbinds a driver that cannot suspend, and the adapter goes with it")
     for sent in client.sends(facts.version)[scenario.phase]:
         found = expect(_as_scenario(sent, place), facts)
         if isinstance(found, Expectation) and found.outcome is not Outcome.SAFE:
             return Expectation(found.outcome, f"{sent.words}: {found.why}", found.classes)
-    if client.reads_blocks and scenario.phase in (Phase.USE, Phase.SUSPEND) and place.controller in _NO_BLOCK_READS:
+    if client.reads_blocks and scenario.phase in (Phase.USE, Phase.SUSPEND) and not controller.reads_blocks:
         return Expectation(Outcome.SILENT, _NO_BLOCK_READS_WHY)
     return Expectation(Outcome.SAFE, "every buffer suits what the controller's driver does with it")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from dmasafe.scenario import (
+from dmasafe.vocabulary import (
     NAK_DATA_ADDRESS,
     RECORDER_ADDRESS,
     REGISTER_FILE_ADDRESS,

@@ -45,7 +45,7 @@ from dmasafe.model.smbus import (
     i2c_smbus_pec,
 )
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
-from dmasafe.scenario import Scenario
+from dmasafe.vocabulary import Scenario
 
 # images/modules/client.h
 CLIENT_GUARD = 32
@@ -513,7 +513,7 @@ def _master(flags: int) -> Body:
     return operation
 
 
-# The letters of dmasafe/scenario.py STEPS.
+# The letters of dmasafe/vocabulary.py STEPS.
 _STEP_FLAGS = {"s": 0, "r": I2C_M_RD, "S": I2C_M_DMA_SAFE, "R": I2C_M_RD | I2C_M_DMA_SAFE}
 # client.h CLIENT_MAX_CALLS
 _MAX_CALLS = 4

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The host controllers' drivers: upstream i2c-virtio, and the harness's own dmasafe controller with its policies.
 
-After drivers/i2c/busses/i2c-virtio.c and images/modules/controller_payload.c; adding a controller is one row.
+After drivers/i2c/busses/i2c-virtio.c and images/modules/controller_payload.c. Of which driver a controller is, and with
+which settings, is in dmasafe/carriers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dmasafe.carriers.drivers import PolicyDriver, QueueDriver
+from dmasafe.carriers.policy import MAX_LEN
 from dmasafe.model.allocators import Allocators
 from dmasafe.model.config import Config
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Device
@@ -30,7 +33,6 @@ from dmasafe.model.i2c import (
     I2C_M_RECV_LEN,
     I2C_M_TEN,
     I2cAdapter,
-    I2cAdapterQuirks,
     I2cCore,
     I2cMsg,
     SmbusData,
@@ -40,13 +42,11 @@ from dmasafe.model.memory import Memory
 from dmasafe.model.oops import Oops
 
 I2C_SMBUS_BLOCK_MAX = 32
-# images/modules/controller.h
-CONTROLLER_MAX_LEN = 8192
 
 
 @dataclass(eq=False)
 class Platform:
-    """What a driver works with: the kernel's parts, its device, and the hardware."""
+    """What a driver works with: the kernel's parts, its device, the hardware, the USB host controller it is behind."""
 
     config: Config
     memory: Memory
@@ -57,6 +57,7 @@ class Platform:
     dev: Device
     hardware: Hardware
     on_stack: Callable[[int], bool]
+    hcd: str = ""
 
     def wait(self) -> int:
         """Jiffies that slaves held the clock for since the last call; they pass."""
@@ -80,12 +81,10 @@ class NoSmbus:
 class VirtioI2c(NoSmbus):
     """drivers/i2c/busses/i2c-virtio.c on a device behind the DMA API (VIRTIO_F_ACCESS_PLATFORM)."""
 
-    name = "i2c_virtio at virtio bus 0"
-    driver = "virtio-pci"
-    quirks: I2cAdapterQuirks | None = None
-
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, row: QueueDriver) -> None:
         self.platform = platform
+        self.name = row.adapter
+        self.quirks = row.quirks
         self._debug_sg = platform.config.has("DEBUG_SG")
 
     def functionality(self, adap: I2cAdapter) -> int:
@@ -149,20 +148,14 @@ class VirtioI2c(NoSmbus):
 class DmasafeController(NoSmbus):
     """images/modules/controller_*.c: ``policy`` and ``threshold`` are the driver's sysfs attributes."""
 
-    name = "dmasafe controller at 0000:00:06.0"
-    driver = "dmasafe_controller"
-    quirks: I2cAdapterQuirks | None = I2cAdapterQuirks(
-        max_write_len=CONTROLLER_MAX_LEN, max_read_len=CONTROLLER_MAX_LEN
-    )
-
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, row: PolicyDriver) -> None:
         self.platform = platform
-        self.threshold = 1
-        self.policy = "bounce"
+        self.name = row.adapter
+        self.quirks = row.quirks
+        self.threshold = row.threshold
+        self.policy = row.policy
         # dmam_alloc_coherent(): programmed I/O goes through memory that the device may always touch.
-        self.fifo, self.fifo_dma = platform.dma.dma_alloc_coherent(
-            platform.dev, CONTROLLER_MAX_LEN + I2C_SMBUS_BLOCK_MAX
-        )
+        self.fifo, self.fifo_dma = platform.dma.dma_alloc_coherent(platform.dev, MAX_LEN + I2C_SMBUS_BLOCK_MAX)
 
     def functionality(self, adap: I2cAdapter) -> int:
         return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL | I2C_FUNC_SMBUS_READ_BLOCK_DATA | I2C_FUNC_SMBUS_BLOCK_PROC_CALL
@@ -262,8 +255,4 @@ POLICIES: dict[str, Callable[[DmasafeController, I2cMsg], int | None]] = {
     "trusting": DmasafeController._trusting,
     "pio": DmasafeController._pio,
 }
-CONTROLLERS: dict[str, type[VirtioI2c] | type[DmasafeController]] = {
-    "virtio": VirtioI2c,
-    "dmasafe": DmasafeController,
-}
-__all__ = ["CONTROLLERS", "POLICIES", "DmasafeController", "Platform", "VirtioI2c"]
+__all__ = ["POLICIES", "DmasafeController", "Platform", "VirtioI2c"]

@@ -7,9 +7,23 @@ Messages name their buffers by kernel address, as in the kernel; the bytes are i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from dmasafe.carriers.drivers import (
+    I2C_AQ_COMB,
+    I2C_AQ_COMB_READ_SECOND,
+    I2C_AQ_COMB_SAME_ADDR,
+    I2C_AQ_COMB_WRITE_FIRST,
+    I2C_AQ_NO_ZERO_LEN_READ,
+    I2C_AQ_NO_ZERO_LEN_WRITE,
+    I2cAdapterQuirks,
+)
+
+# Names of the kernel's I2C headers, as the others here.
+from dmasafe.carriers.drivers import I2C_AQ_COMB_WRITE_THEN_READ as I2C_AQ_COMB_WRITE_THEN_READ
+from dmasafe.carriers.drivers import I2C_AQ_NO_CLK_STRETCH as I2C_AQ_NO_CLK_STRETCH
+from dmasafe.carriers.drivers import I2C_AQ_NO_REP_START as I2C_AQ_NO_REP_START
+from dmasafe.carriers.drivers import I2C_AQ_NO_ZERO_LEN as I2C_AQ_NO_ZERO_LEN
 from dmasafe.model.allocators import Allocators
 from dmasafe.model.errors import TaskHung
 from dmasafe.model.log import KERN_ERR, KernelLog, Place, Report
@@ -62,20 +76,6 @@ I2C_FUNC_SMBUS_EMUL: Final = (
     | I2C_FUNC_SMBUS_PEC
 )
 
-# include/linux/i2c.h struct i2c_adapter_quirks
-I2C_AQ_COMB: Final = 1 << 0
-I2C_AQ_COMB_WRITE_FIRST: Final = 1 << 1
-I2C_AQ_COMB_READ_SECOND: Final = 1 << 2
-I2C_AQ_COMB_SAME_ADDR: Final = 1 << 3
-I2C_AQ_COMB_WRITE_THEN_READ: Final = (
-    I2C_AQ_COMB | I2C_AQ_COMB_WRITE_FIRST | I2C_AQ_COMB_READ_SECOND | I2C_AQ_COMB_SAME_ADDR
-)
-I2C_AQ_NO_CLK_STRETCH: Final = 1 << 4
-I2C_AQ_NO_ZERO_LEN_READ: Final = 1 << 5
-I2C_AQ_NO_ZERO_LEN_WRITE: Final = 1 << 6
-I2C_AQ_NO_ZERO_LEN: Final = I2C_AQ_NO_ZERO_LEN_READ | I2C_AQ_NO_ZERO_LEN_WRITE
-I2C_AQ_NO_REP_START: Final = 1 << 7
-
 I2C_CLIENT_PEC: Final = 0x04
 I2C_CLIENT_TEN: Final = 0x10
 I2C_CLIENT_SCCB: Final = 0x9000
@@ -101,18 +101,6 @@ class I2cMsg:
 
     def __repr__(self) -> str:
         return f"I2cMsg(addr={self.addr:#04x}, flags={self.flags:#06x}, len={self.len}, buf={self.buf:#x})"
-
-
-@dataclass(frozen=True)
-class I2cAdapterQuirks:
-    """struct i2c_adapter_quirks. A limit of 0 is none."""
-
-    flags: int = 0
-    max_num_msgs: int = 0
-    max_write_len: int = 0
-    max_read_len: int = 0
-    max_comb_1st_msg_len: int = 0
-    max_comb_2nd_msg_len: int = 0
 
 
 class SmbusData:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
+from dmasafe.carriers import CONTROLLERS
+from dmasafe.carriers.drivers import BridgeDriver, Driver, PolicyDriver, QueueDriver
 from dmasafe.model.allocators import Allocators, SavedAllocators, Task
 from dmasafe.model.bus import Bus, Slave, SlaveBus, StandardBus
 from dmasafe.model.caches import DataCache
 from dmasafe.model.config import Config
-from dmasafe.model.controllers import CONTROLLERS, POLICIES, DmasafeController, Platform, VirtioI2c
+from dmasafe.model.controllers import POLICIES, DmasafeController, Platform, VirtioI2c
 from dmasafe.model.device import DMA_BIT_MASK, Device
 from dmasafe.model.dma import Dma
 from dmasafe.model.dma_debug import DmaDebug, SavedDebug
@@ -23,15 +25,11 @@ from dmasafe.model.log import KernelLog
 from dmasafe.model.memory import Memory, SavedMemory
 from dmasafe.model.oops import Oops
 from dmasafe.model.smbus import Smbus
-from dmasafe.model.usb_bridges import BRIDGES, UsbBridge
+from dmasafe.model.usb_bridges import UsbBridge
 
 if TYPE_CHECKING:
     # Not everybody needs it.
     from dmasafe.model.regmap import Regmap, RegmapConfig
-
-# Where dmasafe/qemu plugs them, and the USB host controllers whose devices do a bridge's DMA.
-_PCI_SLOTS = {"virtio": "0000:00:05.0", "dmasafe": "0000:00:06.0"}
-_HCD_SLOTS = {"xhci": "0000:00:08.0", "ehci": "0000:00:09.0"}
 
 
 class SavedState(NamedTuple):
@@ -42,6 +40,17 @@ class SavedState(NamedTuple):
     stack_pointer: int
     dma_debug: SavedDebug | None
     adapters: dict[str, tuple[int, int, frozenset[int]]]
+
+
+def _algorithm(platform: Platform, row: Driver) -> VirtioI2c | DmasafeController | UsbBridge:
+    """The driver of which ``row`` tells."""
+    match row:
+        case QueueDriver():
+            return VirtioI2c(platform, row)
+        case PolicyDriver():
+            return DmasafeController(platform, row)
+        case BridgeDriver():
+            return UsbBridge(platform, row)
 
 
 class ModelKernel:
@@ -171,12 +180,11 @@ class ModelKernel:
         return adap
 
     def _bind(self, name: str) -> I2cAdapter:
-        bridge = BRIDGES.get(name)
-        make = bridge or CONTROLLERS.get(name)
-        if make is None:
-            raise ModelError(f"there is no controller '{name}': it is one of {', '.join((*CONTROLLERS, *BRIDGES))}")
-        slot = _PCI_SLOTS[name] if bridge is None else _HCD_SLOTS[bridge.hcd]
-        dev = self.devices[name] = self.device(slot, make.driver)
+        row = CONTROLLERS.get(name)
+        if row is None or row.model is None or row.plug is None:
+            known = ", ".join(known.name for known in CONTROLLERS.values() if known.model is not None)
+            raise ModelError(f"there is no controller '{name}': it is one of {known}")
+        dev = self.devices[name] = self.device(row.plug.function, row.driver)
         hardware = self.hardware[name] = Hardware(self.memory, self.bus)
         platform = Platform(
             self.config,
@@ -188,8 +196,9 @@ class ModelKernel:
             dev,
             hardware,
             self.object_is_on_stack,
+            row.plug.hcd,
         )
-        algo: VirtioI2c | DmasafeController | UsbBridge = make(platform)
+        algo = _algorithm(platform, row.model)
         adap = I2cAdapter(len(self.adapters), algo.name, algo, algo.quirks)
         self.adapters[name] = adap
         return adap

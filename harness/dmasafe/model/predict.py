@@ -6,36 +6,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from dmasafe.buses import BUSES
+from dmasafe.carriers import CONTROLLERS, controller_of
 from dmasafe.model.bus import Bus, StandardBus
 from dmasafe.model.client import Client
 from dmasafe.model.config import Config, Facts
 from dmasafe.model.errors import KernelPanic, Unsupported
 from dmasafe.model.kernel import ModelKernel
 from dmasafe.outcome import Expectation, Observation, Skip, direct, outcome_of
-from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, OPERATIONS, USER, Scenario
+from dmasafe.vocabulary import Scenario, kind_of
 
 _RIGHT = "right data, no splat"
-# What a controller's driver needs to exist.
-_CONTROLLER_NEEDS = {"virtio": ("I2C_VIRTIO", "i2c-virtio came with Linux 5.15")}
 
 
 def cannot_exist(scenario: Scenario, config: Config) -> Skip | None:
     """Why this kernel cannot have the scenario, or None."""
-    kind = USER if OPERATIONS[scenario.operation].front == "i2cdev" else BUFFER_KINDS[scenario.buffer]
-    if kind.needs is not None and not config.has(kind.needs):
-        return Skip(f"{kind.name} needs CONFIG_{kind.needs}, which this kernel does not have")
-    if scenario.controller in BUSES:
-        return Skip("the model has no other bus than I2C")
-    if CONTROLLERS[scenario.controller].on_board is not None:
-        return Skip(f"the model has no {scenario.controller}")
-    bridge = CONTROLLERS[scenario.controller].bridge
-    if bridge is not None and not config.has(bridge.needs):
-        return Skip(f"this kernel has no driver for the bridge: CONFIG_{bridge.needs} is not set")
-    needs = _CONTROLLER_NEEDS.get(scenario.controller)
-    if needs is not None and not config.has(needs[0]):
-        return Skip(f"{needs[1]}; this kernel does not have CONFIG_{needs[0]}")
-    return None
+    why = kind_of(scenario).missing(config.has) or controller_of(scenario.controller).not_modelled(config.has)
+    return None if why is None else Skip(why)
 
 
 class Lab:

@@ -1,35 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Upstream's drivers of USB-to-I2C bridges: which of them hand a message's own buffer to the USB host controller.
+"""Upstream's drivers of USB-to-I2C bridges, made of what dmasafe/carriers/controllers says of each.
 
-One does (i2c-robotfuzz-osif); the others copy payloads to and from memory of their own, which is always mapped well. A
-bridge is a row of BRIDGES; what a row says was read in its driver (6.12 and 7.2 alike).
+One hands a message's own buffer to the USB host controller; the others copy payloads to and from memory of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from dmasafe.carriers.drivers import BridgeDriver
 from dmasafe.model.controllers import NoSmbus, Platform
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from dmasafe.model.dma import line_of
 from dmasafe.model.hardware import Seen
 from dmasafe.model.i2c import (
-    EIO,
-    ENXIO,
     EOPNOTSUPP,
-    EPROTO,
     EREMOTEIO,
-    ETIMEDOUT,
-    I2C_AQ_COMB_WRITE_THEN_READ,
-    I2C_AQ_NO_REP_START,
-    I2C_AQ_NO_ZERO_LEN,
-    I2C_AQ_NO_ZERO_LEN_READ,
     I2C_FUNC_I2C,
     I2C_FUNC_SMBUS_EMUL,
     I2C_M_RD,
     I2cAdapter,
-    I2cAdapterQuirks,
     I2cMsg,
 )
 from dmasafe.model.log import Place, Report
@@ -38,40 +28,15 @@ from dmasafe.model.log import Place, Report
 TRB_IDT_MAX_SIZE = 8
 # drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma(), the warning about a transfer buffer.
 _ON_STACK_LINES = {(5, 10): 1501, (6, 1): 1501, (6, 12): 1476, (7, 2): 1485}
-# drivers/i2c/busses/i2c-viperboard.c vprbrd_i2c_write(): payload of one USB message.
-VIPERBOARD_WRITE_BYTES = 503
-
-
-@dataclass(frozen=True)
-class Bridge:
-    """One driver. Called with a Platform, it makes the adapter's algorithm, as the classes of controllers.py do.
-
-    ``hcd`` is the USB host controller: ``xhci`` or ``ehci``; ``driver`` its driver, whose device does the DMA. ``nak``
-    is the errno for a slave that does not acknowledge. ``stops``: a stop after every message. ``refuses`` says why the
-    driver itself will not do a transfer (empty: it will), ``garbles`` what it sends in place of a write's payload.
-    """
-
-    title: str
-    hcd: str
-    nak: int
-    driver: str = "xhci_hcd"
-    trusting: bool = False
-    stops: bool = False
-    quirks: I2cAdapterQuirks | None = None
-    refuses: Callable[[Sequence[I2cMsg]], str] = lambda _msgs: ""
-    garbles: Callable[[Platform, I2cMsg], bytes] | None = None
-
-    def __call__(self, platform: Platform) -> UsbBridge:
-        return UsbBridge(self, platform)
 
 
 class UsbBridge(NoSmbus):
     """A bridge's driver on one device."""
 
-    def __init__(self, bridge: Bridge, platform: Platform) -> None:
+    def __init__(self, platform: Platform, bridge: BridgeDriver) -> None:
         self.bridge = bridge
         self.platform = platform
-        self.name = bridge.title
+        self.name = bridge.adapter
         self.quirks = bridge.quirks
 
     def functionality(self, adap: I2cAdapter) -> int:
@@ -102,10 +67,10 @@ class UsbBridge(NoSmbus):
             if data:
                 memory.store(msg.buf, data)
             return 0
-        if self.bridge.garbles is not None:
-            payload = self.bridge.garbles(self.platform, msg)
-        else:
-            payload = memory.load(msg.buf, msg.len) if msg.len else b""
+        pieces = [piece for piece in self.bridge.pieces(msg.len) if piece[1]]
+        if len(pieces) > 1:
+            self.platform.i2c.notes.append(self.bridge.wrongly)
+        payload = b"".join(memory.load(msg.buf + offset, size) for offset, size in pieces)
         return 0 if self._on_bus(msg, payload, last) is not None else -self.bridge.nak
 
     def _mapped(self, msg: I2cMsg, last: bool) -> int:
@@ -113,7 +78,7 @@ class UsbBridge(NoSmbus):
         platform = self.platform
         notes, memory, dma, dev = platform.i2c.notes, platform.memory, platform.dma, platform.dev
         reads = bool(msg.flags & I2C_M_RD)
-        if not msg.len or (self.bridge.hcd == "xhci" and not reads and msg.len <= TRB_IDT_MAX_SIZE):
+        if not msg.len or (self.platform.hcd == "xhci" and not reads and msg.len <= TRB_IDT_MAX_SIZE):
             notes.append(f"xHCI takes up to {TRB_IDT_MAX_SIZE} bytes going out into the descriptor itself: no DMA")
             payload = memory.load(msg.buf, msg.len) if msg.len else b""
             return 0 if self._on_bus(msg, payload, last) is not None else -self.bridge.nak
@@ -158,80 +123,3 @@ class UsbBridge(NoSmbus):
         why = str(result.nak)
         hardware.trace.append(Seen(msg.addr, reads, result.data, why, None, msg.len, False))
         return None if why else result.data
-
-
-def _two_at_most(msgs: Sequence[I2cMsg]) -> str:
-    """hid-mcp2221.c mcp_i2c_xfer(), hid-cp2112.c cp2112_i2c_xfer()."""
-    if len(msgs) == 1:
-        return ""
-    if len(msgs) == 2:
-        first, second = msgs
-        if first.addr == second.addr and not first.flags & I2C_M_RD and second.flags & I2C_M_RD:
-            return ""
-    return "the driver does one message, or a write and a read of the same slave"
-
-
-def _cp2112(msgs: Sequence[I2cMsg]) -> str:
-    """hid-cp2112.c cp2112_i2c_write_req(), cp2112_i2c_write_read_req(), cp2112_read_req()."""
-    refusal = _two_at_most(msgs)
-    if refusal:
-        return refusal
-    limits = [512 if msg.flags & I2C_M_RD else (61 if len(msgs) == 1 else 16) for msg in msgs]
-    if any(msg.len > limit for msg, limit in zip(msgs, limits, strict=True)):
-        return "the message does not fit into the chip's reports"
-    return ""
-
-
-def _ft260(msgs: Sequence[I2cMsg]) -> str:
-    """hid-ft260.c ft260_i2c_write(): -EINVAL for no bytes."""
-    if any(not msg.len and not msg.flags & I2C_M_RD for msg in msgs):
-        return "the driver writes one byte at least"
-    return ""
-
-
-def _viperboard_write(platform: Platform, msg: I2cMsg) -> bytes:
-    """i2c-viperboard.c vprbrd_i2c_write(): ``start`` has moved on when a full piece is copied from msg->buf + start."""
-    memory = platform.memory
-    if msg.len > VIPERBOARD_WRITE_BYTES:
-        platform.i2c.notes.append("the driver copies each full piece from one piece further on in the buffer")
-    sent = b""
-    start, remain = 0, msg.len
-    while remain > 0:
-        if remain > VIPERBOARD_WRITE_BYTES:
-            size = VIPERBOARD_WRITE_BYTES
-            start += size
-        else:
-            size = remain
-        remain -= size
-        sent += memory.load(msg.buf + start, size)
-    return sent
-
-
-_TINY_USB = I2cAdapterQuirks(flags=I2C_AQ_NO_ZERO_LEN_READ)
-_CP2615 = I2cAdapterQuirks(
-    flags=I2C_AQ_COMB_WRITE_THEN_READ | I2C_AQ_NO_ZERO_LEN | I2C_AQ_NO_REP_START,
-    max_write_len=54,
-    max_read_len=54,
-    max_comb_1st_msg_len=54,
-    max_comb_2nd_msg_len=54,
-)
-_DLN2 = I2cAdapterQuirks(max_write_len=256, max_read_len=256)
-_FT260 = I2cAdapterQuirks(flags=I2C_AQ_COMB_WRITE_THEN_READ, max_comb_1st_msg_len=2)
-
-#: By the names of dmasafe/scenario.py.
-BRIDGES: Mapping[str, Bridge] = {
-    "tiny-usb": Bridge("i2c-tiny-usb", "xhci", ENXIO, quirks=_TINY_USB),
-    "osif": Bridge("OSIF", "xhci", EREMOTEIO, trusting=True, stops=True, quirks=_TINY_USB),
-    "osif-ehci": Bridge("OSIF", "ehci", EREMOTEIO, "ehci-pci", trusting=True, stops=True, quirks=_TINY_USB),
-    "diolan-u2c": Bridge("i2c-diolan-u2c", "xhci", ENXIO),
-    "viperboard": Bridge(
-        "viperboard", "xhci", EPROTO, stops=True, quirks=I2cAdapterQuirks(max_write_len=2048, max_read_len=2048),
-        garbles=_viperboard_write,
-    ),
-    "cp2615": Bridge("cp2615", "xhci", ENXIO, stops=True, quirks=_CP2615),
-    "dln2": Bridge("dln2-i2c", "xhci", EPROTO, stops=True, quirks=_DLN2),
-    "mcp2221": Bridge("MCP2221 usb-i2c bridge", "xhci", ENXIO, refuses=_two_at_most),
-    "cp2112": Bridge("CP2112 SMBus Bridge", "xhci", ETIMEDOUT, refuses=_cp2112),
-    "ft260": Bridge("FT260 usb-i2c bridge", "xhci", EIO, quirks=_FT260, refuses=_ft260),
-}  # fmt: skip
-__all__ = ["BRIDGES", "Bridge", "UsbBridge"]

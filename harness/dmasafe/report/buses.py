@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dmasafe.buses import BUS_CALLS, BUSES
-from dmasafe.expect.other_bus import expect_on_bus
+from dmasafe.buses import BUS_CALLS
+from dmasafe.carriers.other_bus import BUSES
+from dmasafe.expect import expect
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Outcome, Skip, Verdict
 from dmasafe.report import ReportError
@@ -47,7 +48,7 @@ def expected(facts: KernelFacts) -> dict[str, Fate]:
     """What must become of each scenario on this kernel, by id."""
     fates = {}
     for scenario in buses_suite():
-        found = expect_on_bus(scenario, facts)
+        found = expect(scenario, facts)
         if isinstance(found, Expectation):
             fates[scenario.id] = Fate(found.outcome, found.classes, found.direct)
         else:
@@ -60,7 +61,7 @@ def measured(run: Results) -> dict[str, Fate]:
     fates = {}
     for row in run.rows:
         judgement = row.judgement
-        if row.controller not in BUSES or judgement.verdict is Verdict.SKIP:
+        if row.operation not in BUS_CALLS or judgement.verdict is Verdict.SKIP:
             continue
         if judgement.outcome is None or judgement.verdict not in (Verdict.PASS, Verdict.FAIL):
             raise ReportError(f"of {row.id} the run cannot tell: {judgement.why}")
@@ -76,7 +77,7 @@ def table(fates: Mapping[str, Fate]) -> Iterator[str]:
     yield _row("bus", "call", *COLUMNS)
     yield _row(*["---"] * (2 + len(COLUMNS)))
     for bus in BUSES.values():
-        for name in bus.calls:
+        for name in bus.ways:
             # A file's way leads through the page cache: nothing of the caller's is mapped or bounced.
             if BUS_CALLS[name].file_system is not None:
                 continue

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dmasafe.buses import BUSES
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.outcome import Observation
 from dmasafe.progress import Progress
-from dmasafe.scenario import BOARD, Scenario
-from dmasafe.targets.wire import has_own_slaves
+from dmasafe.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -60,19 +58,3 @@ class Target(Protocol):
 
         Raises TargetError only if nothing could be started; what goes wrong later is in the TargetRun.
         """
-
-
-def needs_guest(scenario: Scenario) -> str | None:
-    """Why a scenario can exist in a guest of the harness's own only; None if others can have it too."""
-    if has_own_slaves(scenario):
-        return "only a guest has QEMU's own controllers and slaves: --target qemu"
-    if scenario.controller in BUSES:
-        return "only a guest has the harness's controllers on other buses: --target qemu"
-    return None
-
-
-def needs_board(scenario: Scenario) -> str | None:
-    """Why a scenario can exist on a board only; None if others can have it too."""
-    if scenario.controller == BOARD.name:
-        return "only a board has a bus of its own: --target ssh:..., serial:... or local"
-    return None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from dmasafe.carriers import Where, controller_of
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.guest.link import Link
 from dmasafe.kernel.config import parse_config
@@ -31,8 +32,8 @@ from dmasafe.kernel.kdir import (
 )
 from dmasafe.outcome import Observation
 from dmasafe.progress import Progress
-from dmasafe.scenario import BOARD, Scenario
-from dmasafe.targets.base import TargetRun, needs_guest
+from dmasafe.scenario import Scenario
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.board_session import BoardSession, Place
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.kconfig import facts_from_config
@@ -202,7 +203,7 @@ class BoardTarget:
         return self._facts
 
     def cannot(self, scenario: Scenario) -> str | None:
-        return needs_guest(scenario)
+        return controller_of(scenario.controller).not_at(Where.BOARD)
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`."""
@@ -229,9 +230,10 @@ class BoardTarget:
 
     def _refuses(self, scenario: Scenario, destructive: bool) -> str | None:
         """Why the board cannot or must not do this; None if it can."""
-        if scenario.controller == BOARD.name:
+        row = controller_of(scenario.controller)
+        if row.own_bus:
             return self._bus_refuses(scenario)
-        if scenario.controller == "virtio" and self._place.virtio is None:
+        if row.always and row.name not in self._place.adapters:
             if not self._board.functions:
                 return "the board has no virtio I2C function (1af4:1062)"
             return "there is no trace of the virtio device: name its socket by --oracle"
@@ -257,7 +259,7 @@ def _refused(scenarios: Sequence[Scenario], observations: Mapping[str, Observati
     return {
         scenario.id: "the bus's adapter cannot do that (EOPNOTSUPP)"
         for scenario in scenarios
-        if scenario.controller == BOARD.name
+        if controller_of(scenario.controller).own_bus
         and (seen := observations.get(scenario.id)) is not None
         and seen.ret == -_EOPNOTSUPP
         and not seen.splats

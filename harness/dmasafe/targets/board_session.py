@@ -18,6 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from dmasafe.carriers import BOARD
+from dmasafe.carriers.policy import DMASAFE
+from dmasafe.carriers.virtio import VIRTIO
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.trace_socket import TraceListener
 from dmasafe.errors import DmasafeError
@@ -47,7 +50,7 @@ _ERROR_COUNT = "/sys/kernel/debug/dma-api/error_count"
 _PRINTK = "/proc/sys/kernel/printk"
 # images/board/run leaves the console this level; 0 keeps oopses off it too.
 _QUIET, _MUTE = "1", "0"
-ENGINE_DEVICE, ENGINE_DRIVER = "dmasafe-engine.0", "dmasafe_controller"
+ENGINE_DEVICE = "dmasafe-engine.0"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,20 @@ class Place:
     @property
     def functions(self) -> tuple[str, ...]:
         return tuple(name for name in (self.virtio, self.dmasafe) if name is not None)
+
+    @property
+    def adapters(self) -> dict[str, dict[str, object]]:
+        """The controllers that can be had, each with what the agent is told of it."""
+        found: dict[str, dict[str, object]] = {}
+        if self.virtio is not None:
+            found[VIRTIO.name] = {"device": self.virtio, "driver": VIRTIO.driver}
+        if self.dmasafe is not None:
+            found[DMASAFE.name] = {"device": self.dmasafe, "driver": DMASAFE.driver}
+        else:
+            found[DMASAFE.name] = {"bus": "platform", "device": ENGINE_DEVICE, "driver": DMASAFE.driver}
+        if self.bus is not None:
+            found[BOARD.name] = {"nr": self.bus}
+        return found
 
 
 class BoardSession:
@@ -152,14 +169,8 @@ class BoardSession:
         parameters = {MODULES[0]: borrowed, MODULES[1]: "" if self._place.dmasafe else "engine=1"}
         for module in MODULES:
             self._load(module, parameters[module])
-        if self._place.virtio is not None:
-            self._take_adapter("virtio", device=self._place.virtio, driver="virtio-pci")
-        if self._place.dmasafe is not None:
-            self._take_adapter("dmasafe", device=self._place.dmasafe, driver="dmasafe_controller")
-        else:
-            self._take_adapter("dmasafe", bus="platform", device=ENGINE_DEVICE, driver=ENGINE_DRIVER)
-        if self._place.bus is not None:
-            self._take_adapter("board", nr=self._place.bus)
+        for name, arguments in self._place.adapters.items():
+            self._take_adapter(name, **arguments)
         if self._oracle is not None:
             mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
             with contextlib.suppress(ValueError):

@@ -10,27 +10,27 @@ import contextlib
 import selectors
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from dmasafe.carriers import CONTROLLERS, Controller, Plug
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
+from dmasafe.facts import KernelFacts
 from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.console import Console
 from dmasafe.guest.hands import Hands
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
-from dmasafe.scenario import CONTROLLERS, Bridge
 from dmasafe.targets.buses import mount_file_systems
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.session import (
     BORROWED,
-    BUSES_MODULE,
     LIMITS,
     MODULES,
     Conversation,
@@ -43,15 +43,14 @@ from dmasafe.targets.usb import bridge_adapters
 
 CONSOLE_LOG = "console.log"
 QEMU_LOG = "qemu.log"
-CONTROLLER_DRIVERS = {"virtio": "virtio-pci", "dmasafe": "dmasafe_controller"}
 
 
 @dataclass(frozen=True)
 class GuestImage:
     """What is booted: a kernel image and an initramfs with the modules and the agent.
 
-    ``bridges`` are the controllers on USB that are plugged in; ``buses`` asks for those on buses other than I2C,
-    ``file_systems`` for (bus, file system) on their flashes.
+    ``controllers`` are those to be there beside the ones that always are, ``file_systems`` are (bus, file system) on
+    flashes.
     """
 
     machine: Machine
@@ -61,15 +60,33 @@ class GuestImage:
     cmdline: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
     extras: Extras = NO_EXTRAS
-    bridges: tuple[str, ...] = ()
-    buses: bool = False
+    controllers: tuple[str, ...] = ()
     file_systems: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> list[Controller]:
+        """All controllers that the guest has."""
+        machine = self.machine.variation
+        return [
+            row for row in CONTROLLERS.values() if row.always or row.machine == machine or row.name in self.controllers
+        ]
+
+    def plugs(self, transport: str) -> dict[str, Plug]:
+        """The emulated ones that QEMU reaches by this protocol."""
+        return {row.name: row.plug for row in self.rows if row.plug is not None and row.plug.transport == transport}
+
+
+def plugged_for(names: Iterable[str], facts: KernelFacts) -> tuple[str, ...]:
+    """Those of these controllers that are there only if an image asks for them, and that the kernel can have."""
+    asked = set(names)
+    extra = (row for row in CONTROLLERS.values() if row.name in asked and not row.always and row.machine is None)
+    return tuple(row.name for row in extra if row.missing(facts.has) is None)
 
 
 def make_devices(image: GuestImage, directory: Path) -> DeviceProcess:
-    """The process that plays the controllers and bridges of ``image``, its sockets in ``directory``."""
-    devices = {name: bridge.device for name, bridge in _usb_bridges(image).items()}
-    return DeviceProcess(directory, tuple(CONTROLLER_DRIVERS), devices)
+    """The process that plays the controllers of ``image``, its sockets in ``directory``."""
+    bridges = {name: plug.device for name, plug in image.plugs("usbredir").items()}
+    return DeviceProcess(directory, tuple(image.plugs("vhost-user")), bridges)
 
 
 def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path) -> MachineConfig:
@@ -79,18 +96,14 @@ def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path
         accelerator=image.accelerator,
         kernel=image.kernel,
         initrd=image.initrd,
-        i2c_sockets={name: device.socket(name) for name in CONTROLLER_DRIVERS},
+        i2c_sockets={name: device.socket(name) for name in image.plugs("vhost-user")},
         console_log=log_directory / CONSOLE_LOG,
         stderr_log=log_directory / QEMU_LOG,
         cmdline=image.cmdline,
         memory_mib=image.memory_mib,
         extras=image.extras,
-        usb={name: UsbDevice(bridge.hcd, device.socket(name)) for name, bridge in _usb_bridges(image).items()},
+        usb={name: UsbDevice(plug.hcd, device.socket(name)) for name, plug in image.plugs("usbredir").items()},
     )
-
-
-def _usb_bridges(image: GuestImage) -> dict[str, Bridge]:
-    return {name: found for name in image.bridges if (found := CONTROLLERS[name].bridge) is not None}
 
 
 class Boot:
@@ -164,15 +177,10 @@ class Boot:
         # Not there without dma-debug.
         self.request("write", path="/sys/kernel/debug/dma-api/all_errors", data="1")
         parameters = borrowed_objects(symbols)
-        for module in (*MODULES, *((BUSES_MODULE,) if self.image.buses else ())):
+        for module in dict.fromkeys((*MODULES, *(row.module for row in self.image.rows if row.module is not None))):
             self.hands.load(f"/modules/{module}.ko", parameters if module == "dmasafe_client" else "")
-        for name, driver in CONTROLLER_DRIVERS.items():
-            reply = self.request("adapter", name=name, device=self._functions[name], driver=driver)
-            number = integer(reply, "nr")
-            if reply.get("errno") == 0 and number is not None:
-                self.adapters[name] = number
-        self._bind_on_board()
-        self.adapters |= bridge_adapters(self, self.image.bridges)
+        self._bind_pci()
+        self.adapters |= bridge_adapters(self, tuple(self.image.plugs("usbredir")))
         mount_file_systems(self, self.image.file_systems)
         mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
         if mailbox is not None:
@@ -180,14 +188,16 @@ class Boot:
                 self.device.set_mailbox(int(mailbox, 0))
         self._prepared = True
 
-    def _bind_on_board(self) -> None:
-        for name, controller in CONTROLLERS.items():
-            found = controller.on_board
-            if found is not None and found.machine == self.image.machine.variation:
-                reply = self.request("adapter", name=name, device=found.function, driver=found.driver)
-                number = integer(reply, "nr")
-                if reply.get("errno") == 0 and number is not None:
-                    self.adapters[name] = number
+    def _bind_pci(self) -> None:
+        """The adapters of controllers that are PCI functions, where QEMU or the machine has put them."""
+        for row in self.image.rows:
+            function = row.function or self._functions.get(row.name)
+            if function is None:
+                continue
+            reply = self.request("adapter", name=row.name, device=function, driver=row.driver)
+            number = integer(reply, "nr")
+            if reply.get("errno") == 0 and number is not None:
+                self.adapters[row.name] = number
 
     def _prove_machine(self) -> None:
         """Raises BootLost unless the guest sees what the machine's variation must be."""

@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterable
 
-from dmasafe.buses import BUS_CALLS, BUSES
+from dmasafe.buses import BUS_CALLS
 from dmasafe.guest.hands import Hands
 from dmasafe.scenario import Scenario
 from dmasafe.targets.errors import BootLost
@@ -32,8 +32,7 @@ _MTD = re.compile(r"mtd([0-9]{1,3})")
 
 def file_systems_of(scenarios: Iterable[Scenario]) -> tuple[tuple[str, str], ...]:
     """(bus, file system) of the scenarios that need one."""
-    on_bus = [scenario for scenario in scenarios if scenario.controller in BUSES]
-    wanted = {(s.controller, BUS_CALLS[s.operation].file_system) for s in on_bus}
+    wanted = {(s.controller, BUS_CALLS[s.operation].file_system) for s in scenarios if s.operation in BUS_CALLS}
     return tuple(sorted((bus, fs) for bus, fs in wanted if fs is not None))
 
 

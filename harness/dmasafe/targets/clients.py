@@ -16,6 +16,7 @@ from typing import Any
 
 from dmasafe.audit import AuditError, MessageKind, Record
 from dmasafe.audit import judge as judge_audit
+from dmasafe.carriers import controller_of
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import parse_records
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, PRELUDE, ClientDriver, Look, Phase, Sent
@@ -24,22 +25,21 @@ from dmasafe.guest.hands import Hands, Refused
 from dmasafe.outcome import Observation, Skip
 from dmasafe.progress import Progress
 from dmasafe.report.results import Results
-from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import audit
 from dmasafe.targets.base import TargetRun
+from dmasafe.targets.boot import plugged_for
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.judged import judged
 from dmasafe.targets.prepare import Prepared
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.shared_boot import SharedBoot
-from dmasafe.targets.usb import bridges_of_names
 
 SUITE = "clients"
 SOURCES = "clients"
 MODULE = "dmasafe_clients"
 #: What the guest's image needs beside the usual.
 MODULES = (audit.SOURCES, SOURCES)
-# Two are needed where there are bridges.
+# Two are needed where there are USB bridges.
 BOOTS = 5
 # The guest's clock: under TCG on a busy machine PMBus's probe of 17 pages takes minutes.
 _COMMAND_S = 300.0
@@ -113,15 +113,15 @@ class Performer:
         """All phases, controller by controller. What a lost boot leaves undone is untrusted, with the reason."""
         started = time.monotonic()
         # A suspended guest binds USB drivers anew, whose adapters are then probed for sensors: a boot of their own.
-        todo = sorted(dict.fromkeys(scenario.place for scenario in scenarios), key=_on_usb)
+        todo = sorted(dict.fromkeys(scenario.place for scenario in scenarios), key=_apart)
         shared: SharedBoot | None = None
         try:
             for place in todo:
                 mine = [scenario for scenario in scenarios if scenario.place == place]
-                if shared is not None and self._bridges(todo, place) != shared.boot.image.bridges:
+                if shared is not None and self._plugged(todo, place) != shared.boot.image.controllers:
                     shared = self._end(shared)
                 if shared is None and self._boots < BOOTS:
-                    shared = self._new_boot(self._bridges(todo, place))
+                    shared = self._new_boot(self._plugged(todo, place))
                 if shared is None or not self._at(shared, place, mine):
                     shared = self._end(shared)
         except KeyboardInterrupt:
@@ -149,16 +149,16 @@ class Performer:
         if shared is not None:
             shared.end()
 
-    def _bridges(self, places: Sequence[Place], place: Place) -> tuple[str, ...]:
+    def _plugged(self, places: Sequence[Place], place: Place) -> tuple[str, ...]:
         """What is plugged in when it is ``place``'s turn."""
-        return bridges_of_names((p.controller for p in places), self._facts) if _on_usb(place) else ()
+        return plugged_for((p.controller for p in places), self._facts) if _apart(place) else ()
 
-    def _new_boot(self, bridges: tuple[str, ...]) -> SharedBoot | None:
+    def _new_boot(self, controllers: tuple[str, ...]) -> SharedBoot | None:
         self._boots += 1
         self._progress.stage("boot" if self._boots == 1 else f"boot {self._boots}")
         directory = self._directory / f"boot-{self._boots}"
         directory.mkdir()
-        shared = SharedBoot(replace(self._image, bridges=bridges), self._kernel, self._facts, directory)
+        shared = SharedBoot(replace(self._image, controllers=controllers), self._kernel, self._facts, directory)
         try:
             with contextlib.ExitStack() as undo:
                 undo.callback(shared.end)
@@ -230,8 +230,8 @@ class Performer:
             )
 
 
-def _on_usb(place: Place) -> bool:
-    return CONTROLLERS[place.controller].bridge is not None
+def _apart(place: Place) -> bool:
+    return not controller_of(place.controller).survives_suspend
 
 
 def differences(wanted: Sequence[Sent], kinds: Sequence[MessageKind]) -> Iterator[str]:

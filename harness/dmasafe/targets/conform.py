@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from dmasafe.carriers import controller_of
 from dmasafe.devices.bus import default_bus
 from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelFacts
@@ -20,9 +21,9 @@ from dmasafe.model.errors import Unsupported
 from dmasafe.model.predict import Lab, cannot_exist
 from dmasafe.outcome import BusMessage, CallerMessage, Observation, direct, outcome_of
 from dmasafe.progress import Progress
-from dmasafe.scenario import RECORDER_ADDRESS, Scenario
 from dmasafe.targets import generate
 from dmasafe.targets.base import Target, TargetRun
+from dmasafe.vocabulary import READ_ONLY_KINDS, RECORDER_ADDRESS, Scenario
 
 # Shrinking: guests booted for one difference, and differences of different looks that are worth it.
 MAX_ROUNDS = 16
@@ -41,13 +42,13 @@ class Known(NamedTuple):
 
 
 def _not_announced(scenario: Scenario, fields: Sequence[str], facts: KernelFacts) -> bool:
-    queued_before = scenario.operation == "transfer" and scenario.controller == "virtio"
+    queued_before = scenario.operation == "transfer" and controller_of(scenario.controller).queues
     return facts.has("DEBUG_SG") and queued_before and set(fields) <= {"bus", "dma"}
 
 
 def _slab_neighbours(scenario: Scenario, fields: Sequence[str], facts: KernelFacts) -> bool:
     words = scenario.option("messages").split(",")
-    return scenario.controller == "virtio" and "splats" in fields and generate.neighbours(words)
+    return controller_of(scenario.controller).queues and "splats" in fields and generate.neighbours(words)
 
 
 KNOWN: tuple[Known, ...] = (
@@ -216,7 +217,7 @@ def held(run: TargetRun, scenarios: Sequence[Scenario], facts: KernelFacts) -> C
     inconclusive = dict(run.untrusted)
     # In the order in which the guest performed them: slaves remember.
     for id_, seen in run.observations.items():
-        foreign = by_id[id_].buffer in generate.READ_ONLY_KINDS
+        foreign = by_id[id_].buffer in READ_ONLY_KINDS
         found, wanted = facets(seen, foreign), facets(side.perform(by_id[id_]), foreign)
         if id_ in inconclusive:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from dmasafe.carriers import CONTROLLERS
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.trace import parse as parse_trace
 from dmasafe.devices.vring import What
@@ -25,6 +26,8 @@ OUTSIDE = -1
 # Upstream drivers do these, and nothing that they carry is the worse for it: i2c-virtio marks the last message that
 # fitted into its queue as followed by another, and before 5.18 does not know zero-length requests.
 _UPSTREAM_HABITS = frozenset({What.GROUP_UNFINISHED, What.FEATURE_MISSING})
+# Of the other controllers nobody asks how long their queue is.
+_QUEUING = tuple(row.name for row in CONTROLLERS.values() if row.queues)
 # What hardware in the guest can say.
 _AGENTS_EVENTS = ("message", "violation", "dropped")
 
@@ -83,7 +86,7 @@ class Gathered:
             case "late":
                 seconds = event.get("seconds")
                 self.late_s = max(self.late_s, seconds if isinstance(seconds, float) else 0.0)
-            case "queue" if event.get("controller") == "virtio" and isinstance(event.get("entries"), int):
+            case "queue" if event.get("controller") in _QUEUING and isinstance(event.get("entries"), int):
                 self.queue_entries = int(str(event["entries"]))
             case "dropped":
                 self.distrust = "the device saw more than the harness could take: its trace has gaps"

@@ -11,22 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import TypeVar
 
-from dmasafe.scenario import (
+from dmasafe.carriers import CONTROLLERS
+from dmasafe.scenario import SMBUS_PROTOCOLS, places
+from dmasafe.vocabulary import (
     ABSENT_ADDRESS,
     BUFFER_KINDS,
-    CONTROLLERS,
     I2CDEV_MAX_BYTES,
     I2CDEV_MAX_MESSAGES,
     NAK_DATA_ADDRESS,
     OPERATIONS,
+    READ_ONLY_KINDS,
     RECORDER_ADDRESS,
     REGISTER_FILE_ADDRESS,
     SMBUS_BLOCK_ADDRESS,
-    SMBUS_PROTOCOLS,
     STEPS,
     USER,
     Scenario,
-    places,
 )
 
 _T = TypeVar("_T")
@@ -39,7 +39,6 @@ SLOW_ADDRESS = 0x68
 _ABSENT_ADDRESSES = (ABSENT_ADDRESS, 0x00, 0x03, 0x21, 0x7F)
 # What is written from memory whose contents are the guest's own must not decide what a slave does next.
 _INDIFFERENT_ADDRESSES = frozenset({RECORDER_ADDRESS, NAK_DATA_ADDRESS, *_ABSENT_ADDRESSES})
-READ_ONLY_KINDS = frozenset({"rodata", "module-rodata"})
 # The longest buffer of a kind; longer ones are refused by client and model alike.
 _LONGEST = {"stack": 256, "module-rodata": 256, "data": 272, "kmap": 3000}
 # docs/agent-protocol.md: then= repeats what the buffer held.
@@ -57,7 +56,7 @@ _ADDRESSES: Weighted[int] = {
 }
 # Not the recorder, whose first byte, taken for a count, differs from read to read.
 _SMBUS_ADDRESSES: Weighted[int] = _ADDRESSES | {SMBUS_BLOCK_ADDRESS: 60, RECORDER_ADDRESS: 0}
-_OPERATIONS: Weighted[str] = {op.name: op.weight for op in OPERATIONS.values() if op.front != "bus"}
+_OPERATIONS: Weighted[str] = {op.name: op.weight for op in OPERATIONS.values() if op.weight}
 # Copying into read-only memory costs a worker's life, an adapter's rebinding and a tenth of a second.
 _KINDS: Weighted[str] = {kind: 1 if kind in READ_ONLY_KINDS else 3 for kind in BUFFER_KINDS}
 _EDGES = (0, 1, 2, 3, 4, 7, 8, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512)
@@ -69,7 +68,7 @@ def scenario(random: Random) -> Scenario:
     """One scenario."""
     operation = _weighted(random, _OPERATIONS)
     controller, policy = random.choice(_PLACES)
-    if OPERATIONS[operation].front == "i2cdev":
+    if OPERATIONS[operation].from_user_space:
         buffer = USER.name
         length, address, options = _I2CDEV[operation](random)
     else:

@@ -77,7 +77,7 @@ class BoardGuest:
     """A QEMU guest as a board: up when the ``with`` is entered, gone with all its keys and processes afterwards.
 
     ``serial`` gives it a second terminal with logins, at the pty ``serial`` of this host; ``serial_password`` is
-    root's there (empty: none is asked for). ``bridges`` are the controllers on USB that are plugged in. Raises
+    root's there (empty: none is asked for). ``controllers`` are those beside the ones that always are. Raises
     BootLost, QemuError, DevicesError.
     """
 
@@ -91,10 +91,10 @@ class BoardGuest:
         serial: bool = False,
         serial_password: str = "",
         ready_s: float = BOARD_READY_S,
-        bridges: tuple[str, ...] = (),
+        controllers: tuple[str, ...] = (),
     ) -> None:
         self.board = board
-        self._bridges = bridges
+        self._controllers = controllers
         self.console_log = log_directory / CONSOLE_LOG
         self.serial: Path | None = None
         self.functions: Mapping[str, str] = {}
@@ -126,7 +126,7 @@ class BoardGuest:
             handover["password"] = private / "password"
             handover["password"].write_text(f"{self._password}\n")
         extras = Extras(handover, login=self._serial)
-        image = replace(with_ssh(self.board.image, keys, extras), bridges=self._bridges)
+        image = replace(with_ssh(self.board.image, keys, extras), controllers=self._controllers)
         self.device = self._stack.enter_context(make_devices(image, private))
         self.device.wait_ready(DEVICE_READY_S)
         config = machine_config(image, self.device, self._log_directory)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from dmasafe.carriers import Where, controller_of
 from dmasafe.devices.bus import default_bus
 from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelFacts, KernelInfo
@@ -22,7 +23,7 @@ from dmasafe.model.predict import Lab, cannot_exist
 from dmasafe.outcome import Observation, Splat
 from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
-from dmasafe.targets.base import TargetRun, needs_board, needs_guest
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 
 
@@ -44,7 +45,7 @@ class ModelTarget:
     def cannot(self, scenario: Scenario) -> str | None:
         if scenario.fault is not None:
             return "the model's controllers make no mistakes"
-        return needs_board(scenario) or needs_guest(scenario)
+        return controller_of(scenario.controller).not_at(Where.MODEL)
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Nothing is destructive here: the kernel is put back after each."""

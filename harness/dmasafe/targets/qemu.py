@@ -9,17 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dmasafe.buses import BUSES
+from dmasafe.carriers import Where, controller_of
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
-from dmasafe.targets.base import TargetRun, needs_board
-from dmasafe.targets.boot import Boot, GuestImage
+from dmasafe.targets.base import TargetRun
+from dmasafe.targets.boot import Boot, GuestImage, plugged_for
 from dmasafe.targets.buses import file_systems_of
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.runner import Runner
 from dmasafe.targets.session import LIMITS, Limits
-from dmasafe.targets.usb import bridges_of
 
 BootFactory = Callable[[GuestImage, Path, BinaryIO, Limits], AbstractContextManager[Boot]]
 Watch = Callable[[Progress], Progress]
@@ -51,15 +50,13 @@ class QemuTarget:
         return self.kernel_facts
 
     def cannot(self, scenario: Scenario) -> str | None:
-        return needs_board(scenario)
+        return controller_of(scenario.controller).not_at(Where.GUEST)
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
-        buses = any(scenario.controller in BUSES for scenario in scenarios)
         image = replace(
             self.image,
-            bridges=bridges_of(scenarios, self.kernel_facts),
-            buses=buses,
+            controllers=plugged_for((scenario.controller for scenario in scenarios), self.kernel_facts),
             file_systems=file_systems_of(scenarios),
         )
         runner = Runner(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dmasafe.buses import BUSES
+from dmasafe.carriers import controller_of
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import SPLAT_CLASSES, parse_records
 from dmasafe.facts import KernelFacts, KernelInfo
@@ -457,7 +457,7 @@ def _run_message(number: int, scenario: Scenario) -> Message:
     message: Message = {
         "op": "run",
         "seq": number,
-        "adapter": "" if scenario.controller in BUSES else scenario.controller,
+        "adapter": scenario.controller if controller_of(scenario.controller).has_adapter else "",
         "set": settings(scenario),
         "line": line(scenario),
     }

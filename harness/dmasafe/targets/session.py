@@ -17,7 +17,6 @@ from dmasafe.targets.gathered import Gathered
 KMSG_LOG = "kmsg.log"
 MODULES = ("dmasafe_client", "dmasafe_controller")
 # Needs the client, and a kernel that has those buses.
-BUSES_MODULE = "dmasafe_buses"
 # vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
 BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
 _ARGV_INIT_BYTES = {8: 272, 4: 136}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""USB bridges in a guest: which to plug in, and what their adapters' numbers have become.
+"""USB bridges in a guest: what their adapters' numbers have become.
 
 A bridge is known in sysfs by its serial number, which is its controller's name. Its adapter is a directory i2c-N below
 one of its interfaces, or below what the interface's driver made of it (an MFD cell, a HID device). An adapter without a
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from dmasafe.facts import KernelFacts
 from dmasafe.guest.hands import Hands, Refused
-from dmasafe.scenario import CONTROLLERS, Scenario
 from dmasafe.targets.session import Session
 
 # Each device is found, reset and probed after the other; under TCG this takes some 300 ms.
@@ -27,18 +25,6 @@ _ADAPTER = re.compile(r"i2c-([0-9]{1,5})")
 _CHILD = re.compile(r"[0-9A-F]{4}:[0-9A-F]{4}:[0-9A-F]{4}\.[0-9A-F]{4}|[\w-]+\.\d+\.auto")
 # sysfs of a guest that plays tricks.
 _MAX_NAMES = 256
-
-
-def bridges_of(scenarios: Iterable[Scenario], facts: KernelFacts) -> tuple[str, ...]:
-    """The controllers on USB that these scenarios use and whose driver the kernel has."""
-    return bridges_of_names((scenario.controller for scenario in scenarios), facts)
-
-
-def bridges_of_names(controllers: Iterable[str], facts: KernelFacts) -> tuple[str, ...]:
-    """Those of these controllers that are on USB and whose driver the kernel has."""
-    asked = set(controllers)
-    rows = [row for row in CONTROLLERS.values() if row.name in asked and row.bridge is not None]
-    return tuple(row.name for row in rows if row.bridge is not None and facts.has(row.bridge.needs))
 
 
 def bridge_adapters(session: Session, names: Sequence[str]) -> dict[str, int]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dmasafe.carriers import Record, controller_of
 from dmasafe.dmesg import parse_records
 from dmasafe.faults import NO_FAULT
 from dmasafe.guest.agent import Message, integer, octets
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
-from dmasafe.scenario import CONTROLLERS, OPERATIONS, Scenario
-
-# Where the client module finds the controller by its name, and hears from it what the hardware saw.
-_BUS = "bus"
+from dmasafe.scenario import OPERATIONS, Scenario
 
 _I2CDEV = "i2cdev_"
 
@@ -28,16 +26,14 @@ def settings(scenario: Scenario) -> str:
 
 def line(scenario: Scenario) -> str:
     """The agent's line for this scenario."""
-    front = OPERATIONS[scenario.operation].front
     words = [f"addr={scenario.address:#04x}", f"len={scenario.length}", f"fill={scenario.seed}"]
     # Elsewhere the threshold is the controller's: settings().
     own = scenario.operation == "get_put"
     words += [f"{name}={value}" for name, value in scenario.options if name != "fault" and (own or name != "threshold")]
-    if front == "i2cdev":
+    if OPERATIONS[scenario.operation].from_user_space:
         return " ".join(["front=i2cdev", f"op={scenario.operation.removeprefix(_I2CDEV)}", *words])
-    if front == _BUS:
-        words.append(f"bus={scenario.controller}")
-    return " ".join([f"op={scenario.operation}", f"buffer={scenario.buffer}", *words])
+    own_words = controller_of(scenario.controller).words
+    return " ".join([f"op={scenario.operation}", f"buffer={scenario.buffer}", *words, *own_words])
 
 
 def observation(
@@ -59,13 +55,11 @@ def observation(
     messages = _messages(answer, "msgs")
     damage = tuple(str(item) for item in _list(answer, "damage"))
     caller = tuple(_caller_message(message) for message in messages)
-    bus: tuple[BusMessage, ...] | None = tuple(trace)
-    if has_own_slaves(scenario):
-        bus = None
+    bus: tuple[BusMessage, ...] | None
     if scenario.operation == "get_put":
         bus = tuple(_mapped_message(message, memory) for message in messages)
-    elif OPERATIONS[scenario.operation].front == _BUS:
-        bus = tuple(_hardware_message(message, memory) for message in _messages(answer, "bus"))
+    else:
+        bus = _on_bus(controller_of(scenario.controller).record, answer, trace, memory)
     return Observation(
         ret=ret,
         caller=caller,
@@ -78,6 +72,21 @@ def observation(
     )
 
 
+def _on_bus(
+    record: Record, answer: Message, trace: Sequence[BusMessage], memory: range
+) -> tuple[BusMessage, ...] | None:
+    """What was on the bus, by the word of those who can tell; None if nobody can."""
+    match record:
+        case Record.DEVICE:
+            return tuple(trace)
+        case Record.DEVICE_IF_ANY:
+            return tuple(trace) or None
+        case Record.GUEST:
+            return tuple(_hardware_message(message, memory) for message in _messages(answer, "bus"))
+        case Record.NOBODY:
+            return None
+
+
 def _impatient(
     scenario: Scenario,
     ret: int | None,
@@ -86,18 +95,11 @@ def _impatient(
     trace: Sequence[BusMessage],
 ) -> str | None:
     """Drivers of bridges wait 50 ms to 5 s for an answer: too short for a guest that shares a busy host."""
-    controller = CONTROLLERS.get(scenario.controller)
-    if controller is None or controller.bridge is None or splats or ret is None or ret >= 0:
+    if not controller_of(scenario.controller).impatient or splats or ret is None or ret >= 0:
         return None
     if not trace or len(trace) != len(messages) or not all(message.ok for message in trace):
         return None
     return f"the bridge carried out all messages and its driver returned {ret}: the host is too slow for the driver"
-
-
-def has_own_slaves(scenario: Scenario) -> bool:
-    """Whether the slaves are QEMU's own, which tell nothing."""
-    controller = CONTROLLERS.get(scenario.controller)
-    return controller is not None and controller.on_board is not None
 
 
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:

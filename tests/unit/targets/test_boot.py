@@ -112,7 +112,7 @@ def test_memory_lies_where_the_machine_has_it(bench):
 
 
 def test_qemu_gets_the_devices_sockets_and_the_logs_of_the_run(bench):
-    image = replace(IMAGE, cmdline=("dma_debug=off",), bridges=("cp2112",), memory_mib=333)
+    image = replace(IMAGE, cmdline=("dma_debug=off",), controllers=("cp2112",), memory_mib=333)
     with bench.up(image):
         config = bench.qemu.config
     assert config.i2c_sockets == {"virtio": Path("/sockets/virtio"), "dmasafe": Path("/sockets/dmasafe")}
@@ -126,12 +126,12 @@ def test_qemu_gets_the_devices_sockets_and_the_logs_of_the_run(bench):
 def test_the_devices_process_plays_the_bridges_that_are_plugged_in(monkeypatch, tmp_path):
     made = []
     monkeypatch.setattr(boots, "DeviceProcess", lambda *arguments: made.append(arguments))
-    make_devices(replace(IMAGE, bridges=("cp2112", "dmasafe")), tmp_path)
-    assert made == [(tmp_path, ("virtio", "dmasafe"), {"cp2112": CONTROLLERS["cp2112"].bridge.device})]
+    make_devices(replace(IMAGE, controllers=("cp2112", "dmasafe")), tmp_path)
+    assert made == [(tmp_path, ("virtio", "dmasafe"), {"cp2112": CONTROLLERS["cp2112"].plug.device})]
 
 
 def test_a_bridge_sits_behind_its_own_usb_host_controller(tmp_path):
-    usb = machine_config(replace(IMAGE, bridges=("cp2112", "osif-ehci")), FakeDevice(), tmp_path).usb
+    usb = machine_config(replace(IMAGE, controllers=("cp2112", "osif-ehci")), FakeDevice(), tmp_path).usb
     assert {name: device.hcd for name, device in usb.items()} == {"cp2112": "xhci", "osif-ehci": "ehci"}
 
 
@@ -166,7 +166,7 @@ def test_a_guest_is_prepared_once(bench):
 
 
 def test_the_module_of_other_buses_is_loaded_where_they_are_asked_for(bench):
-    with bench.up(replace(IMAGE, buses=True)) as boot:
+    with bench.up(replace(IMAGE, controllers=("bus-spi",))) as boot:
         boot.prepare()
     assert [load["path"] for load in bench.guest.asked("load")][2:] == ["/modules/dmasafe_buses.ko"]
     assert bench.guest.asked("load")[2]["params"] == ""
@@ -182,7 +182,7 @@ def test_bridges_and_file_systems_are_prepared(bench):
     bench.guest.files["/sys/bus/usb/devices/1-1/serial"] = "cp2112"
     bench.guest.does["adapter"] = lambda request: {"errno": 0, "nr": 7}
     bench.guest.does["command"] = lambda request: {"errno": 0, "status": 0}
-    image = replace(IMAGE, bridges=("cp2112",), file_systems=(("bus-spi", "jffs2"),))
+    image = replace(IMAGE, controllers=("cp2112",), file_systems=(("bus-spi", "jffs2"),))
     with bench.up(image) as boot:
         boot.prepare()
         assert boot.adapters["cp2112"] == 7
@@ -229,7 +229,7 @@ def test_without_a_mailbox_the_device_is_told_nothing(bench):
 
 
 def test_a_controller_of_the_machines_own_is_bound_on_that_machine_only(bench):
-    found = CONTROLLERS["i801"].on_board
+    found = CONTROLLERS["i801"]
     bench.guest.does["adapter"] = lambda request: {"errno": 0, "nr": 9}
     with bench.up(replace(IMAGE, machine=replace(MACHINE, variation=found.machine))) as boot:
         boot.prepare()
@@ -239,7 +239,7 @@ def test_a_controller_of_the_machines_own_is_bound_on_that_machine_only(bench):
 
 @pytest.mark.parametrize("reply", [{"errno": 19}, {"errno": 19, "nr": 4}, {"errno": 0}])
 def test_a_controller_of_the_machines_own_that_does_not_come_is_left_out(bench, reply):
-    machine = replace(MACHINE, variation=CONTROLLERS["i801"].on_board.machine)
+    machine = replace(MACHINE, variation=CONTROLLERS["i801"].machine)
     bench.guest.does["adapter"] = lambda request: reply if request["name"] == "i801" else {"errno": 0, "nr": 4}
     with bench.up(replace(IMAGE, machine=machine)) as boot:
         boot.prepare()

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from dmasafe.buses import BUS_CALLS, BUSES
+from dmasafe.buses import BUS_CALLS
+from dmasafe.carriers import CONTROLLERS
+from dmasafe.carriers.other_bus import BUSES, NEEDS
 from dmasafe.expect import expect
-from dmasafe.expect.other_bus import NEEDS, WAYS
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import ScenarioError, buses_suite, parse_scenario, select
@@ -76,9 +77,11 @@ def test_a_kernel_that_lacks_a_bus_is_skipped_by_the_symbols_name():
 
 
 def test_every_call_of_every_bus_has_a_way_and_a_source():
-    assert {name: set(ways) for name, ways in WAYS.items()} == {bus.name: set(bus.calls) for bus in BUSES.values()}
-    assert {call for bus in BUSES.values() for call in bus.calls} == set(BUS_CALLS)
-    assert all(way.source for ways in WAYS.values() for way in ways.values())
+    assert {call for bus in BUSES.values() for call in bus.ways} == set(BUS_CALLS)
+    assert {bus.name: set(CONTROLLERS[bus.name].calls) for bus in BUSES.values()} == {
+        bus.name: set(bus.ways) for bus in BUSES.values()
+    }
+    assert all(way.source for bus in BUSES.values() for way in bus.ways.values())
 
 
 def test_the_suite_can_be_read_back_and_expected():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What must come of a call on another bus: which buffer the subsystem hands to its controller, and what of mapping it.
+"""Controllers on other buses than I2C: which buffer the subsystem hands to each, and what must come of mapping it.
 
 The first is a table of rows, each with the kernel's function that decides; they read the same in 6.12 and 7.2. The
 second is the model's, which knows what dma_map_single() makes of each kind of memory, or for SPI's core a short rule.
@@ -7,14 +7,18 @@ second is the model's, which knows what dma_map_single() makes of each kind of m
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 
 from dmasafe.buses import BUS_CALLS
+from dmasafe.carriers.controller import Controller, Predict, Record, Where
 from dmasafe.facts import KernelFacts
-from dmasafe.model import predict
 from dmasafe.outcome import Expectation, Outcome, Skip
-from dmasafe.scenario import BUFFER_KINDS, Scenario
+from dmasafe.vocabulary import BUFFER_KINDS, READ_ONLY_KINDS, Scenario, kind_of
+
+SUITE = "buses"
 
 # What images/modules/Kbuild asks for before it builds dmasafe_buses.ko.
 NEEDS = ("REGMAP_I2C", "REGMAP_SPI", "REGMAP_SPMI", "REGMAP_SLIMBUS", "REGMAP_W1", "MTD_SPI_NOR")
@@ -95,54 +99,89 @@ _SPI = {
     "spi_write_then_read": _READ_SPI,
     **_MTD,
 }
-WAYS: dict[str, dict[str, Way]] = {
-    "bus-i2c": _regmap(_LINEAR, _READ_I2C),
-    "bus-spi": _SPI,
-    "bus-spi-own": _SPI,
-    "bus-spi-mem": _MTD,
-    "bus-spmi": {
-        **_regmap(_GATHER_SPMI, _READ_SPMI),
-        "spmi_ext_register_write": Way(Handed.CALLER, f"spmi.c:spmi_ext_register_write(): {_DIRECT}"),
-        "spmi_ext_register_read": Way(Handed.CALLER, f"spmi.c:spmi_ext_register_read(): {_DIRECT}"),
-    },
-    "bus-spmi-base": {
-        **_regmap(_BYTES_SPMI, _READ_SPMI_BASE, bulk=_BYTES_SPMI, one=_BYTES_SPMI),
-        "spmi_register_write": _BYTES_SPMI,
-        "spmi_register_read": Way(Handed.CALLER, f"spmi.c:spmi_register_read(): {_DIRECT}"),
-    },
-    "bus-slimbus": {
-        **_regmap(_LINEAR, _READ_SLIM),
-        "slim_write": Way(Handed.CALLER, f"slimbus/messaging.c:slim_write(): {_DIRECT}"),
-        "slim_read": Way(Handed.CALLER, f"slimbus/messaging.c:slim_read(): {_DIRECT}"),
-        "slim_writeb": Way(Handed.STACK, "slimbus/messaging.c:slim_writeb(): &value of its argument"),
-        "slim_readb": Way(Handed.STACK, "slimbus/messaging.c:slim_readb(): u8 buf"),
-    },
-    "bus-w1": {
-        "regmap_write": _VALUES,
-        "regmap_read": _VALUES,
-        "regmap_raw_write": _NO_WRITE,
-        "regmap_raw_read": _NO_READ,
-        "regmap_bulk_write": _VALUES,
-        "regmap_bulk_read": _VALUES,
-        "regmap_noinc_write": _NO_WRITE,
-        "regmap_noinc_read": _NO_READ,
-        "w1_write_block": Way(Handed.CALLER, f"w1_io.c:w1_write_block(): {_DIRECT}"),
-        "w1_read_block": Way(Handed.CALLER, f"w1_io.c:w1_read_block(): {_DIRECT}"),
-    },
-    "bus-w1-pair": dict.fromkeys(("regmap_write", "regmap_read", "regmap_bulk_write"), _MATCH_ROM),
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A controller on another bus: the calls that reach it, and the longest payload that it is good for, in bytes.
+
+    ``core_maps``: spi_map_buf() maps, page by page, where dma_map_single() would refuse or go wrong. ``core_syncs``:
+    __spi_map_msg() maps messages, to sync them by itself afterwards.
+    """
+
+    name: str
+    what: str
+    ways: Mapping[str, Way]
+    most: int
+    core_maps: bool = False
+    core_syncs: bool = False
+
+
+_SPMI = {
+    **_regmap(_GATHER_SPMI, _READ_SPMI),
+    "spmi_ext_register_write": Way(Handed.CALLER, f"spmi.c:spmi_ext_register_write(): {_DIRECT}"),
+    "spmi_ext_register_read": Way(Handed.CALLER, f"spmi.c:spmi_ext_register_read(): {_DIRECT}"),
 }
-# Where spi_map_buf() maps: page by page, where dma_map_single() would refuse or go wrong.
-_CORE_MAPS = ("bus-spi", "bus-spi-mem")
-# Where __spi_map_msg() maps messages, to sync them by itself afterwards.
-_CORE_SYNCS = "bus-spi"
+_SPMI_BASE = {
+    **_regmap(_BYTES_SPMI, _READ_SPMI_BASE, bulk=_BYTES_SPMI, one=_BYTES_SPMI),
+    "spmi_register_write": _BYTES_SPMI,
+    "spmi_register_read": Way(Handed.CALLER, f"spmi.c:spmi_register_read(): {_DIRECT}"),
+}
+_SLIMBUS = {
+    **_regmap(_LINEAR, _READ_SLIM),
+    "slim_write": Way(Handed.CALLER, f"slimbus/messaging.c:slim_write(): {_DIRECT}"),
+    "slim_read": Way(Handed.CALLER, f"slimbus/messaging.c:slim_read(): {_DIRECT}"),
+    "slim_writeb": Way(Handed.STACK, "slimbus/messaging.c:slim_writeb(): &value of its argument"),
+    "slim_readb": Way(Handed.STACK, "slimbus/messaging.c:slim_readb(): u8 buf"),
+}
+_W1 = {
+    "regmap_write": _VALUES,
+    "regmap_read": _VALUES,
+    "regmap_raw_write": _NO_WRITE,
+    "regmap_raw_read": _NO_READ,
+    "regmap_bulk_write": _VALUES,
+    "regmap_bulk_read": _VALUES,
+    "regmap_noinc_write": _NO_WRITE,
+    "regmap_noinc_read": _NO_READ,
+    "w1_write_block": Way(Handed.CALLER, f"w1_io.c:w1_write_block(): {_DIRECT}"),
+    "w1_read_block": Way(Handed.CALLER, f"w1_io.c:w1_read_block(): {_DIRECT}"),
+}
+_W1_PAIR = dict.fromkeys(("regmap_write", "regmap_read", "regmap_bulk_write"), _MATCH_ROM)
+BUSES: dict[str, Bus] = {
+    bus.name: bus
+    for bus in (
+        Bus("bus-i2c", "an I2C adapter that maps msg->buf whatever it is", _regmap(_LINEAR, _READ_I2C), 8192),
+        Bus(
+            "bus-spi",
+            "a SPI controller with can_dma(): the SPI core maps for it",
+            _SPI,
+            8192,
+            core_maps=True,
+            core_syncs=True,
+        ),
+        Bus("bus-spi-own", "a SPI controller that maps transfers itself", _SPI, 8192),
+        Bus(
+            "bus-spi-mem",
+            "a SPI controller for flashes, with the SPI core's mapping helper",
+            _MTD,
+            8192,
+            core_maps=True,
+        ),
+        Bus("bus-spmi", "a SPMI controller that maps; regmap uses extended commands", _SPMI, 16),
+        Bus("bus-spmi-base", "a SPMI controller that maps; regmap uses base commands", _SPMI_BASE, 16),
+        Bus("bus-slimbus", "a SLIMbus controller that maps", _SLIMBUS, 16),
+        Bus("bus-w1", "a 1-Wire master with one slave: bytes without DMA, blocks are mapped", _W1, 128),
+        Bus("bus-w1-pair", "the same with two slaves", _W1_PAIR, 128),
+    )
+}
 _MODULE_SPACE = ("module-data", "module-rodata")
 # What spi_nor_spimem_bounce() does not let through.
 _BOUNCED = ("stack", "vmalloc", *_MODULE_SPACE)
 
 
-def way_of(scenario: Scenario) -> Way:
+def way_of(bus: Bus, scenario: Scenario) -> Way:
     """What the subsystem does with this scenario's buffer."""
-    way = WAYS[scenario.controller][scenario.operation]
+    way = bus.ways[scenario.operation]
     # regmap copies the value of a single register, so that there is one buffer to write.
     if way in (_GATHER_SPI, _GATHER_SPMI) and scenario.length == 1:
         return _WORK_BUF
@@ -151,15 +190,12 @@ def way_of(scenario: Scenario) -> Way:
     return way
 
 
-def expect_on_bus(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
-    """What must happen to a scenario on one of dmasafe/buses.py's controllers."""
-    missing = [symbol for symbol in NEEDS if not kernel.has(symbol)]
-    if missing:
-        return Skip(f"this kernel has not all of the buses: CONFIG_{missing[0]} is not set")
-    needs = BUFFER_KINDS[scenario.buffer].needs
-    if needs is not None and not kernel.has(needs):
-        return Skip(f"{scenario.buffer} needs CONFIG_{needs}, which this kernel does not have")
-    way = way_of(scenario)
+def _expects(bus: Bus, scenario: Scenario, kernel: KernelFacts, predict: Predict) -> Expectation | Skip:
+    """What must happen to a scenario on this bus."""
+    absent = CONTROLLERS[bus.name].missing(kernel.has) or kind_of(scenario).missing(kernel.has)
+    if absent is not None:
+        return Skip(absent)
+    way = way_of(bus, scenario)
     why = f"the controller gets {way.handed.value} ({way.source})"
     match way.handed:
         case Handed.NOTHING:
@@ -169,18 +205,18 @@ def expect_on_bus(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip
         case Handed.COPY:
             return Expectation(Outcome.SAFE, why, direct=False)
         case Handed.STACK:
-            return _joined(why, replace(_mapped(scenario, "stack", kernel), direct=False))
+            return _joined(why, replace(_mapped(bus, scenario, "stack", kernel, predict), direct=False))
         case Handed.CALLER:
-            return _joined(why, _mapped(scenario, scenario.buffer, kernel))
+            return _joined(why, _mapped(bus, scenario, scenario.buffer, kernel, predict))
 
 
 def _joined(why: str, expectation: Expectation) -> Expectation:
     return replace(expectation, why=f"{why}; {expectation.why}")
 
 
-def _mapped(scenario: Scenario, kind: str, kernel: KernelFacts) -> Expectation:
+def _mapped(bus: Bus, scenario: Scenario, kind: str, kernel: KernelFacts, predict: Predict) -> Expectation:
     """What comes of mapping memory of this kind on the scenario's controller."""
-    if scenario.controller in _CORE_MAPS:
+    if bus.core_maps:
         by_core = _mapped_by_core(kind, kernel)
         if by_core is not None:
             return by_core
@@ -189,7 +225,7 @@ def _mapped(scenario: Scenario, kind: str, kernel: KernelFacts) -> Expectation:
     twin = Scenario(kind, operation, "dmasafe", "trusting", min(scenario.length, 256))
     predicted = predict(twin, kernel)
     assert isinstance(predicted, Expectation), f"the model cannot map {kind}"
-    if scenario.controller == _CORE_SYNCS and predicted.classes == ("cacheline-overlap",):
+    if bus.core_syncs and predicted.classes == ("cacheline-overlap",):
         why = "spi.c:__spi_map_msg(): DMA_ATTR_SKIP_CPU_SYNC, so debug.c:add_dma_entry() tells of no overlap"
         return Expectation(Outcome.SAFE, why, direct=True)
     return predicted
@@ -207,3 +243,37 @@ def _mapped_by_core(kind: str, kernel: KernelFacts) -> Expectation | None:
             return Expectation(Outcome.CAUGHT, f"{why}; debug.c:check_for_stack()", ("map-stack",), True)
         return Expectation(Outcome.SAFE, why, direct=True)
     return None
+
+
+def _scenarios(bus: Bus) -> Iterator[Scenario]:
+    """Every call, with every buffer kind that it can be given."""
+    for name in bus.ways:
+        call = BUS_CALLS[name]
+        for kind in call.kinds or BUFFER_KINDS:
+            # What reads into memory that is read-only is a processor's copy as often as not: it would oops.
+            if not (call.reads and kind in READ_ONLY_KINDS):
+                yield from (Scenario(kind, name, bus.name, None, length) for length in call.lengths)
+
+
+def _controller(bus: Bus) -> Controller:
+    return Controller(
+        bus.name,
+        bus.what,
+        fronts=frozenset({"bus"}),
+        calls={name: 1 if BUS_CALLS[name].single else bus.most for name in bus.ways},
+        scenarios={SUITE: partial(_scenarios, bus)},
+        places=frozenset({Where.GUEST}),
+        elsewhere="only a guest has the harness's controllers on other buses: --target qemu",
+        needs=NEEDS,
+        absent="this kernel has not all of the buses: CONFIG_{symbol} is not set",
+        unmodelled="the model has no other bus than I2C",
+        expects=partial(_expects, bus),
+        module="dmasafe_buses",
+        # The client module finds it by its name, and hears from it what the hardware saw.
+        words=(f"bus={bus.name}",),
+        has_adapter=False,
+        record=Record.GUEST,
+    )
+
+
+CONTROLLERS = {bus.name: _controller(bus) for bus in BUSES.values()}

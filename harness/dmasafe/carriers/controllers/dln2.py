@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""i2c-dln2 (drivers/i2c/busses/i2c-dln2.c)."""
+
+from __future__ import annotations
+
+from errno import EPROTO
+
+from dmasafe.carriers.drivers import BridgeDriver, I2cAdapterQuirks
+from dmasafe.carriers.usb_bridge import usb_bridge
+
+DRIVER = BridgeDriver("dln2-i2c", EPROTO, stops=True, quirks=I2cAdapterQuirks(max_write_len=256, max_read_len=256))
+CONTROLLERS = (usb_bridge("dln2", "i2c-dln2", "I2C_DLN2", DRIVER),)
