@@ -18,9 +18,9 @@ struct supply;
  * @bus: the adapter's number
  * @address: its 7-bit address
  * @name: what the driver's id table calls the chip
- * @interrupt: whether the client is to have an interrupt
+ * @interrupt: whether the client gets an interrupt
  * @microvolts: the voltage of its supply vcc, 0 if it asks for none
- * @count: how many properties it is to have
+ * @count: how many properties it gets
  * @names: their names
  * @values: their values
  */

@@ -105,7 +105,7 @@ static void no_put(struct controller *ctl, struct payload *payload, bool transfe
 }
 
 /*
- * bounce-not-copied: xferred of i2c_put_dma_safe_msg_buf() is to say whether the transfer succeeded;
+ * bounce-not-copied: xferred of i2c_put_dma_safe_msg_buf() must say whether the transfer succeeded;
  * else what was read stays in the bounce buffer. Nobody in the kernel notices.
  */
 static void put_as_failed(struct controller *ctl, struct payload *payload, bool transferred)

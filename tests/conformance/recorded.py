@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What real guests did, kept compact in tests/fixtures/conformance: record it, and hold the model against it.
+"""What real guests did, kept compact in tests/fixtures/conformance: record it, and compare the model with it.
 
 Record anew: python -m tests.conformance.recorded [--kernel SOURCE] [--arch NAME] [--config NAME] [--scenarios N]
 [--seed S]

@@ -30,7 +30,7 @@ def test_the_whole_log_has_the_splats_that_the_scenarios_have(core):
 
 
 def test_the_number_of_reports_is_dma_debugs_own_count(core):
-    """The run holds them against each other itself: a difference would have made every verdict INCONCLUSIVE."""
+    """The run compares them itself: a difference would have made every verdict INCONCLUSIVE."""
     results, _ = core
     assert results["counts"]["inconclusive"] == 0
     counted = {s for s, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}

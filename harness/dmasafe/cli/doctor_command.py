@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``dmasafe doctor``: what this machine has, what it lacks, and the command that mends it."""
+"""``dmasafe doctor``: what this machine has, what it lacks, and the command that installs it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _READ_BYTES = 4096
 
 @dataclass(frozen=True)
 class Wishes:
-    """What this session is to offer. ``remote`` is a command to run over SSH instead of a session."""
+    """What this session offers. ``remote`` is a command to run over SSH instead of a session."""
 
     ssh: bool
     gdb: bool
@@ -114,7 +114,7 @@ def command(
 
 
 def _image(prepared: Prepared, keys: Keys | None, wishes: Wishes, private: Path) -> GuestImage:
-    """The prepared image in a machine that has what is wished for."""
+    """The prepared image in a machine that has what was asked for."""
     extras = Extras(gdb=private / "gdb.sock" if wishes.gdb else None)
     image = replace(prepared.image, extras=extras)
     return with_ssh(image, keys, extras) if keys is not None else image

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel room's error family: each is raised where the cause is known, with a sentence that says what to do."""
+"""The error family of this package: each is raised where the cause is known, with a sentence that says what to do."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def open_client(scheduler: str | None, workers: int | None = None) -> Iterator[C
     ``workers``: how many guests may run at a time, one for each processor if None.
     """
     with contextlib.ExitStack() as stack:
-        # Dask's own logs are about its insides; what a user can mend is in the Done of a task.
+        # Dask's own logs are about its insides; user errors are in the Done of a task.
         stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_DEATHS}))
         for name in ("distributed", "distributed.nanny", "distributed.client", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -74,7 +74,7 @@ def read_record(store: Store, run: str, stage: str) -> Mapping[str, Any] | None:
 
 
 def perform(request: StageRequest, *needs: Done) -> Done:
-    """The task itself. Whatever a user can mend, or somebody else's failure, is an error in the Done."""
+    """The task itself. A user error, or the failure of a task before, is an error in the Done."""
     return carry_out(request, needs, _tell_scheduler(request.run))
 
 

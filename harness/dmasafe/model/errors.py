@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The model room's error family: misuse of the model, and what ends or blocks a task of the modelled kernel."""
+"""The model's error family: misuse of the model, and what ends or blocks a task of the modelled kernel."""
 
 from dmasafe.errors import DmasafeError
 

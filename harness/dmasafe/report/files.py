@@ -9,7 +9,7 @@ from pathlib import Path
 from dmasafe.atomic import publish
 from dmasafe.report import ReportError
 
-# What to do about the failures that a user can do something about; any other errno speaks for itself.
+# Advice where a user can do something; other errnos have none.
 _ADVICE = {
     errno.ENOSPC: "free some space there, or write to another place",
     errno.EDQUOT: "free some of your quota there, or write to another place",

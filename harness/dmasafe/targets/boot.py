@@ -90,7 +90,7 @@ def make_devices(image: GuestImage, directory: Path) -> DeviceProcess:
 
 
 def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path) -> MachineConfig:
-    """What QEMU is to boot, connected to the device's process."""
+    """What QEMU boots, connected to the device's process."""
     return MachineConfig(
         machine=image.machine,
         accelerator=image.accelerator,
@@ -322,5 +322,5 @@ class Boot:
             return BootLost(f"QEMU ended with status {status}: {words}")
         if self.console.symptom:
             return BootLost(f"the guest ended: {self.console.symptom}")
-        muted = " (its console was muted, as a scenario was to oops)" if self._muted else ""
+        muted = " (its console was muted, as a scenario was expected to oops)" if self._muted else ""
         return BootLost(f"the guest rebooted or powered off by itself{muted}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run needs of this machine, and the command that mends what is missing."""
+"""What a run needs of this machine, and the command that installs what is missing."""
 
 from __future__ import annotations
 

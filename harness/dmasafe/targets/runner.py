@@ -306,7 +306,7 @@ class Runner:
     def _trailing_checks(self, session: Session, batch: _Batch) -> str | None:
         """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
         if batch.spends_boot and self._facts.has("DMA_API_DEBUG"):
-            # dma-debug is gone, as it was to be; the canary before the scenario speaks for its report.
+            # dma-debug is gone, as was asked for; the canary before the scenario proves that it reported.
             session.sync_device()
             session.request("kmsg")
             return session.gathered.lost_log

@@ -470,7 +470,7 @@ def test_an_end_with_a_muted_console_is_said_to_be_one(bench):
     with bench.up() as boot:
         boot.mute_console(True)
         bench.qemu.end(0)
-        with pytest.raises(BootLost, match=r"by itself \(its console was muted, as a scenario was to oops\)$"):
+        with pytest.raises(BootLost, match=r"by itself \(its console was muted, as a scenario was expected to oops\)$"):
             wait(boot)
 
 
