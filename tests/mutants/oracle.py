@@ -25,6 +25,8 @@ from tests.mutants.session import NOTICED, SURVIVED, UNFIT
 
 # A mutant that takes more of the processor's time has an endless loop, which counts as noticed.
 TIMEOUT_S = 180
+# One test of such a process, by the clock.
+TEST_TIMEOUT_S = 60
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -92,7 +94,7 @@ def _test(files: Sequence[Path]) -> str | None:
         "-p",
         "no:cacheprovider",
         "-o",
-        f"timeout={session.TEST_TIMEOUT_S}",
+        f"timeout={TEST_TIMEOUT_S}",
     ]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
