@@ -26,17 +26,22 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.schema import SchemaItem
 
 VERSION = 2
 
 metadata = MetaData()
 
+
+def _numbered(name: str, *items: SchemaItem) -> Table:
+    """A table whose rows have an id of their own."""
+    return Table(name, metadata, Column("id", Integer, primary_key=True), *items)
+
+
 version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
-cell = Table(
+cell = _numbered(
     "cell",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("source", String(500), nullable=False),
     Column("arch", String(100), nullable=False),
     Column("config", String(500), nullable=False),
@@ -45,10 +50,8 @@ cell = Table(
     UniqueConstraint("source", "arch", "config", "target", "suite"),
 )
 
-scenario = Table(
+scenario = _numbered(
     "scenario",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("name", String(500), nullable=False, unique=True),
     Column("buffer", String(100), nullable=False),
     Column("operation", String(100), nullable=False),
@@ -56,39 +59,31 @@ scenario = Table(
 )
 
 # A class of splat and the function to blame for it; "" where the report names nobody.
-signature = Table(
+signature = _numbered(
     "signature",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("splat_class", String(100), nullable=False),
     Column("function", String(200), nullable=False),
     UniqueConstraint("splat_class", "function"),
 )
 
 # ``content`` is the JSON of dmasafe.matrix.judgements.StoredJudgement, ``digest`` its hash.
-finding = Table(
+finding = _numbered(
     "finding",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("digest", String(32), nullable=False, unique=True),
     Column("content", Text, nullable=False),
 )
 
 # ``members``: ids of scenarios, sorted by name, packed as in dmasafe/matrix/vectors.py.
-scenario_set = Table(
+scenario_set = _numbered(
     "scenario_set",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("digest", String(32), nullable=False, unique=True),
     Column("size", Integer, nullable=False),
     Column("members", LargeBinary, nullable=False),
 )
 
 # ``findings``: one id of a finding for each member of the set, packed alike.
-vector = Table(
+vector = _numbered(
     "vector",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("digest", String(32), nullable=False, unique=True),
     Column("set_id", ForeignKey("scenario_set.id"), nullable=False),
     Column("findings", LargeBinary, nullable=False),
@@ -97,20 +92,16 @@ vector = Table(
 # What is too long or too various for a finding, compressed JSON: the table of who notices which fault (kind
 # ``detection``); of scenarios that went otherwise than in the run before, the whole reason and the splats; how far the
 # model agrees with the kernel, in every oracle (``model``).
-document = Table(
+document = _numbered(
     "document",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("digest", String(32), nullable=False, unique=True),
     Column("content", LargeBinary, nullable=False),
 )
 
 # ``time``: seconds since the epoch, UTC. ``night``: the ISO date that the run counts to. ``source_id``: the exact
 # source, "" if it is not known. A duration that was not measured is null, as is ``build_s`` where nothing was built.
-run = Table(
+run = _numbered(
     "run",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("digest", String(64), nullable=False, unique=True),
     Column("cell_id", ForeignKey("cell.id"), nullable=False),
     Column("time", BigInteger, nullable=False),
