@@ -86,7 +86,8 @@ detection: packages $(VENV)/.stamp-run ## Seed every fault into the driver, writ
 
 .PHONY: mutants
 mutants: $(VENV)/.stamp-dev ## Change every rule of the model and of the verdict, one at a time: do the tests notice? (ARGS=verdict: one group)
-	@exec $(BIN)/python -m tests.mutants $(ARGS)
+	@$(BIN)/python -m tests.mutants $(ARGS)
+	@[ -n "$(ARGS)" ] || exec $(BIN)/python -m tests.mutants.layouts
 
 .PHONY: selftest
 selftest: packages $(VENV)/.stamp-run ## Wreck runs in every known way: does the harness notice?

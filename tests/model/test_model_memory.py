@@ -320,18 +320,27 @@ def test_the_image_of_x86_64_is_valid_for_512_mib_if_there_is_as_much(memory_mib
 @pytest.mark.parametrize(
     ("arch", "last"),
     [
-        ("x86_64", 256 * MIB),
-        ("i686", 130 * MIB),
-        ("armv7l", (1 << 30) + 130 * MIB),
-        ("riscv64", (2 << 30) + 256 * MIB),
+        ("x86_64", 384 * MIB),
+        ("i686", 258 * MIB),
+        ("armv7l", (1 << 30) + 258 * MIB),
+        ("aarch64", (1 << 30) + 384 * MIB),
+        ("riscv64", (2 << 30) + 384 * MIB),
     ],
 )
 def test_frames_exist_by_whole_sections_where_memory_is_sparse(arch, last):
-    """SECTION_SIZE_BITS is 27 on x86_64 and riscv64; i386 and arm are flat."""
-    memory = ModelKernel(Config(arch=arch, memory_bytes=130 * MIB)).memory
+    """SECTION_SIZE_BITS is 27 on x86_64, arm64 and riscv64; i386 and arm are flat."""
+    memory = ModelKernel(Config(arch=arch, memory_bytes=258 * MIB)).memory
     assert memory.pfn_valid((last >> 12) - 1) and not memory.pfn_valid(last >> 12)
     first = RAM_START[arch] >> 12
     assert memory.pfn_valid(first) and not memory.pfn_valid(first - 1)
+
+
+def test_arm64_calls_an_address_valid_where_there_is_memory_and_not_where_there_is_but_a_frame():
+    """arch/arm64/mm/init.c pfn_is_map_memory()."""
+    memory = ModelKernel(Config(arch="aarch64", memory_bytes=130 * MIB)).memory
+    beyond = memory.layout.page_offset + 130 * MIB
+    assert memory.virt_addr_valid(beyond - 1) and not memory.virt_addr_valid(beyond)
+    assert memory.pfn_valid(memory.pa(beyond) >> 12)
 
 
 def test_the_pci_hole_has_no_frames():

@@ -88,6 +88,14 @@ def test_something_is_expected_of_each_on_every_kernel(arch, version, symbols):
             assert not any(source.startswith("kernel/dma/debug.c") for source in sources)
 
 
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_since_7_0_overlaps_are_reported_where_buffers_have_cache_lines_of_their_own(arch):
+    """include/linux/dma-mapping.h dma_get_cache_alignment(): 1 without ARCH_HAS_DMA_MINALIGN, as on x86 and riscv."""
+    scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=cacheline-overlap")
+    outcomes = [expect(scenario, kernel(version, arch=arch)).outcome for version in ((6, 12, 117), (7, 2, 13))]
+    assert outcomes == [Outcome.CAUGHT, Outcome.CAUGHT if arch in ("arm", "arm64") else Outcome.SAFE]
+
+
 def test_what_dma_debug_can_say_is_expected_of_some_fault_or_unreachable():
     for version in VERSIONS:
         found = [expect(s, kernel(version)) for s in faults_suite()]
