@@ -11,7 +11,7 @@ from test_command_tree import TREE
 from dmasafe.cli import group
 
 # They make something, or hand over a terminal, and say so in a line.
-NO_TABLE = {("shell",), ("kernel", "build"), ("matrix", "record"), ("matrix", "report")}
+NO_TABLE = {("shell",), ("completion",), ("kernel", "build"), ("matrix", "record"), ("matrix", "report")}
 RUN = ("run", "--target", "model", "--suite", "smoke")
 
 
