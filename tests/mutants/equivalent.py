@@ -73,7 +73,7 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ("outcome.py", "zip(observation.caller, observation.bus, strict=True)", _SAME_LENGTH),
     ("outcome.py", "zip(self.words(), other.words(), strict=True)", _SAME_LENGTH),
     ("outcome.py", "sent.prefix and len(sent.data) < len(seen.data)", "lengths that are the same do not come so far"),
-    ("expect/other_bus.py", "min(scenario.length, 256))", "what comes of a longer one is the same"),
+    ("carriers/other_bus.py", "min(scenario.length, 256))", "what comes of a longer one is the same"),
     ("targets/runner.py", "self.reports_before = 0", _OVERWRITTEN),
     ("targets/runner.py", "self.performed = 0", "only how many more it becomes counts"),
     ("targets/runner.py", "return max(session.gathered.trace, default=0)", "the first number is 1"),

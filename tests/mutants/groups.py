@@ -90,6 +90,10 @@ GROUPS = {
             files=(
                 "outcome.py",
                 "expect/*.py",
+                "carriers/board.py",
+                "carriers/controller.py",
+                "carriers/on_board.py",
+                "carriers/other_bus.py",
                 "targets/canaries.py",
                 "targets/runner.py",
                 "targets/session.py",
@@ -103,6 +107,7 @@ GROUPS = {
             tests=(
                 "unit/test_outcome.py",
                 "unit/expect/test_*.py",
+                "unit/carriers/test_*.py",
                 "unit/targets/test_*.py",
                 "unit/report/test_report_results.py",
             ),
