@@ -3,33 +3,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dmasafe.cli.board import BoardArguments, board_options, open_board, split_target
+from dmasafe.cli.board import board_arguments, board_options
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
 from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
-from dmasafe.progress import Progress
 from dmasafe.report import ReportError, directory, resume
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
 from dmasafe.scenario import Scenario, ScenarioError, select, suite
-from dmasafe.targets.base import Target
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.judged import run_and_judge
-from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.prepare import Prepared, model_kernel, prepare
-from dmasafe.targets.qemu import QemuTarget
-from dmasafe.targets.sabotage import MODULES as SABOTAGE_MODULES
-from dmasafe.targets.sabotage import SHORT, saboteur
+from dmasafe.targets.open import BoardArguments, GuestArguments, open_target, split_target
 from dmasafe.targets.session import KMSG_LOG
 
 DEFAULT_SUITE = "core"
@@ -81,7 +73,7 @@ def command(
     Exit status: 0 all as expected, 1 a FAIL, 2 INCONCLUSIVE or ERROR.
     """
     started = time.monotonic()
-    arguments = BoardArguments(**board)
+    arguments = board_arguments(**board)
     earlier = None if resumed is None else resume.load(resumed)
     if earlier is not None and (scenarios or suite_name):
         raise CliError("--resume runs what the earlier run left open: name no scenarios and no suite beside it")
@@ -92,10 +84,10 @@ def command(
         return exit_status(earlier)
     directory.prepare(out)
     name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
-    guest = _Guest(kernel_source, configuration, arch, accel, sabotage)
+    guest = GuestArguments(kernel_source, configuration, arch, accel, sabotage)
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
-        with ProgressDisplay() as progress, _place(kind, rest, guest, arguments, logs, progress) as place:
+        with ProgressDisplay() as progress, open_target(kind, rest, guest, arguments, logs, progress) as place:
             if earlier is not None:
                 # Before anything is run.
                 resume.require_same_kernel(earlier.kernel, place.kernel)
@@ -111,43 +103,6 @@ def command(
                 raise
             output.show_results(results, published)
     return exit_status(results)
-
-
-@dataclass(frozen=True)
-class _Guest:
-    """The command line's words about what is booted."""
-
-    kernel_source: str
-    configuration: str
-    arch: str
-    accel: str | None
-    sabotage: str | None
-
-
-@contextlib.contextmanager
-def _place(
-    kind: str, rest: str, guest: _Guest, arguments: BoardArguments, logs: Path, progress: Progress
-) -> Iterator[Target]:
-    """The target of this name, ready to run; whatever it holds is let go at the end."""
-    if kind == "model":
-        facts, kernel = model_kernel(guest.kernel_source, guest.configuration, guest.arch)
-        yield ModelTarget(facts, kernel, logs)
-    elif kind == "qemu":
-        modules = None if guest.sabotage is None else SABOTAGE_MODULES
-        prepared = prepare(
-            guest.kernel_source, guest.configuration, guest.arch, guest.accel, progress, extra_modules=modules
-        )
-        yield _target(prepared, logs, guest.sabotage)
-    else:
-        with open_board(kind, rest, arguments, logs, progress) as board:
-            yield board
-
-
-def _target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
-    if sabotage is None:
-        return QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
-    wrecker = saboteur(sabotage, prepared.image, logs)
-    return QemuTarget(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
 
 
 def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:
