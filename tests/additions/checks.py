@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from dmasafe.carriers import CONTROLLERS
 from dmasafe.cli import group
+from dmasafe.devices.usb.bridges import bridges
 from dmasafe.devices.values import describe, make
 from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.expect import expect
@@ -69,6 +71,13 @@ def test_the_controller_is_in_the_suite_of_upstreams_and_the_model_answers(dmasa
     assert len(rows) > 100 and sum(isinstance(expect(one, facts), Expectation) for one in rows) > 100
     assert "I2C_DUMMY" in {line.symbol for line in resolve(load_matrix(), "upstream", "x86_64").wanted}
     assert plugged_for(["dummy"], facts) == ("dummy",) and "i2c-dummy on USB" in dmasafe("list")
+
+
+def test_the_bridge_is_emulated_and_the_model_answers():
+    rows = [one for one in suite("upstream") if one.controller == "dummy-bridge"]
+    facts = KernelFacts("x86_64", (7, 2, 0), SYMBOLS | {"I2C_DUMMY_BRIDGE"})
+    assert len(rows) > 100 and sum(isinstance(expect(one, facts), Expectation) for one in rows) > 100
+    assert bridges()[CONTROLLERS["dummy-bridge"].plug.device].__name__ == "Dummy"
 
 
 def test_the_client_driver_is_in_a_configuration_and_something_is_expected_of_it():

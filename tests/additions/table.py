@@ -91,6 +91,12 @@ def _controllers():
     return [row.name for row in CONTROLLERS.values() if not row.always and row.module is None]
 
 
+def _bridges():
+    from dmasafe.devices.usb.bridges import bridges
+
+    return bridges()
+
+
 def _clients():
     from dmasafe.expect.client_drivers import CLIENT_DRIVERS
 
@@ -267,13 +273,31 @@ ADDITIONS = (
                 'DRIVER = BridgeDriver("dummy", ENXIO)\n'
                 'CONTROLLERS = (usb_bridge("dummy", "i2c-dummy", "I2C_DUMMY", DRIVER, device="tiny-usb"),)\n',
             ),
-            Edit("harness/dmasafe/carriers/__init__.py", "    dummy,\n", before="    ft260,"),
-            Edit("harness/dmasafe/carriers/__init__.py", "_UPSTREAM = (dummy, *_UPSTREAM)\n", before="CONTROLLERS: "),
             Edit("kernel-configs/usb.config", "CONFIG_I2C_DUMMY=y\n", before="CONFIG_I2C_TINY_USB=y"),
         ),
         ("tests/unit/carriers/test_carriers.py::test_every_row_is_whole",),
         _controllers,
-        {"harness/dmasafe/devices/usb/bridges.py": "the bridges that are emulated, which several controllers may use"},
+    ),
+    Addition(
+        "USB-to-I2C bridge",
+        (
+            Edit(
+                "harness/dmasafe/carriers/controllers/dummy_bridge.py",
+                '"""A bridge, for a test."""\n\nfrom errno import ENXIO\n\n'
+                "from dmasafe.carriers.drivers import BridgeDriver\n"
+                "from dmasafe.carriers.usb_bridge import usb_bridge\n\n"
+                'DRIVER = BridgeDriver("dummy", ENXIO)\n'
+                'CONTROLLERS = (usb_bridge("dummy-bridge", "i2c-dummy-bridge", "I2C_DUMMY_BRIDGE", DRIVER),)\n',
+            ),
+            Edit(
+                "harness/dmasafe/devices/usb/dummy_bridge.py",
+                '"""A bridge\'s firmware, for a test."""\n\nfrom dmasafe.devices.usb.tiny_usb import TinyUsb\n\n\n'
+                'class Dummy(TinyUsb):\n    """A bridge."""\n\n\nBRIDGES = {"dummy-bridge": Dummy}\n',
+            ),
+            Edit("kernel-configs/usb.config", "CONFIG_I2C_DUMMY_BRIDGE=y\n", before="CONFIG_I2C_TINY_USB=y"),
+        ),
+        (),
+        _bridges,
     ),
     Addition(
         "upstream client driver",

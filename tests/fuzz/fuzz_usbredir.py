@@ -15,13 +15,13 @@ import fuzzing
 with fuzzing.instrumented():
     from dmasafe.devices import trace
     from dmasafe.devices.bus import default_bus
-    from dmasafe.devices.usb.bridges import BRIDGES
+    from dmasafe.devices.usb.bridges import bridges
     from dmasafe.devices.usb.device import UsbDevice
     from dmasafe.devices.usb.master import Master
     from dmasafe.devices.usb.redirection import MAX_READY_BYTES, MAX_WAITING, Redirection
     from dmasafe.devices.usb.usbredir import ProtocolError, Wire
 
-NAMES = tuple(BRIDGES)
+NAMES = tuple(bridges())
 CONTROL, BULK, INTERRUPT = 100, 101, 103
 # Where the length of the data stands in each header, which is so long.
 HEADERS = {CONTROL: (10, 8), BULK: (10, 2), INTERRUPT: (4, 2)}
@@ -62,7 +62,7 @@ class Link:
         self.traced = 0
         self.master = Master(name, default_bus(), lambda: 1, self._traced)
         self.wire = Wire()
-        self.redirection = Redirection(UsbDevice(BRIDGES[name](self.master), name), self.wire, self._send)
+        self.redirection = Redirection(UsbDevice(bridges()[name](self.master), name), self.wire, self._send)
         self.wire.feed(struct.pack("<III", 0, 68, 0) + bytes(64) + struct.pack("<I", capabilities))
         self._handle()
 

@@ -99,12 +99,12 @@ class Server:
 
     def _port(self, directory: Path, name: str, bridge: str) -> Port:
         # Only a harness with bridges pays for the import.
-        from dmasafe.devices.usb.bridges import BRIDGES
+        from dmasafe.devices.usb.bridges import bridges
         from dmasafe.devices.usb.master import Master
         from dmasafe.devices.usb.port import Port
 
-        if bridge not in BRIDGES:
-            raise DevicesError(f"there is no USB bridge '{bridge}': it is one of {', '.join(BRIDGES)}")
+        if bridge not in bridges():
+            raise DevicesError(f"there is no USB bridge '{bridge}': it is one of {', '.join(bridges())}")
 
         def complain(why: str) -> None:
             self._event(ev="violation", controller=name, seq=self._seq(), what=What.USBREDIR, why=f"{name}: {why}")
@@ -115,7 +115,7 @@ class Server:
 
         master = self._devices[name] = Master(name, default_bus(), self._seq, record)
         notify = partial(self._connection_event, name)
-        return Port(self._loop, master, BRIDGES[bridge](master), directory / f"{name}.sock", notify, complain)
+        return Port(self._loop, master, bridges()[bridge](master), directory / f"{name}.sock", notify, complain)
 
     def _sized(self, name: str, entries: int) -> None:
         self._event(ev="queue", controller=name, entries=entries)

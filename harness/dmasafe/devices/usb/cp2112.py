@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 
-from dmasafe.devices.usb.hid import Report, Use, descriptors
+from dmasafe.devices.usb.hid import Hid, Report, Use, descriptors
 from dmasafe.devices.usb.master import Master
 
 MAX_READ_BYTES = 512
@@ -159,3 +159,6 @@ class Cp2112:
         piece = self._data[: min(length, MAX_WRITE_BYTES)]
         self._data = self._data[len(piece) :]
         return bytes((Id.READ_RESPONSE, self._status, len(piece))) + piece.ljust(MAX_WRITE_BYTES, b"\0")
+
+
+BRIDGES = {"cp2112": lambda master: Hid(Cp2112(master))}

@@ -105,3 +105,6 @@ class Cp2615:
 
 def _message(kind: Message, body: bytes) -> bytes:
     return _HEADER.pack(_PREAMBLE, _HEADER.size + len(body), kind) + body
+
+
+BRIDGES = {"cp2615": Cp2615}

@@ -223,3 +223,6 @@ def _run(commands: Sequence[tuple[int, bytes]]) -> bytes:
     """The bytes of the PUT_BYTE_ACKs in a row with which ``commands`` begin."""
     row = itertools.takewhile(lambda command: command[0] == Command.I2C_PUT_BYTE_ACK, commands)
     return b"".join(operands for _code, operands in row)
+
+
+BRIDGES = {"diolan-u2c": DiolanU2c}

@@ -107,3 +107,6 @@ class Dln2:
         if not result.ok:
             return Result.FAIL, b""
         return Result.SUCCESS, length.to_bytes(2, "little") + result.data if read else b""
+
+
+BRIDGES = {"dln2": Dln2}

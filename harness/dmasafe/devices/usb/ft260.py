@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 
 from dmasafe.devices.bus import Nak
-from dmasafe.devices.usb.hid import Report, Use, descriptors
+from dmasafe.devices.usb.hid import Hid, Report, Use, descriptors
 from dmasafe.devices.usb.master import Master
 
 PIECE_BYTES = 60
@@ -172,3 +172,6 @@ def _input(piece: bytes) -> bytes:
     """A piece as an input report, as long as the report descriptor says."""
     row = (len(piece) - 1) // 4
     return bytes((Id.I2C_DATA_MIN + row, len(piece))) + piece.ljust(4 * (row + 1), b"\0")
+
+
+BRIDGES = {"ft260": lambda master: Hid(Ft260(master))}

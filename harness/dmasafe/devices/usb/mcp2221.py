@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-from dmasafe.devices.usb.hid import REPORT_BYTES, Report, Use, descriptors
+from dmasafe.devices.usb.hid import REPORT_BYTES, Hid, Report, Use, descriptors
 from dmasafe.devices.usb.master import Master
 
 PIECE_BYTES = 60
@@ -135,3 +135,6 @@ class Mcp2221:
         piece, rest = self._read[:PIECE_BYTES], self._read[PIECE_BYTES:]
         self._read = rest or None
         return bytes((0, State.READ_PARTIAL if rest else State.READ_COMPLETE, len(piece))) + piece
+
+
+BRIDGES = {"mcp2221": lambda master: Hid(Mcp2221(master))}

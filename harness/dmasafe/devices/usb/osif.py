@@ -65,3 +65,6 @@ class Osif:
 
     def out(self, _endpoint: int, _data: bytes) -> Sequence[bytes] | None:
         return None
+
+
+BRIDGES = {"osif": Osif}

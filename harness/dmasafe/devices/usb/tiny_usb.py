@@ -83,3 +83,6 @@ class TinyUsb:
 
     def out(self, _endpoint: int, _data: bytes) -> Sequence[bytes] | None:
         return None
+
+
+BRIDGES = {"tiny-usb": TinyUsb}

@@ -127,3 +127,6 @@ class Viperboard:
 
     def _slice(self, start: int, length: int) -> bytes:
         return bytes(self._buffer[start : start + length])
+
+
+BRIDGES = {"viperboard": Viperboard}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.trace import Record
-from dmasafe.devices.usb.bridges import BRIDGES
+from dmasafe.devices.usb.bridges import bridges
 from dmasafe.devices.usb.device import UsbDevice
 from dmasafe.devices.usb.master import Master
 from dmasafe.devices.usb.redirection import Redirection
@@ -73,7 +73,7 @@ class Guest:
         self.records: list[Record] = []
         self.bus = bus or default_bus()
         self.master = Master(bridge, self.bus, lambda: 17, self.records.append)
-        self.device = UsbDevice(BRIDGES[bridge](self.master), bridge)
+        self.device = UsbDevice(bridges()[bridge](self.master), bridge)
         self.wire = Wire()
         self._answers = Answers()
         self._answers.wide = bool((capabilities or 0) & 0x20)
