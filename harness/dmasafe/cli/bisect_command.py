@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import click
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.kernel.tree import tree_version
-from dmasafe.matrix.bisect import OUTPUT, TREE, Found, Job, Step, bisect, top
+from dmasafe.matrix.bisect import Found, Job, Step, bisect, top
 from dmasafe.report.text import one_line, plural
 from dmasafe.scenario import POLICIES, select
 
@@ -62,46 +63,33 @@ def command(
 
     Exit status: 0 found, 2 not.
     """
-    machine = ["--config", configuration, "--arch", arch, *(["--accel", accel] if accel else [])]
+    machine = Job(configuration, arch, accel)
     if module is None:
         tree, job = _kernel_job(kdir, words, policy, machine)
     else:
-        tree, job = _module_job(module, words, policy, [*machine, "--kernel", kernel_source])
+        tree, job = _module_job(module, words, replace(machine, policy=policy, kernel_source=kernel_source))
     found = bisect(tree, good, bad, job, _tell)
     output.show(table=lambda: _table(found), json=lambda: _to_json(found))
     return 0
 
 
-def _kernel_job(kdir: Path, words: Sequence[str], policy: str | None, machine: Sequence[str]) -> tuple[Path, Job]:
+def _kernel_job(kdir: Path, words: tuple[str, ...], policy: str | None, machine: Job) -> tuple[Path, Job]:
     if not words:
         raise CliError("name the scenario that goes wrong: heap/master_recv/virtio/8, say (see 'dmasafe list')")
     if policy is not None:
         raise CliError("--policy goes with --module: a scenario names its policy itself")
     select(words)
     tree_version(kdir)
-    run = (
-        "run",
-        "--kernel",
-        TREE,
-        "--output",
-        f"{OUTPUT}/results.json",
-        "--results",
-        f"{OUTPUT}/out",
-        *machine,
-        *words,
-    )
-    return top(kdir), Job(run, "results")
+    return top(kdir), replace(machine, scenarios=words)
 
 
-def _module_job(module: Path, words: Sequence[str], policy: str | None, machine: Sequence[str]) -> tuple[Path, Job]:
+def _module_job(module: Path, words: tuple[str, ...], machine: Job) -> tuple[Path, Job]:
     if not words:
         raise CliError("give the COMMAND that uses the module in the guest, after --")
     tree = top(module)
     inside = module.resolve().relative_to(tree.resolve())
     line = words[0] if len(words) == 1 else shlex.join(words)
-    chosen = ("--policy", policy) if policy else ()
-    audit = ("audit", "--format", "json", "--module", f"{TREE}/{inside}", *chosen, *machine, "--", line)
-    return tree, Job(audit, "audit")
+    return tree, replace(machine, module=str(inside), command=line)
 
 
 def _tell(step: Step) -> None:

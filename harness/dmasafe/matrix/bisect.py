@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """``git bisect run`` on somebody's tree, without touching it: all of it happens in a worktree of our own.
 
-A step is a command of dmasafe's in that worktree. Only what it wrote down as its result makes a commit good or bad;
-whatever else comes of it (no build, no result, INCONCLUSIVE) makes git skip the commit.
+A step builds, boots and judges what is checked out there. Only its result makes a commit good or bad; whatever else
+comes of it (no build, no result, INCONCLUSIVE) makes git skip the commit.
 """
 
 from __future__ import annotations
@@ -21,17 +21,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
+from dmasafe.audit import Judgement as AuditJudgement
+from dmasafe.audit import judge as judge_audit
+from dmasafe.errors import DmasafeError
 from dmasafe.kernel.process import clean_environment
 from dmasafe.matrix.errors import BisectError
-from dmasafe.report import ReportError, json_report
-from dmasafe.report.results import exit_status
+from dmasafe.outcome import Judgement, Verdict
+from dmasafe.progress import SILENT
+from dmasafe.report import audit as report_audit
+from dmasafe.report.results import Results, exit_status
+from dmasafe.scenario import select
+from dmasafe.targets.audit import SOURCES, Outcome
+from dmasafe.targets.audited import AuditTask, audit_guest
+from dmasafe.targets.judged import run_and_judge
+from dmasafe.targets.prepare import prepare
+from dmasafe.targets.qemu import QemuTarget
 
 JOURNAL = "steps.jsonl"
 JOB = "job.json"
-#: Stands for the worktree in the words of a step's command, OUTPUT for where its result goes.
-TREE, OUTPUT = "@TREE@", "@OUTPUT@"
 # git bisect run's own: this commit cannot be judged.
 _SKIP_STATUS = 125
 _BROKEN_STATUS = 255
@@ -59,13 +67,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """What a step does: a command of dmasafe's (TREE and OUTPUT in its words), and how its result is read.
+    """What a step does: ``scenarios`` on the kernel in the worktree, or the audit of ``command`` with a module of it.
 
-    ``reads`` is ``results`` (a results.json) or ``audit`` (the audit's JSON on standard output).
+    ``module`` is that module's directory in the worktree, None for a kernel tree; ``kernel_source`` and ``policy`` go
+    with it.
     """
 
-    command: tuple[str, ...]
-    reads: str
+    configuration: str
+    arch: str
+    accel: str | None = None
+    scenarios: tuple[str, ...] = ()
+    module: str | None = None
+    command: str = ""
+    policy: str | None = None
+    kernel_source: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,74 +164,78 @@ def _unfound(output: str, steps: Sequence[Step]) -> str:
 def perform(private: Path) -> Step:
     """Judge the commit that is checked out in the worktree, and write it into the journal."""
     found = json.loads((private / JOB).read_text(encoding="utf-8"))
-    work = Path(found["tree"])
+    work = Path(found.pop("tree"))
+    job = Job(**{**found, "scenarios": tuple(found["scenarios"])})
     started = time.monotonic()
     commit = _git(work, "rev-parse", "HEAD")
-    with tempfile.TemporaryDirectory(dir=private) as output:
-        words = [word.replace(TREE, str(work)).replace(OUTPUT, output) for word in found["command"]]
-        done = subprocess.run(
-            [sys.executable, "-m", "dmasafe.cli", *words],
-            env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-        )  # fmt: skip
-        word, why = _READERS[found["reads"]](done, Path(output))
+    judge_commit = _judge_kernel if job.module is None else _judge_module
+    with tempfile.TemporaryDirectory(dir=private) as logs:
+        try:
+            word, why = judge_commit(job, work, Path(logs))
+        except Exception as error:
+            # Whatever it is, a commit without a verdict is neither good nor bad.
+            word, why = Word.SKIP, in_a_line(error)
     step = Step(commit, word, why, time.monotonic() - started)
     with (private / JOURNAL).open("a", encoding="utf-8") as file:
         file.write(json.dumps({**asdict(step), "word": word.name}) + "\n")
     return step
 
 
-Done = subprocess.CompletedProcess[str]
+def _judge_kernel(job: Job, work: Path, logs: Path) -> tuple[Word, str]:
+    prepared = prepare(str(work), job.configuration, job.arch, job.accel, SILENT)
+    target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
+    results = run_and_judge(target, select(job.scenarios), "bisect", SILENT, time.monotonic())
+    # Ctrl-C keeps what a guest did so far; here half a run judges nothing.
+    if "interrupted by the user" in results.notes:
+        raise KeyboardInterrupt
+    return word_of_results(results)
 
 
-def _read_results(done: Done, output: Path) -> tuple[Word, str]:
-    path = output / "results.json"
-    if not path.is_file():
-        return Word.SKIP, _last_words(done)
-    try:
-        results = json_report.load(path)
-    except ReportError as error:
-        return Word.SKIP, str(error)
-    status = exit_status(results)
-    if status != done.returncode or status not in (0, 1):
+def word_of_results(results: Results) -> tuple[Word, str]:
+    """What a run says of its commit."""
+    if exit_status(results) not in (0, 1):
         reason = results.reason or next((row.judgement.why for row in results.rows if _open(row.judgement)), "")
-        return Word.SKIP, f"INCONCLUSIVE: {reason or _last_words(done)}"
-    failed = [row for row in results.rows if row.judgement.verdict == "FAIL"]
+        return Word.SKIP, f"INCONCLUSIVE: {reason or 'nothing was judged'}"
+    failed = [row for row in results.rows if row.judgement.verdict is Verdict.FAIL]
     return (Word.BAD, f"{failed[0].id}: {failed[0].judgement.why}") if failed else (Word.GOOD, "as expected")
 
 
-def _open(judgement: Any) -> bool:
-    return judgement.verdict in ("INCONCLUSIVE", "ERROR")
+def _open(judgement: Judgement) -> bool:
+    return judgement.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
 
 
-def _read_audit(done: Done, output: Path) -> tuple[Word, str]:
-    try:
-        found = json.loads(done.stdout)
-        status, command = found["status"], found["command_status"]
-        findings = [f"{one['rule']}: {one['why']}" for one in found["findings"]]
-        findings += [f"{one['class']}: {one['message']}" for one in found["splats"]]
-        doubts = [*found["distrust"]]
-    except (ValueError, KeyError, TypeError):
-        return Word.SKIP, _last_words(done)
-    if status != done.returncode or status not in (0, 1):
-        return Word.SKIP, f"INCONCLUSIVE: {doubts[0] if doubts else _last_words(done)}"
+def _judge_module(job: Job, work: Path, logs: Path) -> tuple[Word, str]:
+    assert job.module is not None
+    source, configuration = job.kernel_source, job.configuration
+    prepared = prepare(source, configuration, job.arch, job.accel, SILENT, extra_modules=SOURCES)
+    task = AuditTask(job.command, modules=(work / job.module,), policy=job.policy)
+    outcome = audit_guest(prepared, task, logs, SILENT)
+    return word_of_audit(outcome, judge_audit(outcome.record, prepared.kernel.release))
+
+
+def word_of_audit(outcome: Outcome, judgement: AuditJudgement) -> tuple[Word, str]:
+    """What an audit says of its commit."""
+    status = report_audit.status(judgement, outcome.splats, strict=False)
+    if status not in (0, 1):
+        return Word.SKIP, f"INCONCLUSIVE: {judgement.distrust[0]}"
     if status == 1:
-        return Word.BAD, findings[0] if findings else "the audit found something"
-    if command != 0:
-        return Word.SKIP, f"the command ended with status {command}, so nothing was audited of what it was to show"
+        found = [f"{one.rule}: {one.why}" for one in judgement.findings]
+        found += [f"{one.splat_class}: {one.message}" for one in outcome.splats]
+        return Word.BAD, found[0]
+    if outcome.status != 0:
+        why = f"the command ended with status {outcome.status}, so nothing was audited of what it was to show"
+        return Word.SKIP, why
     return Word.GOOD, "nothing found"
 
 
-_READERS: dict[str, Callable[[Done, Path], tuple[Word, str]]] = {"results": _read_results, "audit": _read_audit}
-
-
-def _last_words(done: Done) -> str:
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    ours = next((number for number, line in enumerate(lines) if line.startswith("dmasafe: ")), None)
-    if ours is None:
-        return lines[-1] if lines else f"it ended with status {done.returncode} and no result"
+def in_a_line(error: Exception) -> str:
+    """An error in a line of the journal: its sentence, and the first error of the compiler that it shows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, DmasafeError) or not lines:
+        return f"{type(error).__name__}: {lines[0] if lines else ''}"
     # What a compiler said stands below.
-    error = next((f": {line}" for line in lines[ours + 1 :] if "error" in line), "")
-    return lines[ours].removeprefix("dmasafe: ").removesuffix("; its last lines are") + error
+    shown = next((f": {line}" for line in lines[1:] if "error" in line), "")
+    return lines[0].removesuffix("; its last lines are") + shown
 
 
 def _journal(private: Path) -> tuple[Step, ...]:
@@ -285,6 +304,10 @@ def main() -> None:
     """What git bisect run calls. A step that breaks must not look like a bad commit: above 127 git gives up."""
     status = _BROKEN_STATUS
     try:
+        # Of git's own variables none may reach the tools that a step calls.
+        environment = _environment()
+        os.environ.clear()
+        os.environ.update(environment)
         status = perform(Path(sys.argv[1])).word.value
     finally:
         sys.stdout.flush()

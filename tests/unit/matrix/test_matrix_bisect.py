@@ -1,67 +1,69 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a step's command leaves becomes GOOD, BAD or SKIP; never GOOD or BAD without a result that says so."""
+"""What a step leaves becomes GOOD, BAD or SKIP; never GOOD or BAD without a result that says so."""
 
 import json
 import subprocess
 import sys
+from dataclasses import asdict
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
 from matrix_samples import SEND, failed, lost, results
 
+from dmasafe.audit import AuditFinding, Judgement, Level, Record
 from dmasafe.cli.bisect_command import command
+from dmasafe.errors import DmasafeError
+from dmasafe.kernel import BuildError
 from dmasafe.matrix import bisect
 from dmasafe.matrix.bisect import Job, Word
 from dmasafe.matrix.errors import BisectError
-from dmasafe.report import json_report
-from dmasafe.report.results import exit_status
+from dmasafe.targets.audit import Outcome
 
-
-def done(status, stdout="", stderr=""):
-    return subprocess.CompletedProcess([], status, stdout, stderr)
+RECORD = Record((), 64, 8, frozenset(), 1, 1, 0, 0, 0, True, True, True)
+FINDING = AuditFinding("flagged-unsafe", Level.ERROR, None, "it is the stack")
 
 
 @pytest.mark.parametrize(
     ("changes", "word"), [({}, Word.GOOD), ({SEND: failed()}, Word.BAD), ({SEND: lost()}, Word.SKIP)]
 )
-def test_a_runs_verdict_is_the_commits(tmp_path, changes, word):
-    made = results(changes)
-    json_report.write(made, tmp_path / "results.json")
-    assert bisect._read_results(done(exit_status(made)), tmp_path)[0] is word
-    # A command that says another thing than its file is not believed.
-    assert bisect._read_results(done(1 - exit_status(made) if word is not Word.SKIP else 0), tmp_path)[0] is Word.SKIP
+def test_a_runs_verdict_is_the_commits(changes, word):
+    assert bisect.word_of_results(results(changes))[0] is word
 
 
-def test_without_a_result_there_is_no_verdict_whatever_the_status(tmp_path):
-    for status in (0, 1, 2, -9):
-        word, why = bisect._read_results(
-            done(status, stderr="dmasafe: make failed; its last lines are\n  x.c: error: y\n"), tmp_path
-        )
-        assert (word, why) == (Word.SKIP, "make failed: x.c: error: y")
-    (tmp_path / "results.json").write_text("{")
-    assert bisect._read_results(done(1), tmp_path)[0] is Word.SKIP
-    assert bisect._read_audit(done(1, "Traceback"), tmp_path)[0] is Word.SKIP
+def test_without_a_result_there_is_no_verdict(tree, tmp_path, monkeypatch):
+    commits(tree, ["good"])
+    job = {**asdict(Job("default", "x86_64", scenarios=(SEND,))), "tree": str(tree)}
+    (tmp_path / bisect.JOB).write_text(json.dumps(job))
+    for error, why in (
+        (BuildError("make failed; its last lines are\n  x.c: error: y\n"), "make failed: x.c: error: y"),
+        (DmasafeError("there is no such tree"), "there is no such tree"),
+        (KeyError("a bug of ours"), "KeyError: 'a bug of ours'"),
+    ):
+        monkeypatch.setattr(bisect, "prepare", Mock(side_effect=error))
+        step = bisect.perform(tmp_path)
+        assert (step.word, step.why) == (Word.SKIP, why)
+    assert [step.word for step in bisect._journal(tmp_path)] == [Word.SKIP] * 3
 
 
-def test_a_run_without_canary_is_skipped(tmp_path):
-    json_report.write(results(canary=False), tmp_path / "results.json")
-    assert bisect._read_results(done(2), tmp_path)[0] is Word.SKIP
+def test_a_run_without_canary_is_skipped():
+    assert bisect.word_of_results(results(canary=False))[0] is Word.SKIP
 
 
 @pytest.mark.parametrize(
-    ("status", "command_status", "findings", "word"),
+    ("distrust", "command_status", "findings", "word"),
     [
-        (0, 0, [], Word.GOOD),
-        (1, 0, [{"rule": "flagged-unsafe", "why": "it is the stack"}], Word.BAD),
-        (1, 1, [{"rule": "flagged-unsafe", "why": "it is the stack"}], Word.BAD),
+        ((), 0, (), Word.GOOD),
+        ((), 0, (FINDING,), Word.BAD),
+        ((), 1, (FINDING,), Word.BAD),
         # The driver did not bind: nothing was shown.
-        (0, 1, [], Word.SKIP),
-        (2, 0, [], Word.SKIP),
+        ((), 1, (), Word.SKIP),
+        (("a log line is missing",), 0, (FINDING,), Word.SKIP),
     ],
 )
-def test_an_audits_verdict_is_the_commits(tmp_path, status, command_status, findings, word):
-    found = {"status": status, "command_status": command_status, "findings": findings, "splats": [], "distrust": []}
-    assert bisect._read_audit(done(status, json.dumps(found)), tmp_path)[0] is word
+def test_an_audits_verdict_is_the_commits(distrust, command_status, findings, word):
+    outcome = Outcome(RECORD, status=command_status)
+    assert bisect.word_of_audit(outcome, Judgement(findings, distrust))[0] is word
 
 
 def git(tree, *words):
@@ -93,24 +95,26 @@ def judged_by_value(monkeypatch, tmp_path):
     """Steps that read the verdict off the tree, in the processes that git starts too."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
-        "import json, subprocess\n"
-        "_run = subprocess.run\n"
-        "def run(words, **more):\n"
-        "    if 'dmasafe.cli' in words:\n"
-        "        word = open(words[-1] + '/value').read().split()[0]\n"
-        "        status = {'good': 0, 'bad': 1}.get(word, 2)\n"
-        "        rest = {'findings': [], 'splats': [], 'distrust': []}\n"
-        "        text = json.dumps({'status': status, 'command_status': 0, **rest})\n"
-        "        return subprocess.CompletedProcess(words, status, text, '')\n"
-        "    return _run(words, **more)\n"
-        "subprocess.run = run\n"
+        "from types import SimpleNamespace\n"
+        "from dmasafe import audit\n"
+        "from dmasafe.outcome import Splat\n"
+        "from dmasafe.targets import audited, prepare\n"
+        "from dmasafe.targets.audit import Outcome\n"
+        "def audit_guest(prepared, task, logs, progress):\n"
+        "    word = (task.modules[0] / 'value').read_text().split()[0]\n"
+        "    if word == 'odd':\n"
+        "        raise audit.AuditError('it does not build')\n"
+        "    return Outcome(None, (Splat('other', None, None, 'bad'),) if word == 'bad' else (), 0)\n"
+        "audited.audit_guest = audit_guest\n"
+        "audit.judge = lambda record, release: audit.Judgement(())\n"
+        "prepare.prepare = lambda *_, **__: SimpleNamespace(kernel=SimpleNamespace(release='6.12'))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
 
     def run(tree):
         code = (
             "import sys, pathlib; from dmasafe.matrix.bisect import *\n"
-            "job = Job((TREE,), 'audit')\n"
+            "job = Job('default', 'x86_64', module='.', command='true')\n"
             "found = bisect(pathlib.Path(sys.argv[1]), 'HEAD~19', 'HEAD', job, lambda step: None)\n"
             "print(found.subject, len(found.steps))"
         )
@@ -137,7 +141,7 @@ def test_what_only_skipped_commits_could_tell_is_not_told(tree, judged_by_value)
 
 def test_ends_are_looked_at_before_anything_is_built(tree, tmp_path):
     commits(tree, ["good", "good"])
-    job = Job((), "audit")
+    job = Job("default", "x86_64")
     for good, bad, sentence in (
         ("nothing", "HEAD", "no revision 'nothing'"),
         ("HEAD", "HEAD~1", "does not lie before"),
@@ -158,8 +162,6 @@ def test_ends_are_looked_at_before_anything_is_built(tree, tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, words, sentence):
-    from dmasafe.errors import DmasafeError
-
     with pytest.raises(DmasafeError, match=sentence):
         CliRunner().invoke(
             command, ["--good", "a", "--bad", "b", "--kdir", str(tmp_path), *words], standalone_mode=False,
