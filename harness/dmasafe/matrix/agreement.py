@@ -15,7 +15,7 @@ from typing import Any
 
 from dmasafe.decode import convert, read_json
 from dmasafe.facts import KernelFacts
-from dmasafe.matrix.errors import RecordError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.report.files import write_text
 from dmasafe.scenario import Scenario
 from dmasafe.targets import conform
@@ -95,13 +95,13 @@ def write(found: Agreement, path: Path) -> None:
 
 
 def read(path: Path) -> Agreement | None:
-    """What a model.json says, None if there is none. Raises RecordError."""
+    """What a model.json says, None if there is none. Raises MatrixError."""
     if not path.exists():
         return None
-    return from_json(read_json(path, SCHEMA, RecordError, MAX_BYTES), str(path))
+    return from_json(read_json(path, SCHEMA, MatrixError, MAX_BYTES), str(path))
 
 
 def from_json(found: dict[str, Any], place: str = MODEL_JSON) -> Agreement:
-    """The way back from the JSON. Raises RecordError."""
-    agreed = convert(found, Agreement, place, RecordError, extra=True)
+    """The way back from the JSON. Raises MatrixError."""
+    agreed = convert(found, Agreement, place, MatrixError, extra=True)
     return replace(agreed, differences=agreed.differences[:MAX_DIFFERENCES])

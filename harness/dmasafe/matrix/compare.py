@@ -16,7 +16,7 @@ from statistics import median
 
 from dmasafe.matrix import vectors
 from dmasafe.matrix.cells import Cell
-from dmasafe.matrix.errors import SelectionError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.history import History, Run, Side, Sighting, Step, Vector
 from dmasafe.matrix.judgements import TRUSTED, UNTRUSTED, Signature, StoredJudgement
 from dmasafe.matrix.vectors import ITEM_BYTES
@@ -132,11 +132,11 @@ def compare(
 ) -> Comparison:
     """The second side compared with the first, cell by cell. ``slower`` is the ratio that counts, 0 for none.
 
-    Raises SelectionError if the sides have no cell in common.
+    Raises MatrixError if the sides have no cell in common.
     """
     cells = {id_: cell for id_, cell in history.cells.items() if chosen(cell)}
     if not any(id_ in before.runs and id_ in after.runs for id_ in cells):
-        raise SelectionError(f"{before.title} and {after.title} have no cell in common: there is nothing to compare")
+        raise MatrixError(f"{before.title} and {after.title} have no cell in common: there is nothing to compare")
     found = Comparison(before.title, after.title)
     first_seen = {(one.cell_id, one.signature): one.first_time for one in history.sightings()}
     for cell_id, cell in cells.items():
@@ -166,7 +166,7 @@ def regressions(
 ) -> Comparison:
     """The newest run of each cell since a moment compared with what was before it, and what happened in between.
 
-    Raises SelectionError if no run is that new.
+    Raises MatrixError if no run is that new.
     """
     found = Comparison(f"before {title}", f"since {title}")
     new_signatures: dict[int, list[Sighting]] = {}
@@ -190,7 +190,7 @@ def regressions(
             for sighting in new_signatures.get(cell_id, []):
                 look.add_signature(sighting.signature, sighting.scenario_id)
     if not found.cells and not found.fresh:
-        raise SelectionError(f"nothing was recorded since {title}: name an earlier time, or record runs first")
+        raise MatrixError(f"nothing was recorded since {title}: name an earlier time, or record runs first")
     return _sorted(found)
 
 

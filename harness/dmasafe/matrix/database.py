@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from dmasafe.matrix import schema
-from dmasafe.matrix.errors import HistoryError
+from dmasafe.matrix.errors import MatrixError
 
 VARIABLE = "DMASAFE_HISTORY"
 BUSY_TIMEOUT_S = 60
@@ -57,7 +57,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One unchanging view of the history. Raises HistoryError."""
+        """One unchanging view of the history. Raises MatrixError."""
         with self._explained("read"), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -66,7 +66,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction that no other writer runs beside; rolled back if the block raises. Raises HistoryError."""
+        """One transaction that no other writer runs beside; rolled back if the block raises. Raises MatrixError."""
         with self._explained("write"), self.engine.connect() as connection:
             connection = connection.execution_options(dmasafe_writes=True)
             with connection.begin():
@@ -80,9 +80,9 @@ class Database:
             yield
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
-            raise HistoryError(f"cannot {doing} the history {self.name}: {reason}; {_advice(reason)}") from error
+            raise MatrixError(f"cannot {doing} the history {self.name}: {reason}; {_advice(reason)}") from error
         except SQLAlchemyError as error:
-            raise HistoryError(f"cannot {doing} the history {self.name}: {error}") from error
+            raise MatrixError(f"cannot {doing} the history {self.name}: {error}") from error
 
 
 def _advice(reason: str) -> str:
@@ -104,7 +104,7 @@ def _advice(reason: str) -> str:
 def open_history(place: str | None = None, *, create: bool = False) -> Database:
     """The history at ``place`` (a path or a PostgreSQL URL; default_place() if None), its schema up to date.
 
-    One that is not there is made if ``create``, and an error if not. Raises HistoryError.
+    One that is not there is made if ``create``, and an error if not. Raises MatrixError.
     """
     url = _url(place or default_place())
     database = _sqlite(url, create) if url.get_backend_name() == "sqlite" else _postgresql(url)
@@ -122,11 +122,11 @@ def _url(place: str) -> URL:
     try:
         url = make_url(place)
     except (ArgumentError, ValueError) as error:
-        raise HistoryError("the history's URL cannot be read: write postgresql://USER@HOST/DATABASE") from error
+        raise MatrixError("the history's URL cannot be read: write postgresql://USER@HOST/DATABASE") from error
     if url.drivername in ("postgresql", "postgres"):
         return url.set(drivername=_POSTGRESQL)
     if url.drivername not in ("sqlite", _POSTGRESQL):
-        raise HistoryError(
+        raise MatrixError(
             f"a history cannot lie in '{url.drivername}': name a file, or postgresql://USER@HOST/DATABASE"
         )
     return url
@@ -135,15 +135,15 @@ def _url(place: str) -> URL:
 def _sqlite(url: URL, create: bool) -> Database:
     path = Path(url.database or "")
     if not url.database:
-        raise HistoryError("the history's URL names no file: write sqlite:///PATH")
+        raise MatrixError("the history's URL names no file: write sqlite:///PATH")
     if not create and not path.exists():
-        raise HistoryError(
+        raise MatrixError(
             f"there is no history at {path}: record runs first (dmasafe matrix record), or name it with --db"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HistoryError(
+        raise MatrixError(
             f"cannot make the directory {path.parent}: {error.strerror}; name another with --db"
         ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -170,7 +170,7 @@ def _postgresql(url: URL) -> Database:
     try:
         return Database(create_engine(url, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}), name)
     except ImportError as error:
-        raise HistoryError("PostgreSQL needs the package psycopg: pip install 'dmasafe[postgres]'") from error
+        raise MatrixError("PostgreSQL needs the package psycopg: pip install 'dmasafe[postgres]'") from error
 
 
 def _bring_up_to_date(database: Database, create: bool) -> None:
@@ -179,7 +179,7 @@ def _bring_up_to_date(database: Database, create: bool) -> None:
     if found == schema.VERSION:
         return
     if found is None and not create:
-        raise HistoryError(f"there is no history in {database.name}: record runs first (dmasafe matrix record)")
+        raise MatrixError(f"there is no history in {database.name}: record runs first (dmasafe matrix record)")
     with database.writing() as connection:
         # Somebody else may have done it meanwhile.
         found = _version(connection, database.name)
@@ -193,18 +193,16 @@ def _bring_up_to_date(database: Database, create: bool) -> None:
 
 
 def _version(connection: Connection, name: str) -> int | None:
-    """The schema's version, None where there is none. Raises HistoryError for a newer one and for somebody else's."""
+    """The schema's version, None where there is none. Raises MatrixError for a newer one and for somebody else's."""
     tables = inspect(connection).get_table_names()
     if schema.version.name not in tables:
         taken = sorted(set(tables) & set(schema.metadata.tables))
         if taken:
-            raise HistoryError(
-                f"{name} is no history of dmasafe's but has a table '{taken[0]}': name another with --db"
-            )
+            raise MatrixError(f"{name} is no history of dmasafe's but has a table '{taken[0]}': name another with --db")
         return None
     found = connection.execute(select(schema.version.c.version)).scalar()
     if found is None or found > schema.VERSION:
-        raise HistoryError(
+        raise MatrixError(
             f"the history {name} has version {found}, this dmasafe knows {schema.VERSION}: use the one that wrote it"
         )
     return int(found)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.plan import slug
 from dmasafe.matrix.selections import PlannedCell
 
@@ -73,7 +73,7 @@ def gitlab(jobs: Iterable[CiJob]) -> str:
 class Lab:
     """What the jobs of a LAVA instance have in common: where it fetches dmasafe, and what they run in.
 
-    Raises PlanError for what LAVA would refuse.
+    Raises MatrixError for what LAVA would refuse.
     """
 
     repository: str
@@ -83,11 +83,11 @@ class Lab:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z+]+://\S+", self.repository):
-            raise PlanError(f"'{self.repository}' is no URL that a LAVA dispatcher could clone dmasafe from")
+            raise MatrixError(f"'{self.repository}' is no URL that a LAVA dispatcher could clone dmasafe from")
         if not re.fullmatch(r"[a-z0-9][a-z0-9._/:-]*[a-z0-9](:\w[\w.-]*)?", self.image, re.ASCII):
-            raise PlanError(f"'{self.image}' is no name of a container image that LAVA takes, such as debian:12")
+            raise MatrixError(f"'{self.image}' is no name of a container image that LAVA takes, such as debian:12")
         if not 0 < len(self.device_type) <= LAVA_LONGEST_NAME:
-            raise PlanError("name the type of LAVA's devices that run containers, such as docker")
+            raise MatrixError("name the type of LAVA's devices that run containers, such as docker")
 
 
 def lava(job: CiJob, lab: Lab) -> str:
@@ -130,5 +130,5 @@ def lava(job: CiJob, lab: Lab) -> str:
 def _without_quotes(word: str) -> str:
     """A word for a shell to read twice: LAVA puts single quotes around a parameter, and escapes nothing in it."""
     if "'" in word or "\n" in word:
-        raise PlanError(f"LAVA cannot hand on {word!r}: it has a quote or a new line in it")
+        raise MatrixError(f"LAVA cannot hand on {word!r}: it has a quote or a new line in it")
     return re.sub(r"([^\w@%+=:,./-])", r"\\\1", word, flags=re.ASCII)

@@ -25,7 +25,7 @@ from distributed import Client, Future, Nanny, Scheduler, SpecCluster
 from dmasafe.kernel import open_cache
 from dmasafe.kernel.cache import staging
 from dmasafe.matrix import tasks
-from dmasafe.matrix.errors import EngineError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.plan import Plan, Stage, StageKind
 
 # What of a worker's resources the tasks need, by the kind of their first stage.
@@ -59,7 +59,7 @@ class Event:
 
 @contextlib.contextmanager
 def open_client(scheduler: str | None, workers: int | None = None) -> Iterator[Client]:
-    """A client of the scheduler at this address, or of a cluster of our own that ends with it. Raises EngineError.
+    """A client of the scheduler at this address, or of a cluster of our own that ends with it. Raises MatrixError.
 
     ``workers``: how many guests may run at a time, one for each processor if None.
     """
@@ -74,7 +74,7 @@ def open_client(scheduler: str | None, workers: int | None = None) -> Iterator[C
         try:
             client = Client(place, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise EngineError(f"no scheduler answers at {scheduler}: is it there? ({error})") from error
+            raise MatrixError(f"no scheduler answers at {scheduler}: is it there? ({error})") from error
         stack.callback(_close, client)
         _look_at_workers(client, scheduler)
         yield client
@@ -120,11 +120,11 @@ def _look_at_workers(client: Client, scheduler: str | None) -> None:
         client.wait_for_workers(1, timeout=FIRST_WORKER_TIMEOUT_S)
         found = client.run(tasks.describe)
     except TimeoutError as error:
-        raise EngineError(f"the scheduler {scheduler} has no workers: start some ('dask worker ADDRESS')") from error
+        raise MatrixError(f"the scheduler {scheduler} has no workers: start some ('dask worker ADDRESS')") from error
     except ImportError as error:
-        raise EngineError(f"the workers of {scheduler} have no dmasafe: install the same version there") from error
+        raise MatrixError(f"the workers of {scheduler} have no dmasafe: install the same version there") from error
     if not found:
-        raise EngineError(f"the scheduler {scheduler} has no workers: start some ('dask worker ADDRESS')")
+        raise MatrixError(f"the scheduler {scheduler} has no workers: start some ('dask worker ADDRESS')")
 
 
 def dashboard(client: Client) -> str | None:
@@ -150,7 +150,7 @@ class Engine:
         self._attempt = secrets.token_hex(4)
 
     def submit(self, plan: Plan, wanted: frozenset[str]) -> None:
-        """Begin: the tasks without which the ``wanted`` stages cannot be. Raises EngineError."""
+        """Begin: the tasks without which the ``wanted`` stages cannot be. Raises MatrixError."""
         self._client.run(tasks.resume, self._run)
         self._client.subscribe_topic(tasks.topic(self._run), self._heard)
         offered = self._offered()
@@ -180,7 +180,7 @@ class Engine:
             future.add_done_callback(lambda _, task=task: self._events.put(Event("done", (task,))))
 
     def events(self, every_s: float = _LOOK_S) -> Iterator[Event | None]:
-        """What happens, until all is done; None now and then, so that time passes. Raises EngineError."""
+        """What happens, until all is done; None now and then, so that time passes. Raises MatrixError."""
         heard = time.monotonic()
         while self._open:
             try:
@@ -190,7 +190,7 @@ class Engine:
             if self._client.status == "running":
                 heard = time.monotonic()
             elif time.monotonic() - heard > SCHEDULER_SILENT_S:
-                raise EngineError("the scheduler is gone; what was finished is kept: resume the run when it is back")
+                raise MatrixError("the scheduler is gone; what was finished is kept: resume the run when it is back")
             if event is not None and event.kind == "done":
                 yield from self._done(event.stages[0])
             else:

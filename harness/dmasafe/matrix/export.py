@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from dmasafe.matrix import record
 from dmasafe.matrix.cells import Cell
-from dmasafe.matrix.errors import ExportError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.judgements import StoredJudgement, shortened
 from dmasafe.matrix.plan import slug
 from dmasafe.matrix.record import NewRun
@@ -72,7 +72,7 @@ class Published:
 class Origin:
     """What results do not say: who submits them, and which checkout of the kernel was tested ("" if nobody said).
 
-    ``url`` is where the directory that is exported can be downloaded. Raises ExportError for what KCIDB does not take.
+    ``url`` is where the directory that is exported can be downloaded. Raises MatrixError for what KCIDB does not take.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Origin:
             (self.url, _WEB, "results lie below an http:// or https:// URL without a query"),
         ):
             if value and not pattern.fullmatch(value):
-                raise ExportError(f"'{value}' will not do: {sentence}")
+                raise MatrixError(f"'{value}' will not do: {sentence}")
 
     @property
     def names_checkout(self) -> bool:
@@ -98,7 +98,7 @@ class Origin:
 
 
 def read(path: Path) -> list[Published]:
-    """The runs of a results.json or below a directory, oldest first, each once. Raises RecordError, ReportError."""
+    """The runs of a results.json or below a directory, oldest first, each once. Raises MatrixError, ReportError."""
     base = path if path.is_dir() else path.parent
     found: dict[str, Published] = {}
     for file in record.find([path]):
@@ -132,11 +132,11 @@ def lava(runs: Sequence[Published]) -> Iterator[str]:
 def kcidb(runs: Sequence[Published], origin: Origin) -> dict[str, Any]:
     """A submission: the checkouts, their builds, and for each run one test with one below it for each scenario.
 
-    The same runs give the same ids, so that what is submitted again is not there twice. Raises ExportError.
+    The same runs give the same ids, so that what is submitted again is not there twice. Raises MatrixError.
     """
     sources = {run.source_id or run.cell.source for run in (one.run for one in runs)}
     if origin.names_checkout and len(sources) > 1:
-        raise ExportError(
+        raise MatrixError(
             f"--tree, --repository, --branch and --commit tell of one kernel, and these runs are of {len(sources)}: "
             "export those of each by themselves"
         )
@@ -162,7 +162,7 @@ def _checkout(run: NewRun, origin: Origin) -> dict[str, Any]:
     known = _GIT.fullmatch(run.source_id)
     abbreviated = known["commit"] if known else ""
     if origin.commit and not origin.commit.startswith(abbreviated):
-        raise ExportError(f"--commit {origin.commit} is not what was tested: that was {abbreviated}")
+        raise MatrixError(f"--commit {origin.commit} is not what was tested: that was {abbreviated}")
     commit = origin.commit or (abbreviated if len(abbreviated) == 40 else "")
     url = known["url"] if known and _HTTPS.fullmatch(known["url"]) else ""
     facts = {
@@ -186,7 +186,7 @@ def _checkout(run: NewRun, origin: Origin) -> dict[str, Any]:
 def _build(run: NewRun, origin: Origin, checkout_id: str) -> dict[str, Any]:
     arch, config = run.cell.arch, run.cell.config
     if not re.fullmatch("[a-z0-9_]+", arch):
-        raise ExportError(f"KCIDB has no architecture '{shortened(arch, 60)}': it takes lower case, digits and _")
+        raise MatrixError(f"KCIDB has no architecture '{shortened(arch, 60)}': it takes lower case, digits and _")
     return {
         "checkout_id": checkout_id,
         "id": _id(origin, checkout_id, run.release, arch, config),

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from dmasafe.matrix import schema, vectors
 from dmasafe.matrix.cells import Cell
-from dmasafe.matrix.errors import HistoryError, SelectionError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.judgements import Signature, StoredJudgement
 from dmasafe.matrix.writer import chunks
 
@@ -249,38 +249,38 @@ class History:
     def side(self, words: str) -> Side:
         """The runs that a user names: ``latest``, ``latest~N`` (nights), a date, a run, or a revision of the harness.
 
-        ``night:``, ``run:`` and ``revision:`` before it say which is meant. Raises SelectionError.
+        ``night:``, ``run:`` and ``revision:`` before it say which is meant. Raises MatrixError.
         """
         kind, colon, rest = words.partition(":")
         if colon and kind in ("night", "run", "revision"):
             found = {"night": self._night, "run": self._run, "revision": self._revision}[kind](rest)
             if not found:
-                raise SelectionError(f"the history has no {kind} '{rest}': {self._what_there_is()}")
+                raise MatrixError(f"the history has no {kind} '{rest}': {self._what_there_is()}")
             return _newest(words, found)
         if found := self._night(words):
             return _newest(words if _DATE.fullmatch(words) else f"{words} ({found[0].night})", found)
         found, revision = self._run(words), self._revision(words)
         if found and revision:
-            raise SelectionError(f"'{words}' is a run and a revision: write run:{words} or revision:{words}")
+            raise MatrixError(f"'{words}' is a run and a revision: write run:{words} or revision:{words}")
         if not found and not revision:
-            raise SelectionError(f"the history has no night, run or revision '{words}': {self._what_there_is()}")
+            raise MatrixError(f"the history has no night, run or revision '{words}': {self._what_there_is()}")
         return _newest(words, found or revision)
 
     def moment(self, words: str) -> tuple[int, str]:
         """What --since means: the first second that belongs to it, and how to call it.
 
-        A date, ``7d``, ``latest``, ``latest~N``, or a run, which itself belongs to it. Raises SelectionError.
+        A date, ``7d``, ``latest``, ``latest~N``, or a run, which itself belongs to it. Raises MatrixError.
         """
         if days := _DAYS.fullmatch(words):
             newest = self.nights(1)
             if not newest:
-                raise SelectionError("the history is empty: record runs first (dmasafe matrix record)")
+                raise MatrixError("the history is empty: record runs first (dmasafe matrix record)")
             first = date.fromisoformat(newest[0]) - timedelta(days=int(days[1]) - 1)
             return _midnight(first), first.isoformat()
         if _LATEST.fullmatch(words):
             runs = self._night(words)
             if not runs:
-                raise SelectionError(f"the history has no {words}: {self._what_there_is()}")
+                raise MatrixError(f"the history has no {words}: {self._what_there_is()}")
             return min(run.time for run in runs), f"{words} ({runs[0].night})"
         try:
             moment = datetime.fromisoformat(words)
@@ -304,7 +304,7 @@ class History:
         # A range, not LIKE: it uses the index, in every locale.
         found = self._runs(select(*_RUN).where(digest >= words, digest <= words.ljust(64, "f")).limit(2))
         if len(found) > 1:
-            raise SelectionError(f"several runs begin with '{words}': write more of it")
+            raise MatrixError(f"several runs begin with '{words}': write more of it")
         return found
 
     def _revision(self, words: str) -> list[Run]:
@@ -316,7 +316,7 @@ class History:
             ).scalars()
             names = {name for name in known if name is not None and name.startswith(words)}
             if len(names) > 1:
-                raise SelectionError(f"several revisions begin with '{words}': write more of it")
+                raise MatrixError(f"several revisions begin with '{words}': write more of it")
             asked = revision == (names.pop() if names else words)
         table = schema.run
         return self._runs(select(*_RUN).where(asked).order_by(table.c.time, table.c.id))
@@ -346,4 +346,4 @@ def _inflated(data: bytes, size: int) -> bytes:
     try:
         return vectors.inflate(data, size)
     except ValueError as error:
-        raise HistoryError(f"the history is damaged: {error}; restore it, or record the runs again") from error
+        raise MatrixError(f"the history is damaged: {error}; restore it, or record the runs again") from error

@@ -26,7 +26,7 @@ from dmasafe.matrix import agreement, schema, vectors, writer
 from dmasafe.matrix.agreement import Agreement
 from dmasafe.matrix.cells import Cell, identity_of, label_of
 from dmasafe.matrix.database import Database
-from dmasafe.matrix.errors import RecordError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.judgements import (
     MAX_SIGNATURES,
     TRUSTED,
@@ -109,24 +109,24 @@ def find(paths: Sequence[Path]) -> Iterator[Path]:
             continue
         found = sorted(path.rglob(RESULTS_JSON)) if not (path / RESULTS_JSON).is_file() else [path / RESULTS_JSON]
         if not found:
-            raise RecordError(f"there is no {RESULTS_JSON} in {path}: name the directory that a run wrote")
+            raise MatrixError(f"there is no {RESULTS_JSON} in {path}: name the directory that a run wrote")
         yield from found
 
 
 def read(path: Path, given: Mapping[str, Any] | None = None, assumed: Mapping[str, Any] | None = None) -> NewRun:
     """The run of a results.json and its sidecar; what is ``given`` outweighs the sidecar's values, ``assumed`` not.
 
-    Raises RecordError and ReportError.
+    Raises MatrixError and ReportError.
     """
     try:
         size = path.stat().st_size
         if size > MAX_RESULTS_BYTES:
-            raise RecordError(f"{path} has {size:,} bytes, more than the {MAX_RESULTS_BYTES:,} that a run can have")
+            raise MatrixError(f"{path} has {size:,} bytes, more than the {MAX_RESULTS_BYTES:,} that a run can have")
         data = path.read_bytes()
     except OSError as error:
         raise failure("read", path, error) from error
     sidecar = path.with_name(SIDECAR)
-    said = read_json(sidecar, SIDECAR_SCHEMA, RecordError, MAX_SIDECAR_BYTES) if sidecar.exists() else {}
+    said = read_json(sidecar, SIDECAR_SCHEMA, MatrixError, MAX_SIDECAR_BYTES) if sidecar.exists() else {}
     facts = _facts(path, {**(assumed or {}), **said, **(given or {})})
     agreed = agreement.read(path.with_name(agreement.MODEL_JSON))
     return prepare(json_report.load(path), data, facts, str(path), agreed)
@@ -135,16 +135,16 @@ def read(path: Path, given: Mapping[str, Any] | None = None, assumed: Mapping[st
 def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agreement | None = None) -> NewRun:
     """``results`` as a row of the history; ``data`` are the bytes of their results.json, ``name`` is for sentences.
 
-    Raises RecordError for results that say what cannot be.
+    Raises MatrixError for results that say what cannot be.
     """
     kernel = results.kernel
     source = facts.source or label_of(_text(kernel.source, name))
     cell = Cell(*(_text(part, name) for part in (source, kernel.arch, kernel.config, results.target, results.suite)))
     rows = {_text(row.id, name): row for row in results.rows}
     if len(rows) != len(results.rows):
-        raise RecordError(f"{name} has a scenario twice: it was not written by dmasafe")
+        raise MatrixError(f"{name} has a scenario twice: it was not written by dmasafe")
     if not rows:
-        raise RecordError(f"{name} has no scenarios: there is nothing to record")
+        raise MatrixError(f"{name} has no scenarios: there is nothing to record")
     untrusted = _untrusted(results)
     findings = {id_: _finding(row.judgement, untrusted) for id_, row in sorted(rows.items())}
     examples: dict[Signature, tuple[str, bytes]] = {}
@@ -177,7 +177,7 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agre
 
 
 def record(database: Database, runs: Sequence[NewRun]) -> int:
-    """Write the runs that the history does not have, in one transaction; returns how many. Raises HistoryError."""
+    """Write the runs that the history does not have, in one transaction; returns how many. Raises MatrixError."""
     unique: dict[str, NewRun] = {}
     for run in runs:
         unique.setdefault(run.digest, run)
@@ -321,13 +321,13 @@ def _is_scenario(id_: str) -> bool:
 
 def _text(value: str, name: str) -> str:
     if not value or len(value) > _LONGEST_NAME or "\0" in value:
-        raise RecordError(f"{name} breaks the contract of results.json: {value[:60]!r} is no name (docs/formats.md)")
+        raise MatrixError(f"{name} breaks the contract of results.json: {value[:60]!r} is no name (docs/formats.md)")
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _duration(value: float | None, name: str) -> float | None:
     if value is not None and not 0 <= value < math.inf:
-        raise RecordError(f"{name}: {value} is no number of seconds")
+        raise MatrixError(f"{name}: {value} is no number of seconds")
     return value
 
 
@@ -336,10 +336,10 @@ def _facts(path: Path, found: Mapping[str, Any]) -> Facts:
     try:
         moment = datetime.fromisoformat(when) if when else _time_of(path)
     except (TypeError, ValueError) as error:
-        raise RecordError(f"{path}: its time is not an ISO date: {error}") from error
+        raise MatrixError(f"{path}: its time is not an ISO date: {error}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return convert({**found, "time": moment}, Facts, f"{path.with_name(SIDECAR)}", RecordError, extra=True)
+    return convert({**found, "time": moment}, Facts, f"{path.with_name(SIDECAR)}", MatrixError, extra=True)
 
 
 def _time_of(path: Path) -> datetime:

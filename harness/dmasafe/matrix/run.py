@@ -151,7 +151,7 @@ def execute(run: Run, engine: Engine, view: View, database: Database | None) -> 
     """Go through the plan, or on with it; what came of each job, in the plan's order.
 
     Each judged job is in the run's directory and, if there is a database, in the history, before the next one is looked
-    at. Raises EngineError, RunError, HistoryError, StoreError; KeyboardInterrupt once all has been ended.
+    at. Raises MatrixError, RunError, StoreError; KeyboardInterrupt once all has been ended.
     """
     course = plan(run.cells)
     store = Store(run.store)

@@ -15,7 +15,7 @@ from typing import Any
 
 from dmasafe.decode import convert, read_toml
 from dmasafe.kernel import KernelError, Matrix, load_matrix, parse_source, project_root
-from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.scenario import SUITES
 
 FILE = "selections.toml"
@@ -95,19 +95,19 @@ class Selections:
     matrix: Matrix
 
     def with_sources(self, words: Iterable[str]) -> Selections:
-        """The same with more sources, or others under known names, each given as NAME=SPEC. Raises PlanError."""
+        """The same with more sources, or others under known names, each given as NAME=SPEC. Raises MatrixError."""
         sources = dict(self.sources)
         for word in words:
             name, equals, spec = word.partition("=")
             if not equals or not spec:
-                raise PlanError(f"'{word}' names no source: write NAME=SPEC, as in mine=~/linux")
+                raise MatrixError(f"'{word}' names no source: write NAME=SPEC, as in mine=~/linux")
             sources[name] = _source(name, {"spec": spec}, f"--source {name}")
         return replace(self, sources=sources)
 
     def cells(self, name: str) -> tuple[PlannedCell, ...]:
-        """The cells of a selection, in its order, each once. Raises PlanError if it names what does not exist."""
+        """The cells of a selection, in its order, each once. Raises MatrixError if it names what does not exist."""
         if name not in self.selections:
-            raise PlanError(f"there is no selection '{name}': {FILE} has {', '.join(self.selections)}")
+            raise MatrixError(f"there is no selection '{name}': {FILE} has {', '.join(self.selections)}")
         selection = self.selections[name]
         found: dict[tuple[str, str, str], tuple[str, ...]] = {}
         for include in selection.include:
@@ -119,11 +119,11 @@ class Selections:
             for key in self._keys(_words(pattern, name)):
                 found.pop(key, None)
         if not found:
-            raise PlanError(f"the selection {name} excludes every cell that it includes")
+            raise MatrixError(f"the selection {name} excludes every cell that it includes")
         return tuple(self._cell(key, suites) for key, suites in found.items())
 
     def chosen(self, patterns: Sequence[str], suites: Sequence[str]) -> tuple[PlannedCell, ...]:
-        """Cells by pattern, without a selection. Raises PlanError."""
+        """Cells by pattern, without a selection. Raises MatrixError."""
         keys = dict.fromkeys(key for pattern in patterns for key in self._matching(pattern, "on the command line"))
         return tuple(self._cell(key, tuple(suites)) for key in keys)
 
@@ -135,7 +135,7 @@ class Selections:
                 ", ".join(self.matrix.architectures),
                 ", ".join(self.matrix.configurations),
             )
-            raise PlanError(
+            raise MatrixError(
                 f"no cell is called '{pattern}' ({where}): sources are {there[0]}; architectures {there[1]}; "
                 f"configurations {there[2]}, of which not each is for every architecture and version"
             )
@@ -160,13 +160,13 @@ class Selections:
 
 
 def load(path: Path | None = None, matrix: Matrix | None = None) -> Selections:
-    """Read and check ``path`` (the project's own if None). Raises PlanError, ConfigError."""
+    """Read and check ``path`` (the project's own if None). Raises MatrixError, ConfigError."""
     matrix = matrix or load_matrix()
     path = path or project_root() / "kernel-configs" / FILE
-    data = read_toml(path, _SelectionsFile, PlanError)
+    data = read_toml(path, _SelectionsFile, MatrixError)
     sources = {name: _source(name, row, f"{path}: source.{name}") for name, row in data.source.items()}
     found = {
-        name: convert({**row, "name": name}, Selection, f"{path}: selection.{name}", PlanError)
+        name: convert({**row, "name": name}, Selection, f"{path}: selection.{name}", MatrixError)
         for name, row in data.selection.items()
     }
     return Selections(sources, found, matrix)
@@ -174,29 +174,29 @@ def load(path: Path | None = None, matrix: Matrix | None = None) -> Selections:
 
 def _source(name: str, row: Mapping[str, Any], place: str) -> NamedSource:
     if not _NAME.fullmatch(name):
-        raise PlanError(f"{place}: '{name}' is no name for a source: use letters, digits and . _ + -")
-    source = convert({**row, "name": name}, NamedSource, place, PlanError)
+        raise MatrixError(f"{place}: '{name}' is no name for a source: use letters, digits and . _ + -")
+    source = convert({**row, "name": name}, NamedSource, place, MatrixError)
     if source.version and not _VERSION.fullmatch(source.version):
-        raise PlanError(f"{place}: version must be a text such as '6.12'")
+        raise MatrixError(f"{place}: version must be a text such as '6.12'")
     try:
         spec = str(parse_source(source.spec))
     except KernelError as error:
-        raise PlanError(f"{place}: {error}") from error
+        raise MatrixError(f"{place}: {error}") from error
     guess = re.fullmatch(r"apt:linux-source-(\d+\.\d+)", spec)
     return NamedSource(name, spec, source.version or (guess[1] if guess else ""))
 
 
 def check_suites(names: Iterable[str], place: str) -> None:
-    """Raises PlanError for a suite that there is not."""
+    """Raises MatrixError for a suite that there is not."""
     for name in names:
         if name not in SUITES:
-            raise PlanError(f"{place}: there is no suite '{name}': it is one of {', '.join(SUITES)}")
+            raise MatrixError(f"{place}: there is no suite '{name}': it is one of {', '.join(SUITES)}")
 
 
 def _words(pattern: str, place: str) -> list[str]:
     words = pattern.split()
     if len(words) != 3:
-        raise PlanError(
+        raise MatrixError(
             f"{place}: '{pattern}' is no cell: write SOURCE ARCHITECTURE CONFIGURATION, as in '6.* x86_64 *'"
         )
     return words

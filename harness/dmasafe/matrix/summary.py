@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmasafe.matrix import agreement
-from dmasafe.matrix.errors import SelectionError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.history import History, Run
 from dmasafe.matrix.record import unpacked
 from dmasafe.outcome import Verdict
@@ -56,11 +56,11 @@ class Line:
 def summarise(history: History, nights: int) -> list[Line]:
     """A line for each version and architecture, of the newest run of each cell in so many nights.
 
-    Raises SelectionError for an empty history.
+    Raises MatrixError for an empty history.
     """
     names = history.nights(nights)
     if not names:
-        raise SelectionError("the history is empty: record runs first (dmasafe matrix run, dmasafe matrix record)")
+        raise MatrixError("the history is empty: record runs first (dmasafe matrix run, dmasafe matrix record)")
     newest: dict[int, Run] = {}
     for run in history.runs_of_nights(names[-1], names[0]):
         if history.cells[run.cell_id].target == "qemu":

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import dmasafe
-from dmasafe.matrix.errors import EngineError, MatrixError, StoreError
+from dmasafe.matrix.errors import MatrixError, StoreError
 from dmasafe.matrix.store import Store
 
 # A stage's process has so long to end QEMU and make, once it is told to.
@@ -162,7 +162,7 @@ def _process(run: str, errors: IO[bytes]) -> Any:
     """The process of a request; it is gone afterwards."""
     with _guard:
         if run in _stopped:
-            raise EngineError("interrupted")
+            raise MatrixError("interrupted")
         process = subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE,

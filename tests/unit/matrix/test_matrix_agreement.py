@@ -17,7 +17,7 @@ from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.matrix import agreement, schema, site
 from dmasafe.matrix.agreement import Agreement, Difference
 from dmasafe.matrix.database import open_history
-from dmasafe.matrix.errors import RecordError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.record import read, record
 from dmasafe.matrix.summary import markdown, summarise
 from dmasafe.report import json_report
@@ -84,7 +84,7 @@ def test_model_json_comes_back_and_damage_is_one_sentence(tmp_path):
         ({**whole, "differences": [{**row, "model": []}]}, r"differences\[0\]: .* not as many values as fields"),
     ):
         path.write_text(json.dumps(broken))
-        with pytest.raises(RecordError, match=rf"model\.json:? {says}"):
+        with pytest.raises(MatrixError, match=rf"model\.json:? {says}"):
             agreement.read(path)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, ins
 
 from dmasafe.matrix import schema
 from dmasafe.matrix.database import default_place, open_history
-from dmasafe.matrix.errors import HistoryError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.record import record
 
 _WRITER = """
@@ -38,7 +38,7 @@ def test_a_new_history_has_the_version_of_this_dmasafe(database):
 def test_a_newer_history_is_left_alone(place):
     with open_history(place, create=True) as database, database.writing() as connection:
         connection.execute(update(schema.version).values(version=schema.VERSION + 1))
-    with pytest.raises(HistoryError, match=f"has version {schema.VERSION + 1}, this dmasafe knows {schema.VERSION}"):
+    with pytest.raises(MatrixError, match=f"has version {schema.VERSION + 1}, this dmasafe knows {schema.VERSION}"):
         open_history(place, create=True)
 
 
@@ -67,7 +67,7 @@ def test_a_migration_that_fails_leaves_the_old_version(place, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(schema, "VERSION", schema.VERSION + 1)
         patch.setitem(schema.MIGRATIONS, schema.VERSION - 1, broken)
-        with pytest.raises(HistoryError, match="nothing"):
+        with pytest.raises(MatrixError, match="nothing"):
             open_history(place)
     with open_history(place) as database, database.reading() as connection:
         assert "note" not in {column["name"] for column in inspect(connection).get_columns("run")}
@@ -117,7 +117,7 @@ def test_what_fails_in_the_middle_leaves_no_part(database):
 
 
 def test_reading_where_no_history_is_says_how_to_get_one(place):
-    with pytest.raises(HistoryError, match=r"there is no history .*matrix record"):
+    with pytest.raises(MatrixError, match=r"there is no history .*matrix record"):
         open_history(place)
 
 
@@ -131,7 +131,7 @@ def test_reading_where_no_history_is_says_how_to_get_one(place):
     ],
 )
 def test_a_place_that_cannot_be_is_one_sentence_without_the_password(url, words):
-    with pytest.raises(HistoryError, match=words) as caught:
+    with pytest.raises(MatrixError, match=words) as caught:
         open_history(url, create=True)
     assert "secret" not in str(caught.value)
 
@@ -139,7 +139,7 @@ def test_a_place_that_cannot_be_is_one_sentence_without_the_password(url, words)
 def test_another_kind_of_file_is_named_and_left_alone(tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("milk, bread\n" * 100)
-    with pytest.raises(HistoryError, match="another kind of file"):
+    with pytest.raises(MatrixError, match="another kind of file"):
         open_history(str(file), create=True)
     assert file.read_text().startswith("milk")
 
@@ -148,7 +148,7 @@ def test_somebody_elses_tables_are_left_alone(tmp_path):
     with connect(tmp_path / "other.db") as other:
         other.execute("CREATE TABLE run (id INTEGER)")
     other.close()
-    with pytest.raises(HistoryError, match="no history of dmasafe's but has a table 'run'"):
+    with pytest.raises(MatrixError, match="no history of dmasafe's but has a table 'run'"):
         open_history(str(tmp_path / "other.db"), create=True)
 
 

@@ -16,7 +16,7 @@ from jsonschema.validators import validator_for
 from dmasafe.cli.matrix_command import command
 from dmasafe.kernel import project_root
 from dmasafe.matrix import emit, selections
-from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.errors import MatrixError
 
 TEMPLATES = project_root() / "docs" / "ci"
 LAB = emit.Lab("https://example.org/dmasafe.git", "v1")
@@ -200,4 +200,4 @@ def test_options_of_lava_are_refused_elsewhere():
     done = CliRunner().invoke(
         command, ["emit", "quick", "--format", "github", "--image", "debian:13"], standalone_mode=False
     )
-    assert isinstance(done.exception, PlanError)
+    assert isinstance(done.exception, MatrixError)

@@ -13,7 +13,7 @@ from kcidb_io import schema
 from matrix_samples import FIRST, HIGHMEM, RECEIVE, SEND, STACK, failed, lost, results, run, splat
 
 from dmasafe.cli.matrix_command import command
-from dmasafe.matrix.errors import ExportError, RecordError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.export import KCIDB_LONGEST_EXCERPT, LONGEST_PATH, Origin, Published, kcidb, lava, path_of
 from dmasafe.report import json_report
 from dmasafe.scenario import SUITES, suite
@@ -85,9 +85,9 @@ def test_a_checkout_is_what_the_source_and_the_user_say_of_it():
     assert "git_commit_hash" not in checkout and "patchset_hash" not in checkout
     (checkout,) = submission(git, commit=COMMIT, tree="mainline", branch="master")["checkouts"]
     assert (checkout["git_commit_hash"], checkout["patchset_hash"], checkout["tree_name"]) == (COMMIT, "", "mainline")
-    with pytest.raises(ExportError, match="is not what was tested"):
+    with pytest.raises(MatrixError, match="is not what was tested"):
         submission(git, commit="f" * 40)
-    with pytest.raises(ExportError, match="these runs are of 2"):
+    with pytest.raises(MatrixError, match="these runs are of 2"):
         submission(git, run(0), tree="mainline")
     # A directory's content is not known: two runs of it are two checkouts.
     assert len(submission(run(0, source="/src/linux"), run(1, source="/src/linux"))["checkouts"]) == 2
@@ -111,7 +111,7 @@ def test_files_are_found_below_the_url():
     ],
 )
 def test_what_kcidb_does_not_take_is_refused(words):
-    with pytest.raises(ExportError, match="will not do"):
+    with pytest.raises(MatrixError, match="will not do"):
         Origin(**{"name": "lab", **words})
 
 
@@ -179,9 +179,9 @@ def test_mistakes_are_sentences(tmp_path):
         (("--format", "lava", "--origin", "lab"), "leave all but --format away"),
     ):
         assert sentence in str(export(tmp_path, *words).exception)
-    assert isinstance(export(tmp_path, "--format", "lava").exception, RecordError)
+    assert isinstance(export(tmp_path, "--format", "lava").exception, MatrixError)
     json_report.write(results(), tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
     found["kernel"]["arch"] = "X 86"
     (tmp_path / "results.json").write_text(json.dumps(found))
-    assert isinstance(export(tmp_path, "--format", "kcidb", "--origin", "lab").exception, ExportError)
+    assert isinstance(export(tmp_path, "--format", "kcidb", "--origin", "lab").exception, MatrixError)

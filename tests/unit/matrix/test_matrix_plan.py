@@ -5,7 +5,7 @@ import pytest
 
 from dmasafe.kernel import load_matrix
 from dmasafe.matrix import engine, selections
-from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.plan import StageKind, plan, slug
 
 SOURCES = """
@@ -120,7 +120,7 @@ INCLUDE = "[selection.a]\n[[selection.a.include]]\n"
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence(tmp_path, text, sentence):
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(MatrixError, match=sentence):
         load(tmp_path, text)
 
 
@@ -138,5 +138,5 @@ def test_a_selection_that_names_nothing_is_one_sentence(tmp_path, name, sentence
         [[selection.empty.include]]
         cells = ["old x86_64 default"]
     """)  # fmt: skip
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(MatrixError, match=sentence):
         known.cells(name)

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from dmasafe.matrix import record, schema
 from dmasafe.matrix.cells import Cell, identity_of, label_of
 from dmasafe.matrix.database import open_history
-from dmasafe.matrix.errors import RecordError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.judgements import Signature, general
 from dmasafe.outcome import Judgement, Outcome, Verdict
 from dmasafe.report import ReportError, json_report
@@ -161,7 +161,7 @@ def test_the_sidecar_tells_the_rest_and_options_outweigh_it(tmp_path):
     ],
 )
 def test_a_wrong_sidecar_is_one_sentence(tmp_path, sidecar, words):
-    with pytest.raises(RecordError, match=words):
+    with pytest.raises(MatrixError, match=words):
         record.read(write(tmp_path, sidecar=sidecar))
 
 
@@ -199,7 +199,7 @@ def broken(**changes):
 def test_what_breaks_the_contract_is_one_sentence(tmp_path, changes):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(broken(**changes)))
-    with pytest.raises((RecordError, ReportError), match=r"results\.json"):
+    with pytest.raises((MatrixError, ReportError), match=r"results\.json"):
         record.read(path)
 
 
@@ -219,7 +219,7 @@ def test_directories_are_searched_and_an_empty_one_is_named(tmp_path):
     (tmp_path / "out" / "latest").symlink_to(paths[-1].parent)
     assert list(record.find([tmp_path / "out"])) == paths
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(RecordError, match=r"there is no results\.json in"):
+    with pytest.raises(MatrixError, match=r"there is no results\.json in"):
         list(record.find([tmp_path / "nothing"]))
 
 

@@ -10,7 +10,7 @@ from matrix_samples import SEND, failed, history_of, reading, run
 from matrix_site import HOSTILE, NIGHTS, runs
 
 from dmasafe.matrix import site
-from dmasafe.matrix.errors import SiteError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.site import plots
 
 
@@ -131,16 +131,16 @@ def test_an_older_report_is_replaced_and_nothing_else_ever(written, file_databas
         assert not (written / "cell-99.html").exists()
         (written.parent / "home").mkdir()
         (written.parent / "home" / "thesis.tex").write_text("x")
-        with pytest.raises(SiteError, match="holds something else than an older report"):
+        with pytest.raises(MatrixError, match="holds something else than an older report"):
             site.write(history, written.parent / "home")
-        with pytest.raises(SiteError, match="not a directory"):
+        with pytest.raises(MatrixError, match="not a directory"):
             site.write(history, written / "index.html")
     assert (written.parent / "home" / "thesis.tex").exists()
     assert sorted(path.name for path in written.parent.iterdir() if path.name.startswith(".")) == []
 
 
 def test_an_empty_history_is_a_sentence(file_database, tmp_path):
-    with reading(file_database) as history, pytest.raises(SiteError, match="the history is empty"):
+    with reading(file_database) as history, pytest.raises(MatrixError, match="the history is empty"):
         site.write(history, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 

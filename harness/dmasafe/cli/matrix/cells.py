@@ -10,7 +10,7 @@ import click
 
 from dmasafe.cli.options import SUITE_NAMES, completing
 from dmasafe.matrix import selections
-from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.selections import DEFAULT_SUITES, PlannedCell
 
 AD_HOC = "cells"
@@ -42,11 +42,11 @@ def cell_options(function: _Function) -> _Function:
 def chosen(
     selection: str | None, patterns: Sequence[str], suites: Sequence[str], sources: Sequence[str]
 ) -> tuple[str, tuple[PlannedCell, ...]]:
-    """The name of what was chosen, and its cells. Raises PlanError, ConfigError."""
+    """The name of what was chosen, and its cells. Raises MatrixError, ConfigError."""
     known = selections.load().with_sources(sources)
     selections.check_suites(suites, "--suite")
     if selection is None and not patterns:
-        raise PlanError(f"name a selection ({', '.join(known.selections)}), or cells with --cell")
+        raise MatrixError(f"name a selection ({', '.join(known.selections)}), or cells with --cell")
     wanted = known.chosen(patterns, suites or DEFAULT_SUITES) if patterns else ()
     if selection is None:
         return AD_HOC, wanted
@@ -59,7 +59,7 @@ def _narrowed(
     names = {cell.name for cell in wanted}
     left = [cell for cell in cells if not names or cell.name in names]
     if not left:
-        raise PlanError(f"the selection {selection} has none of the cells that --cell names")
+        raise MatrixError(f"the selection {selection} has none of the cells that --cell names")
     if not suites:
         return tuple(left)
     return tuple(cell.running(tuple(suites)) for cell in left)

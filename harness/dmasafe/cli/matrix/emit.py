@@ -11,7 +11,7 @@ import click
 from dmasafe.cli.matrix.cells import cell_options, chosen
 from dmasafe.cli.output import Output, output_options
 from dmasafe.matrix import emit
-from dmasafe.matrix.errors import PlanError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.report.files import failure, write_text
 from dmasafe.report.text import plural
 
@@ -37,13 +37,13 @@ def command(
 ) -> None:
     """The jobs of a selection for a CI system: one for each kernel (docs/ci/ has what goes around them)."""
     if selection is None:
-        raise PlanError("name the selection whose jobs are wanted (see 'dmasafe matrix list')")
+        raise MatrixError("name the selection whose jobs are wanted (see 'dmasafe matrix list')")
     if suites:
-        raise PlanError("a job runs the selection's own suites: leave --suite away")
+        raise MatrixError("a job runs the selection's own suites: leave --suite away")
     _, cells = chosen(selection, patterns, suites, sources)
     jobs = emit.ci_jobs(selection, cells, sources)
     if output.form == "github" and len(jobs) > emit.GITHUB_MAX_JOBS:
-        raise PlanError(
+        raise MatrixError(
             f"{len(jobs)} jobs are more than the {emit.GITHUB_MAX_JOBS} that GitHub allows: choose with --cell"
         )
     given = {key: value for key, value in lab.items() if value is not None}
@@ -51,20 +51,22 @@ def command(
         _lava(jobs, output.file, given)
         return
     if given:
-        raise PlanError(f"--repository, --revision, --image and --device-type are LAVA's: {output.form} has none")
+        raise MatrixError(f"--repository, --revision, --image and --device-type are LAVA's: {output.form} has none")
     output.show(github=lambda: emit.github(jobs), gitlab=lambda: emit.gitlab(jobs))
 
 
 def _lava(jobs: Sequence[emit.CiJob], out: Path | None, given: dict[str, str]) -> None:
     """Each job is a file, for that is how they are submitted."""
     if out is None or "repository" not in given:
-        raise PlanError("LAVA's jobs need --repository URL, to fetch dmasafe from, and --output DIR, to be written to")
+        raise MatrixError(
+            "LAVA's jobs need --repository URL, to fetch dmasafe from, and --output DIR, to be written to"
+        )
     laboratory = emit.Lab(**given)
     definitions = {out / f"{job.key}.yaml": emit.lava(job, laboratory) for job in jobs}
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
-            raise PlanError(f"{out} is not empty: name a new directory, so that no older job is submitted with these")
+            raise MatrixError(f"{out} is not empty: name a new directory, so that no older job is submitted with these")
     except OSError as error:
         raise failure("write", out, error) from error
     for path, text in definitions.items():

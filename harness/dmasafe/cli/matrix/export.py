@@ -10,7 +10,7 @@ import click
 
 from dmasafe.cli.output import Output, output_options
 from dmasafe.matrix import export
-from dmasafe.matrix.errors import ExportError
+from dmasafe.matrix.errors import MatrixError
 
 
 @click.command(
@@ -33,9 +33,9 @@ def command(path: Path, output: Output, **words: str) -> None:
     """
     if output.form == "lava":
         if any(words.values()):
-            raise ExportError("a LAVA job knows where it runs: leave all but --format away")
+            raise MatrixError("a LAVA job knows where it runs: leave all but --format away")
     elif not words["origin"]:
-        raise ExportError("name who submits by --origin: the word that was agreed upon with KernelCI")
+        raise MatrixError("name who submits by --origin: the word that was agreed upon with KernelCI")
     origin = export.Origin(words.pop("origin"), **words)
     output.show(
         lava=lambda: export.lava(export.read(path)),

@@ -13,7 +13,7 @@ from rich.table import Table
 from dmasafe.cli.matrix.history import database_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.matrix.database import open_history
-from dmasafe.matrix.errors import SelectionError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.history import History
 from dmasafe.matrix.summary import HEADINGS, Line, markdown, summarise
 from dmasafe.report.files import write_text
@@ -60,5 +60,5 @@ def _replace(path: Path, table: str) -> None:
     before, begin, rest = text.partition(f"{BEGIN}\n")
     _, end, after = rest.partition(f"{END}\n")
     if not begin or not end:
-        raise SelectionError(f"{path} has no lines '{BEGIN}' and '{END}', between which the table would go")
+        raise MatrixError(f"{path} has no lines '{BEGIN}' and '{END}', between which the table would go")
     write_text(path, f"{before}{begin}{table}\n{end}{after}")

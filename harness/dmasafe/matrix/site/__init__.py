@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dmasafe.atomic import publish
-from dmasafe.matrix.errors import SiteError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.history import History
 from dmasafe.matrix.site.data import collect
 from dmasafe.matrix.site.pages import GENERATOR, render
@@ -24,7 +24,7 @@ _HEAD_BYTES = 4096
 def write(history: History, out: Path, nights: int = NIGHTS, now: datetime | None = None) -> int:
     """Write the site into ``out``, which is replaced if it is an older one; returns its size in bytes.
 
-    ``nights``: how many are shown in detail. Raises SiteError.
+    ``nights``: how many are shown in detail. Raises MatrixError.
     """
     out = out.absolute()
     _check(out)
@@ -38,7 +38,7 @@ def write(history: History, out: Path, nights: int = NIGHTS, now: datetime | Non
                 (made / name).write_bytes(content)
                 size += len(content)
     except OSError as error:
-        raise SiteError(f"cannot write {out}: {error.strerror}; write to another place") from error
+        raise MatrixError(f"cannot write {out}: {error.strerror}; write to another place") from error
     return size
 
 
@@ -46,11 +46,11 @@ def _check(out: Path) -> None:
     """Only what an earlier report wrote is overwritten."""
     try:
         if out.is_symlink() or (out.exists() and not out.is_dir()):
-            raise SiteError(f"{out} is not a directory: name another place for the report")
+            raise MatrixError(f"{out} is not a directory: name another place for the report")
         if not out.exists() or not any(out.iterdir()):
             return
         index = out / INDEX
         if not index.is_file() or GENERATOR.encode() not in index.read_bytes()[:_HEAD_BYTES]:
-            raise SiteError(f"{out} holds something else than an older report: name an empty or a new directory")
+            raise MatrixError(f"{out} holds something else than an older report: name an empty or a new directory")
     except OSError as error:
-        raise SiteError(f"cannot look into {out}: {error.strerror}; write to another place") from error
+        raise MatrixError(f"cannot look into {out}: {error.strerror}; write to another place") from error

@@ -15,7 +15,7 @@ from dmasafe.matrix import vectors
 from dmasafe.matrix.agreement import Agreement, from_json
 from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.compare import Comparison, regressions
-from dmasafe.matrix.errors import SiteError
+from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.history import History, Run, Sighting, Vector
 from dmasafe.matrix.judgements import UNTRUSTED, StoredJudgement
 from dmasafe.matrix.record import unpacked
@@ -158,10 +158,10 @@ class SiteData:
 
 
 def collect(history: History, nights: int, now: datetime) -> SiteData:
-    """Everything for the site. Raises SiteError for an empty history."""
+    """Everything for the site. Raises MatrixError for an empty history."""
     newest = history.nights(nights)
     if not newest:
-        raise SiteError("the history is empty: record runs first (dmasafe matrix record)")
+        raise MatrixError("the history is empty: record runs first (dmasafe matrix record)")
     shown = tuple(reversed(newest))
     runs = history.runs_of_nights(shown[0], shown[-1])
     found = history.vectors(run.vector_id for run in runs)
