@@ -313,7 +313,7 @@ class BoardSession:
         word = None if self._cut else self._await_last_word()
         if word is None:
             word = self._look_again()
-        if word is not None and word != "clean" and not word.startswith("cannot start"):
+        if word != "clean" and not word.startswith("cannot start"):
             self.notes.append(f"the board: {word}")
 
     def _await_last_word(self) -> str | None:
@@ -337,7 +337,7 @@ class BoardSession:
                     break
         return self._last_word()
 
-    def _look_again(self) -> str | None:
+    def _look_again(self) -> str:
         """After a cut: whether the board has tidied up, looked at through another link; "clean", or what is wrong."""
         until = time.monotonic() + BOARD_SILENCE_S + TIDY_S
         link: Link | None = None

@@ -93,6 +93,13 @@ def test_the_suite_can_be_read_back_and_expected():
         assert found.why
 
 
+def test_the_suite_reads_into_nothing_that_is_read_only_and_writes_from_everything():
+    mtd = [s for s in buses_suite() if s.controller == "bus-spi" and s.operation in ("mtd_read", "mtd_write")]
+    reads, writes = ({s.buffer for s in mtd if s.operation == name} for name in ("mtd_read", "mtd_write"))
+    assert {"rodata", "module-rodata"} <= writes
+    assert reads == writes - {"rodata", "module-rodata"} and "heap" in reads
+
+
 def test_a_pattern_finds_the_buses_suite():
     found = select(["stack/*/bus-w1/*"])
     assert found == [s for s in buses_suite() if s.buffer == "stack" and s.controller == "bus-w1"]

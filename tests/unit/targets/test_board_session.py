@@ -146,7 +146,7 @@ def test_a_session_starts_the_agent_from_a_private_directory_and_leaves_the_boar
     }
     words = bench.link.started.split()
     assert words[:3] == ["sh", f"{directory}/run", directory]
-    assert words[4:] == ["250", "30", "4096", "0000:00:05.0", "0000:00:06.0"]
+    assert len(words[3]) == 4 and words[4:] == ["250", "30", "4096", "0000:00:05.0", "0000:00:06.0"]
     assert bench.framed[0][1:] == (words[3], 4096, 0.25, 12.0)
     assert session.notes == [] and len(bench.link.scripts) == 1 and directory in bench.link.scripts[0]
 
@@ -165,6 +165,7 @@ def test_a_link_that_is_slow_has_more_time(bench):
     bench.link.resend_s = 2.0
     with bench.up() as session:
         assert session._limits == Limits(boot_s=20, request_s=29, silence_s=30, sync_s=7.0)
+        assert bench.link.started.split()[4] == "2000"
 
 
 def test_a_directory_that_cannot_be_made_is_the_users_error(bench):
@@ -387,6 +388,7 @@ LOSSES = {
     "a cut link": (noise(b""), r"^ssh:board: the agent's channel was closed$"),
     "an error of the link": (broken(TimeoutError(110, "timed out")), r"^ssh:board: the agent's channel broke: timed"),
     "a panic": (noise(PANIC), r"^the board died: Kernel panic - not syncing: Oops$"),
+    "a panic and nothing before it": (noise(PANIC[4:]), r"^the board died: Kernel panic - not syncing: Oops$"),
     "the agent's end": (noise(b"", True), r"^the agent on the board ended: the agent's channel was closed$"),
     "a script that cannot start": (
         noise(b"\r\ndmasafe: cannot start the agent: ENOEXEC\r\n", True),
@@ -414,6 +416,16 @@ def test_a_request_through_a_cut_link_is_a_lost_session(bench):
         bench.stream.broken = True
         with pytest.raises(BootLost, match=r"^ssh:board: the agent's channel broke: Broken pipe$"):
             session.send({"op": "run"})
+
+
+def test_a_request_waits_until_the_link_takes_it(bench, monkeypatch):
+    with bench.up() as session:
+        monkeypatch.setattr(board_session, "_POLL_S", 0.5)
+        bench.stream.full, bench.stream.unsent = 12, True
+        started = time.monotonic()
+        assert session.read("/x") is None and bench.stream.full == 0
+        # Asking again each half second takes six seconds.
+        assert time.monotonic() - started < 4
 
 
 def test_the_console_is_muted_and_quiet_again(bench):
@@ -454,6 +466,7 @@ def test_a_silent_board_is_waited_for_at_rest(bench, monkeypatch):
         (CLEAN, []),
         (b"\ndmasafe: module dmasafe_client is in use\n", ["the board: module dmasafe_client is in use"]),
         (b"\ndmasafe: cannot start: no agent\n", []),
+        (b"\ndmasafe: " + b"x" * 300 + b"\n", [f"the board: {'x' * 200}"]),
         (b"chatter\r\ndmasafe: first\r\nchatter\r\ndmasafe: last\r\n", ["the board: last"]),
     ],
 )
@@ -471,6 +484,28 @@ def test_a_board_that_says_no_last_word_is_looked_at_again(bench):
         pass
     assert session.notes == ["the link was cut; the board has tidied up"]
     assert len(bench.link.scripts) == 3 and "/proc/modules" in bench.link.scripts[2]
+
+
+def test_an_agent_that_has_more_to_say_is_heard_out(bench):
+    """It ends with its second message after it was told to."""
+    said = []
+
+    def receive(size):
+        said.append(size)
+        bench.stream.ended = len(said) == 2
+        return b'{"ev":"kmsg-lost"}\n'
+
+    with bench.up() as session:
+        bench.stream.end = lambda: None
+        bench.stream.recv = receive
+    assert len(said) == 2 and session.notes == [] and bench.link.links == []
+
+
+def test_a_link_that_is_cut_while_the_agent_ends_is_looked_at_again(bench):
+    with bench.up() as session:
+        bench.stream.end = lambda: None
+        bench.stream.receive_error = TimeoutError(110, "timed out")
+    assert session.notes == ["the link was cut; the board has tidied up"] and len(bench.link.links) == 1
 
 
 def test_after_a_cut_the_board_is_looked_at_through_another_link(bench):

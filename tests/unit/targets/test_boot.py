@@ -14,10 +14,11 @@ import pytest
 from fake_guest import MAILBOX, FakeDevice, FakeGuest, FakeQemu
 
 from dmasafe.devices.errors import DevicesError
+from dmasafe.facts import KernelFacts
 from dmasafe.qemu.machines import Machine
 from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import boot as boots
-from dmasafe.targets.boot import Boot, GuestImage, machine_config, make_devices
+from dmasafe.targets.boot import Boot, GuestImage, machine_config, make_devices, plugged_for
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.session import BORROWED, Limits
 
@@ -133,6 +134,16 @@ def test_the_devices_process_plays_the_bridges_that_are_plugged_in(monkeypatch, 
 def test_a_bridge_sits_behind_its_own_usb_host_controller(tmp_path):
     usb = machine_config(replace(IMAGE, controllers=("cp2112", "osif-ehci")), FakeDevice(), tmp_path).usb
     assert {name: device.hcd for name, device in usb.items()} == {"cp2112": "xhci", "osif-ehci": "ehci"}
+
+
+def test_an_image_is_asked_only_for_what_not_every_guest_has_and_the_kernel_can_have():
+    facts = KernelFacts(
+        "x86_64", (6, 12, 117), frozenset({"HID_CP2112", "I2C_HID", "USB_HID", "I2C_I801", "I2C_VIRTIO"})
+    )
+    needs = frozenset(CONTROLLERS["cp2112"].needs) | facts.symbols
+    facts = replace(facts, symbols=needs)
+    assert plugged_for(["virtio", "dmasafe", "cp2112", "i801", "osif"], facts) == ("cp2112",)
+    assert plugged_for(["virtio"], facts) == ()
 
 
 # Prepared
