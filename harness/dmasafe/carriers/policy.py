@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The harness's own controller: the same vhost-user device, and a driver that can be set to a policy or a fault."""
 
-from __future__ import annotations
-
 from dmasafe.carriers.controller import Controller, Plug
 from dmasafe.carriers.drivers import I2cAdapterQuirks, PolicyDriver
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The part in suite upstream that controllers of upstream's have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from dmasafe.vocabulary import (

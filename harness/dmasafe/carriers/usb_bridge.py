@@ -5,8 +5,6 @@ One driver hands a message's own buffer to the USB host controller (i2c-robotfuz
 from memory of their own, which is always mapped well. What a bridge's file says was read in its driver (6.12 and 7.2).
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from dmasafe.carriers.controller import Controller, Plug

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Upstream's i2c-virtio, on a vhost-user device."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from dmasafe.carriers.controller import Controller, Plug

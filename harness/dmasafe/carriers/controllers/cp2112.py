@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """hid-cp2112 (drivers/hid/hid-cp2112.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from errno import ETIMEDOUT
 

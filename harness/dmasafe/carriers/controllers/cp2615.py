@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """i2c-cp2615 (drivers/i2c/busses/i2c-cp2615.c)."""
 
-from __future__ import annotations
-
 from errno import ENXIO
 
 from dmasafe.carriers.drivers import (

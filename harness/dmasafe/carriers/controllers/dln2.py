@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """i2c-dln2 (drivers/i2c/busses/i2c-dln2.c)."""
 
-from __future__ import annotations
-
 from errno import EPROTO
 
 from dmasafe.carriers.drivers import BridgeDriver, I2cAdapterQuirks

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """hid-ft260 (drivers/hid/hid-ft260.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from errno import EIO
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """i2c-i801 of q35's southbridge: it copies each byte through the controller's registers, and has no I2C_FUNC_I2C."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from dmasafe.carriers.on_board import on_board

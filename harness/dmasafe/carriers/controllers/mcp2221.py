@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """hid-mcp2221 (drivers/hid/hid-mcp2221.c)."""
 
-from __future__ import annotations
-
 from errno import ENXIO
 
 from dmasafe.carriers.drivers import BridgeDriver, two_at_most

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """i2c-robotfuzz-osif (drivers/i2c/busses/i2c-robotfuzz-osif.c): gives msg->buf itself to USB."""
 
-from __future__ import annotations
-
 from errno import EREMOTEIO
 
 from dmasafe.carriers.drivers import I2C_AQ_NO_ZERO_LEN_READ, BridgeDriver, I2cAdapterQuirks
