@@ -25,7 +25,7 @@ from dmasafe.scenario import POLICIES, Scenario, select, suite
 from dmasafe.targets.audit import DEFAULT_ROWS, SOURCES, Outcome
 from dmasafe.targets.audited import DEFAULT_TIMEOUT_S, AuditTask, audit_board, audit_guest
 from dmasafe.targets.open import open_board, split_target
-from dmasafe.targets.prepare import prepare
+from dmasafe.targets.prepare import KernelChoice, prepare
 
 
 @click.command(
@@ -116,10 +116,7 @@ def command(
     strict: bool,
     vmlinux: Path | None,
     module_directory: Path | None,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
     output: Output,
     **board: Any,
 ) -> int:
@@ -136,13 +133,13 @@ def command(
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary, ProgressDisplay() as progress:
         logs = Path(temporary)
         if kind == "qemu":
-            prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=SOURCES)
-            kernel, outcome = prepared.kernel, audit_guest(prepared, wanted, logs, progress)
+            prepared = prepare(*kernel, progress, extra_modules=SOURCES)
+            info, outcome = prepared.kernel, audit_guest(prepared, wanted, logs, progress)
         else:
             with open_board(kind, rest, board_arguments(**board), logs, progress, SOURCES) as place:
-                kernel, outcome = place.kernel, audit_board(place, wanted, vmlinux, module_directory, logs, progress)
-    judgement = judge(outcome.record, kernel.release, bounce_bytes)
-    facts = dataclasses.asdict(kernel)
+                info, outcome = place.kernel, audit_board(place, wanted, vmlinux, module_directory, logs, progress)
+    judgement = judge(outcome.record, info.release, bounce_bytes)
+    facts = dataclasses.asdict(info)
     output.show(
         table=lambda: _table(outcome, judgement, strict),
         json=lambda: render.to_json(outcome.record, judgement, outcome.splats, facts, strict, outcome.status),

@@ -16,6 +16,7 @@ from dmasafe.kernel.tree import tree_version
 from dmasafe.matrix.bisect import Found, Job, Step, bisect, top
 from dmasafe.report.text import one_line, plural
 from dmasafe.scenario import POLICIES, select
+from dmasafe.targets.prepare import KernelChoice
 
 
 @click.command(
@@ -50,10 +51,7 @@ def command(
     kdir: Path,
     module: Path | None,
     policy: str | None,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
     output: Output,
 ) -> int:
     """Find the commit since which SCENARIO fails, or COMMAND with the module under test is found guilty.
@@ -63,11 +61,11 @@ def command(
 
     Exit status: 0 found, 2 not.
     """
-    machine = Job(configuration, arch, accel)
+    machine = Job(kernel.configuration, kernel.arch, kernel.accel)
     if module is None:
         tree, job = _kernel_job(kdir, words, policy, machine)
     else:
-        tree, job = _module_job(module, words, replace(machine, policy=policy, kernel_source=kernel_source))
+        tree, job = _module_job(module, words, replace(machine, policy=policy, kernel_source=kernel.source))
     found = bisect(tree, good, bad, job, _tell)
     output.show(table=lambda: _table(found), json=lambda: _to_json(found))
     return 0

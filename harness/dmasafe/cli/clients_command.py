@@ -24,7 +24,7 @@ from dmasafe.report.results import exit_status
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.clients import MODULES, run_clients
 from dmasafe.targets.interrupt import interrupt_deferred
-from dmasafe.targets.prepare import Prepared, prepare
+from dmasafe.targets.prepare import KernelChoice, Prepared, prepare
 from dmasafe.targets.session import KMSG_LOG
 
 CONFIGURATION = "upstream"
@@ -66,10 +66,7 @@ def command(
     messages: bool,
     audit_file: Path | None,
     out: Path,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
     output: Output,
 ) -> int:
     """Put upstream's client drivers on the emulated controllers, with slaves that satisfy them, and judge each phase.
@@ -86,7 +83,7 @@ def command(
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
         with ProgressDisplay() as progress:
-            prepared = prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)
+            prepared = prepare(*kernel, progress, extra_modules=MODULES)
             results, records = run_clients(prepared, wanted, logs, progress, started)
         with interrupt_deferred():
             published = directory.publish(results, out, _joined(logs, CONSOLE_LOG), _joined(logs, KMSG_LOG))

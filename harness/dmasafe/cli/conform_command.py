@@ -11,17 +11,16 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.options import SCENARIO_IDS, kernel_options, suite_option
+from dmasafe.cli.options import SCENARIO_IDS, kernel_options, kernel_words, suite_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.facts import KernelFacts
-from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.model.config import Config
 from dmasafe.model.predict import cannot_exist
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.scenario import Scenario, parse_scenario, suite
 from dmasafe.targets import conform
-from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
+from dmasafe.targets.prepare import KernelChoice, prepare
 from dmasafe.targets.qemu import QemuTarget
 
 DEFAULT_SCENARIOS = 500
@@ -68,10 +67,7 @@ def command(
     count: int | None,
     seed: int,
     shrink: bool,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
     output: Output,
 ) -> int:
     """Run the same scenarios on the model and in a guest, and compare every oracle: outcome, splats, return value, data
@@ -84,7 +80,7 @@ def command(
         raise click.UsageError("name scenarios, or a suite, or draw them with --scenarios: one of the three")
     named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
-        prepared = prepare(kernel_source, configuration, arch, accel, progress)
+        prepared = prepare(*kernel, progress)
         target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
         if suite_name is not None:
             named = _possible(named, prepared.facts)
@@ -94,15 +90,7 @@ def command(
         differences = list(comparison.differences)
         if shrink:
             differences = conform.shrink_all(target, differences, progress)
-    choice = "".join(
-        f" {option} {value}"
-        for option, value, default in (
-            ("--kernel", kernel_source, DEFAULT_SOURCE),
-            ("--config", configuration, DEFAULT_CONFIGURATION),
-            ("--arch", arch, DEFAULT_ARCH),
-        )
-        if value != default
-    )
+    choice = "".join(f" {word}" for word in kernel_words(kernel._replace(accel=None)))
     report = _Report(None if named else seed, len(wanted), comparison, differences, choice, total_s)
     output.show(table=lambda: _table(report), json=lambda: _as_json(report))
     if comparison.inconclusive or not comparison.run.canary_splatted:

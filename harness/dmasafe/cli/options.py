@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from dmasafe import kernel as kernels
 from dmasafe.architecture import architecture_names
 from dmasafe.errors import DmasafeError
 from dmasafe.scenario import SUITES
-from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, KernelChoice
 
 
 class CliError(DmasafeError):
@@ -40,8 +41,22 @@ def suite_option(text: str, name: str = "--suite") -> Callable[[Callable[..., An
     return click.option(name, "suite_name", metavar="NAME", shell_complete=SUITE_NAMES, help=text)
 
 
+def kernel_words(kernel: KernelChoice) -> list[str]:
+    """The same kernel for another command: the options that are not as they are by default."""
+    named = zip(("--kernel", "--config", "--arch", "--accel"), kernel, KernelChoice(), strict=True)
+    return [word for option, value, default in named if value != default for word in (option, str(value))]
+
+
 def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose a kernel and how it runs, the same for every command that boots one."""
+    """The options that choose a kernel, the same for every command that boots one, which gets a KernelChoice."""
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any, kernel_source: str, configuration: str, arch: str, accel: str | None, **rest: Any
+    ) -> Any:
+        return function(*arguments, kernel=KernelChoice(kernel_source, configuration, arch, accel), **rest)
+
+    decorated: Callable[..., Any] = command
     for option in (
         click.option(
             "--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work (kvm, tcg)."
@@ -57,5 +72,5 @@ def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "URL#sha256=HEX, or git:URL@REVISION.",
         ),
     ):  # fmt: skip
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated

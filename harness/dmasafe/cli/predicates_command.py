@@ -14,7 +14,7 @@ from dmasafe.cli.options import kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.predicates import PREDICATES, Measured, measure
-from dmasafe.targets.prepare import prepare
+from dmasafe.targets.prepare import KernelChoice, prepare
 
 HEADER_COLUMNS = 10
 
@@ -22,16 +22,16 @@ HEADER_COLUMNS = 10
 @click.command(name="predicates", epilog="Example: dmasafe predicates --config no-vmap-stack")
 @output_options("table", "json")
 @kernel_options
-def command(output: Output, kernel_source: str, configuration: str, arch: str, accel: str | None) -> None:
+def command(output: Output, kernel: KernelChoice) -> None:
     """Measure what the kernel's predicates say of every buffer kind, beside what DMA really does with it.
 
     An answer marked with ! errs: taken as is_dma_capable(), it would have been wrong for that kind.
     """
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
-        prepared = prepare(kernel_source, configuration, arch, accel, progress)
+        prepared = prepare(*kernel, progress)
         progress.stage("predicates")
         rows = measure(prepared.image, Path(logs))
-    title = f"{prepared.kernel.release} {arch}, configuration {configuration}"
+    title = f"{prepared.kernel.release} {kernel.arch}, configuration {kernel.configuration}"
     output.show(table=lambda: (_table(rows, title), *_errors(rows)), json=lambda: [_to_json(row) for row in rows])
 
 

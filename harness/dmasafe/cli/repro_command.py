@@ -12,6 +12,7 @@ from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Tally
 from dmasafe.dmesg.files import open_log, read_all
 from dmasafe.report.progress import ProgressDisplay
+from dmasafe.targets.prepare import KernelChoice
 from dmasafe.targets.reproduce import Reproduction, reproduce
 
 SHOWN, NOT_SHOWN, UNKNOWN = 0, 1, 2
@@ -21,7 +22,7 @@ SHOWN, NOT_SHOWN, UNKNOWN = 0, 1, 2
 @click.argument("log", metavar="FILE|-", shell_complete=FILES)
 @kernel_options
 @output_options("table", "json")
-def command(log: str, kernel_source: str, configuration: str, arch: str, accel: str | None, output: Output) -> int:
+def command(log: str, kernel: KernelChoice, output: Output) -> int:
     """Find the scenarios that provoke the splats of a log, run them, say whether the kernel at hand shows them.
 
     Exit status: 0 every class was shown, 1 one was not, 2 nothing is known to provoke one, or the log is unreadable.
@@ -29,9 +30,9 @@ def command(log: str, kernel_source: str, configuration: str, arch: str, accel: 
     with open_log(log) as stream:
         found = read_all(stream, log, Tally())
     chosen = click.get_current_context().get_parameter_source("configuration")
-    wanted = None if chosen is click.core.ParameterSource.DEFAULT else configuration
+    wanted = None if chosen is click.core.ParameterSource.DEFAULT else kernel.configuration
     with ProgressDisplay() as progress:
-        rows = reproduce(found, kernel_source, wanted, arch, accel, progress)
+        rows = reproduce(found, kernel.source, wanted, kernel.arch, kernel.accel, progress)
     output.show(
         table=lambda: map(_sentence, rows) if rows else "no splat in this log",
         json=lambda: [asdict(row) for row in rows],

@@ -21,7 +21,8 @@ from dmasafe.scenario import Scenario, ScenarioError, select, suite
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.judged import run_and_judge
-from dmasafe.targets.open import BoardArguments, GuestArguments, open_target, split_target
+from dmasafe.targets.open import BoardArguments, open_target, split_target
+from dmasafe.targets.prepare import KernelChoice
 from dmasafe.targets.session import KMSG_LOG
 
 DEFAULT_SUITE = "core"
@@ -59,10 +60,7 @@ def command(
     suite_name: str | None,
     out: Path,
     sabotage: str | None,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
     output: Output,
     **board: Any,
 ) -> int:
@@ -80,14 +78,19 @@ def command(
     kind, rest = split_target(target or (earlier.target if earlier is not None else DEFAULT_TARGET))
     wanted = _wanted(scenarios, suite_name, arguments) if earlier is None else resume.left_open(earlier)
     if earlier is not None and not wanted:
-        click.echo(f"nothing to resume: {resumed} has a verdict for each of its {len(earlier.rows)} scenarios")
+        click.echo(
+            f"nothing to resume: {resumed} has a verdict for each of its {len(earlier.rows)} scenarios", err=True
+        )
+        output.show_results(earlier, None)
         return exit_status(earlier)
     directory.prepare(out)
     name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
-    guest = GuestArguments(kernel_source, configuration, arch, accel, sabotage)
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs = Path(temporary)
-        with ProgressDisplay() as progress, open_target(kind, rest, guest, arguments, logs, progress) as place:
+        with (
+            ProgressDisplay() as progress,
+            open_target(kind, rest, kernel, arguments, logs, progress, sabotage) as place,
+        ):
             if earlier is not None:
                 # Before anything is run.
                 resume.require_same_kernel(earlier.kernel, place.kernel)

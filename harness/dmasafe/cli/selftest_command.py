@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from dmasafe import kernel as kernels
-from dmasafe.cli.options import kernel_options
+from dmasafe.cli.options import kernel_options, kernel_words
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.selftest.cases import CASES
 from dmasafe.selftest.examine import CaseResult, examine_all
-from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
+from dmasafe.targets.prepare import KernelChoice, prepare
 from dmasafe.targets.sabotage import MODULES
 
 
@@ -31,10 +30,7 @@ def command(
     only: tuple[str, ...],
     jobs: int | None,
     keep: Path | None,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
     output: Output,
 ) -> int:
     """Wreck runs in every known way: does the harness notice in time, name the cause, keep results, leave nothing?
@@ -44,26 +40,18 @@ def command(
     cases = [CASES[name] for name in dict.fromkeys(only)] or list(CASES.values())
     with ProgressDisplay() as progress:
         # What the cases share is made before their bounds count.
-        prepare(kernel_source, configuration, arch, accel, progress)
-        prepare(kernel_source, configuration, arch, accel, progress, extra_modules=MODULES)
+        prepare(*kernel, progress)
+        prepare(*kernel, progress, extra_modules=MODULES)
         progress.stage("selftest")
-        options = _kernel_arguments(kernel_source, configuration, arch, accel)
         results = []
-        for result in examine_all(cases, options, jobs, keep):
+        # What is the default anyway stays free for a case to choose.
+        for result in examine_all(cases, kernel_words(kernel), jobs, keep):
             results.append(result)
             if result.wrong:
                 progress.note(f"{result.case.name}: {'; '.join(result.wrong)}")
             progress.advance(len(results), len(cases), result.case.name)
     output.show(table=lambda: _table(results), json=lambda: [_to_json(result) for result in results])
     return 1 if any(result.wrong for result in results) else 0
-
-
-def _kernel_arguments(source: str, configuration: str, arch: str, accel: str | None) -> list[str]:
-    """The same kernel for the runs; what is the default anyway stays free for a case to choose."""
-    arguments = [] if source == kernels.DEFAULT_SOURCE else ["--kernel", source]
-    arguments += [] if configuration == DEFAULT_CONFIGURATION else ["--config", configuration]
-    arguments += [] if arch == DEFAULT_ARCH else ["--arch", arch]
-    return [*arguments, *([] if accel is None else ["--accel", accel])]
 
 
 def _table(results: Sequence[CaseResult]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.handover import Keys, make_keys
 from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
-from dmasafe.targets.prepare import Prepared, prepare
+from dmasafe.targets.prepare import KernelChoice, Prepared, prepare
 from dmasafe.targets.session import KMSG_LOG
 
 # Ctrl-], as telnet and pexpect have it.
@@ -80,10 +80,7 @@ def command(
     image_name: str | None,
     ssh: bool,
     gdb: bool,
-    kernel_source: str,
-    configuration: str,
-    arch: str,
-    accel: str | None,
+    kernel: KernelChoice,
 ) -> int:
     """Boot a guest and hand over its console; what is typed there is remembered. Ctrl-] or 'poweroff -f' ends it.
 
@@ -95,18 +92,18 @@ def command(
     if not (wishes.interactive or ssh or gdb):
         raise DmasafeError("dmasafe shell needs a terminal on standard input")
     if ssh and context.get_parameter_source("configuration") is click.core.ParameterSource.DEFAULT:
-        configuration = BOARD_CONFIGURATION
-    if gdb and DEBUG_INFO not in configuration.split("+"):
-        configuration = f"{configuration}+{DEBUG_INFO}"
+        kernel = kernel._replace(configuration=BOARD_CONFIGURATION)
+    if gdb and DEBUG_INFO not in kernel.configuration.split("+"):
+        kernel = kernel._replace(configuration=f"{kernel.configuration}+{DEBUG_INFO}")
     image_name = image_name or (BOARD_IMAGE if ssh else kernels.MINIMAL)
     if ssh:
-        require_ssh(configuration, arch, image_name)
+        require_ssh(kernel.configuration, kernel.arch, image_name)
     words = ("dmasafe.shell",) if wishes.interactive else ()
     with contextlib.ExitStack() as stack:
         private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
         kmsg_log = stack.enter_context((private / KMSG_LOG).open("wb"))
         with ProgressDisplay() as progress:
-            prepared = prepare(kernel_source, configuration, arch, accel, progress, words, image_name=image_name)
+            prepared = prepare(*kernel, progress, words, image_name=image_name)
             keys = make_keys(private) if ssh else None
             progress.stage("boot")
             boot = stack.enter_context(Boot(_image(prepared, keys, wishes, private), private, kmsg_log))

@@ -16,7 +16,7 @@ from dmasafe.progress import Progress
 from dmasafe.targets.base import Target
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.prepare import Prepared, model_kernel, prepare
+from dmasafe.targets.prepare import KernelChoice, Prepared, model_kernel, prepare
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.sabotage import MODULES, SHORT, saboteur
 
@@ -46,17 +46,6 @@ class BoardArguments:
     labgrid_config: Path | None = None
 
 
-@dataclass(frozen=True)
-class GuestArguments:
-    """What is booted; ``sabotage`` names what wrecks it (dmasafe selftest)."""
-
-    kernel_source: str
-    configuration: str
-    arch: str
-    accel: str | None
-    sabotage: str | None = None
-
-
 def split_target(text: str) -> tuple[str, str]:
     """``ssh:root@host`` as kind and rest. Raises TargetError for a kind that does not exist."""
     kind, _, rest = text.partition(":")
@@ -74,18 +63,24 @@ def split_target(text: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def open_target(
-    kind: str, rest: str, guest: GuestArguments, arguments: BoardArguments, logs: Path, progress: Progress
+    kind: str,
+    rest: str,
+    choice: KernelChoice,
+    arguments: BoardArguments,
+    logs: Path,
+    progress: Progress,
+    sabotage: str | None = None,
 ) -> Iterator[Target]:
-    """The target of this name, ready to run; whatever it holds is let go at the end."""
+    """The target of this name, ready to run; whatever it holds is let go at the end.
+
+    ``choice`` is the kernel of a model or a guest; ``sabotage`` names what wrecks the guest (dmasafe selftest).
+    """
     if kind == "model":
-        facts, kernel = model_kernel(guest.kernel_source, guest.configuration, guest.arch)
+        facts, kernel = model_kernel(choice.source, choice.configuration, choice.arch)
         yield ModelTarget(facts, kernel, logs)
     elif kind == "qemu":
-        modules = None if guest.sabotage is None else MODULES
-        prepared = prepare(
-            guest.kernel_source, guest.configuration, guest.arch, guest.accel, progress, extra_modules=modules
-        )
-        yield _guest_target(prepared, logs, guest.sabotage)
+        prepared = prepare(*choice, progress, extra_modules=None if sabotage is None else MODULES)
+        yield _guest_target(prepared, logs, sabotage)
     else:
         with open_board(kind, rest, arguments, logs, progress) as board:
             yield board

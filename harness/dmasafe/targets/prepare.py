@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import DEFAULT_ARCH as DEFAULT_ARCH
@@ -35,6 +36,15 @@ class Prepared:
     kernel: KernelInfo
     facts: KernelFacts
     build: kernels.Kernel
+
+
+class KernelChoice(NamedTuple):
+    """Which kernel, and how it runs: what prepare() takes first, in this order."""
+
+    source: str = kernels.DEFAULT_SOURCE
+    configuration: str = DEFAULT_CONFIGURATION
+    arch: str = DEFAULT_ARCH
+    accel: str | None = None
 
 
 def build_kernel(

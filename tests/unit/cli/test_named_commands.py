@@ -25,7 +25,9 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PA
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {opt for each in command.get_params(click.Context(command)) for opt in (*each.opts, *each.secondary_opts)}
+    """Those that help shows."""
+    shown = (each for each in command.get_params(click.Context(command)) if not getattr(each, "hidden", False))
+    return {opt for each in shown for opt in (*each.opts, *each.secondary_opts)}
 
 
 def missing(words: list[str]) -> str | None:
