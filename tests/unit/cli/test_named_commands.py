@@ -19,8 +19,8 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 # A call of the command: at the beginning, or behind a path, a quotation mark, a bracket, a pipe or "Example:".
 CALL = re.compile(r"""(?:^|[/'"`(|]|Examples?:|\|\||->)\s*dmasafe((?: +[^\s'"`|;<>#()&]+)+)""")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
-# Programs of their own, with options of their own, and the model, whose strings are the kernel's.
-OTHERS = {"devices", "pytest_plugin", "selftest", "model"}
+# Programs of their own, with options of their own, and packages whose strings are the kernel's.
+OTHERS = {"devices", "pytest_plugin", "selftest", "model", "carriers"}
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in OTHERS]
 
 
