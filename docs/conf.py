@@ -18,6 +18,7 @@ root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md"]
 exclude_patterns = [".*", "build", "harness", "images", "kernel-configs", "out", "tests"]
 man_pages = [("docs/commands", "dmasafe", "may DMA touch this buffer?", "the dmasafe authors", 1)]
+highlight_language = "text"
 html_theme = "furo"
 html_title = "dmasafe"
 templates_path = ["."]
