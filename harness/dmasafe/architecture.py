@@ -61,7 +61,7 @@ class Layout:
     pool for small kmalloc() memory, however little memory the machine has. ``map_invalidates``: mapping for the device
     to write invalidates cache lines instead of cleaning them, in every version. ``zone_dma_bits`` is the least that a
     DMA mask must reach, ``vmap_stack_since`` empty where HAVE_ARCH_VMAP_STACK never came. ``hole`` are the physical
-    addresses, first and end, that memory leaves out if it reaches so far.
+    addresses, first and end, that memory leaves out if it reaches so far; without an end, it stops there.
     """
 
     arch: str

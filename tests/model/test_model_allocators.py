@@ -315,6 +315,8 @@ def test_a_per_cpu_object_that_comes_back_is_aligned_for_its_new_owner():
         ("x86_64", (4, 9), True, True, 16384),
         ("aarch64", (4, 13), True, False, 16384),
         ("aarch64", (4, 14), True, True, 16384),
+        ("riscv64", (5, 13), True, False, 16384),
+        ("riscv64", (5, 14), True, True, 16384),
     ],
 )
 def test_a_stack_is_mapped_where_vmap_stack_exists(arch, version, symbol, mapped, size):

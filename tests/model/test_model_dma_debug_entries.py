@@ -420,6 +420,19 @@ def test_two_mappings_overlap_if_they_begin_in_one_cache_line(first, second, siz
     assert said(kernel) == ["cacheline-overlap"] * overlaps
 
 
+@pytest.mark.parametrize(
+    ("arch", "line"), [("i686", 32), ("x86_64", 64), ("armv7l", 64), ("aarch64", 64), ("riscv64", 64)]
+)
+def test_neighbours_overlap_as_far_as_a_cache_line_of_the_architecture_goes(arch, line):
+    """L1_CACHE_SHIFT: 5 for X86's M686, 6 on all others."""
+    for distance, overlaps in ((line - 1, True), (line, False)):
+        kernel, dev = boot(arch=arch)
+        first = kernel.memory.lowmem_end - 4096
+        map_at(kernel, dev, first, 1, DMA_FROM_DEVICE)
+        map_at(kernel, dev, first + distance, 1, DMA_FROM_DEVICE)
+        assert said(kernel) == ["cacheline-overlap"] * overlaps
+
+
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_overlaps_are_counted_down_again(count):
     kernel, dev = boot()

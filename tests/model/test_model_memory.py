@@ -204,6 +204,14 @@ def test_memory_above_4_gib_starts_where_the_pci_hole_ends():
     assert memory.is_ram(5 << 30) and not memory.is_ram(3 << 30)
 
 
+def test_without_pae_memory_ends_where_the_pci_hole_begins():
+    """arch/x86/kernel/e820.c e820__end_of_ram_pfn(): MAX_ARCH_PFN is 4 GiB, and above it is all that did not fit."""
+    memory = ModelKernel(Config(arch="i686", memory_bytes=3 << 30).enable("HIGHMEM")).memory
+    assert memory.ram == ((0, 2 << 30),)
+    assert memory.is_ram((2 << 30) - 1) and not memory.is_ram(2 << 30) and not memory.is_ram(4 << 30)
+    assert memory.page_is_highmem((2 << 30) - 1 >> 12) and not memory.pfn_valid(2 << 30 >> 12)
+
+
 def test_save_and_restore_undo_everything():
     kernel = ModelKernel()
     adap = kernel.adapter("dmasafe")

@@ -35,9 +35,9 @@ def ram_ranges(config: Config, layout: Layout) -> tuple[tuple[int, int], ...]:
     """Physical memory as (start, end) pairs."""
     start, size = layout.phys_offset, config.memory_bytes
     if layout.hole:
-        first, end = layout.hole
+        first, *ends = layout.hole
         if start + size > first:
-            return (start, first), (end, end + start + size - first)
+            return (start, first), *((end, end + start + size - first) for end in ends)
     return ((start, start + size),)
 
 
