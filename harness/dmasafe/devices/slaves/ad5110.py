@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
+from dmasafe.devices.slaves.quick import Quick
+
 # Datasheet, table "Input shift register": commands 0 to 6.
 NOP, STORE, WRITE, SHUTDOWN, RESET, READ_WIPER, READ_EEPROM = range(7)
 _COMMAND_BYTES = 2
 _ADDRESS_TOLERANCE = 1
 
 
-class Ad5110:
+class Ad5110(Quick):
     """``wiper`` is the RDAC register, ``stored`` what the EEPROM has of it, ``tolerance`` its sign and magnitude.
 
-    Drivers: ad5110.
+    What a command asks for is read in a transaction of its own: a stop changes nothing. Drivers: ad5110.
     """
-
-    stretch_s = 0.0
 
     def __init__(self, stored: int = 0x2A, tolerance: int = 0x85) -> None:
         self.stored = stored
@@ -47,9 +47,6 @@ class Ad5110:
     def read(self, length: int) -> bytes:
         answer = 0 if self._answer is None else self._answer
         return bytes((answer,)) * length
-
-    def stop(self) -> None:
-        """Nothing happens at a stop: a read follows in a transaction of its own."""
 
 
 CHIPS = {"ad5110": Ad5110}

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+from dmasafe.devices.slaves.quick import Quick
+
 _WORD_BYTES = 2
 VALUE_BITS = 12
 
 
-class Ad5622:
+class Ad5622(Quick):
     """``word`` is the input register: 2 bits that mean nothing, 2 of power-down mode, 12 of value. Drivers: ad5446."""
-
-    stretch_s = 0.0
 
     def __init__(self) -> None:
         self.word = 0
@@ -34,9 +34,6 @@ class Ad5622:
     def read(self, length: int) -> bytes:
         word = self.word.to_bytes(_WORD_BYTES, "big")
         return (word * (length // _WORD_BYTES + 1))[:length]
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
 
 CHIPS = {"ad5622": Ad5622}

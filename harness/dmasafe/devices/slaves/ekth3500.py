@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from dmasafe.devices.slaves.quick import Quick
+
 PACKET_BYTES = 169
 _HEADER_BYTES = 4
 _REPORT_BYTES = 55
@@ -35,13 +37,11 @@ class Touch(NamedTuple):
     width: int
 
 
-class Ekth3500:
+class Ekth3500(Quick):
     """``touches`` are served, one packet after the other, by reads without a command. Drivers: elants_i2c.
 
     ``rows``, ``columns`` and ``osr`` make the resolution: (n - 1) * osr.
     """
-
-    stretch_s = 0.0
 
     def __init__(self) -> None:
         self.versions = {0x00: 0x1234, 0x10: 0x5678, 0xE0: 0x9ABC, 0xF0: 0x0BCD}
@@ -78,9 +78,6 @@ class Ekth3500:
             # The probe for somebody at this address must not take a packet.
             answer = self._pending.popleft() if self._pending and length >= _HEADER_BYTES else self.packet
         return answer[:length].ljust(length, b"\0")
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
     def _command(self, data: bytes) -> None:
         if data[1] == _SLEEP:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import struct
 
+from dmasafe.devices.slaves.quick import Quick
+
 DESCRIPTOR_REGISTER = 0x0001
 REPORT_DESCRIPTOR_REGISTER, INPUT_REGISTER, OUTPUT_REGISTER, COMMAND_REGISTER, DATA_REGISTER = range(0x0002, 0x0007)
 # Opcodes of the command register (specification, 7.2).
@@ -24,14 +26,12 @@ REPORT_DESCRIPTOR = bytes.fromhex(
 _REPORT_ID_ITEM = bytes((0x85, _REPORT_ID))
 
 
-class HidKeyboard:
+class HidKeyboard(Quick):
     """``keys`` are the usages that are pressed, ``leds`` what the host made of its lights. Drivers: i2c_hid_of.
 
     Whoever pulls the interrupt line for it has the host read: a length of 0 after a reset, else the keys. Without
     ``numbered`` its two reports have no number.
     """
-
-    stretch_s = 0.0
 
     def __init__(self, keys: tuple[int, ...] = (), numbered: bool = True) -> None:
         self.keys = keys
@@ -106,9 +106,6 @@ class HidKeyboard:
             answer = bytes(2) if self._reset_pending else self.input_report
             self._reset_pending = False
         return answer[:length].ljust(length, b"\0")
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
     def _command(self, rest: bytes) -> None:
         kind, opcode = rest[0] >> 4 & 3, rest[1] & 0x0F

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
+from dmasafe.devices.slaves.quick import Quick
+
 TEMPERATURE, CONFIGURATION, HYSTERESIS, OVERTEMPERATURE = range(4)
 _POINTER_MASK = 3
 
 
-class Lm75:
+class Lm75(Quick):
     """NXP's LM75B: big-endian words, the configuration is a byte. Drivers: lm75.
 
     ``registers`` holds numbers by pointer; temperatures in degrees, left-aligned, in 1/256. A read that goes on after
     the register's end repeats it, as the chip does.
     """
 
-    stretch_s = 0.0
     sizes = (2, 1, 2, 2)
     #: What a write does not change.
     read_only = (0xFFFF, 0x00, 0x007F, 0x007F)
@@ -37,9 +38,6 @@ class Lm75:
         size = self.sizes[self.pointer]
         register = self.registers[self.pointer].to_bytes(size, "big")
         return (register * (length // size + 1))[:length]
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
 
 class Tmp102(Lm75):

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+from dmasafe.devices.slaves.quick import Quick
 
-class NakSlave:
+
+class NakSlave(Quick):
     """Acknowledges ``accepts`` data bytes of each write. Reads, which a slave cannot refuse, give 0xff."""
-
-    stretch_s = 0.0
 
     def __init__(self, accepts: int = 1) -> None:
         self.accepts = accepts
@@ -17,6 +17,3 @@ class NakSlave:
 
     def read(self, length: int) -> bytes:
         return b"\xff" * length
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+from dmasafe.devices.slaves.quick import Quick
+
 INPUT, OUTPUT, POLARITY, CONFIGURATION = range(4)
 _POINTER_MASK = 3
 
 
-class Pca9534:
+class Pca9534(Quick):
     """``levels`` are the levels outside, which pins that are inputs see. Drivers: pca953x.
 
     A set bit in ``registers[CONFIGURATION]`` makes its pin an input, one in ``registers[POLARITY]`` inverts it.
     """
-
-    stretch_s = 0.0
 
     def __init__(self, levels: int = 0x5A) -> None:
         self.levels = levels
@@ -37,9 +37,6 @@ class Pca9534:
     def read(self, length: int) -> bytes:
         value = self.pins ^ self.registers[POLARITY] if self.pointer == INPUT else self.registers[self.pointer]
         return bytes((value,)) * length
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
 
 CHIPS = {"pca9534": Pca9534}

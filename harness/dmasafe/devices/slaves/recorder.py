@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from dmasafe.devices.slaves.quick import Quick
+
 _MASK = (1 << 64) - 1
 # splitmix64 (Steele, Lea, Flood 2014): increment and the two multipliers of its finaliser.
 _GAMMA = 0x9E3779B97F4A7C15
@@ -23,14 +25,12 @@ class Message(NamedTuple):
     data: bytes
 
 
-class Recorder:
+class Recorder(Quick):
     """Accepts anything. ``messages`` holds the newest messages, at most ``keep_bytes`` and ``keep_messages`` of them.
 
     ``dropped`` counts the older ones that had to go. Read number N of a seed always has the same bytes; its first byte
     differs from those of the 255 reads before it.
     """
-
-    stretch_s = 0.0
 
     def __init__(self, seed: int = 0x30, keep_bytes: int = 1 << 20, keep_messages: int = 4096) -> None:
         self.seed = seed
@@ -50,9 +50,6 @@ class Recorder:
         self._reads += 1
         self._keep(Message(True, data))
         return data
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
     def _keep(self, message: Message) -> None:
         self.messages.append(message)

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dmasafe.devices.slaves.quick import Quick
+
 REGISTERS = 256
 
 
-class RegisterFile:
+class RegisterFile(Quick):
     """The first byte of a write sets the pointer; further bytes go to the registers; reads start at the pointer.
 
     The pointer wraps after register 255 and survives a stop. Register N holds N until written, so that no read is
     all zeros.
     """
 
-    stretch_s = 0.0
+    #: What there is of a register that has not all its bits; the others read as 0.
+    bits: Mapping[int, int] = {}
 
     def __init__(self) -> None:
         self.registers = bytearray(range(REGISTERS))
@@ -21,17 +26,14 @@ class RegisterFile:
 
     def write(self, data: bytes) -> int:
         if data:
-            self.pointer = data[0]
+            self.pointer = data[0] % len(self.registers)
             for value in data[1:]:
-                self.registers[self.pointer] = value
-                self.pointer = (self.pointer + 1) % REGISTERS
+                self.registers[self.pointer] = value & self.bits.get(self.pointer, 0xFF)
+                self.pointer = (self.pointer + 1) % len(self.registers)
         return len(data)
 
     def read(self, length: int) -> bytes:
-        start = self.pointer
-        self.pointer = (start + length) % REGISTERS
+        start, size = self.pointer, len(self.registers)
+        self.pointer = (start + length) % size
         whole = self.registers[start:] + self.registers[:start]
-        return bytes((whole * (length // REGISTERS + 1))[:length])
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
+        return bytes((whole * (length // size + 1))[:length])

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dmasafe.devices.slaves.quick import Quick
+
 FIRMWARE_VERSION = 0x00
 STATUS = 0x01
 RESOLUTION = 0x04
@@ -23,13 +25,11 @@ class Finger(NamedTuple):
     y: int
 
 
-class St1633:
+class St1633(Quick):
     """``touch()`` says what the coordinates' registers hold; the interrupt line is somebody else's. Drivers: st1232.
 
     ``touches`` counts its calls.
     """
-
-    stretch_s = 0.0
 
     def __init__(self, width: int = 1024, height: int = 600, version: int = 0x17, revision: int = 0x01020304) -> None:
         self.registers = bytearray(_REGISTERS)
@@ -70,9 +70,6 @@ class St1633:
         start = self.pointer
         whole = self.registers[start:] + self.registers[:start]
         return bytes((whole * (length // _REGISTERS + 1))[:length])
-
-    def stop(self) -> None:
-        """Nothing happens at a stop."""
 
 
 def _packed(x: int, y: int) -> bytes:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from struct import Struct
 
 from dmasafe.devices.usb.hid import Hid, Report, Use, descriptors
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.master import Bridge
 
 MAX_READ_BYTES = 512
 MAX_WRITE_BYTES = 61
@@ -78,16 +78,12 @@ _REPORTS = (
 )
 
 
-class Cp2112:
+class Cp2112(Bridge):
     """The chip."""
 
     descriptors = descriptors(0x10C4, 0xEA90, ("Silicon Laboratories", "CP2112 HID USB-to-SMBus Bridge"), _REPORTS)
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
-        self.reset()
-
-    def reset(self) -> None:
+    def _idle(self) -> None:
         self._features = {
             Id.GPIO_CONFIG: bytes((Id.GPIO_CONFIG, 0, 0, 0, 0)),
             Id.GPIO_GET: bytes((Id.GPIO_GET, 0)),
@@ -96,7 +92,6 @@ class Cp2112:
             Id.SMBUS_CONFIG: _CONFIG.pack(Id.SMBUS_CONFIG, 100_000, 0x02, 0, 0, 0, 0, 0),
         }
         self._finish(Status.IDLE, 0, b"")
-        self._master.stop()
 
     def _finish(self, status: Status, reason: int, data: bytes) -> None:
         self._status = status

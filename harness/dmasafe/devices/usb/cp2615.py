@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 
-from dmasafe.devices.usb.device import Descriptors, Endpoint, Interface, Setup, Transfer
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.device import Descriptors, Endpoint, Function, Interface, Transfer
+from dmasafe.devices.usb.master import Bridge
 
 EP_OUT = 0x02
 EP_IN = 0x82
@@ -46,7 +46,7 @@ _ACCESSORY = Struct(">HHH")
 _PART_ID_A02 = 0x1500
 
 
-class Cp2615:
+class Cp2615(Bridge, Function):
     """The bridge: no repeated start, a write and a read in one transfer have a stop between them."""
 
     descriptors = Descriptors(
@@ -63,15 +63,6 @@ class Cp2615:
         ),
     )  # fmt: skip
     source = EP_IN
-
-    def __init__(self, master: Master) -> None:
-        self._master = master
-
-    def reset(self) -> None:
-        self._master.stop()
-
-    def control(self, _setup: Setup, _data: bytes) -> bytes | None:
-        return None
 
     def out(self, endpoint: int, data: bytes) -> Sequence[bytes] | None:
         if endpoint != EP_OUT or len(data) < _HEADER.size:

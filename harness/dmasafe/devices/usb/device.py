@@ -151,9 +151,11 @@ class Function(Protocol):
 
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         """A vendor or class request: what goes in (b"" if nothing does), or None for a stall."""
+        return None
 
     def out(self, endpoint: int, data: bytes) -> Sequence[bytes] | None:
         """A transfer to an endpoint: what ``source`` says to it, transfer by transfer; None for a stall."""
+        return None
 
 
 @dataclass

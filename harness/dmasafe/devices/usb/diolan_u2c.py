@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from enum import Enum, IntEnum
 
 from dmasafe.devices.bus import Nak
-from dmasafe.devices.usb.device import Descriptors, Endpoint, Interface, Setup, Transfer
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.device import Descriptors, Endpoint, Function, Interface, Transfer
+from dmasafe.devices.usb.master import Bridge
 
 EP_OUT = 0x02
 EP_IN = 0x84
@@ -70,7 +70,7 @@ class _Phase(Enum):
     REFUSED = 5
 
 
-class DiolanU2c:
+class DiolanU2c(Bridge, Function):
     """The bridge. What follows a refused byte is refused too, up to the next start."""
 
     descriptors = Descriptors(
@@ -79,8 +79,7 @@ class DiolanU2c:
     )  # fmt: skip
     source = EP_IN
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def _idle(self) -> None:
         self._begin(_Phase.IDLE)
 
     def _begin(self, phase: _Phase) -> None:
@@ -89,13 +88,6 @@ class DiolanU2c:
         self._written = bytearray()
         self._served = b""
         self._taken = 0
-
-    def reset(self) -> None:
-        self._begin(_Phase.IDLE)
-        self._master.stop()
-
-    def control(self, _setup: Setup, _data: bytes) -> bytes | None:
-        return None
 
     def out(self, endpoint: int, data: bytes) -> Sequence[bytes] | None:
         """All commands of a transfer, an answer each; None if there is half a command in it."""
@@ -121,8 +113,7 @@ class DiolanU2c:
                 self._begin(_Phase.ADDRESS)
             case Command.I2C_STOP:
                 good = self._end()
-                self._begin(_Phase.IDLE)
-                self._master.stop()
+                self.reset()
             case Command.I2C_GET_BYTE_ACK:
                 return self._get(bool(operands[0]))
             case Command.GET_FW_VERSION:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 
-from dmasafe.devices.usb.device import Descriptors, Endpoint, Interface, Setup, Transfer
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.device import Descriptors, Endpoint, Function, Interface, Transfer
+from dmasafe.devices.usb.master import Bridge
 
 EP_OUT = 0x01
 EP_IN = 0x81
@@ -50,7 +50,7 @@ _TRANSFER = Struct("<BBBIH")
 _SERIAL = 2
 
 
-class Dln2:
+class Dln2(Bridge, Function):
     """The chip: each transfer is a transaction of its own."""
 
     descriptors = Descriptors(
@@ -60,16 +60,8 @@ class Dln2:
     )  # fmt: skip
     source = EP_IN
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def _idle(self) -> None:
         self._enabled = False
-
-    def reset(self) -> None:
-        self._enabled = False
-        self._master.stop()
-
-    def control(self, _setup: Setup, _data: bytes) -> bytes | None:
-        return None
 
     def out(self, endpoint: int, data: bytes) -> Sequence[bytes] | None:
         if endpoint != EP_OUT or len(data) < _HEADER.size:

@@ -11,7 +11,7 @@ from struct import Struct
 
 from dmasafe.devices.bus import Nak
 from dmasafe.devices.usb.hid import Hid, Report, Use, descriptors
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.master import Bridge
 
 PIECE_BYTES = 60
 # 16-bit lengths, and no buffer of that size in the chip.
@@ -66,14 +66,10 @@ _REPORTS = (
 )
 
 
-class Ft260:
+class Ft260(Bridge):
     """The chip. A message in pieces is put together and carried out with its last piece."""
 
     descriptors = descriptors(0x0403, 0x6030, ("FTDI", "FT260"), _REPORTS)
-
-    def __init__(self, master: Master) -> None:
-        self._master = master
-        self._idle()
 
     def _idle(self) -> None:
         self._status = Status.CONTROLLER_IDLE
@@ -82,10 +78,6 @@ class Ft260:
         self._written: bytearray | None = None
         # How many bytes of a read have been fetched; None if none is under way.
         self._fetched: int | None = None
-
-    def reset(self) -> None:
-        self._idle()
-        self._master.stop()
 
     def feature(self, number: int) -> bytes | None:
         match number:

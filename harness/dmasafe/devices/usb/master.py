@@ -71,3 +71,19 @@ class Master:
     def take_delay_s(self) -> float:
         delay_s, self._delay_s = self._delay_s, 0.0
         return delay_s
+
+
+class Bridge:
+    """What is the master of a bus: the state that it has after power-on, and after each reset again."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._idle()
+
+    def _idle(self) -> None:
+        """Nothing is under way."""
+
+    def reset(self) -> None:
+        """As after power-on; the slaves keep what they hold."""
+        self._idle()
+        self._master.stop()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from dmasafe.devices.usb.hid import REPORT_BYTES, Hid, Report, Use, descriptors
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.master import Bridge
 
 PIECE_BYTES = 60
 
@@ -50,7 +50,7 @@ _PINS = 4
 _PIN_IS_INPUT = 1
 
 
-class Mcp2221:
+class Mcp2221(Bridge):
     """The chip's I2C engine."""
 
     descriptors = descriptors(
@@ -58,18 +58,10 @@ class Mcp2221:
         (Report(0, Use.INPUT, REPORT_BYTES), Report(0, Use.OUTPUT, REPORT_BYTES)),
     )  # fmt: skip
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
-        self._idle()
-
     def _idle(self) -> None:
         self._refused = False
         self._written = bytearray()
         self._read: bytes | None = None
-
-    def reset(self) -> None:
-        self._idle()
-        self._master.stop()
 
     def feature(self, _number: int) -> bytes | None:
         return None
@@ -100,8 +92,7 @@ class Mcp2221:
         """What follows the command's byte in the answer."""
         answer = bytearray(REPORT_BYTES - 1)
         if command[2] == _CANCEL:
-            self._idle()
-            self._master.stop()
+            self.reset()
             answer[1] = _CANCEL
         if command[3] == _SET_SPEED:
             answer[2], answer[3] = _SET_SPEED, command[4]

@@ -6,11 +6,10 @@ The device is high-speed here, so that it can sit behind EHCI too; nothing of wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 
-from dmasafe.devices.usb.device import IN, Descriptors, Interface, RequestType, Setup, Speed
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.device import IN, Descriptors, Function, Interface, RequestType, Setup, Speed
+from dmasafe.devices.usb.master import Bridge
 
 
 class Command(IntEnum):
@@ -27,7 +26,7 @@ _ADDRESS_ACK = 0
 _ADDRESS_NAK = 2
 
 
-class Osif:
+class Osif(Bridge, Function):
     """A refused message is carried through on USB all the same, and the status tells."""
 
     descriptors = Descriptors(
@@ -36,13 +35,8 @@ class Osif:
     )  # fmt: skip
     source = IN
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def _idle(self) -> None:
         self._status = _ADDRESS_ACK
-
-    def reset(self) -> None:
-        self._status = _ADDRESS_ACK
-        self._master.stop()
 
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         match setup.kind:
@@ -61,9 +55,6 @@ class Osif:
                 return bytes((self._status,))
             case (RequestType.VENDOR_INTERFACE_OUT, Command.SET_BIT_RATE):
                 return b""
-        return None
-
-    def out(self, _endpoint: int, _data: bytes) -> Sequence[bytes] | None:
         return None
 
 

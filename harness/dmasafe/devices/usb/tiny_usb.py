@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 
-from dmasafe.devices.usb.device import IN, Descriptors, Interface, Setup, Speed
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.device import IN, Descriptors, Function, Interface, Setup, Speed
+from dmasafe.devices.usb.master import Bridge
 
 _VENDOR_INTERFACE_OUT = 0x41
 _VENDOR_INTERFACE_IN = 0xC1
@@ -37,7 +36,7 @@ class Status(IntEnum):
     ADDRESS_NAK = 2
 
 
-class TinyUsb:
+class TinyUsb(Bridge, Function):
     """The firmware: a refused message is carried through on USB all the same, and the status tells."""
 
     descriptors = Descriptors(
@@ -46,13 +45,8 @@ class TinyUsb:
     )  # fmt: skip
     source = IN
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def _idle(self) -> None:
         self._status = Status.IDLE
-
-    def reset(self) -> None:
-        self._status = Status.IDLE
-        self._master.stop()
 
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         if setup.request_type not in (_VENDOR_INTERFACE_IN, _VENDOR_INTERFACE_OUT):
@@ -80,9 +74,6 @@ class TinyUsb:
         if not read:
             return b""
         return result.data if result.ok else bytes(setup.length)
-
-    def out(self, _endpoint: int, _data: bytes) -> Sequence[bytes] | None:
-        return None
 
 
 BRIDGES = {"tiny-usb": TinyUsb}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 
-from dmasafe.devices.usb.device import Descriptors, Endpoint, Interface, RequestType, Setup, Transfer
-from dmasafe.devices.usb.master import Master
+from dmasafe.devices.usb.device import Descriptors, Endpoint, Function, Interface, RequestType, Setup, Transfer
+from dmasafe.devices.usb.master import Bridge
 
 EP_OUT = 0x02
 EP_IN = 0x86
@@ -46,7 +46,7 @@ _STATUS_BYTES = 12
 _PROTOCOL_ERROR = 0x01
 
 
-class Viperboard:
+class Viperboard(Bridge, Function):
     """A write fills the buffer before it is told the address; a read is done when it is, and then fetched."""
 
     descriptors = Descriptors(
@@ -56,19 +56,11 @@ class Viperboard:
     )  # fmt: skip
     source = EP_IN
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
-        self._clear()
-
-    def _clear(self) -> None:
+    def _idle(self) -> None:
         self._buffer = bytearray(BUFFER_BYTES)
         self._status = 0
         # What a second READ transfer is to bring: its header is not written anew by the driver.
         self._second: tuple[int, int] | None = None
-
-    def reset(self) -> None:
-        self._clear()
-        self._master.stop()
 
     def control(self, setup: Setup, data: bytes) -> bytes | None:
         match setup.kind:
