@@ -16,10 +16,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import dmasafe
+from dmasafe.closing import Closing
 from dmasafe.devices.errors import DevicesError, SlaveError
 from dmasafe.devices.lies import LIES
 from dmasafe.devices.listener import Lines
@@ -35,7 +35,7 @@ MAX_SLAVES_BYTES = 48 << 10
 _LOG_LINES_SHOWN = 5
 
 
-class DeviceProcess:
+class DeviceProcess(Closing):
     """``python -m dmasafe.devices`` with its sockets in ``directory`` (which should be private to the run).
 
     ``bridges`` gives further controllers: names with their USB bridges (usb/bridges.py).
@@ -81,14 +81,6 @@ class DeviceProcess:
             self._socket.close()
             raise DevicesError(f"the emulated devices cannot be started in {directory}: {error}") from error
         self._socket.setblocking(False)
-
-    def __enter__(self) -> DeviceProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def socket(self, controller: str) -> Path:
         """Where QEMU's chardev for ``controller`` connects to; it exists once ``wait_ready`` has returned."""

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dmasafe.closing import Closing
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.listener import MAX_LINE_BYTES, Lines
@@ -114,7 +115,7 @@ class TraceListener:
             self._events.append(event)
 
 
-class TraceServer:
+class TraceServer(Closing):
     """Serves a device's control channel at ``path``, in a thread; a context manager.
 
     While it runs nobody else may ask the device or listen to it.
@@ -135,11 +136,10 @@ class TraceServer:
         self._thread = threading.Thread(target=self._serve, name="trace socket", daemon=True)
         self.ended = threading.Event()
 
-    def __enter__(self) -> TraceServer:
+    def _start(self) -> None:
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._stop.set()
         self._thread.join()
         self._listener.close()

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from dmasafe.closing import Closing
 from dmasafe.matrix import schema
 from dmasafe.matrix.errors import MatrixError
 
@@ -35,18 +36,12 @@ def default_place() -> str:
     return os.environ.get(VARIABLE) or str(platformdirs.user_state_path("dmasafe") / "history.sqlite3")
 
 
-class Database:
+class Database(Closing):
     """An engine with the two ways to use it; close() it, or use it as a context manager."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
         self.name = name
-
-    def __enter__(self) -> Database:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         self.engine.dispose()

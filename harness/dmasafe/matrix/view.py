@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dmasafe.closing import Closing
 from dmasafe.matrix.engine import Event
 from dmasafe.matrix.plan import Plan
 from dmasafe.matrix.run import Judged
@@ -40,7 +40,7 @@ class _Row:
     judged: Judged | None = None
 
 
-class Watch:
+class Watch(Closing):
     """Use it as a context manager; ``stream`` is standard error if None."""
 
     def __init__(self, plan: Plan, dashboard: str | None = None, stream: TextIO | None = None) -> None:
@@ -53,7 +53,7 @@ class Watch:
         self._dashboard = dashboard
         self._live: Live | None = None
 
-    def __enter__(self) -> Watch:
+    def _start(self) -> None:
         if is_live(self._stream):
             console = Console(file=self._stream, highlight=False)
             self._live = Live(
@@ -62,11 +62,8 @@ class Watch:
             self._live.start()
         if self._dashboard:
             self._say(f"Dask's dashboard: {self._dashboard}")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None

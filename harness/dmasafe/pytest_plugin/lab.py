@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import pytest
 
+from dmasafe.closing import Closing
 from dmasafe.dmesg import Symbols
 from dmasafe.errors import DmasafeError
 from dmasafe.facts import KernelFacts, KernelInfo
@@ -39,9 +39,7 @@ class Lab(Protocol):
 
     def __enter__(self) -> Lab: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 def open_lab(settings: Settings, directory: Path, config: pytest.Config) -> Lab:
@@ -57,7 +55,7 @@ def open_lab(settings: Settings, directory: Path, config: pytest.Config) -> Lab:
     return QemuLab(prepared, settings.boot_scope, directory)
 
 
-class QemuLab:
+class QemuLab(Closing):
     """Guests from one image, one at a time."""
 
     def __init__(self, prepared: Prepared, scope: str, directory: Path) -> None:
@@ -71,25 +69,17 @@ class QemuLab:
         has_lines = prepared.facts.has("DEBUG_INFO")
         self._symbols = Symbols(prepared.build.vmlinux, {}) if has_lines else None
 
-    def __enter__(self) -> QemuLab:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
     def window(self, item: pytest.Item) -> QemuWindow:
         key = _scope_key(item, self._scope)
         if self._boot is not None and (self._boot.ended or key != self._key):
-            self._end()
+            self.close()
         boot = self._boot
         if boot is not None:
             try:
                 boot.begin(item.nodeid)
             except DmasafeError:
                 # It died between two tests: nobody's fault that can be told.
-                self._end()
+                self.close()
                 boot = None
         if boot is None:
             boot = self._trusted_boot()
@@ -117,28 +107,22 @@ class QemuLab:
             undo.pop_all()
         return boot
 
-    def _end(self) -> None:
+    def close(self) -> None:
         if self._boot is not None:
             self._boot.end()
             self._boot = None
 
 
-class ModelLab:
+class ModelLab(Closing):
     """A new model kernel for every test."""
 
     def __init__(self, facts: KernelFacts, kernel: KernelInfo) -> None:
         self._facts = facts
         self._kernel = kernel
 
-    def __enter__(self) -> ModelLab:
+    def _start(self) -> None:
         if not ModelTarget(self._facts, self._kernel).run([PROBE], frozenset(), SILENT).canary_splatted:
             raise Inconclusive("the model's canary did not splat")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is left to end."""
 
     def window(self, item: pytest.Item) -> ModelWindow:
         return ModelWindow(item, self._facts, self._kernel)

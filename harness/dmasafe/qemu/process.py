@@ -20,9 +20,9 @@ import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from dmasafe.closing import Closing
 from dmasafe.qemu import QemuError
 from dmasafe.qemu.device_tree import without_properties
 from dmasafe.qemu.machines import (
@@ -183,7 +183,7 @@ def _escape(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-class QemuProcess:
+class QemuProcess(Closing):
     """A running QEMU; a context manager that leaves no process behind.
 
     ``console`` and ``agent`` are the harness's ends of the guest's serial console and virtio-serial port.
@@ -197,19 +197,6 @@ class QemuProcess:
         self._qmp: Any = None
         self._qmp_loop: asyncio.AbstractEventLoop | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def __enter__(self) -> QemuProcess:
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _start(self) -> None:
         pairs = [socket.socketpair() for _ in range(3)]

@@ -18,8 +18,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
+from dmasafe.closing import Closing
 from dmasafe.errors import DmasafeError
 
 # A process that was told to end may take a moment; whoever needs more is left behind.
@@ -34,7 +34,7 @@ class SelftestError(DmasafeError):
     """A sabotage that could not be carried out: it says nothing about the harness."""
 
 
-class Arena:
+class Arena(Closing):
     """One wrecked run; a context manager. ``options`` choose the kernel, as on the command line.
 
     The run has ``reach_s`` to get to the moment at which it is interrupted, and ``bound_s`` to end after that; one that
@@ -50,16 +50,13 @@ class Arena:
         self._stack = contextlib.ExitStack()
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> Arena:
+    def _start(self) -> None:
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-selftest-")))
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
         self.out = self.directory / "out"
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         for pid in self._marked():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from dmasafe.audit import AuditError, MessageKind, Record, parse
@@ -266,15 +265,13 @@ class _AuditedBoot(Boot):
         begin(self, f"/modules/{MODULE}.ko", self._rows)
         self._begun = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         try:
             if self._begun:
                 with interrupt_deferred():
                     self._audited.take(self)
         finally:
-            super().__exit__(kind, error, trace)
+            super().close()
 
 
 # ---- source lines

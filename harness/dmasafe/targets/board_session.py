@@ -12,10 +12,8 @@ import secrets
 import selectors
 import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from dmasafe.carriers import BOARD
@@ -24,14 +22,14 @@ from dmasafe.carriers.virtio import VIRTIO
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.trace_socket import TraceListener
 from dmasafe.errors import DmasafeError
-from dmasafe.guest import ChannelClosed, GuestError
-from dmasafe.guest.agent import AgentChannel, Message, integer
+from dmasafe.guest import GuestError
+from dmasafe.guest.agent import AgentChannel, integer
 from dmasafe.guest.frame import FramedStream
 from dmasafe.guest.hands import Hands, Refused, errno_text
 from dmasafe.guest.link import Link, private_name
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.gathered import OUTSIDE, Gathered
-from dmasafe.targets.session import BORROWED, MODULES, Conversation, Limits, borrowed_objects, is_hello, lost
+from dmasafe.targets.session import BORROWED, MODULES, Limits, Session, borrowed_objects
 
 RUN_SCRIPT = "run"
 AGENT = "agent"
@@ -86,30 +84,23 @@ class Place:
         return found
 
 
-class BoardSession:
-    """See :class:`dmasafe.targets.session.Session`; a context manager that leaves nothing behind on the board.
+class BoardSession(Session):
+    """A session that leaves nothing behind on the board.
 
     ``notes`` are what its end left to say.
     """
 
     def __init__(self, link: Link, place: Place, kmsg_log: BinaryIO, limits: Limits) -> None:
-        self._link = link
-        self._place = place
         # An answer may be a line of 64 KiB with as much log before it.
         slowness = 4.0 * link.resend_s
-        self._limits = replace(limits, silence_s=limits.silence_s + slowness, request_s=limits.request_s + slowness)
+        patient = replace(limits, silence_s=limits.silence_s + slowness, request_s=limits.request_s + slowness)
+        super().__init__(Gathered(kmsg_log), patient)
+        self._link = link
+        self._place = place
         self._directory = private_name()
-        self._stack = contextlib.ExitStack()
-        self._talk = Conversation(self._limits, self.send, self._pump)
-        self.hands = Hands(self.request, lost)
         self._oracle: TraceListener | None = None
         self._stream: FramedStream | None = None
         self._cut = False
-        self.gathered = Gathered(kmsg_log)
-        self.adapters: dict[str, int] = {}
-        self.release = ""
-        self.boot_s = 0.0
-        self.reports_before = 0
         self.notes: list[str] = []
 
     @property
@@ -120,19 +111,6 @@ class BoardSession:
     def directory(self) -> str:
         """Where on the board the copied files are."""
         return self._directory
-
-    def __enter__(self) -> BoardSession:
-        try:
-            self._start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
 
     def _start(self) -> None:
         started = time.monotonic()
@@ -154,9 +132,7 @@ class BoardSession:
         self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
         if self._oracle is not None:
             self._selector.register(self._oracle.fileno(), selectors.EVENT_READ)
-        hello = self._talk.wait_for(is_hello, self._limits.boot_s, "the agent's first word")
-        self.release = str(hello.get("release", ""))
-        self.boot_s = time.monotonic() - started
+        self._hear_hello(started)
 
     def prepare(self) -> None:
         """Load the modules and take the adapters; what the board's log and dma-debug said before is not ours."""
@@ -197,25 +173,6 @@ class BoardSession:
         else:
             self.gathered.violation(f"controller {name} cannot be had: {errno_text(reply)}")
 
-    def request(self, op: str, **arguments: object) -> Message:
-        """One request's reply. Raises BootLost if none comes in time."""
-        return self._talk.request(op, **arguments)
-
-    def read(self, path: str) -> str | None:
-        """A file of the board's, stripped, or None if it cannot be read."""
-        return self.hands.text(path)
-
-    def replies(self) -> Iterator[Message]:
-        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
-        return self._talk.replies()
-
-    def send(self, message: Message) -> None:
-        """Queue a request. Raises BootLost if the link is cut."""
-        try:
-            self.agent.send(message)
-        except ChannelClosed as error:
-            raise self._lost(str(error)) from error
-
     def mute_console(self, muted: bool) -> None:
         """Keep expected oopses off the board's console."""
         self.hands.write(_PRINTK, _MUTE if muted else _QUIET)
@@ -225,7 +182,7 @@ class BoardSession:
         if self._oracle is None:
             return
         try:
-            self._oracle.sync(self._limits.sync_s)
+            self._oracle.sync(self.limits.sync_s)
         except DevicesError as error:
             raise BootLost(str(error)) from error
         finally:
@@ -260,13 +217,7 @@ class BoardSession:
             self._selector.modify(self.agent.fileno(), events)
         self._selector.select(timeout_s)
         try:
-            self.agent.flush()
-            for message in self.agent.receive():
-                reply = self.gathered.take_message(message)
-                if reply is not None:
-                    self._talk.waiting.append(reply)
-        except ChannelClosed as error:
-            raise self._lost(str(error)) from error
+            self._exchange_lines()
         except OSError as error:
             raise self._lost(f"the link is cut: {error.strerror or error}") from error
 
@@ -298,11 +249,11 @@ class BoardSession:
 
     # The end
 
-    def _end(self) -> None:
+    def close(self) -> None:
         try:
             self._say_farewell()
         finally:
-            self._stack.close()
+            super().close()
 
     def _say_farewell(self) -> None:
         if self._stream is None:

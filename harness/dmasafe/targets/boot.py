@@ -10,20 +10,17 @@ import contextlib
 import selectors
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from dmasafe.carriers import CONTROLLERS, Controller, Plug
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
 from dmasafe.facts import KernelFacts
-from dmasafe.guest import ChannelClosed
-from dmasafe.guest.agent import AgentChannel, Message, integer
+from dmasafe.guest.agent import AgentChannel, integer
 from dmasafe.guest.console import Console
-from dmasafe.guest.hands import Hands
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
 from dmasafe.targets.buses import mount_file_systems
@@ -33,11 +30,9 @@ from dmasafe.targets.session import (
     BORROWED,
     LIMITS,
     MODULES,
-    Conversation,
     Limits,
+    Session,
     borrowed_objects,
-    is_hello,
-    lost,
 )
 from dmasafe.targets.usb import bridge_adapters
 
@@ -106,7 +101,7 @@ def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path
     )
 
 
-class Boot:
+class Boot(Session):
     """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
 
     def __init__(
@@ -117,32 +112,11 @@ class Boot:
         limits: Limits = LIMITS,
         gathered: Gathered | None = None,
     ) -> None:
+        super().__init__(gathered or Gathered(kmsg_log), limits)
         self.image = image
-        self.limits = limits
-        self.gathered = gathered or Gathered(kmsg_log)
         self._prepared = False
-        self.adapters: dict[str, int] = {}
-        self.release = ""
         self._log_directory = log_directory
-        self._stack = contextlib.ExitStack()
-        self._talk = Conversation(limits, self.send, self._pump)
-        self.hands = Hands(self.request, lost)
-        self.reports_before = 0
         self._muted = False
-        self.boot_s = 0.0
-
-    def __enter__(self) -> Boot:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def _start(self) -> None:
         private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
@@ -159,9 +133,7 @@ class Boot:
         self._selector.register(self.agent.fileno(), selectors.EVENT_READ)
         self._selector.register(self.device.fileno(), selectors.EVENT_READ)
         self._selector.register(self.console.fileno(), selectors.EVENT_READ)
-        hello = self._talk.wait_for(is_hello, self.limits.boot_s, "the agent's first word")
-        self.boot_s = time.monotonic() - started
-        self.release = str(hello.get("release", ""))
+        self._hear_hello(started)
 
     @property
     def memory(self) -> range:
@@ -217,25 +189,6 @@ class Boot:
         self._muted = muted
         self.hands.write("/proc/sys/kernel/printk", "0" if muted else "4")
 
-    def request(self, op: str, **arguments: object) -> Message:
-        """One request's reply. Raises BootLost if none comes in time."""
-        return self._talk.request(op, **arguments)
-
-    def read(self, path: str) -> str | None:
-        """A file of the guest's, stripped, or None if it cannot be read."""
-        return self.hands.text(path)
-
-    def send(self, message: Message) -> None:
-        """Queue a request. Raises BootLost if the guest is gone."""
-        try:
-            self.agent.send(message)
-        except ChannelClosed as error:
-            raise self._lost(str(error)) from error
-
-    def replies(self) -> Iterator[Message]:
-        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
-        return self._talk.replies()
-
     def _pump(self, deadline: float, what: str) -> None:
         """Wait for anything to arrive and sort it. Raises BootLost at the deadline or when somebody died."""
         left = deadline - time.monotonic()
@@ -255,14 +208,7 @@ class Boot:
             self._take_trace()
         if not self.device.alive:
             raise BootLost("the emulated device's process died")
-        try:
-            self.agent.flush()
-            for message in self.agent.receive():
-                reply = self.gathered.take_message(message)
-                if reply is not None:
-                    self._talk.waiting.append(reply)
-        except ChannelClosed as error:
-            raise self._lost(str(error)) from error
+        self._exchange_lines()
         if self.agent.violations:
             # Whose line it was cannot be known: answers may be missing.
             raise BootLost(f"the agent's lines were damaged: {self.agent.violations[0]}")

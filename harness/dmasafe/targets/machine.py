@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from dmasafe import kernel as kernels
+from dmasafe.closing import Closing
 from dmasafe.kernel.config import resolve
 from dmasafe.progress import Progress
 from dmasafe.qemu.process import NO_EXTRAS, Extras, QemuProcess
@@ -73,7 +73,7 @@ def board_image(
     return prepare(source, configuration, arch, accel, progress, ("dmasafe.board",), extra_modules, BOARD_IMAGE)
 
 
-class BoardGuest:
+class BoardGuest(Closing):
     """A QEMU guest as a board: up when the ``with`` is entered, gone with all its keys and processes afterwards.
 
     ``serial`` gives it a second terminal with logins, at the pty ``serial`` of this host; ``serial_password`` is
@@ -104,17 +104,7 @@ class BoardGuest:
         self._ready_s = ready_s
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> BoardGuest:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._stack.close()
 
     def _start(self) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-from dmasafe.guest.agent import Message, integer
-from dmasafe.guest.hands import Refused
+from dmasafe.closing import Closing
+from dmasafe.guest import ChannelClosed
+from dmasafe.guest.agent import AgentChannel, Message, integer
+from dmasafe.guest.hands import Hands, Refused
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
 
@@ -42,44 +45,6 @@ class Limits:
 
 
 LIMITS = Limits()
-
-
-class Session(Protocol):
-    """A system whose agent takes scenarios. Whatever ends it is raised as BootLost.
-
-    ``adapters`` maps controllers to their I2C adapters' numbers, ``memory`` is where memory lies,
-    ``reports_before`` is dma-debug's error_count before the session.
-    """
-
-    gathered: Gathered
-    adapters: dict[str, int]
-    release: str
-    boot_s: float
-    reports_before: int
-
-    @property
-    def memory(self) -> range: ...
-
-    def prepare(self) -> None:
-        """Load the modules, bind the adapters."""
-
-    def request(self, op: str, **arguments: object) -> Message:
-        """One request's reply."""
-
-    def read(self, path: str) -> str | None:
-        """A file's contents, stripped, or None if it cannot be read."""
-
-    def send(self, message: Message) -> None:
-        """Queue a request."""
-
-    def replies(self) -> Iterator[Message]:
-        """The replies that are here, after waiting for at least one."""
-
-    def sync_device(self) -> None:
-        """Make sure that the trace of everything done so far is here."""
-
-    def mute_console(self, muted: bool) -> None:
-        """Keep an expected oops off the console, or no longer."""
 
 
 class Conversation:
@@ -114,6 +79,91 @@ class Conversation:
                 if wanted(message):
                     return message
             self._pump(deadline, what)
+
+
+class Session(Closing, ABC):
+    """A system whose agent takes scenarios. Whatever ends it is raised as BootLost.
+
+    ``adapters`` maps controllers to their I2C adapters' numbers, ``reports_before`` is dma-debug's error_count before
+    the session.
+    """
+
+    agent: AgentChannel
+
+    def __init__(self, gathered: Gathered, limits: Limits) -> None:
+        self.gathered = gathered
+        self.limits = limits
+        self.adapters: dict[str, int] = {}
+        self.release = ""
+        self.boot_s = 0.0
+        self.reports_before = 0
+        self.hands = Hands(self.request, lost)
+        self._stack = contextlib.ExitStack()
+        self._talk = Conversation(limits, self.send, self._pump)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    @property
+    @abstractmethod
+    def memory(self) -> range:
+        """Where memory lies."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Load the modules, bind the adapters."""
+
+    @abstractmethod
+    def sync_device(self) -> None:
+        """Make sure that the trace of everything done so far is here."""
+
+    @abstractmethod
+    def mute_console(self, muted: bool) -> None:
+        """Keep an expected oops off the console, or no longer."""
+
+    @abstractmethod
+    def _pump(self, deadline: float, what: str) -> None:
+        """Wait for anything to arrive and sort it. Raises BootLost at the deadline or when somebody is gone."""
+
+    @abstractmethod
+    def _lost(self, symptom: str) -> BootLost:
+        """The best reason for a lost system, or the symptom."""
+
+    def request(self, op: str, **arguments: object) -> Message:
+        """One request's reply. Raises BootLost if none comes in time."""
+        return self._talk.request(op, **arguments)
+
+    def read(self, path: str) -> str | None:
+        """A file's contents, stripped, or None if it cannot be read."""
+        return self.hands.text(path)
+
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
+        return self._talk.replies()
+
+    def send(self, message: Message) -> None:
+        """Queue a request. Raises BootLost if the system is gone."""
+        try:
+            self.agent.send(message)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+
+    def _exchange_lines(self) -> None:
+        """Send the agent what is queued, and take what it has said. Raises BootLost if its channel is closed."""
+        try:
+            self.agent.flush()
+            for message in self.agent.receive():
+                reply = self.gathered.take_message(message)
+                if reply is not None:
+                    self._talk.waiting.append(reply)
+        except ChannelClosed as error:
+            raise self._lost(str(error)) from error
+
+    def _hear_hello(self, started: float) -> None:
+        """Wait for the agent's first word; ``started`` is when the system began, on the monotonic clock."""
+        hello = self._talk.wait_for(is_hello, self.limits.boot_s, "the agent's first word")
+        self.boot_s = time.monotonic() - started
+        self.release = str(hello.get("release", ""))
 
 
 def lost(refused: Refused) -> BootLost:

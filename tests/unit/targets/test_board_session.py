@@ -164,7 +164,7 @@ def test_functions_that_are_not_there_are_not_named(bench):
 def test_a_link_that_is_slow_has_more_time(bench):
     bench.link.resend_s = 2.0
     with bench.up() as session:
-        assert session._limits == Limits(boot_s=20, request_s=29, silence_s=30, sync_s=7.0)
+        assert session.limits == Limits(boot_s=20, request_s=29, silence_s=30, sync_s=7.0)
         assert bench.link.started.split()[4] == "2000"
 
 
