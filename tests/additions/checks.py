@@ -14,7 +14,7 @@ from dmasafe.expect import expect
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS
 from dmasafe.expect.clients import ClientScenario, expect_client, parse_client, parse_place
 from dmasafe.facts import KernelFacts
-from dmasafe.findings import load
+from dmasafe.findings.catalogue import load
 from dmasafe.kernel.config import load_matrix, resolve
 from dmasafe.model import Config, ModelKernel
 from dmasafe.outcome import Expectation, Outcome

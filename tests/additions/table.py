@@ -104,7 +104,7 @@ def _clients():
 
 
 def _findings():
-    from dmasafe.findings import load
+    from dmasafe.findings.catalogue import load
 
     return [finding.id for finding in load()]
 

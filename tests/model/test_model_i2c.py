@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+from errno import EAGAIN, EBADMSG, EINVAL, EIO, ENXIO, EOPNOTSUPP, EPROTO, ESHUTDOWN, ETIMEDOUT
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmasafe.carriers.drivers import I2C_AQ_COMB_WRITE_THEN_READ, I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.devices.slaves.slow import SlowSlave
@@ -10,17 +13,6 @@ from dmasafe.devices.slaves.smbus_block import crc8
 from dmasafe.model import Config, KernelDied, ModelError, ModelKernel, TaskHung
 from dmasafe.model.controllers import NoSmbus
 from dmasafe.model.i2c import (
-    EAGAIN,
-    EBADMSG,
-    EINVAL,
-    EIO,
-    ENXIO,
-    EOPNOTSUPP,
-    EPROTO,
-    ESHUTDOWN,
-    ETIMEDOUT,
-    I2C_AQ_COMB_WRITE_THEN_READ,
-    I2C_AQ_NO_ZERO_LEN,
     I2C_CLIENT_PEC,
     I2C_FUNC_I2C,
     I2C_FUNC_SMBUS_EMUL,
@@ -28,7 +20,6 @@ from dmasafe.model.i2c import (
     I2C_M_RD,
     I2C_M_TEN,
     I2cAdapter,
-    I2cAdapterQuirks,
     I2cMsg,
     SmbusData,
 )

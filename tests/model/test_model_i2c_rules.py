@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Limits, flags and errnos of the I2C core, i2c-dev, the controllers and the emulated hardware, as rows."""
 
+from errno import EAGAIN, EBUSY, EINVAL, EIO, ENXIO, EOPNOTSUPP, EPROTO, ESHUTDOWN, ETIMEDOUT
+
 import pytest
 
+from dmasafe.carriers import drivers
+from dmasafe.carriers.drivers import (
+    I2C_AQ_COMB,
+    I2C_AQ_COMB_READ_SECOND,
+    I2C_AQ_COMB_SAME_ADDR,
+    I2C_AQ_COMB_WRITE_FIRST,
+    I2C_AQ_COMB_WRITE_THEN_READ,
+    I2C_AQ_NO_ZERO_LEN_READ,
+    I2C_AQ_NO_ZERO_LEN_WRITE,
+    I2cAdapterQuirks,
+)
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.devices.slaves.slow import SlowSlave
@@ -10,21 +23,6 @@ from dmasafe.model import Config, ModelError, ModelKernel, TaskHung, i2c
 from dmasafe.model.bus import SlaveBus
 from dmasafe.model.hardware import Hardware
 from dmasafe.model.i2c import (
-    EAGAIN,
-    EBUSY,
-    EINVAL,
-    EIO,
-    ENXIO,
-    EOPNOTSUPP,
-    EPROTO,
-    ESHUTDOWN,
-    ETIMEDOUT,
-    I2C_AQ_COMB,
-    I2C_AQ_COMB_READ_SECOND,
-    I2C_AQ_COMB_SAME_ADDR,
-    I2C_AQ_COMB_WRITE_FIRST,
-    I2C_AQ_NO_ZERO_LEN_READ,
-    I2C_AQ_NO_ZERO_LEN_WRITE,
     I2C_CLIENT_TEN,
     I2C_FUNC_I2C,
     I2C_FUNC_SMBUS_BLOCK_PROC_CALL,
@@ -35,7 +33,6 @@ from dmasafe.model.i2c import (
     I2C_M_RECV_LEN,
     I2C_M_TEN,
     I2cAdapter,
-    I2cAdapterQuirks,
     I2cMsg,
     SmbusData,
     i2c_8bit_addr_from_msg,
@@ -79,7 +76,7 @@ def test_constants_that_no_header_of_user_space_has():
         "I2C_FUNC_SMBUS_BLOCK_DATA": 0x3000000,
         "I2C_FUNC_SMBUS_I2C_BLOCK": 0xC000000,
     }
-    assert {name: getattr(i2c, name) for name in wanted} == wanted
+    assert {name: getattr(drivers if "_AQ_" in name else i2c, name) for name in wanted} == wanted
 
 
 def test_a_message_is_shown_as_what_it_is():
@@ -95,7 +92,7 @@ def test_an_address_octet_ends_in_the_direction(addr, flags, octet):
 
 # i2c_check_for_quirks(). Rows: the adapter's limits, messages as (flags, length[, address]), what it says or None.
 
-WTR = i2c.I2C_AQ_COMB_WRITE_THEN_READ
+WTR = I2C_AQ_COMB_WRITE_THEN_READ
 QUIRKS = [
     ({}, [(W, 65535)] * 9, None),
     ({"max_num_msgs": 2}, [(W, 1)] * 2, None),

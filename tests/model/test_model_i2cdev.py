@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+from errno import EBUSY, EINVAL, ENOTTY, ENXIO, EOPNOTSUPP
+
 import pytest
 
 from dmasafe.devices.bus import default_bus
 from dmasafe.model import ModelKernel
 from dmasafe.model.controllers import NoSmbus
 from dmasafe.model.i2c import (
-    EBUSY,
-    EINVAL,
-    ENOTTY,
-    ENXIO,
-    EOPNOTSUPP,
     I2C_CLIENT_PEC,
     I2C_FUNC_I2C,
     I2C_FUNC_SMBUS_EMUL,

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+from errno import EBUSY, EINVAL, EIO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,6 @@ from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.devices.slaves.register_file import RegisterFile
 from dmasafe.model import Config, ModelError, ModelKernel
 from dmasafe.model.i2c import (
-    EBUSY,
-    EINVAL,
-    EIO,
     I2C_FUNC_I2C,
     I2C_FUNC_NOSTART,
     I2C_FUNC_SMBUS_BYTE_DATA,

@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Limits, errnos, formats and the cache of regmap, each row a rule read in drivers/base/regmap of Linux 5.10 to 7.2."""
 
+from errno import EBUSY, EINVAL, EIO, ENXIO
+
 import pytest
 from test_model_regmap import boot, buffers, wire
 
+from dmasafe.carriers.drivers import I2cAdapterQuirks
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.model import Config, ModelError, ModelKernel
 from dmasafe.model.i2c import (
-    EBUSY,
-    EINVAL,
-    EIO,
     ENOTSUPP,
-    ENXIO,
     I2C_FUNC_I2C,
     I2C_FUNC_NOSTART,
     I2C_FUNC_SMBUS_BYTE_DATA,
     I2C_FUNC_SMBUS_I2C_BLOCK,
     I2C_FUNC_SMBUS_WORD_DATA,
     I2C_M_RD,
-    I2cAdapterQuirks,
 )
 from dmasafe.model.regmap import REGCACHE_MAPLE, RegmapConfig
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """SMBus by I2C messages: which messages, from which memory, with which errno (drivers/i2c/i2c-core-smbus.c)."""
 
+from errno import EAGAIN, EBADMSG, EINVAL, EIO, ENXIO, EOPNOTSUPP, EPROTO, ESHUTDOWN
+
 import pytest
 
 from dmasafe.devices.bus import Bus
@@ -10,14 +12,6 @@ from dmasafe.devices.slaves.smbus_block import crc8
 from dmasafe.model import Config, ModelKernel, TaskHung
 from dmasafe.model.controllers import NoSmbus
 from dmasafe.model.i2c import (
-    EAGAIN,
-    EBADMSG,
-    EINVAL,
-    EIO,
-    ENXIO,
-    EOPNOTSUPP,
-    EPROTO,
-    ESHUTDOWN,
     I2C_CLIENT_PEC,
     I2C_CLIENT_SCCB,
     I2C_FUNC_I2C,

@@ -10,9 +10,7 @@ import pytest
 from dmasafe.architecture import architecture_names
 from dmasafe.kernel import (
     DEFAULT_SOURCE,
-    MissingToolError,
     fetch,
-    find_architecture,
     find_kernel,
     list_kernels,
     load_matrix,
@@ -20,6 +18,8 @@ from dmasafe.kernel import (
     open_cache,
     parse_source,
 )
+from dmasafe.kernel.config import find_architecture
+from dmasafe.kernel.errors import MissingToolError
 from dmasafe.progress import SILENT
 from dmasafe.qemu.machines import find_machine
 from dmasafe.targets.boot import Boot

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dmasafe.findings import load
+from dmasafe.findings.catalogue import load
 from tests.qemu.built import versions
 
 CONFIGURATION = "upstream"

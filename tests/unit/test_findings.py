@@ -10,7 +10,9 @@ from dmasafe.architecture import project_root
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.values import describe, make
 from dmasafe.facts import KernelInfo
-from dmasafe.findings import CatalogueError, Evidence, Report, from_program, from_rows, load, to_json, to_markdown
+from dmasafe.findings.catalogue import CatalogueError, load
+from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
+from dmasafe.findings.page import to_json, to_markdown
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
 from dmasafe.report.results import Results, Row
 

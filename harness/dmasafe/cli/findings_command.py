@@ -11,7 +11,9 @@ from rich.text import Text
 
 from dmasafe.cli.options import completing
 from dmasafe.cli.output import Output, output_options
-from dmasafe.findings import Finding, Report, load, to_json, to_markdown
+from dmasafe.findings.catalogue import Finding, load
+from dmasafe.findings.evidence import Report
+from dmasafe.findings.page import to_json, to_markdown
 from dmasafe.findings.reproduce import reproduce
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import dmasafe
-from dmasafe.closing import Closing
 from dmasafe.devices.errors import DevicesError, SlaveError
 from dmasafe.devices.lies import LIES
-from dmasafe.devices.listener import Lines
+from dmasafe.devices.listener import Channel
 from dmasafe.devices.values import describe, update
 
 READY_TIMEOUT_S = 10.0
@@ -35,7 +34,7 @@ MAX_SLAVES_BYTES = 48 << 10
 _LOG_LINES_SHOWN = 5
 
 
-class DeviceProcess(Closing):
+class DeviceProcess(Channel):
     """``python -m dmasafe.devices`` with its sockets in ``directory`` (which should be private to the run).
 
     ``bridges`` gives further controllers: names with their USB bridges (usb/bridges.py).
@@ -53,13 +52,12 @@ class DeviceProcess(Closing):
         self._bridges = dict(bridges or {})
         self._controllers = (*controllers, *self._bridges)
         self._log = directory / LOG_NAME
-        self._events: list[dict[str, Any]] = []
         self._questions = 0
         self._answer: dict[str, Any] = {}
         self._plugged: dict[int, object] = {}
         self._ready = False
-        self._socket, theirs = socket.socketpair()
-        self._lines = Lines(self._socket, "the device's process")
+        ours, theirs = socket.socketpair()
+        super().__init__(ours, "the device's process", "the emulated devices said nonsense")
         # -S: the process needs nothing but the standard library and this package, and site takes half of its start-up.
         arguments = [sys.executable, "-S", "-m", "dmasafe.devices", "--directory", str(directory)]
         for name in controllers:
@@ -97,10 +95,6 @@ class DeviceProcess(Closing):
         """Where the process's standard error goes."""
         return self._log
 
-    def fileno(self) -> int:
-        """For a selector: readable when ``receive`` has something, or the process has ended."""
-        return self._socket.fileno()
-
     @property
     def channel(self) -> Any:
         """The control channel's socket itself, for one who asks and listens in our place (trace_socket.py)."""
@@ -108,23 +102,13 @@ class DeviceProcess(Closing):
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None and not self._lines.ended
+        return super().alive and self._process.poll() is None
 
     def wait_ready(self, timeout: float = READY_TIMEOUT_S) -> None:
         """Returns when the sockets can be connected to; ``timeout`` in seconds."""
         deadline = time.monotonic() + timeout
         while not self._ready:
             self._wait(deadline, f"were not ready within {timeout:g} s")
-
-    def receive(self) -> list[dict[str, Any]]:
-        """The events since the last call (message, violation, connected, disconnected, dropped, replies with why)."""
-        self._read()
-        events, self._events = self._events, []
-        return events
-
-    def set_mailbox(self, address: int | None) -> None:
-        """Where the guest notes the scenario under way (guest-physical); None for nowhere."""
-        self._ask(op="mailbox", address=address)
 
     def set_fault(self, controller: str, name: str | None) -> None:
         """Has ``controller`` tell one of the lies of lies.py, None for the truth; it does when this returns."""
@@ -172,8 +156,7 @@ class DeviceProcess(Closing):
 
     def close(self) -> None:
         """Ends the process: by the end of its control channel, by force if that is not enough."""
-        self._lines.ended = True
-        self._socket.close()
+        super().close()
         try:
             self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -202,15 +185,7 @@ class DeviceProcess(Closing):
             raise DevicesError(f"the emulated devices {what}{self._last_lines()}")
         self._read()
 
-    def _read(self) -> None:
-        for line in self._lines.read():
-            self._take(line)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError as error:
-            raise DevicesError(f"the emulated devices said nonsense: {line!r:.200}") from error
+    def _take(self, event: dict[str, Any]) -> None:
         if event.get("re") in ("sync", "plug", "slaves"):
             self._answer = event
         elif event.get("ev") == "ready":

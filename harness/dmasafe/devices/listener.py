@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from dmasafe.closing import Closing
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.loop import Loop
 
@@ -95,3 +99,56 @@ class Lines:
                 raise DevicesError(f"{self._who} says a line of more than {MAX_LINE_BYTES} bytes")
             if len(data) < _RECEIVE_BYTES:
                 return
+
+
+class Channel(Closing, ABC):
+    """Questions to the devices' process, and its events: lines of JSON on ``source``. Raises DevicesError.
+
+    ``who`` is at the other end; ``nonsense`` is said of a line that is none.
+    """
+
+    def __init__(self, source: socket.socket, who: str, nonsense: str) -> None:
+        self._socket = source
+        self._lines = Lines(source, who)
+        self._nonsense = nonsense
+        self._events: list[dict[str, Any]] = []
+
+    def fileno(self) -> int:
+        """For a selector: readable when ``receive`` has something, or the process has ended."""
+        return self._socket.fileno()
+
+    @property
+    def alive(self) -> bool:
+        return not self._lines.ended
+
+    def receive(self) -> list[dict[str, Any]]:
+        """The events since the last call (message, violation, connected, disconnected, dropped, replies with why)."""
+        self._read()
+        events, self._events = self._events, []
+        return events
+
+    def set_mailbox(self, address: int | None) -> None:
+        """Where the guest or board notes the scenario under way (physical); None for nowhere."""
+        self._ask(op="mailbox", address=address)
+
+    def close(self) -> None:
+        self._lines.ended = True
+        self._socket.close()
+
+    @abstractmethod
+    def _ask(self, **question: Any) -> None:
+        """Send a question."""
+
+    @abstractmethod
+    def _take(self, event: dict[str, Any]) -> None:
+        """An answer, or one more of the events."""
+
+    def _read(self) -> None:
+        for line in self._lines.read():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = None
+            if not isinstance(event, dict):
+                raise DevicesError(f"{self._nonsense}: {line!r:.200}")
+            self._take(event)

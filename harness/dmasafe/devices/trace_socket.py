@@ -21,29 +21,28 @@ from typing import Any
 from dmasafe.closing import Closing
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
-from dmasafe.devices.listener import MAX_LINE_BYTES, Lines
+from dmasafe.devices.listener import MAX_LINE_BYTES, Channel
 
 ANSWER_TIMEOUT_S = 10.0
 _RECEIVE_BYTES = 1 << 18
 _POLL_S = 0.2
 
 
-class TraceListener:
+class TraceListener(Channel):
     """A listener: the same questions as DeviceProcess takes. Raises DevicesError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.settimeout(ANSWER_TIMEOUT_S)
-            self._socket.connect(str(path))
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(str(path))
         except OSError as error:
-            self._socket.close()
+            connection.close()
             raise DevicesError(
                 f"nothing serves a trace at {path} ({error.strerror}): start 'python -m dmasafe.devices.trace_socket'"
             ) from error
-        self._lines = Lines(self._socket, f"the trace socket {path}")
-        self._events: list[dict[str, Any]] = []
+        super().__init__(connection, f"the trace socket {path}", f"the trace socket {path} says nonsense")
         self._number = 0
         self._answered = -1
         self._socket.setblocking(False)
@@ -54,27 +53,10 @@ class TraceListener:
             self.close()
             raise
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    @property
-    def alive(self) -> bool:
-        return not self._lines.ended
-
-    def receive(self) -> list[dict[str, Any]]:
-        """The events since the last call."""
-        self._read()
-        events, self._events = self._events, []
-        return events
-
-    def set_mailbox(self, address: int | None) -> None:
-        """Where the board notes the scenario under way (physical); None for nowhere."""
-        self._ask({"op": "mailbox", "address": address})
-
     def sync(self, timeout_s: float) -> None:
         """Returns when the trace of everything done so far can be received."""
         self._number += 1
-        self._ask({"op": "sync", "n": self._number})
+        self._ask(op="sync", n=self._number)
         deadline = time.monotonic() + timeout_s
         while self._answered != self._number:
             with selectors.DefaultSelector() as selector:
@@ -86,11 +68,7 @@ class TraceListener:
             if not ready and time.monotonic() > deadline:
                 raise DevicesError(f"the trace socket {self._path} does not answer: does it serve another run?")
 
-    def close(self) -> None:
-        self._lines.ended = True
-        self._socket.close()
-
-    def _ask(self, question: dict[str, Any]) -> None:
+    def _ask(self, **question: Any) -> None:
         try:
             self._socket.settimeout(ANSWER_TIMEOUT_S)
             self._socket.sendall(json.dumps(question).encode() + b"\n")
@@ -98,17 +76,7 @@ class TraceListener:
         except OSError as error:
             raise DevicesError(f"the trace socket {self._path} is gone: {error.strerror}") from error
 
-    def _read(self) -> None:
-        for line in self._lines.read():
-            self._take(line)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError as error:
-            raise DevicesError(f"the trace socket {self._path} says nonsense: {line!r:.200}") from error
-        if not isinstance(event, dict):
-            raise DevicesError(f"the trace socket {self._path} says nonsense: {line!r:.200}")
+    def _take(self, event: dict[str, Any]) -> None:
         if event.get("re") == "sync":
             self._answered = event.get("n", -1)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dmasafe.dmesg.anchors import may_matter
-from dmasafe.dmesg.classes import FIELDS, SPLAT_CLASSES, SplatClass
+from dmasafe.dmesg.classes import SPLAT_CLASSES
 from dmasafe.dmesg.culprit import Blame, blame
 from dmasafe.dmesg.explain import Explanation, explanation
 from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, decoded, read_line
@@ -20,11 +20,9 @@ from dmasafe.dmesg.symbols import Symbols
 from dmasafe.outcome import Splat
 
 __all__ = [
-    "FIELDS",
     "SPLAT_CLASSES",
     "Blame",
     "Explanation",
-    "SplatClass",
     "Symbols",
     "Tally",
     "blame",

@@ -51,6 +51,9 @@ def _header(kind: HeaderKind, pattern: str, *joins: HeaderKind) -> Header:
 _AT = r"(?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?"
 _PLACE = r"(?P<place>[^\s(),]{1,200}(?:\(\))?(?: \[[^\]\n]{1,120}\])?)"
 
+# What a report has before its own header.
+_OPENED = (HeaderKind.CUT, HeaderKind.MESSAGE)
+
 HEADERS = (
     # include/asm-generic/bug.h CUT_HERE; arch/arm/mm/fault.c prints the second form before a fault.
     _header(HeaderKind.CUT, r"-{6,20}\[ cut here \]-{6,20}|8<--- cut here ---", HeaderKind.MESSAGE),
@@ -58,28 +61,24 @@ HEADERS = (
     _header(
         HeaderKind.WARNING,
         r"WARNING: CPU: \d+ PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE,
-        HeaderKind.CUT,
-        HeaderKind.MESSAGE,
+        *_OPENED,
     ),
     _header(
         HeaderKind.WARNING,
         r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
         r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
-        HeaderKind.CUT,
-        HeaderKind.MESSAGE,
+        *_OPENED,
     ),
     _header(
         HeaderKind.WARNING,
         r"WARNING: at (?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) " + _PLACE,
-        HeaderKind.CUT,
-        HeaderKind.MESSAGE,
+        *_OPENED,
     ),
     # lib/bug.c __report_bug()
     _header(
         HeaderKind.BUG_AT,
         r"kernel BUG at (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9})!|" + _PLACE + r")",
-        HeaderKind.CUT,
-        HeaderKind.MESSAGE,
+        *_OPENED,
     ),
     _header(HeaderKind.UBSAN, r"UBSAN: ", HeaderKind.CUT),
     # arch/*/mm/fault.c

@@ -208,13 +208,19 @@ def _lm75_sends(version: tuple[int, ...]) -> dict[Phase, tuple[Sent, ...]]:
     return _phases(configure, (*_regmap_read(2), *_regmap_write(2)), configure, _smbus_write(1))
 
 
+def _written(what: str, file: str, value: int, said: Callable[[Any], str]) -> Look:
+    """``value`` goes to a file of sysfs, which must say afterwards what the slave has."""
+    return Look(what, f"for f in {file}; do echo {value} > $f; cat $f; done", said)
+
+
 def _temperature_looks(unit: int) -> tuple[Look, ...]:
     hwmon = "$C/hwmon/hwmon*"
     return (
         Look("temp1_input", f"patient {hwmon}/temp1_input", lambda s: _thousandths(s.registers[TEMPERATURE], unit)),
-        Look(
+        _written(
             "temp1_max, written",
-            f"for f in {hwmon}/temp1_max; do echo 45000 > $f; cat $f; done",
+            f"{hwmon}/temp1_max",
+            45000,
             lambda s: _thousandths(s.registers[OVERTEMPERATURE], unit),
         ),
     )
@@ -474,16 +480,10 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
                 Look("store_eeprom", "cat $C/iio:device*/store_eeprom", lambda s: str(s.stored)),
             ),
             use=(
-                Look(
-                    "out_resistance_raw, written",
-                    "for f in $C/iio:device*/out_resistance_raw; do echo 99 > $f; cat $f; done",
-                    lambda s: str(s.wiper),
+                _written(
+                    "out_resistance_raw, written", "$C/iio:device*/out_resistance_raw", 99, lambda s: str(s.wiper)
                 ),
-                Look(
-                    "store_eeprom, written",
-                    "for f in $C/iio:device*/store_eeprom; do echo 1 > $f; cat $f; done",
-                    lambda s: str(s.stored),
-                ),
+                _written("store_eeprom, written", "$C/iio:device*/store_eeprom", 1, lambda s: str(s.stored)),
             ),
         ),
         ClientDriver(
@@ -491,19 +491,12 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
             _ad5446_sends,
             probe=(),
             use=(
-                Look(
-                    "out_voltage0_raw, written",
-                    "for f in $C/iio:device*/out_voltage0_raw; do echo 3210 > $f; cat $f; done",
-                    lambda s: str(s.value),
+                _written("out_voltage0_raw, written", "$C/iio:device*/out_voltage0_raw", 3210, lambda s: str(s.value)),
+                _written(
+                    "out_voltage0_powerdown", "$C/iio:device*/out_voltage0_powerdown", 1, lambda s: str(s.power_down)
                 ),
-                Look(
-                    "out_voltage0_powerdown",
-                    "for f in $C/iio:device*/out_voltage0_powerdown; do echo 1 > $f; cat $f; done",
-                    lambda s: str(s.power_down),
-                ),
-                Look(
-                    "out_voltage0_powerdown, off",
-                    "for f in $C/iio:device*/out_voltage0_powerdown; do echo 0 > $f; cat $f; done",
+                _written(
+                    "out_voltage0_powerdown, off", "$C/iio:device*/out_voltage0_powerdown", 0,
                     lambda s: str(s.power_down),
                 ),
             ),

@@ -3,21 +3,3 @@
 
 A finding that was not reproduced is not listed, whatever the catalogue says of it.
 """
-
-from dmasafe.findings.catalogue import CatalogueError, Finding, Proof, ProofScenario, load
-from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
-from dmasafe.findings.page import to_json, to_markdown
-
-__all__ = [
-    "CatalogueError",
-    "Evidence",
-    "Finding",
-    "Proof",
-    "ProofScenario",
-    "Report",
-    "from_program",
-    "from_rows",
-    "load",
-    "to_json",
-    "to_markdown",
-]

@@ -8,24 +8,17 @@ OPERATIONS.
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EIO
 from functools import lru_cache
 from typing import NamedTuple
 
-from dmasafe.model.allocators import PCPU_MIN_UNIT_SIZE, KmemCache, get_order
+from dmasafe.model.allocators import PCPU_MIN_UNIT_SIZE, Allocators, KmemCache, get_order
 from dmasafe.model.bus import pattern
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Device
 from dmasafe.model.dma import DmaPool
 from dmasafe.model.errors import KernelDied, TaskHung, Unsupported
 from dmasafe.model.hardware import Hardware, Seen
-from dmasafe.model.i2c import (
-    EIO,
-    I2C_M_DMA_SAFE,
-    I2C_M_RD,
-    I2cAdapter,
-    I2cClient,
-    I2cMsg,
-    SmbusData,
-)
+from dmasafe.model.i2c import I2C_M_DMA_SAFE, I2C_M_RD, I2cAdapter, I2cClient, I2cMsg, SmbusData
 from dmasafe.model.i2cdev import I2CDEV_MAX_BYTES, I2cDevFile, UserMsg
 from dmasafe.model.kernel import ModelKernel
 from dmasafe.model.layout import PAGE_SHIFT, dma_get_cache_alignment
@@ -322,37 +315,30 @@ def _damage(before: bytes, after: bytes, front: int, length: int, reads: bool, r
 # Buffer kinds: client_buffer.c.
 
 
-def _roundup_pow_of_two(size: int) -> int:
-    return 1 << (size - 1).bit_length()
-
-
 def _kmalloced(offset: Callable[[Client], int]) -> Callable[[Client, int, Device], int]:
     """A buffer ``offset`` bytes into kmalloc'ed memory whose size is a power of two."""
 
     def get(client: Client, length: int, dev: Device) -> int:
         before = offset(client)
-        client.held = client.kernel.allocators.kmalloc(_roundup_pow_of_two(before + length + CLIENT_GUARD))
+        size = before + length + CLIENT_GUARD
+        client.held = client.kernel.allocators.kmalloc(1 << (size - 1).bit_length())
         return client.held + before
 
     return get
 
 
-def _kfree(client: Client) -> None:
-    client.kernel.allocators.kfree(client.held)
+def _led(allocate: Callable[[Client, int], int]) -> Callable[[Client, int, Device], int]:
+    """A buffer behind its lead in what ``allocate`` gives of the whole size."""
+
+    def get(client: Client, length: int, dev: Device) -> int:
+        client.held = allocate(client, client.lead + length + CLIENT_GUARD)
+        return client.held + client.lead
+
+    return get
 
 
-def _devm_get(client: Client, length: int, dev: Device) -> int:
-    client.held = client.kernel.allocators.devm_kmalloc(client.lead + length + CLIENT_GUARD)
-    return client.held + client.lead
-
-
-def _devm_put(client: Client) -> None:
-    client.kernel.allocators.devm_kfree(client.held)
-
-
-def _kmem_cache_get(client: Client, length: int, dev: Device) -> int:
-    client.held = client.kernel.allocators.kmem_cache_alloc(client.cache)
-    return client.held + client.lead
+def _freed(free: Callable[[Allocators, int], None]) -> Callable[[Client], None]:
+    return lambda client: free(client.kernel.allocators, client.held)
 
 
 def _pages_get(client: Client, length: int, dev: Device) -> int:
@@ -392,16 +378,10 @@ def _dma_pool_put(client: Client) -> None:
     pool.destroy()
 
 
-def _percpu_get(client: Client, length: int, dev: Device) -> int:
-    size = client.lead + length + CLIENT_GUARD
+def _percpu(client: Client, size: int) -> int:
     if size > PCPU_MIN_UNIT_SIZE:
         raise Unsupported("longer than a per-CPU allocation may be")
-    client.held = client.kernel.allocators.alloc_percpu(size, client.kernel.memory.layout.l1_cache_bytes)
-    return client.held + client.lead
-
-
-def _percpu_put(client: Client) -> None:
-    client.kernel.allocators.free_percpu(client.held)
+    return client.kernel.allocators.alloc_percpu(size, client.kernel.memory.layout.l1_cache_bytes)
 
 
 def _stack_get(client: Client, length: int, dev: Device) -> int:
@@ -431,23 +411,10 @@ def _data_get(client: Client, length: int, dev: Device) -> int:
     return _in_object(client, client.data_object, _DATA_OBJECT_POINTERS * client.kernel.memory.layout.bits // 8, length)
 
 
-def _module_data_get(client: Client, length: int, dev: Device) -> int:
-    return client.module_data
-
-
 def _module_rodata_get(client: Client, length: int, dev: Device) -> int:
     if length > _MODULE_RODATA_LEN:
         raise Unsupported("longer than the module's constant")
     return client.module_rodata
-
-
-def _vmalloc_get(client: Client, length: int, dev: Device) -> int:
-    client.held = client.kernel.allocators.vmalloc(client.lead + length + CLIENT_GUARD)
-    return client.held + client.lead
-
-
-def _vmalloc_put(client: Client) -> None:
-    client.kernel.allocators.vfree(client.held)
 
 
 def _kmap_get(client: Client, length: int, dev: Device) -> int:
@@ -466,27 +433,29 @@ def _no_put(client: Client) -> None:
     """Nothing was taken."""
 
 
-# struct embedding: five words before the buffer, members after it.
-def _embedding_lead(client: Client) -> int:
-    return (CLIENT_GUARD // 8 + 1) * 8
-
+_kfree = _freed(Allocators.kfree)
 
 KINDS: dict[str, BufferMemory] = {
     "heap": BufferMemory(_kmalloced(lambda client: client.lead), _kfree),
     "heap-unaligned": BufferMemory(_kmalloced(lambda client: client.lead + 3), _kfree),
-    "devm": BufferMemory(_devm_get, _devm_put),
-    "struct-embedded": BufferMemory(_kmalloced(_embedding_lead), _kfree),
-    "kmem-cache": BufferMemory(_kmem_cache_get, _kfree),
+    "devm": BufferMemory(
+        _led(lambda client, size: client.kernel.allocators.devm_kmalloc(size)), _freed(Allocators.devm_kfree)
+    ),
+    # struct embedding: five words before the buffer, members after it.
+    "struct-embedded": BufferMemory(_kmalloced(lambda client: (CLIENT_GUARD // 8 + 1) * 8), _kfree),
+    "kmem-cache": BufferMemory(_led(lambda client, _: client.kernel.allocators.kmem_cache_alloc(client.cache)), _kfree),
     "pages": BufferMemory(_pages_get, _pages_put),
     "coherent": BufferMemory(_coherent_get, _coherent_put, front=0),
     "dma-pool": BufferMemory(_dma_pool_get, _dma_pool_put, front=0),
-    "percpu": BufferMemory(_percpu_get, _percpu_put),
+    "percpu": BufferMemory(_led(_percpu), _freed(Allocators.free_percpu)),
     "stack": BufferMemory(_stack_get, _no_put),
     "rodata": BufferMemory(_rodata_get, _no_put, read_only=True, borrowed=True),
     "data": BufferMemory(_data_get, _no_put, borrowed=True),
-    "module-data": BufferMemory(_module_data_get, _no_put),
+    "module-data": BufferMemory(lambda client, length, dev: client.module_data, _no_put),
     "module-rodata": BufferMemory(_module_rodata_get, _no_put, read_only=True, borrowed=True),
-    "vmalloc": BufferMemory(_vmalloc_get, _vmalloc_put),
+    "vmalloc": BufferMemory(
+        _led(lambda client, size: client.kernel.allocators.vmalloc(size)), _freed(Allocators.vfree)
+    ),
     "kmap": BufferMemory(_kmap_get, _kmap_put),
 }
 

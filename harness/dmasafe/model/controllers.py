@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from errno import EIO, ENXIO, EOPNOTSUPP, EPROTO, ETIMEDOUT
 
 from dmasafe.carriers.drivers import PolicyDriver, QueueDriver
 from dmasafe.carriers.policy import MAX_LEN
@@ -18,11 +19,6 @@ from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Device
 from dmasafe.model.dma import SG_BUG_LINES, Dma, line_of
 from dmasafe.model.hardware import Hardware
 from dmasafe.model.i2c import (
-    EIO,
-    ENXIO,
-    EOPNOTSUPP,
-    EPROTO,
-    ETIMEDOUT,
     HZ,
     I2C_FUNC_I2C,
     I2C_FUNC_SMBUS_BLOCK_PROC_CALL,

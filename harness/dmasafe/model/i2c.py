@@ -7,6 +7,7 @@ Messages name their buffers by kernel address, as in the kernel; the bytes are i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from errno import EAGAIN, EINVAL, EOPNOTSUPP, ESHUTDOWN
 from typing import Final, Protocol
 
 from dmasafe.carriers.drivers import (
@@ -18,12 +19,6 @@ from dmasafe.carriers.drivers import (
     I2C_AQ_NO_ZERO_LEN_WRITE,
     I2cAdapterQuirks,
 )
-
-# Names of the kernel's I2C headers, as the others here.
-from dmasafe.carriers.drivers import I2C_AQ_COMB_WRITE_THEN_READ as I2C_AQ_COMB_WRITE_THEN_READ
-from dmasafe.carriers.drivers import I2C_AQ_NO_CLK_STRETCH as I2C_AQ_NO_CLK_STRETCH
-from dmasafe.carriers.drivers import I2C_AQ_NO_REP_START as I2C_AQ_NO_REP_START
-from dmasafe.carriers.drivers import I2C_AQ_NO_ZERO_LEN as I2C_AQ_NO_ZERO_LEN
 from dmasafe.model.allocators import Allocators
 from dmasafe.model.errors import TaskHung
 from dmasafe.model.log import KERN_ERR, KernelLog, Place, Report
@@ -34,18 +29,11 @@ I2C_M_RD: Final = 0x0001
 I2C_M_TEN: Final = 0x0010
 I2C_M_DMA_SAFE: Final = 0x0200
 I2C_M_RECV_LEN: Final = 0x0400
-I2C_M_NO_RD_ACK: Final = 0x0800
-I2C_M_IGNORE_NAK: Final = 0x1000
-I2C_M_REV_DIR_ADDR: Final = 0x2000
 I2C_M_NOSTART: Final = 0x4000
-I2C_M_STOP: Final = 0x8000
 
 I2C_FUNC_I2C: Final = 0x00000001
-I2C_FUNC_10BIT_ADDR: Final = 0x00000002
-I2C_FUNC_PROTOCOL_MANGLING: Final = 0x00000004
 I2C_FUNC_SMBUS_PEC: Final = 0x00000008
 I2C_FUNC_NOSTART: Final = 0x00000010
-I2C_FUNC_SLAVE: Final = 0x00000020
 I2C_FUNC_SMBUS_BLOCK_PROC_CALL: Final = 0x00008000
 I2C_FUNC_SMBUS_QUICK: Final = 0x00010000
 I2C_FUNC_SMBUS_READ_BYTE: Final = 0x00020000
@@ -59,7 +47,6 @@ I2C_FUNC_SMBUS_READ_BLOCK_DATA: Final = 0x01000000
 I2C_FUNC_SMBUS_WRITE_BLOCK_DATA: Final = 0x02000000
 I2C_FUNC_SMBUS_READ_I2C_BLOCK: Final = 0x04000000
 I2C_FUNC_SMBUS_WRITE_I2C_BLOCK: Final = 0x08000000
-I2C_FUNC_SMBUS_HOST_NOTIFY: Final = 0x10000000
 I2C_FUNC_SMBUS_BYTE: Final = I2C_FUNC_SMBUS_READ_BYTE | I2C_FUNC_SMBUS_WRITE_BYTE
 I2C_FUNC_SMBUS_BYTE_DATA: Final = I2C_FUNC_SMBUS_READ_BYTE_DATA | I2C_FUNC_SMBUS_WRITE_BYTE_DATA
 I2C_FUNC_SMBUS_WORD_DATA: Final = I2C_FUNC_SMBUS_READ_WORD_DATA | I2C_FUNC_SMBUS_WRITE_WORD_DATA
@@ -80,10 +67,8 @@ I2C_CLIENT_PEC: Final = 0x04
 I2C_CLIENT_TEN: Final = 0x10
 I2C_CLIENT_SCCB: Final = 0x9000
 
-# include/uapi/asm-generic/errno*.h, negated where used.
-EPERM, ENOENT, EIO, ENXIO, EAGAIN, ENOMEM, EFAULT, EBUSY = 1, 2, 5, 6, 11, 12, 14, 16
-ENODEV, EINVAL, ENOTTY, EPROTO, EBADMSG, EOPNOTSUPP, ETIMEDOUT, EREMOTEIO = 19, 22, 25, 71, 74, 95, 110, 121
-ESHUTDOWN, ENOTSUPP = 108, 524
+# include/linux/errno.h: the kernel's own, which user space does not know.
+ENOTSUPP: Final = 524
 
 HZ: Final = 1000
 

@@ -7,13 +7,10 @@ User memory is Python's: what the kernel copies from and to user space are the a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from errno import EBUSY, EINVAL, ENOTTY, EOPNOTSUPP
 from typing import Final
 
 from dmasafe.model.i2c import (
-    EBUSY,
-    EINVAL,
-    ENOTTY,
-    EOPNOTSUPP,
     HZ,
     I2C_CLIENT_PEC,
     I2C_FUNC_I2C,

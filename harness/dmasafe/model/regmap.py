@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EBUSY, EINVAL, EIO
 from typing import Final, Literal
 
 from dmasafe.model.errors import ModelError
 from dmasafe.model.i2c import (
-    EBUSY,
-    EINVAL,
-    EIO,
     ENOTSUPP,
     I2C_FUNC_I2C,
     I2C_FUNC_NOSTART,
@@ -35,7 +33,6 @@ REGCACHE_NONE: Final = "none"
 REGCACHE_MAPLE: Final = "maple"
 REGMAP_ENDIAN_DEFAULT: Final = "default"
 REGMAP_ENDIAN_BIG: Final = "big"
-REGMAP_ENDIAN_LITTLE: Final = "little"
 REGMAP_ENDIAN_NATIVE: Final = "native"
 # regmap_get_i2c_bus() looks at the adapter's quirks since 5.11 or so (read in 6.1, not in 5.10).
 _QUIRKS_SINCE = (5, 11)

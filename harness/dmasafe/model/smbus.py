@@ -3,18 +3,12 @@
 
 from __future__ import annotations
 
+from errno import EAGAIN, EBADMSG, EINVAL, EIO, EOPNOTSUPP, EPROTO, ESHUTDOWN
 from typing import Final
 
 from dmasafe.model.allocators import Allocators, Task
 from dmasafe.model.config import Config
 from dmasafe.model.i2c import (
-    EAGAIN,
-    EBADMSG,
-    EINVAL,
-    EIO,
-    EOPNOTSUPP,
-    EPROTO,
-    ESHUTDOWN,
     I2C_CLIENT_PEC,
     I2C_CLIENT_SCCB,
     I2C_FUNC_SMBUS_READ_BYTE_DATA,

@@ -13,10 +13,11 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EFAULT, EINVAL, ENOENT
 from typing import Any, Protocol
 
 from dmasafe.model.errors import ModelError
-from dmasafe.model.i2c import EFAULT, EINVAL, ENOENT, I2C_M_RD, SmbusData
+from dmasafe.model.i2c import I2C_M_RD, SmbusData
 from dmasafe.model.i2cdev import I2C_FUNCS, I2C_RDWR, I2C_SMBUS, I2cDevFile, UserMsg
 
 

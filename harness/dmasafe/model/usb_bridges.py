@@ -7,21 +7,14 @@ One hands a message's own buffer to the USB host controller; the others copy pay
 from __future__ import annotations
 
 from collections.abc import Sequence
+from errno import EOPNOTSUPP, EREMOTEIO
 
 from dmasafe.carriers.drivers import BridgeDriver
 from dmasafe.model.controllers import NoSmbus, Platform
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from dmasafe.model.dma import line_of
 from dmasafe.model.hardware import Seen
-from dmasafe.model.i2c import (
-    EOPNOTSUPP,
-    EREMOTEIO,
-    I2C_FUNC_I2C,
-    I2C_FUNC_SMBUS_EMUL,
-    I2C_M_RD,
-    I2cAdapter,
-    I2cMsg,
-)
+from dmasafe.model.i2c import I2C_FUNC_I2C, I2C_FUNC_SMBUS_EMUL, I2C_M_RD, I2cAdapter, I2cMsg
 from dmasafe.model.log import Place, Report
 
 # drivers/usb/host/xhci.h TRB_IDT_MAX_SIZE: so many bytes going out travel in the transfer descriptor itself.

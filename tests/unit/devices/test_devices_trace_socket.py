@@ -30,7 +30,7 @@ def test_a_listener_asks_as_the_owner_would_and_another_may_follow(served):
         listener.sync(10.0)
         assert listener.alive and listener.receive() == []
         # An answer to a question that the device does not take shows that questions arrive.
-        listener._ask({"op": "nonsense"})
+        listener._ask(op="nonsense")
         listener.sync(10.0)
         assert [event["re"] for event in listener.receive()] == ["error"]
         listener.close()

@@ -14,7 +14,7 @@ from matrix_samples import SEND, failed, lost, results
 from dmasafe.audit import AuditFinding, Judgement, Level, Record
 from dmasafe.cli.bisect_command import command
 from dmasafe.errors import DmasafeError
-from dmasafe.kernel import BuildError
+from dmasafe.kernel.errors import BuildError
 from dmasafe.matrix import bisect
 from dmasafe.matrix.bisect import Job, Word
 from dmasafe.matrix.errors import BisectError
