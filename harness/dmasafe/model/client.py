@@ -12,6 +12,7 @@ from errno import EIO
 from functools import lru_cache
 from typing import NamedTuple
 
+from dmasafe.model import smbus
 from dmasafe.model.allocators import PCPU_MIN_UNIT_SIZE, Allocators, KmemCache, get_order
 from dmasafe.model.bus import pattern
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Device
@@ -23,20 +24,6 @@ from dmasafe.model.i2cdev import I2CDEV_MAX_BYTES, I2cDevFile, UserMsg
 from dmasafe.model.kernel import ModelKernel
 from dmasafe.model.layout import PAGE_SHIFT, dma_get_cache_alignment
 from dmasafe.model.log import Death, Line, Report
-from dmasafe.model.smbus import (
-    I2C_SMBUS_BLOCK_DATA,
-    I2C_SMBUS_BLOCK_MAX,
-    I2C_SMBUS_BLOCK_PROC_CALL,
-    I2C_SMBUS_BYTE,
-    I2C_SMBUS_BYTE_DATA,
-    I2C_SMBUS_I2C_BLOCK_DATA,
-    I2C_SMBUS_PROC_CALL,
-    I2C_SMBUS_QUICK,
-    I2C_SMBUS_READ,
-    I2C_SMBUS_WORD_DATA,
-    I2C_SMBUS_WRITE,
-    i2c_smbus_pec,
-)
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
 from dmasafe.vocabulary import Scenario
 
@@ -634,14 +621,14 @@ class _Protocol(NamedTuple):
 
 
 _PROTOCOLS = {
-    "quick": _Protocol(I2C_SMBUS_QUICK, command=False),
-    "byte": _Protocol(I2C_SMBUS_BYTE, bytes=1, command=False),
-    "byte_data": _Protocol(I2C_SMBUS_BYTE_DATA, bytes=1),
-    "word_data": _Protocol(I2C_SMBUS_WORD_DATA, bytes=2),
-    "proc_call": _Protocol(I2C_SMBUS_PROC_CALL, bytes=2, writes=True),
-    "block_data": _Protocol(I2C_SMBUS_BLOCK_DATA, counted=True),
-    "i2c_block_data": _Protocol(I2C_SMBUS_I2C_BLOCK_DATA),
-    "block_proc_call": _Protocol(I2C_SMBUS_BLOCK_PROC_CALL, counted=True, writes=True),
+    "quick": _Protocol(smbus.I2C_SMBUS_QUICK, command=False),
+    "byte": _Protocol(smbus.I2C_SMBUS_BYTE, bytes=1, command=False),
+    "byte_data": _Protocol(smbus.I2C_SMBUS_BYTE_DATA, bytes=1),
+    "word_data": _Protocol(smbus.I2C_SMBUS_WORD_DATA, bytes=2),
+    "proc_call": _Protocol(smbus.I2C_SMBUS_PROC_CALL, bytes=2, writes=True),
+    "block_data": _Protocol(smbus.I2C_SMBUS_BLOCK_DATA, counted=True),
+    "i2c_block_data": _Protocol(smbus.I2C_SMBUS_I2C_BLOCK_DATA),
+    "block_proc_call": _Protocol(smbus.I2C_SMBUS_BLOCK_PROC_CALL, counted=True, writes=True),
 }
 
 
@@ -657,34 +644,34 @@ def _i2cdev_smbus(client: Client, scenario: Scenario, adap: I2cAdapter, call: Ca
     protocol = _PROTOCOLS[options.get("protocol", "quick")]
     command = int(options.get("command", "0"))
     reads = options.get("rd") == "1" or protocol.writes
-    length = 0 if protocol.size == I2C_SMBUS_QUICK else protocol.bytes or scenario.length
+    length = 0 if protocol.size == smbus.I2C_SMBUS_QUICK else protocol.bytes or scenario.length
     data = SmbusData()
     fill = client._fill(length) if not reads or protocol.writes else bytes(length)
-    if not protocol.bytes and protocol.size != I2C_SMBUS_QUICK:
+    if not protocol.bytes and protocol.size != smbus.I2C_SMBUS_QUICK:
         data.block[0] = length & 0xFF
         data.block[1 : 1 + min(length, 33)] = fill[:33]
     else:
         data.block[:length] = fill
     out = bytes((command,)) if protocol.command else b""
-    if protocol.size == I2C_SMBUS_BYTE and not reads:
+    if protocol.size == smbus.I2C_SMBUS_BYTE and not reads:
         out = bytes((command,))
     elif not reads or protocol.writes:
         out += _smbus_message(protocol, data, length)
     # Protocols that write and read are writes to the API.
-    way = I2C_SMBUS_READ if reads and not protocol.writes else I2C_SMBUS_WRITE
+    way = smbus.I2C_SMBUS_READ if reads and not protocol.writes else smbus.I2C_SMBUS_WRITE
     file = _open(client, scenario, adap)
     pec = options.get("pec") == "1"
     file.pec(pec)
     call.ret = file.smbus(way, command, protocol.size, data)
     call.transferred = call.ret == 0
-    pec = pec and protocol.size not in (I2C_SMBUS_QUICK, I2C_SMBUS_I2C_BLOCK_DATA)
+    pec = pec and protocol.size not in (smbus.I2C_SMBUS_QUICK, smbus.I2C_SMBUS_I2C_BLOCK_DATA)
     if pec and not reads:
-        out += bytes((i2c_smbus_pec(0, bytes((scenario.address << 1,)) + out),))
+        out += bytes((smbus.i2c_smbus_pec(0, bytes((scenario.address << 1,)) + out),))
     if out or not reads:
         client._add(call, False, out)
     if reads:
         if protocol.counted:
-            length = min(data.block[0], I2C_SMBUS_BLOCK_MAX)
+            length = min(data.block[0], smbus.I2C_SMBUS_BLOCK_MAX)
         answer = _smbus_message(protocol, data, length)
         if protocol.counted:
             # The count as the kernel left it, too large a one included.

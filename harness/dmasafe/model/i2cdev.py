@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from errno import EBUSY, EINVAL, ENOTTY, EOPNOTSUPP
 from typing import Final
 
+from dmasafe.model import smbus
 from dmasafe.model.i2c import (
     HZ,
     I2C_CLIENT_PEC,
@@ -24,20 +25,6 @@ from dmasafe.model.i2c import (
     SmbusData,
 )
 from dmasafe.model.parts import Parts
-from dmasafe.model.smbus import (
-    I2C_SMBUS_BLOCK_DATA,
-    I2C_SMBUS_BLOCK_MAX,
-    I2C_SMBUS_BLOCK_PROC_CALL,
-    I2C_SMBUS_BYTE,
-    I2C_SMBUS_BYTE_DATA,
-    I2C_SMBUS_I2C_BLOCK_BROKEN,
-    I2C_SMBUS_I2C_BLOCK_DATA,
-    I2C_SMBUS_PROC_CALL,
-    I2C_SMBUS_QUICK,
-    I2C_SMBUS_READ,
-    I2C_SMBUS_WORD_DATA,
-    I2C_SMBUS_WRITE,
-)
 
 # include/uapi/linux/i2c-dev.h
 I2C_RETRIES: Final = 0x0701
@@ -56,22 +43,16 @@ INT_MAX: Final = (1 << 31) - 1
 ULONG_MAX: Final = (1 << 64) - 1
 _TIMEOUT_UNIT_MS = 10
 
-_SIZES = frozenset(
-    {
-        I2C_SMBUS_QUICK,
-        I2C_SMBUS_BYTE,
-        I2C_SMBUS_BYTE_DATA,
-        I2C_SMBUS_WORD_DATA,
-        I2C_SMBUS_PROC_CALL,
-        I2C_SMBUS_BLOCK_DATA,
-        I2C_SMBUS_I2C_BLOCK_BROKEN,
-        I2C_SMBUS_I2C_BLOCK_DATA,
-        I2C_SMBUS_BLOCK_PROC_CALL,
-    }
-)
+# Every size that there is.
+_SIZES = range(smbus.I2C_SMBUS_QUICK, smbus.I2C_SMBUS_I2C_BLOCK_DATA + 1)
 # sizeof(data->byte), sizeof(data->word), else sizeof(data->block).
-_DATA_SIZES = {I2C_SMBUS_BYTE: 1, I2C_SMBUS_BYTE_DATA: 1, I2C_SMBUS_WORD_DATA: 2, I2C_SMBUS_PROC_CALL: 2}
-_BLOCK_SIZE = I2C_SMBUS_BLOCK_MAX + 2
+_DATA_SIZES = {
+    smbus.I2C_SMBUS_BYTE: 1,
+    smbus.I2C_SMBUS_BYTE_DATA: 1,
+    smbus.I2C_SMBUS_WORD_DATA: 2,
+    smbus.I2C_SMBUS_PROC_CALL: 2,
+}
+_BLOCK_SIZE = smbus.I2C_SMBUS_BLOCK_MAX + 2
 
 
 class UserMsg:
@@ -174,7 +155,7 @@ class I2cDevFile:
             copies.append(copy)
             if msg.flags & I2C_M_RECV_LEN:
                 extra = data[0] if data else 0
-                if not msg.flags & I2C_M_RD or extra < 1 or msg.len < extra + I2C_SMBUS_BLOCK_MAX:
+                if not msg.flags & I2C_M_RD or extra < 1 or msg.len < extra + smbus.I2C_SMBUS_BLOCK_MAX:
                     res = -EINVAL
                     break
                 copy.len = extra
@@ -193,25 +174,25 @@ class I2cDevFile:
 
     def smbus(self, read_write: int, command: int, size: int, data: SmbusData | None) -> int:
         """I2C_SMBUS: i2cdev_ioctl_smbus()."""
-        if size not in _SIZES or read_write not in (I2C_SMBUS_READ, I2C_SMBUS_WRITE):
+        if size not in _SIZES or read_write not in (smbus.I2C_SMBUS_READ, smbus.I2C_SMBUS_WRITE):
             return -EINVAL
         client = self.client
         xfer = self.kernel.smbus.i2c_smbus_xfer
-        if size == I2C_SMBUS_QUICK or (size == I2C_SMBUS_BYTE and read_write == I2C_SMBUS_WRITE):
+        if size == smbus.I2C_SMBUS_QUICK or (size == smbus.I2C_SMBUS_BYTE and read_write == smbus.I2C_SMBUS_WRITE):
             return xfer(client.adapter, client.addr, client.flags, read_write, command, size, None)
         if data is None:
             return -EINVAL
         datasize = _DATA_SIZES.get(size, _BLOCK_SIZE)
         temp = SmbusData()
-        calls = size in (I2C_SMBUS_PROC_CALL, I2C_SMBUS_BLOCK_PROC_CALL)
-        if calls or size == I2C_SMBUS_I2C_BLOCK_DATA or read_write == I2C_SMBUS_WRITE:
+        calls = size in (smbus.I2C_SMBUS_PROC_CALL, smbus.I2C_SMBUS_BLOCK_PROC_CALL)
+        if calls or size == smbus.I2C_SMBUS_I2C_BLOCK_DATA or read_write == smbus.I2C_SMBUS_WRITE:
             temp.block[:datasize] = data.block[:datasize]
-        if size == I2C_SMBUS_I2C_BLOCK_BROKEN:
-            size = I2C_SMBUS_I2C_BLOCK_DATA
-            if read_write == I2C_SMBUS_READ:
-                temp.block[0] = I2C_SMBUS_BLOCK_MAX
+        if size == smbus.I2C_SMBUS_I2C_BLOCK_BROKEN:
+            size = smbus.I2C_SMBUS_I2C_BLOCK_DATA
+            if read_write == smbus.I2C_SMBUS_READ:
+                temp.block[0] = smbus.I2C_SMBUS_BLOCK_MAX
         res = xfer(client.adapter, client.addr, client.flags, read_write, command, size, temp)
-        if res == 0 and (calls or read_write == I2C_SMBUS_READ):
+        if res == 0 and (calls or read_write == smbus.I2C_SMBUS_READ):
             data.block[:datasize] = temp.block[:datasize]
         return res
 
