@@ -213,7 +213,7 @@ def test_a_command_right_after_an_upload_is_done(ssh_board):
 
 
 def test_a_driver_on_a_board_is_audited_and_named_at_its_line(ssh_board, dmasafe):
-    (module,) = build_modules(ssh_board.image.kernel, ROOT / "docs/examples/buggy", open_cache(), cflags=("-g",))
+    (module,) = build_modules(ssh_board.image.build, ROOT / "docs/examples/buggy", open_cache(), cflags=("-g",))
     before = ssh_board.state()
     with contextlib.closing(ssh_board.link()) as link:
         link.upload({module.name: module.read_bytes()}, "/tmp")
