@@ -86,8 +86,7 @@ detection: packages $(VENV)/.stamp-run ## Seed every fault into the driver, writ
 
 .PHONY: mutants
 mutants: $(VENV)/.stamp-dev ## Change every rule of the model and of the verdict, one at a time: do the tests notice? (ARGS=verdict: one group)
-	@$(BIN)/python -m tests.mutants $(ARGS)
-	@[ -n "$(ARGS)" ] || exec $(BIN)/python -m tests.mutants.layouts
+	@exec $(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: selftest
 selftest: packages $(VENV)/.stamp-run ## Wreck runs in every known way: does the harness notice?

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mutation testing: ``python -m tests.mutants [GROUP | FILE ...]``. Survivors are listed, file:line.
 
-Groups are the rows of groups.py; a FILE is one of theirs, as its path below harness/dmasafe. Exit status 1 if fewer of
-a group's mutants are noticed than its row wants.
+Groups are the rows of groups.py, and layouts; a FILE is one of theirs, as its path below harness/dmasafe. Exit status 1
+if fewer of a group's mutants are noticed than its row wants, or any of the layouts' is not.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from tests.mutants import mutations, oracle
 from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.groups import GROUPS, PACKAGE, Group
 from tests.mutants.rules import RULES
+
+LAYOUTS = "layouts"
 
 
 def _rules(jobs: int) -> int:
@@ -37,7 +39,7 @@ def _chosen(words: list[str]) -> dict[str, list[str]]:
             continue
         owner = next((name for name, group in GROUPS.items() if word in group.mutated()), None)
         if owner is None:
-            raise ValueError(f"'{word}' is none of the groups {', '.join(GROUPS)} and no file of theirs")
+            raise ValueError(f"'{word}' is none of the groups {', '.join([*GROUPS, LAYOUTS])} and no file of theirs")
         files.setdefault(owner, []).append(word)
     return files
 
@@ -70,11 +72,18 @@ def _try(group: Group, files: list[str], options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", help=f"of {', '.join(GROUPS)}, or files of theirs; default: all")
-    parser.add_argument("--sample", type=int, help="so many of each group, at random")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
+    groups = [f"{group.name}: {group.what} (at least {group.wanted_percent:g} % noticed)" for group in GROUPS.values()]
+    groups.append(f"{LAYOUTS}: every value of [memory] in kernel-configs/arch/ (all noticed; not with --sample)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants",
+        description=__doc__,
+        epilog="groups:\n  " + "\n  ".join(groups),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="*", metavar="GROUP|FILE", help="groups, or files of theirs; default: all groups")
+    parser.add_argument("--sample", type=int, help="so many of each group, chosen at random")
+    parser.add_argument("--seed", type=int, default=0, help="what chooses them; default: 0")
+    parser.add_argument("--jobs", type=int, default=2, help="so many processes; default: 2")
     parser.add_argument(
         "--rules", action="store_true", help="only the deliberate changes of rules.py: all must be noticed"
     )
@@ -82,7 +91,8 @@ def main() -> None:
     if options.rules:
         sys.exit(_rules(options.jobs))
     try:
-        chosen = _chosen(options.what)
+        named = [word for word in options.what if word != LAYOUTS]
+        chosen = _chosen(named) if named or not options.what else {}
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     failed = False
@@ -92,6 +102,11 @@ def main() -> None:
         process.start()
         process.join()
         failed |= process.exitcode != 0
+    if LAYOUTS in options.what or not (options.what or options.sample):
+        # Not above: it imports what the groups' processes mutate before they import it.
+        from tests.mutants import layouts
+
+        failed |= layouts.main([]) != 0
     sys.exit(failed)
 
 

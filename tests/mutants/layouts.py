@@ -21,7 +21,8 @@ from tests.mutants.session import NOTICED, SURVIVED, child
 
 ROOT = Path(__file__).parents[2]
 TESTS = [
-    ROOT / "tests" / "model" / f"test_model_{name}.py" for name in ("memory", "allocators", "dma_direct", "dma_debug")
+    ROOT / "tests" / "model" / f"test_model_{name}.py"
+    for name in ("memory", "allocators", "dma_direct", "dma_debug", "dma_debug_entries")
 ]
 TESTS += [ROOT / "tests" / "unit" / name for name in ("expect/test_expect_faults.py", "qemu/test_machines.py")]
 JOBS = 2
