@@ -7,11 +7,10 @@ dmasafe/carriers/other_bus.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class BusCall:
+class BusCall(NamedTuple):
     """A call of a subsystem's: ``reads`` says which way the payload goes, ``lengths`` what the suite tries.
 
     ``kinds`` is with which buffer kinds, if not with all. ``file_system`` must be mounted on the bus's flash.

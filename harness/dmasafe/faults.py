@@ -7,7 +7,7 @@ dmasafe/expect/faults.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # The messages that faults are shown with: marked ones go straight from the caller's buffer, others are bounced.
 # 32 bytes are half of x86's cache line.
@@ -20,8 +20,7 @@ RECV_STACK = "stack/master_recv_dmasafe/dmasafe:trusting/8"
 SEND_UNHEARD = "user/i2cdev_rdwr/dmasafe:bounce/32@77+messages=w32"
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A mistake: ``what`` the driver does, ``shown_with`` the scenarios (without the fault) that suite ``faults`` uses.
 
     ``rebinds``: the driver is unbound and bound again within the scenario. ``spends_boot``: dma-debug does not outlive

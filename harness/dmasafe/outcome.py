@@ -10,7 +10,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Outcome(StrEnum):
@@ -86,8 +86,7 @@ class Splat:
         }
 
 
-@dataclass(frozen=True)
-class DmaSegment:
+class DmaSegment(NamedTuple):
     """One descriptor that the emulated device followed: ``address`` is guest-physical, ``length`` in bytes."""
 
     address: int
@@ -95,8 +94,7 @@ class DmaSegment:
     stray: bool = False
 
 
-@dataclass(frozen=True)
-class BusMessage:
+class BusMessage(NamedTuple):
     """One I2C message as the device saw it. ``data`` are the bytes on the wire, ``segments`` the data descriptors."""
 
     address: int
@@ -107,8 +105,7 @@ class BusMessage:
     why: str = ""
 
 
-@dataclass(frozen=True)
-class CallerMessage:
+class CallerMessage(NamedTuple):
     """One I2C message as the caller saw it.
 
     ``data`` is what the buffer held: before the call for a write, after it for a read. ``physical`` is the
@@ -145,8 +142,7 @@ class Observation:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What the kernel's source says must happen, and why. ``classes`` are the splat classes of a CAUGHT."""
 
     outcome: Outcome
@@ -156,8 +152,7 @@ class Expectation:
     destructive: bool = False
 
 
-@dataclass(frozen=True)
-class Skip:
+class Skip(NamedTuple):
     """A scenario that cannot exist on this target, with the reason."""
 
     why: str

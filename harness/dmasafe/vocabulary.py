@@ -10,13 +10,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dmasafe.buses import BUS_CALLS
 from dmasafe.faults import FAULTS, NO_FAULT, Fault
 
 
-@dataclass(frozen=True)
-class BufferKind:
+class BufferKind(NamedTuple):
     """Where a buffer's memory comes from. ``needs`` is the Kconfig symbol without which it cannot exist."""
 
     name: str
@@ -55,8 +55,7 @@ USER = BufferKind("user", "user space memory, copied in by i2c-dev", needs="I2C_
 READ_ONLY_KINDS = frozenset({"rodata", "module-rodata"})
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """The API call under test.
 
     ``front`` is who makes it: ``client`` (dmasafe_client.ko), ``i2cdev`` (the agent, from user space) or ``bus``

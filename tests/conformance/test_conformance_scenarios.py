@@ -101,10 +101,10 @@ def test_two_sides_that_agree_have_no_differences():
     [
         ("ret", lambda seen: replace(seen, ret=-5)),
         ("damage", lambda seen: replace(seen, damage=("guard-after",))),
-        ("caller", lambda seen: replace(seen, caller=(replace(seen.caller[0], data=b"wrong"), *seen.caller[1:]))),
-        ("marked", lambda seen: replace(seen, caller=(replace(seen.caller[0], flagged=None), *seen.caller[1:]))),
-        ("bus", lambda seen: replace(seen, bus=(replace(seen.bus[0], data=b"wrong"), *seen.bus[1:]))),
-        ("direct", lambda seen: replace(seen, caller=(replace(seen.caller[0], physical=1),))),
+        ("caller", lambda seen: replace(seen, caller=(seen.caller[0]._replace(data=b"wrong"), *seen.caller[1:]))),
+        ("marked", lambda seen: replace(seen, caller=(seen.caller[0]._replace(flagged=None), *seen.caller[1:]))),
+        ("bus", lambda seen: replace(seen, bus=(seen.bus[0]._replace(data=b"wrong"), *seen.bus[1:]))),
+        ("direct", lambda seen: replace(seen, caller=(seen.caller[0]._replace(physical=1),))),
     ],
 )
 def test_a_difference_in_any_oracle_is_seen(field, wrong):

@@ -35,7 +35,6 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ("model/dma.py", "return False", _FALSE),
     ("model/device.py", "self.dma_address = 0", _UNASKED),
     ("model/dma.py", "_IO_TLB_POOL_BYTES = ", "any size will do that is large"),
-    ("model/dma_debug.py", "@dataclass(frozen=True)", _FROZEN),
     ("model/dma_debug.py", "@dataclass(slots=True", "slots save time and memory"),
     (
         "model/dma_debug.py",

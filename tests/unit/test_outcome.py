@@ -37,7 +37,7 @@ def changed(**fields):
 
 
 def on_the_bus(**fields):
-    return changed(bus=(dataclasses.replace(GOOD.bus[0], **fields),))
+    return changed(bus=(GOOD.bus[0]._replace(**fields),))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_wrong_data_names_the_byte_and_both_sides(read, words):
 def test_wrong_data_of_a_later_message_is_found():
     good = CallerMessage(False, b"\x01", BUFFER)
     seen = BusMessage(0x30, False, b"\x01", True)
-    _, why = outcome_of(changed(caller=(good, good), bus=(seen, dataclasses.replace(seen, data=b"\x02"))))
+    _, why = outcome_of(changed(caller=(good, good), bus=(seen, seen._replace(data=b"\x02"))))
     assert "message 1, byte 0" in why
 
 
@@ -196,10 +196,10 @@ def test_a_class_is_named_once_in_the_order_it_came():
         ({"ret": 0, "bus": None}, Noticed()),
         ({"damage": ("guard-after",)}, Noticed(memory=("guard-after",))),
         ({"bus": STRAY}, Noticed(device=("stray DMA",))),
-        ({"bus": (dataclasses.replace(GOOD.bus[0], data=b"\x01\x03"),)}, Noticed(device=("wrong data",))),
-        ({"ret": -6, "bus": (dataclasses.replace(GOOD.bus[0], data=b"\x01"),)}, Noticed(returned=("-ENXIO",))),
+        ({"bus": (GOOD.bus[0]._replace(data=b"\x01\x03"),)}, Noticed(device=("wrong data",))),
+        ({"ret": -6, "bus": (GOOD.bus[0]._replace(data=b"\x01"),)}, Noticed(returned=("-ENXIO",))),
         (
-            {"bus": (dataclasses.replace(GOOD.bus[0], segments=(DmaSegment(0x9000, 2),)),)},
+            {"bus": (GOOD.bus[0]._replace(segments=(DmaSegment(0x9000, 2),)),)},
             Noticed(device=("other buffer",)),
         ),
     ],

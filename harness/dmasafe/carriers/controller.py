@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from dmasafe.carriers.drivers import Driver
 from dmasafe.facts import KernelFacts
@@ -37,8 +38,7 @@ class Record(Enum):
     NOBODY = "nobody's"
 
 
-@dataclass(frozen=True)
-class Plug:
+class Plug(NamedTuple):
     """How QEMU gets an emulated controller: by which protocol, and in which slot of the root bus.
 
     ``transport`` is ``vhost-user`` or ``usbredir``. ``device`` is what dmasafe/devices emulates, ``hcd`` the USB host

@@ -8,8 +8,7 @@ class in dmasafe/model that carries it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 I2C_M_RD: Final = 0x0001
 # include/linux/i2c.h struct i2c_adapter_quirks
@@ -27,8 +26,7 @@ I2C_AQ_NO_ZERO_LEN: Final = I2C_AQ_NO_ZERO_LEN_READ | I2C_AQ_NO_ZERO_LEN_WRITE
 I2C_AQ_NO_REP_START: Final = 1 << 7
 
 
-@dataclass(frozen=True)
-class I2cAdapterQuirks:
+class I2cAdapterQuirks(NamedTuple):
     """struct i2c_adapter_quirks. A limit of 0 is none."""
 
     flags: int = 0
@@ -58,8 +56,7 @@ def two_at_most(msgs: Sequence[Message]) -> str:
     return "the driver does one message, or a write and a read of the same slave"
 
 
-@dataclass(frozen=True)
-class QueueDriver:
+class QueueDriver(NamedTuple):
     """Queues all messages of a transfer, each in a buffer of i2c_get_dma_safe_msg_buf(), as i2c-virtio does.
 
     ``adapter`` is the I2C adapter's name, here and below.
@@ -69,8 +66,7 @@ class QueueDriver:
     quirks: I2cAdapterQuirks | None = None
 
 
-@dataclass(frozen=True)
-class PolicyDriver:
+class PolicyDriver(NamedTuple):
     """Maps one message after the other, by a policy; ``threshold`` is the least length in bytes that goes by DMA."""
 
     adapter: str
@@ -87,8 +83,7 @@ def _anything(_messages: Sequence[Message]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class BridgeDriver:
+class BridgeDriver(NamedTuple):
     """Sends messages to a bridge on USB.
 
     ``nak`` is the errno for a slave that does not acknowledge. ``trusting``: msg->buf itself is given to USB, otherwise

@@ -8,9 +8,9 @@ second is the model's, which knows what dma_map_single() makes of each kind of m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
+from typing import NamedTuple
 
 from dmasafe.buses import BUS_CALLS
 from dmasafe.carriers.controller import Controller, Predict, Record, Where
@@ -36,8 +36,7 @@ class Handed(Enum):
     NOTHING = "nothing: the call is refused"
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(NamedTuple):
     """``handed`` to the controller because of ``source``, a function of the kernel's; ``error`` where it is refused.
 
     ``checked``: spi-nor looks at the buffer first, and copies what it does not like.
@@ -101,8 +100,7 @@ _SPI = {
 }
 
 
-@dataclass(frozen=True)
-class Bus:
+class Bus(NamedTuple):
     """A controller on another bus: the calls that reach it, and the longest payload that it is good for, in bytes.
 
     ``core_maps``: spi_map_buf() maps, page by page, where dma_map_single() would refuse or go wrong. ``core_syncs``:
@@ -186,7 +184,7 @@ def way_of(bus: Bus, scenario: Scenario) -> Way:
     if way in (_GATHER_SPI, _GATHER_SPMI) and scenario.length == 1:
         return _WORK_BUF
     if way.checked and scenario.buffer in _BOUNCED:
-        return replace(way, handed=Handed.COPY)
+        return way._replace(handed=Handed.COPY)
     return way
 
 
@@ -205,13 +203,13 @@ def _expects(bus: Bus, scenario: Scenario, kernel: KernelFacts, predict: Predict
         case Handed.COPY:
             return Expectation(Outcome.SAFE, why, direct=False)
         case Handed.STACK:
-            return _joined(why, replace(_mapped(bus, scenario, "stack", kernel, predict), direct=False))
+            return _joined(why, _mapped(bus, scenario, "stack", kernel, predict)._replace(direct=False))
         case Handed.CALLER:
             return _joined(why, _mapped(bus, scenario, scenario.buffer, kernel, predict))
 
 
 def _joined(why: str, expectation: Expectation) -> Expectation:
-    return replace(expectation, why=f"{why}; {expectation.why}")
+    return expectation._replace(why=f"{why}; {expectation.why}")
 
 
 def _mapped(bus: Bus, scenario: Scenario, kind: str, kernel: KernelFacts, predict: Predict) -> Expectation:

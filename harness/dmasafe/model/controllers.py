@@ -8,8 +8,8 @@ which settings, is in dmasafe/carriers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from errno import EIO, ENXIO, EOPNOTSUPP, EPROTO, ETIMEDOUT
+from typing import NamedTuple
 
 from dmasafe.carriers.drivers import PolicyDriver, QueueDriver
 from dmasafe.carriers.policy import MAX_LEN
@@ -40,8 +40,7 @@ from dmasafe.model.oops import Oops
 I2C_SMBUS_BLOCK_MAX = 32
 
 
-@dataclass(eq=False)
-class Platform:
+class Platform(NamedTuple):
     """What a driver works with: the kernel's parts, its device, the hardware, the USB host controller it is behind."""
 
     config: Config

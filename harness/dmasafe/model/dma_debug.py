@@ -51,8 +51,7 @@ _FILE = "kernel/dma/debug.c"
 _VERSIONS = ((5, 10), (6, 1), (6, 12), (7, 2))
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """What one version does differently.
 
     ``overlap`` is when overlapping cache lines are reported: never, always, or only where devices cannot see the
@@ -84,8 +83,7 @@ _OVERLAP_ALIGNED_SINCE = (7, 0)
 _ENTRY = "[device address=0x%016x] [size=%d bytes] "
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One err_printk(): class, function, line in each of _VERSIONS (0: not there), and text after driver and device."""
 
     splat_class: str
