@@ -15,7 +15,7 @@ from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
 from dmasafe.dmesg.explain import provoking
 from dmasafe.dmesg.files import LogError, open_log, read_all
-from dmasafe.report.text import blamed, one_line
+from dmasafe.report.text import blamed, one_line, which_of_both
 
 COLUMNS = 100
 
@@ -51,7 +51,8 @@ def _wanted(what: str) -> tuple[list[str], dict[str, list[str]]]:
     for splat in found:
         whom = one_line(blamed(splat))
         head = f"line {splat.log_line}: {one_line(splat.message)}" + (f" (look at {whom})" if whom else "")
-        heads.setdefault(splat.splat_class, []).append(head)
+        which = which_of_both(splat)
+        heads.setdefault(splat.splat_class, []).extend([head, f"  {which}"] if which else [head])
     return list(heads), heads
 
 

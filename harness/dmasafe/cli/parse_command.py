@@ -57,6 +57,7 @@ def command(log: str, output: Output, live: bool, vmlinux: Path | None, modules:
 def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:
     if found:
         yield render.table(found)
+        yield from render.reasons(found)
         yield f"{len(found)} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means"
     else:
         yield f"no splat in {tally.lines:,} lines"

@@ -7,7 +7,7 @@ A file in a SARIF result is one of the kernel's source tree, relative to SRCROOT
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dmasafe.dmesg import blame, explanation
 from dmasafe.outcome import Splat
-from dmasafe.report.text import blamed, one_line, visible
+from dmasafe.report.text import blamed, one_line, visible, which_of_both
 
 SARIF_VERSION = "2.1.0"
 # The specification's own name for its schema.
@@ -35,6 +35,17 @@ def table(splats: Iterable[Splat]) -> Table:
         # Text, not str: a log's brackets are no markup.
         rows.add_row(*map(Text, (str(splat.log_line), splat.splat_class, device, one_line(blamed(splat)), said)))
     return rows
+
+
+def reasons(splats: Iterable[Splat]) -> Iterator[str]:
+    """Of transfers with a controller and a client: which of the two is wrong and why, each sentence once."""
+    lines: dict[str, list[int]] = {}
+    for splat in splats:
+        if which := which_of_both(splat):
+            lines.setdefault(which, []).append(splat.log_line)
+    for which, found in lines.items():
+        more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+        yield f"line {found[0]}{more}: {which}"
 
 
 def to_json(splats: Iterable[Splat]) -> str:
@@ -124,5 +135,7 @@ def to_ktap(splats: Sequence[Splat]) -> str:
         lines.append(f"# line {splat.log_line}: {one_line(splat.message)}")
         if whom := blamed(splat):
             lines.append(f"# look at {one_line(whom)}")
+        if which := which_of_both(splat):
+            lines.append(f"# {which}")
         lines.append(f"not ok {number} {splat.splat_class}")
     return "\n".join(lines)

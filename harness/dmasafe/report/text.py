@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from dmasafe.dmesg import blame
+from dmasafe.dmesg import Blame, blame
+from dmasafe.dmesg.parties import parties
 from dmasafe.outcome import Frame, Splat
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -51,10 +52,27 @@ def frame_text(frame: Frame) -> str:
 
 
 def blamed(splat: Splat) -> str:
-    """``function [module] file:line`` of whom to look at first, empty if the report names nobody."""
+    """``function [module] file:line`` of whom to look at first, empty if the report names nobody.
+
+    Of an I2C transfer both sides: ``controller ..., client ...``; which_of_both() says which of the two it is.
+    """
+    both = parties(splat)
+    if both is not None:
+        return f"controller {place_text(both.controller)}, client {place_text(both.client)}"
     found = blame(splat)
-    if found is None:
+    return "" if found is None else place_text(found)
+
+
+def which_of_both(splat: Splat) -> str:
+    """Which side of an I2C transfer is wrong, and why; empty if the report does not show two sides."""
+    both = parties(splat)
+    if both is None:
         return ""
+    return f"the {both.culprit} is wrong: {both.why}" if both.culprit else both.why
+
+
+def place_text(found: Blame) -> str:
+    """``function [module] file:line``."""
     text = found.function + (f" [{found.module}]" if found.module else "")
     return text + (f" {found.file}:{found.line}" if found.file else "")
 
@@ -68,6 +86,8 @@ def splat_lines(splat: Splat) -> list[str]:
         lines.append(f"reported at {one_line(place)}" + (f" in {one_line(splat.function)}" if splat.function else ""))
     if at_fault := blamed(splat):
         lines.append(f"blame: {one_line(at_fault)}")
+    if which := which_of_both(splat):
+        lines.append(which)
     frames = [frame for frame in splat.frames if frame.reliable]
     lines.extend(f"  {one_line(frame_text(frame))}" for frame in frames[:FRAMES_SHOWN])
     if len(frames) > FRAMES_SHOWN:
