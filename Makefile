@@ -45,7 +45,7 @@ matrix: packages $(VENV)/.stamp-run ## Run a selection of the matrix (SELECTION=
 .PHONY: test
 test: packages lint types ## All the project's own tests, those that boot a kernel included
 ifeq ($(ARGS),)
-	@status=0; $(BIN)/python -m pytest -m "not qemu" --numprocesses logical --dist loadfile || status=1; \
+	@status=0; $(BIN)/python -m pytest -m "not qemu" --numprocesses logical --dist loadfile --no-loadscope-reorder || status=1; \
 	$(BIN)/python -m pytest -m qemu || status=1; exit $$status
 else
 	$(BIN)/python -m pytest $(ARGS)

@@ -3,13 +3,15 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pexpect
 import pytest
+from click.shell_completion import BashComplete
 
+from dmasafe.cli import group
+from dmasafe.cli.completion_command import VARIABLE
 from dmasafe.scenario import SUITES
 
 TIMEOUT_S = 30
@@ -24,14 +26,12 @@ ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ
 
 def offered(*words: str) -> list[str]:
     """The completions of the last word, by bash's protocol."""
-    asked = {
-        "_DMASAFE_COMPLETE": "bash_complete",
-        "COMP_WORDS": " ".join(("dmasafe", *words)),
-        "COMP_CWORD": str(len(words)),
-    }
-    done = subprocess.run(["dmasafe"], env={**ENVIRONMENT, **asked}, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    asked = {"COMP_WORDS": " ".join(("dmasafe", *words)), "COMP_CWORD": str(len(words))}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in asked.items():
+            patch.setenv(name, value)
+        lines = BashComplete(group, {}, "dmasafe", VARIABLE).complete().splitlines()
+    return [line.partition(",")[2] for line in lines]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

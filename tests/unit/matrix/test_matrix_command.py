@@ -2,26 +2,22 @@
 """``dmasafe matrix`` as a user types it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from matrix_samples import SEND, failed, results
 
 from dmasafe.report import json_report
+from tests import in_process
 
 
 def dmasafe(*arguments, **environment):
-    clean = {key: value for key, value in os.environ.items() if key not in ("GITHUB_SHA", "CI_COMMIT_SHA")}
-    return subprocess.run(
-        [sys.executable, "-m", "dmasafe.cli", "matrix", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={**clean, **environment},
-        timeout=120,
-    )
+    return in_process.dmasafe("matrix", *arguments, environment=environment)
+
+
+@pytest.fixture(autouse=True)
+def no_commit_of_ci(monkeypatch):
+    for name in ("GITHUB_SHA", "CI_COMMIT_SHA"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -67,11 +63,9 @@ def test_the_environment_names_the_history(out, tmp_path):
         (["record", "."], "there is no results.json in"),
     ],
 )
-def test_a_users_mistake_is_one_sentence(arguments, words, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "dmasafe.cli", "matrix", *arguments, "--db", str(tmp_path / "h.sqlite3")],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
-    )  # fmt: skip
+def test_a_users_mistake_is_one_sentence(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = dmasafe(*arguments, "--db", tmp_path / "h.sqlite3")
     assert done.returncode == 2
     assert words in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
