@@ -8,7 +8,10 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files whose tests take seconds each: begun first, so that none runs alone at the end while the other workers wait.
-LONGEST = ("test_matrix_run.py", "test_plugin_wheel.py", "test_matrix_browser.py", "test_add_lists.py", "test_serial.py")
+LONGEST = (
+    *("test_matrix_run.py", "test_plugin_wheel.py", "test_matrix_browser.py"),
+    *("test_add_lists.py", "test_serial.py"),
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 10 has more.
+DEFAULT_QUEUE_ENTRIES = 4
+
 
 @dataclass(frozen=True)
 class KernelFacts:
@@ -14,7 +17,7 @@ class KernelFacts:
     habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
     says whether DMA addresses are translated, ``machine`` which variation of the machine it is (empty: the plain one).
     ``queue_entries`` is the length of i2c-virtio's queue, which differs by QEMU's version: the device process is told
-    it by the running machine; None until then.
+    it by the running machine.
     """
 
     arch: str
@@ -24,7 +27,7 @@ class KernelFacts:
     swiotlb: str | None = None
     iommu: bool = False
     machine: str = ""
-    queue_entries: int | None = None
+    queue_entries: int = DEFAULT_QUEUE_ENTRIES
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

@@ -143,7 +143,7 @@ def _table(report: _Report) -> Iterator[str]:
         reasons.setdefault(why, []).append(id_)
     for why, ids in reasons.items():
         yield f"\nINCONCLUSIVE {len(ids)}: {one_line(why)}\n  such as {ids[0]}"
-    for note in run.notes:
+    for note in (*run.kernel.notes, *run.notes):
         yield f"note: {one_line(note)}"
     yield (
         f"\n{report.comparison.compared - len(report.differences):,} of {report.comparison.compared:,} agree "

@@ -12,7 +12,7 @@ from dmasafe.kernel.config import Matrix, find_configuration, load_matrix
 from dmasafe.kernel.errors import KernelError
 from dmasafe.kernel.guest import build_agent, build_image
 from dmasafe.kernel.rootfs import MINIMAL, image_names
-from dmasafe.kernel.source import DEFAULT_SOURCE, SourceTree, fetch, parse_source
+from dmasafe.kernel.source import DEFAULT_SOURCE, SourceTree, fetch, parse_source, remembered
 from dmasafe.kernel.tools import missing_packages
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "parse_source",
     "project_root",
     "prune",
+    "remembered",
 ]

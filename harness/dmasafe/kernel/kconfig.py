@@ -155,7 +155,7 @@ def _satisfy(
         case ("||", *sides):
             ways = [_satisfy(kconfig, side, values, above) for side in sides]
             return min((way for way in ways if way is not None), key=len, default=None)
-        case ("=", str(name), "y" | "m"):
+        case ("=", str(name), "y"):
             return _enable(kconfig, name, values, above)
         case str(name):
             return _enable(kconfig, name, values, above)

@@ -41,7 +41,6 @@ NEXT_GIT = "https://git.kernel.org/pub/scm/linux/kernel/git/next/linux-next.git"
 TIMEOUT_S = 60.0
 
 _SUM = re.compile(r"^([0-9a-f]{64})  linux-(\d+\.\d+(?:\.\d+)?)\.tar\.xz$", re.MULTILINE)
-_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG \S+ .* ([0-9A-F]{40})$", re.MULTILINE)
 
 
 def site() -> str:
@@ -103,8 +102,20 @@ def _signed_text(url: str, cache: Cache) -> str:
     return done.stdout.decode(errors="replace")
 
 
+def _signers(status: str) -> set[str]:
+    """Fingerprints of the primary keys behind good signatures: gpg calls one of a revoked key valid too."""
+    found, good = set(), False
+    for line in status.splitlines():
+        words = line.split()
+        if words[:1] == ["[GNUPG:]"] and words[1] in ("NEWSIG", "GOODSIG"):
+            good = words[1] == "GOODSIG"
+        elif words[:2] == ["[GNUPG:]", "VALIDSIG"] and good:
+            found.add(words[-1])
+    return found
+
+
 def _require(keys: Mapping[str, str], status: str, url: str, environment: Mapping[str, str]) -> None:
-    signers = set(_VALID.findall(status))
+    signers = _signers(status)
     trusted = _own_keys(environment) if os.environ.get(KEYS_VARIABLE) else set(keys)
     if not signers & trusted:
         who = f"signed by {', '.join(sorted(signers))}" if signers else "not signed by a key at hand"

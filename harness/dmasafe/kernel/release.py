@@ -69,7 +69,7 @@ def upstream_version(debian: str) -> str:
 
 
 def in_debian(name: str, cache: Cache, progress: Progress) -> tuple[apt.Package, Path] | None:
-    """The package of the release that ``name`` means, newest Debian version first, and the apt.conf it was found with.
+    """The package of the release that ``name`` means, and the apt.conf it was found with.
 
     None where no suite has it. Raises SourceError where apt cannot be asked.
     """

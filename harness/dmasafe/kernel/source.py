@@ -478,6 +478,19 @@ def _finished(cache: Cache, slug: str) -> SourceTree | None:
     return SourceTree(path=home / "tree", home=home, **facts)
 
 
+def remembered(source: Source, cache: Cache) -> str | None:
+    """The identity of the tree that a release's or a package's name stood for when it was last looked up."""
+    match source:
+        case AptSource():
+            alias = f"apt-{source.package}"
+        case ReleaseSource():
+            alias = f"release-{source.name}"
+        case _:
+            return None
+    facts = read_json(cache.path("resolutions", f"{alias}.json"))
+    return str(facts["identity"]) if facts is not None else None
+
+
 def _resolved(cache: Cache, alias: str, update: bool) -> SourceTree | None:
     """What a name stood for when it was last looked up, if that tree is still there and no update is asked for."""
     facts = None if update else read_json(cache.path("resolutions", f"{alias}.json"))

@@ -16,6 +16,7 @@ import tarfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from dmasafe import kernel as kernels
 from dmasafe.decode import convert
@@ -39,6 +40,11 @@ class Facts:
     configuration: str
     source: str
     source_identity: str
+    notes: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """The facts that there are: a bundle without notes is named and written as before there were any."""
+        return {name: value for name, value in asdict(self).items() if value != ()}
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def make(kernel: kernels.Kernel, initrd: Path, cache: kernels.Cache) -> Bundle:
                 os.link(path, staged / name)
             except OSError:
                 shutil.copyfile(path, staged / name)
-        publish_json(staged / _FACTS, asdict(facts))
+        publish_json(staged / _FACTS, facts.told())
         return _adopt(staged, _name(staged, facts), facts, cache)
 
 
@@ -167,7 +173,7 @@ def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, into: Path
 
 def _name(directory: Path, facts: Facts) -> str:
     contents = [file_sha256(directory / name) for name in _FILES]
-    return digest(json.dumps(asdict(facts), sort_keys=True), *contents)[:32]
+    return digest(json.dumps(facts.told(), sort_keys=True), *contents)[:32]
 
 
 def _adopt(staged: Path, name: str, facts: Facts, cache: kernels.Cache) -> Bundle:

@@ -73,7 +73,8 @@ def boot(arguments: Arguments, progress: Reporter) -> Result:
     store = Store(arguments["store"])
     found = bundle.pull(arguments["known"]["bundle"], kernels.open_cache(), store)
     guest = bootable(found.kernel, found.initrd, arch, config, None)
-    info, facts = described(guest, found.config, found.facts.release, arch, config, found.facts.source)
+    known = found.facts
+    info, facts = described(guest, found.config, known.release, arch, config, known.source, known.notes)
     scenarios = suite(arguments["suite"])
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
         logs, out = Path(temporary, "logs"), Path(temporary, "out")

@@ -8,19 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dmasafe.architecture import DEFAULT_ARCH, find_layout
+from dmasafe.facts import DEFAULT_QUEUE_ENTRIES
 
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
 # dmasafe/qemu/process.py gives its guests as much.
 DEFAULT_MEMORY_BYTES = 256 << 20
-# QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 10 has more.
-DEFAULT_QUEUE_ENTRIES = 4
 # kernel/dma/debug.c PREALLOC_DMA_DEBUG_ENTRIES
 PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
 
 
 class Facts(Hashable, Protocol):
     """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m,
-    ``coherent`` as in Config, ``swiotlb`` the boot parameter, ``queue_entries`` None where it is not known.
+    ``coherent`` as in Config, ``swiotlb`` the boot parameter.
     """
 
     @property
@@ -42,7 +41,7 @@ class Facts(Hashable, Protocol):
     def iommu(self) -> bool: ...
 
     @property
-    def queue_entries(self) -> int | None: ...
+    def queue_entries(self) -> int: ...
 
 
 # kernel/dma/swiotlb.c setup_io_tlb_npages(): what the boot parameter makes of the pool.
@@ -89,7 +88,7 @@ class Config:
             highmem_bytes=layout.highmem_bytes if layout is not None and "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
             iommu=facts.iommu,
-            queue_entries=facts.queue_entries or DEFAULT_QUEUE_ENTRIES,
+            queue_entries=facts.queue_entries,
             swiotlb=_SWIOTLB.get(facts.swiotlb or "", "on" if pool else "off"),
         )
 

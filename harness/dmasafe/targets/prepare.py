@@ -74,8 +74,8 @@ def prepare(
     initrd = pack_initrd(kernel, image_name, progress, extra_modules)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     config = kernel.config.read_text()
-    info, facts = described(image, config, kernel.release, arch, configuration, kernel.source)
-    return Prepared(image, replace(info, notes=(*info.notes, *kernel.notes)), facts, kernel)
+    info, facts = described(image, config, kernel.release, arch, configuration, kernel.source, kernel.notes)
+    return Prepared(image, info, facts, kernel)
 
 
 def pack_initrd(
@@ -102,13 +102,22 @@ def bootable(
 
 
 def described(
-    image: GuestImage, config: str, release: str, arch: str, configuration: str, source: str
+    image: GuestImage,
+    config: str,
+    release: str,
+    arch: str,
+    configuration: str,
+    source: str,
+    notes: tuple[str, ...] = (),
 ) -> tuple[KernelInfo, KernelFacts]:
-    """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config."""
+    """What results say of a guest, and what expectations of it depend on; ``config`` is its kernel's whole .config.
+
+    ``notes`` are those of its build.
+    """
     sha256 = hashlib.sha256(config.encode()).hexdigest()
     facts = facts_of(config, release, image.machine, image.cmdline)
     note = not_verified(release, kernels.load_matrix())
-    return KernelInfo(release, arch, configuration, source, sha256, (note,) if note else ()), facts
+    return KernelInfo(release, arch, configuration, source, sha256, (*((note,) if note else ()), *notes)), facts
 
 
 def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
@@ -125,8 +134,11 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     matrix = kernels.load_matrix()
     cell = kernels.find_configuration(matrix, configuration, arch)
     machine = find_machine(arch, cell.machine)
-    for kernel in kernels.list_kernels(kernels.open_cache()):
-        wanted = kernel.source_identity.startswith(f"{kernel_source}=") or kernel.source_identity == kernel_source
+    cache = kernels.open_cache()
+    identity = kernels.remembered(kernels.parse_source(kernel_source), cache)
+    for kernel in kernels.list_kernels(cache):
+        wanted = kernel.source_identity in (kernel_source, identity)
+        wanted = wanted or kernel.source_identity.startswith(f"{kernel_source}=")
         if wanted and kernel.configuration == cell.kernel_name and kernel.arch == arch:
             info = KernelInfo(kernel.release, arch, configuration, kernel.source)
             return facts_of(kernel.config.read_text(), kernel.release, machine, cell.append), info

@@ -142,7 +142,7 @@ class Runner:
             scenarios_s=max(0.0, time.monotonic() - started - boot_s),
             boots=state.boots,
             notes=tuple(state.notes),
-            facts=replace(self._facts, queue_entries=state.queue_entries),
+            facts=replace(self._facts, queue_entries=state.queue_entries or self._facts.queue_entries),
         )
 
     def _run_session(

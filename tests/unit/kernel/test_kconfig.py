@@ -64,6 +64,10 @@ config NVMEM_SYSFS
 \tbool "in sysfs"
 \tdepends on NVMEM && (!TINY || TINY = n)
 
+config APART
+\ttristate "beside a module only"
+\tdepends on NVMEM = m
+
 config LOOP
 \tbool "in a circle"
 \tdepends on POOL
@@ -101,7 +105,7 @@ def kconfig(tmp_path: Path) -> Kconfig:
 def test_help_texts_define_nothing(kconfig: Kconfig) -> None:
     assert set(kconfig.definitions) == {
         *("I2C", "I2C_VIRTIO", "I2C_PORT", "REGMAP_I2C", "X86", "SWIOTLB", "ORC", "FRAMES"),
-        *("VIRTIO", "AT24", "NVMEM", "NVMEM_SYSFS", "LOOP", "POOL"),
+        *("VIRTIO", "AT24", "NVMEM", "NVMEM_SYSFS", "APART", "LOOP", "POOL"),
     }
 
 
@@ -147,6 +151,7 @@ def test_a_symbol_that_is_not_there_suggests_others(kconfig: Kconfig) -> None:
         ("I2C_VIRTIO", {"I2C": "y", "OF": "y"}, {"VIRTIO": "y", "I2C_VIRTIO": "y"}),
         ("I2C_PORT", {"I2C": "y", "HAS_IOPORT": "y"}, None),  # EXPERT is not in the tree
         ("NVMEM_SYSFS", {"I2C": "y", "TINY": "y"}, None),  # nothing is switched off for it
+        ("APART", {"I2C": "y"}, None),  # what is enabled is built in
         ("LOOP", {"I2C": "y"}, None),
         ("NO_SUCH", {}, None),
     ],

@@ -247,6 +247,18 @@ def test_a_stranger_cannot_sign(cache, kernel_org_site, signer, what, monkeypatc
         fetch(ReleaseSource("6.12"), cache)
 
 
+def test_a_revoked_key_signs_nothing(cache, kernel_org_site, signer, tmp_path, monkeypatch):
+    environment, keys = signer
+    (certificate,) = Path(environment["GNUPGHOME"], "openpgp-revocs.d").glob("*.rev")
+    # gpg writes it with a colon before its first line, against mistakes.
+    text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
+    both = tmp_path / "revoked.asc"
+    both.write_text(keys.read_text() + text[text.index("-----BEGIN") :])
+    monkeypatch.setenv(kernel_org.KEYS_VARIABLE, str(both))
+    with pytest.raises(SourceError, match="not signed by a key at hand"):
+        fetch(ReleaseSource("6.12"), cache)
+
+
 def test_an_unsigned_list_of_checksums_is_refused(cache, kernel_org_site):
     shutil.copyfile(kernel_org_site / "sums", kernel_org_site / "sha256sums.asc")
     with pytest.raises(SourceError, match="not signed by a key at hand"):

@@ -53,6 +53,21 @@ def test_another_machine_boots_what_it_did_not_build(store, made, tmp_path):
     assert bundle.indexed("6.12-another", store) is None
 
 
+def test_the_notes_of_a_build_go_with_its_bundle(made, store, tmp_path):
+    cache = open_cache(tmp_path / "cache-a")
+    kernel = Kernel(
+        **{**made.facts.__dict__, "notes": ("NVMEM enabled, for EEPROM_AT24 needs it",)}, version="6.12.117",
+        vmlinux=made.kernel, image=made.kernel, config=made.directory / "config", system_map=made.kernel,
+        build_dir=tmp_path,
+    )  # fmt: skip
+    noted = bundle.make(kernel, made.initrd, cache)
+    assert noted.name != made.name
+    # What was made before there were notes keeps its name and content.
+    assert "notes" not in (made.directory / "bundle.json").read_text()
+    bundle.push(noted, store)
+    assert bundle.pull(noted.name, open_cache(tmp_path / "cache-b"), store).facts.notes == kernel.notes
+
+
 def test_equal_files_are_one_bundle(made, tmp_path):
     cache = open_cache(tmp_path / "cache-c")
     kernel = Kernel(

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which of the built kernels the model takes after."""
+
+import pytest
+
+from dmasafe.kernel.cache import Kernel, open_cache, publish_json
+from dmasafe.targets import prepare
+from dmasafe.targets.errors import TargetError
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch):
+    """A 7.3.4 in an empty cache, which "latest" stood for when it was fetched."""
+    monkeypatch.setenv("DMASAFE_CACHE", str(tmp_path))
+    config = tmp_path / "config"
+    config.write_text("CONFIG_DMA_API_DEBUG=y\n")
+    identity = "apt:linux-source-7.3=7.3.4-1 sha256:0"
+    found = Kernel(
+        "key", "7.3.4", "7.3.4", "x86_64", "default", "linux-source-7.3", identity,
+        *(config,) * 4, tmp_path,
+    )  # fmt: skip
+    monkeypatch.setattr(prepare.kernels, "list_kernels", lambda cache: [found])
+    publish_json(open_cache().path("resolutions", "release-latest.json"), {"slug": "s", "identity": identity})
+    return found
+
+
+@pytest.mark.parametrize("source", ["latest", "apt:linux-source-7.3"])
+def test_the_model_takes_after_the_built_kernel(built, source):
+    facts, info = prepare.model_kernel(source, "default", "x86_64")
+    assert (info.release, facts.version) == ("7.3.4", (7, 3, 4))
+    assert facts.symbols == {"DMA_API_DEBUG"}
+
+
+def test_a_name_that_was_never_looked_up_has_no_version(built):
+    with pytest.raises(TargetError, match="cannot tell the version of 'longterm'"):
+        prepare.model_kernel("longterm", "default", "x86_64")
