@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: ``dmasafe``, one file per command. Here is what all of them share.
 
-A DmasafeError is a user error: one sentence on standard error, exit status 2. Anything else is a bug of
-ours and shows its traceback.
+A DmasafeError is a user error: one sentence on standard error, exit status 2. What else may come is in guard.py.
 """
 
 from __future__ import annotations
@@ -11,11 +10,8 @@ import sys
 
 import click
 
+from dmasafe.cli.guard import guard_streams, hear_signals, status_of
 from dmasafe.cli.lazy import LazyGroup
-from dmasafe.errors import DmasafeError
-
-EXIT_TROUBLE = 2
-EXIT_INTERRUPTED = 130
 
 # Heading -> command -> one line of help; a command NAME is NAME_command.py.
 SECTIONS = {
@@ -59,24 +55,19 @@ SECTIONS = {
 )
 @click.version_option(package_name="dmasafe")
 def group() -> None:
-    """May DMA touch this buffer? Scenarios on real kernels in QEMU, judged by four oracles."""
+    """May DMA touch this buffer? Scenarios on real kernels in QEMU, judged by four oracles.
+
+    Exit status: 0 and 1 are a command's answer, as its help says; 2 nothing can be said, or a user's mistake; 3 an
+    internal error, to be reported; 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP before there was a result.
+    """
 
 
 def main() -> None:
     """The entry point; exits with the command's status."""
-    try:
-        status = group.main(prog_name="dmasafe", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DmasafeError as error:
-        click.echo(f"dmasafe: {error}", err=True)
-        sys.exit(EXIT_TROUBLE)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("dmasafe: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (| head): nothing to say, and nowhere to say it.
-        sys.stderr.close()
-        sys.exit(EXIT_TROUBLE)
-    sys.exit(status if isinstance(status, int) else 0)
+    guard_streams()
+
+    def command() -> object:
+        hear_signals()
+        return group.main(prog_name="dmasafe", standalone_mode=False)
+
+    sys.exit(status_of(command))

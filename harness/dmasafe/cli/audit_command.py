@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from dmasafe import scratch
 from dmasafe.audit import DEFAULT_BOUNCE_BYTES, Judgement, judge
 from dmasafe.cli.board import board_arguments, board_options
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
@@ -130,8 +130,7 @@ def command(
     kind, rest = split_target(target)
     scenarios = (*(suite(suite_name) if suite_name is not None else ()), *select(patterns))
     wanted = _wanted(words, scenarios, seconds, timeout_s, modules, policy, rows, kind)
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary, ProgressDisplay() as progress:
-        logs = Path(temporary)
+    with scratch.directory() as logs, ProgressDisplay() as progress:
         if kind == "qemu":
             prepared = prepare(*kernel, progress, extra_modules=SOURCES)
             info, outcome = prepared.kernel, audit_guest(prepared, wanted, logs, progress)

@@ -4,26 +4,25 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from dmasafe import scratch
 from dmasafe.audit import AuditError, Record, merge
 from dmasafe.audit import judge as judge_audit
 from dmasafe.cli.options import CliError, completing, kernel_options
-from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
+from dmasafe.cli.output import RESULT_FORMATS, Output, conclude, output_options, results_option
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, parse_client, parse_place
 from dmasafe.report import audit as render_audit
 from dmasafe.report import directory, terminal
 from dmasafe.report.progress import ProgressDisplay
-from dmasafe.report.results import exit_status
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.clients import MODULES, run_clients
-from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.interrupt import interrupt_once
 from dmasafe.targets.prepare import KernelChoice, Prepared, prepare
 from dmasafe.targets.session import KMSG_LOG
 
@@ -80,16 +79,13 @@ def command(
     started = time.monotonic()
     wanted = _wanted(names, places, phases)
     directory.prepare(out)
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
-        logs = Path(temporary)
+    with interrupt_once(), scratch.directory() as logs:
         with ProgressDisplay() as progress:
             prepared = prepare(*kernel, progress, extra_modules=MODULES)
             results, records = run_clients(prepared, wanted, logs, progress, started)
-        with interrupt_deferred():
-            published = directory.publish(results, out, _joined(logs, CONSOLE_LOG), _joined(logs, KMSG_LOG))
-            output.show_results(results, published)
+        status = conclude(results, out, _joined(logs, CONSOLE_LOG), _joined(logs, KMSG_LOG), output)
     _tell_messages(records, prepared, messages, audit_file)
-    return exit_status(results)
+    return status
 
 
 def _wanted(names: Sequence[str], places: Sequence[str], phases: Sequence[str]) -> list[ClientScenario]:

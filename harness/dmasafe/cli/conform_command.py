@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import click
 
+from dmasafe import scratch
 from dmasafe.cli.options import SCENARIO_IDS, kernel_options, kernel_words, suite_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.facts import KernelFacts
@@ -79,9 +78,9 @@ def command(
     if sum((bool(scenario_ids), count is not None, suite_name is not None)) > 1:
         raise click.UsageError("name scenarios, or a suite, or draw them with --scenarios: one of the three")
     named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
+    with scratch.directory() as logs, ProgressDisplay() as progress:
         prepared = prepare(*kernel, progress)
-        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
         if suite_name is not None:
             named = _possible(named, prepared.facts)
         wanted = named or conform.draw(prepared.facts, count or DEFAULT_SCENARIOS, seed)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 
 import click
 
 from dmasafe import kernel as kernels
+from dmasafe import scratch
 from dmasafe.architecture import architecture_names
 from dmasafe.cli import options
 from dmasafe.cli.output import Output, output_options
@@ -61,7 +61,7 @@ def command(
 
 def _run(source: str, configuration: str, arch: str, accel: str | None) -> Results:
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
+    with scratch.directory() as logs, ProgressDisplay() as progress:
         prepared = prepare(source, configuration, arch, accel, progress)
-        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
         return run_and_judge(target, faults_suite(), "faults", progress, started)

@@ -16,11 +16,13 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.report import detection, json_report, terminal
+from dmasafe.report import ReportError, detection, directory, json_report, terminal
+from dmasafe.report.directory import Log
 from dmasafe.report.files import write_text
 from dmasafe.report.formats import formats
-from dmasafe.report.results import Results
+from dmasafe.report.results import Results, exit_status
 from dmasafe.report.terminal import PLAIN_WIDTH, console_for
+from dmasafe.targets.interrupt import interrupt_deferred
 
 # Without --format, the file's name says it.
 _SUFFIXES = {".json": "json", ".sarif": "sarif", ".md": "markdown"}
@@ -57,14 +59,32 @@ class Output:
             _render(form, renderings[form](), stream)
             write_text(file, stream.getvalue())
 
-    def show_results(self, results: Results, directory: Path | None) -> None:
-        """Write the results of a run, which lie in ``directory``, in one of RESULT_FORMATS. Raises ReportError."""
+    def show_results(self, results: Results, directory: Path | None, unsaved: str | None = None) -> None:
+        """Write the results of a run, which lie in ``directory``, in one of RESULT_FORMATS. Raises ReportError.
+
+        ``unsaved`` says why they are not there, or not whole.
+        """
         self.show(
-            table=lambda: terminal.report(results, directory, self.width),
+            table=lambda: terminal.report(results, directory, self.width, unsaved),
             json=lambda: json_report.render(results),
             markdown=lambda: detection.markdown([results]),
             **{name: functools.partial(each.render, results) for name, each in formats().items()},
         )
+
+
+def conclude(results: Results, out: Path, console_log: Log, kmsg_log: Log, output: Output) -> int:
+    """A run's results onto the disk, then on the screen: what is called a PASS is safe. Returns the exit status.
+
+    Ctrl-C could only lose what was measured: it waits. Raises ReportError.
+    """
+    with interrupt_deferred():
+        try:
+            published = directory.publish(results, out, console_log, kmsg_log)
+        except ReportError as error:
+            output.show_results(results, None, str(error))
+            raise
+        output.show_results(results, published)
+    return exit_status(results)
 
 
 def _render(form: str, made: Any, stream: TextIO) -> None:

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 from rich.table import Table
 
+from dmasafe import scratch
 from dmasafe.cli.options import kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import ProgressDisplay
@@ -27,10 +26,10 @@ def command(output: Output, kernel: KernelChoice) -> None:
 
     An answer marked with ! errs: taken as is_dma_capable(), it would have been wrong for that kind.
     """
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs, ProgressDisplay() as progress:
+    with scratch.directory() as logs, ProgressDisplay() as progress:
         prepared = prepare(*kernel, progress)
         progress.stage("predicates")
-        rows = measure(prepared.image, Path(logs))
+        rows = measure(prepared.image, logs)
     title = f"{prepared.kernel.release} {kernel.arch}, configuration {kernel.configuration}"
     output.show(table=lambda: (_table(rows, title), *_errors(rows)), json=lambda: [_to_json(row) for row in rows])
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 
 import click
 
+from dmasafe import scratch
 from dmasafe.cli.board import board_arguments, board_options
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
-from dmasafe.cli.output import RESULT_FORMATS, Output, output_options, results_option
-from dmasafe.report import ReportError, directory, resume
+from dmasafe.cli.output import RESULT_FORMATS, Output, conclude, output_options, results_option
+from dmasafe.report import directory, resume
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
 from dmasafe.scenario import Scenario, ScenarioError, select, suite
 from dmasafe.targets.boot import CONSOLE_LOG
-from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.interrupt import interrupt_once
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.open import BoardArguments, open_target, split_target
 from dmasafe.targets.prepare import KernelChoice
@@ -85,8 +85,7 @@ def command(
         return exit_status(earlier)
     directory.prepare(out)
     name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
-        logs = Path(temporary)
+    with interrupt_once(), scratch.directory() as logs:
         with (
             ProgressDisplay() as progress,
             open_target(kind, rest, kernel, arguments, logs, progress, sabotage) as place,
@@ -97,15 +96,7 @@ def command(
             results = run_and_judge(place, wanted, name, progress, started)
         if earlier is not None and resumed is not None:
             results = resume.merge(earlier, results, resumed)
-        # From here on Ctrl-C could only lose what was measured.
-        with interrupt_deferred():
-            try:
-                published = directory.publish(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG)
-            except ReportError:
-                output.show_results(results, None)
-                raise
-            output.show_results(results, published)
-    return exit_status(results)
+        return conclude(results, out, logs / CONSOLE_LOG, logs / KMSG_LOG, output)
 
 
 def _wanted(scenarios: Sequence[str], suite_name: str | None, arguments: BoardArguments) -> list[Scenario]:

@@ -11,7 +11,6 @@ import selectors
 import shlex
 import socket
 import sys
-import tempfile
 import termios
 import time
 import tty
@@ -21,6 +20,7 @@ from pathlib import Path
 import click
 
 from dmasafe import kernel as kernels
+from dmasafe import scratch
 from dmasafe.cli.options import kernel_options
 from dmasafe.cli.shell_history import ShellHistory, history_file, load, save
 from dmasafe.errors import DmasafeError
@@ -100,7 +100,7 @@ def command(
         require_ssh(kernel.configuration, kernel.arch, image_name)
     words = ("dmasafe.shell",) if wishes.interactive else ()
     with contextlib.ExitStack() as stack:
-        private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
+        private = stack.enter_context(scratch.directory())
         kmsg_log = stack.enter_context((private / KMSG_LOG).open("wb"))
         with ProgressDisplay() as progress:
             prepared = prepare(*kernel, progress, words, image_name=image_name)

@@ -74,6 +74,8 @@ class DeviceProcess(Channel):
                     stderr=log,
                     pass_fds=(theirs.fileno(),),
                     env=_environment(),
+                    # Its own session: signals of the terminal are for us, who take what it still has to tell.
+                    start_new_session=True,
                 )
         except OSError as error:
             self._socket.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmasafe.dmesg.stream import Tally, parse_stream
-from dmasafe.errors import DmasafeError
+from dmasafe.errors import DmasafeError, os_sentence
 from dmasafe.outcome import Splat
 
 STDIN = "-"
@@ -23,16 +23,19 @@ class LogError(DmasafeError):
 @contextlib.contextmanager
 def open_log(log: str) -> Iterator[BinaryIO]:
     """The log as a binary stream; raises LogError."""
-    if log == STDIN:
-        yield sys.stdin.buffer
-        return
     try:
+        if log == STDIN:
+            yield sys.stdin.buffer
+            return
         with Path(log).open("rb", buffering=0) as stream:
             # A directory opens, and only reading it fails.
             stream.read(0)
             yield stream
     except OSError as error:
-        raise LogError(f"cannot read {log}: {error.strerror}") from error
+        # Reading has no name; what has another one is about the output.
+        if error.filename not in (None, log):
+            raise
+        raise LogError(os_sentence("read", "standard input" if log == STDIN else log, error)) from error
 
 
 def read_all(stream: BinaryIO, log: str, tally: Tally) -> list[Splat]:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from dmasafe import scratch
 from dmasafe.architecture import DEFAULT_ARCH
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
@@ -59,12 +59,12 @@ def _by_rows(
     prepared = prepare(source, config, DEFAULT_ARCH, None, progress, extra_modules=MODULES if clients else None)
     names = list(dict.fromkeys(row.scenario for finding in findings for row in finding.proof.rows))
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
+    with scratch.directory() as logs:
         if clients:
             wanted = [parse_client_scenario(name) for name in names]
-            results, _records = run_clients(prepared, wanted, Path(logs), progress, started)
+            results, _records = run_clients(prepared, wanted, logs, progress, started)
         else:
-            target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+            target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
             results = run_and_judge(target, select(names), "findings", progress, started)
     symbols = Symbols(prepared.build.vmlinux, {})
     return {finding.id: _with_lines(from_rows(finding, results, source), symbols) for finding in findings}
@@ -74,9 +74,9 @@ def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
     board = board_image(progress, DEFAULT_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
     kernel = KernelInfo(board.kernel.release, DEFAULT_ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
+    with scratch.directory() as logs:
         try:
-            output = _run_program(board, Path(logs), finding.proof)
+            output = _run_program(board, logs, finding.proof)
         except (GuestError, TargetError, DevicesError) as error:
             return Evidence(finding, kernel, source, None, one_line(str(error)))
     return _with_lines(from_program(finding, kernel, output, source), Symbols(board.build.vmlinux, {}))

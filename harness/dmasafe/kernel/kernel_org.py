@@ -13,11 +13,11 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dmasafe import scratch
 from dmasafe.kernel.cache import Cache
 from dmasafe.kernel.errors import KernelError, MissingToolError, SourceError
 from dmasafe.kernel.process import clean_environment, query
@@ -131,8 +131,8 @@ def _keyring(keys: Mapping[str, str], cache: Cache) -> Iterator[dict[str, str]]:
     own = os.environ.get(KEYS_VARIABLE, "")
     file = Path(own).expanduser() if own else cache.path("kernel-org-keys.gpg")
     # Not in the cache: gpg's helpers have sockets there, whose paths must be short. They must not stay either.
-    with tempfile.TemporaryDirectory(prefix="dmasafe-gpg-") as home:
-        environment = clean_environment({"GNUPGHOME": home})
+    with scratch.directory("gpg-") as home:
+        environment = clean_environment({"GNUPGHOME": str(home)})
         gpg = [_gpg(), "--batch", "--quiet"]
         try:
             if own or file.exists():

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
+from dmasafe import scratch
 from dmasafe.audit import Judgement as AuditJudgement
 from dmasafe.audit import judge as judge_audit
 from dmasafe.errors import DmasafeError
@@ -252,8 +253,8 @@ def _journal(private: Path) -> tuple[Step, ...]:
 @contextlib.contextmanager
 def _worktree(tree: Path, commit: str) -> Iterator[tuple[Path, Path]]:
     """A checkout of the repository beside the user's own, and a directory for notes; both are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="dmasafe-bisect-", ignore_cleanup_errors=True) as directory:
-        work, private = Path(directory, tree.resolve().name), Path(directory, ".notes")
+    with scratch.directory("bisect-") as directory:
+        work, private = directory / tree.resolve().name, directory / ".notes"
         private.mkdir()
         _git(tree, "worktree", "add", "--quiet", "--detach", str(work), commit)
         try:

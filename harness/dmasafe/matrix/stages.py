@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 
 from dmasafe import kernel as kernels
+from dmasafe import scratch
 from dmasafe.kernel.cache import load_kernel
 from dmasafe.matrix import agreement, bundle
 from dmasafe.matrix.errors import MatrixError
@@ -76,7 +76,7 @@ def boot(arguments: Arguments, progress: Reporter) -> Result:
     known = found.facts
     info, facts = described(guest, found.config, known.release, arch, config, known.source, known.notes)
     scenarios = suite(arguments["suite"])
-    with tempfile.TemporaryDirectory(prefix="dmasafe-") as temporary:
+    with scratch.directory() as temporary:
         logs, out = Path(temporary, "logs"), Path(temporary, "out")
         logs.mkdir()
         out.mkdir()

@@ -16,12 +16,12 @@ import re
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dmasafe import scratch
 from dmasafe.closing import Closing
 from dmasafe.qemu import QemuError
 from dmasafe.qemu.device_tree import without_properties
@@ -196,7 +196,7 @@ class QemuProcess(Closing):
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Any = None
         self._qmp_loop: asyncio.AbstractEventLoop | None = None
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._stack = contextlib.ExitStack()
 
     def _start(self) -> None:
         pairs = [socket.socketpair() for _ in range(3)]
@@ -227,8 +227,7 @@ class QemuProcess(Closing):
         machine, config = self.config.machine, self.config
         if not machine.without:
             return None
-        self._directory = tempfile.TemporaryDirectory(prefix="dmasafe-qemu-")
-        path = Path(self._directory.name) / "machine.dtb"
+        path = self._stack.enter_context(scratch.directory("qemu-")) / "machine.dtb"
         cpu = ["-cpu", machine.cpu, "-smp", str(config.cpus), "-m", f"{config.memory_mib}M", "-display", "none"]
         without_properties([machine.binary, *cpu, "-machine", machine.machine], machine.without, path)
         return path
@@ -326,5 +325,4 @@ class QemuProcess(Closing):
         for sock in self._sockets:
             sock.close()
         self._sockets = []
-        if self._directory is not None:
-            self._directory.cleanup()
+        self._stack.close()

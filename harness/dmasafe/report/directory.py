@@ -11,18 +11,24 @@ import re
 import secrets
 import shutil
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from dmasafe import atomic
 from dmasafe.report import ReportError, json_report
 from dmasafe.report.files import failure, write_bytes, write_text
-from dmasafe.report.formats import formats
+from dmasafe.report.formats import Format, formats
 from dmasafe.report.results import Results
 
 LATEST = "latest"
 RESULTS_JSON = "results.json"
 CONSOLE_LOG = "console.log"
 KMSG_LOG = "kmsg.log"
+
+
+class Incomplete(ReportError):
+    """results.json was written, another file was not."""
+
 
 Log = str | bytes | Path
 """A log as text, as bytes, or as the file that holds it (one that does not exist is an empty log)."""
@@ -42,32 +48,52 @@ def publish(
 ) -> Path:
     """Write everything into a new directory below ``root`` and point ``root``/latest at it; returns the directory.
 
-    ``now`` (UTC; the clock's time if None) names it. Raises ReportError; nothing half-written is left then.
+    ``now`` (UTC; the clock's time if None) names it. Raises ReportError: Incomplete if results.json is there and
+    another file is not, which says where; otherwise nothing is left.
     """
     _check_latest(root / LATEST)
     staging = _staging(root)
+    missing: Incomplete | None = None
     try:
-        write_all(results, staging, console_log, kmsg_log)
+        try:
+            write_all(results, staging, console_log, kmsg_log)
+        except Incomplete as error:
+            missing = error
         directory = _rename(staging, root, _name(results.suite, now or datetime.now(UTC)))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     _point(root / LATEST, directory.name)
+    if missing is not None:
+        text = str(missing).replace(str(staging), str(directory))
+        raise Incomplete(f"{text}; {RESULTS_JSON} is complete in {directory}/") from missing
     return directory
 
 
 def file_names() -> tuple[str, ...]:
-    """What a directory of results has; results.json is there last."""
-    return (CONSOLE_LOG, KMSG_LOG, *(each.FILE for each in formats().values()), RESULTS_JSON)
+    """What a directory of results has, what counts most first."""
+    return (RESULTS_JSON, *(each.FILE for each in formats().values()), CONSOLE_LOG, KMSG_LOG)
 
 
 def write_all(results: Results, directory: Path, console_log: Log = "", kmsg_log: Log = "") -> None:
-    """Write the files of file_names() into ``directory``. Raises ReportError."""
-    _write_log(directory / CONSOLE_LOG, console_log)
-    _write_log(directory / KMSG_LOG, kmsg_log)
-    for each in formats().values():
-        write_text(directory / each.FILE, each.render(results))
-    # Last: where results.json is, the others are.
+    """Write the files of file_names() into ``directory``. Raises ReportError: Incomplete if results.json is there."""
     json_report.write(results, directory / RESULTS_JSON)
+    failed: list[ReportError] = []
+    for write in (
+        *(partial(_write_format, results, each, directory) for each in formats().values()),
+        partial(_write_log, directory / CONSOLE_LOG, console_log),
+        partial(_write_log, directory / KMSG_LOG, kmsg_log),
+    ):
+        # Each by itself: on a full disk a smaller one may have room.
+        try:
+            write()
+        except ReportError as error:
+            failed.append(error)
+    if failed:
+        raise Incomplete(str(failed[0]))
+
+
+def _write_format(results: Results, form: Format, directory: Path) -> None:
+    write_text(directory / form.FILE, form.render(results))
 
 
 def _name(suite: str, now: datetime) -> str:

@@ -3,30 +3,16 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 from dmasafe.atomic import publish
+from dmasafe.errors import os_sentence
 from dmasafe.report import ReportError
-
-# Advice where a user can do something; other errnos have none.
-_ADVICE = {
-    errno.ENOSPC: "free some space there, or write to another place",
-    errno.EDQUOT: "free some of your quota there, or write to another place",
-    errno.EACCES: "make it writable for you, or write to another place",
-    errno.EPERM: "make it writable for you, or write to another place",
-    errno.EROFS: "it is read-only: write to another place",
-    errno.ENOTDIR: "a part of the path is a file: move it away, or write to another place",
-    errno.ENOENT: "make its directory first",
-    errno.EISDIR: "it is a directory: give the name of a file",
-}
 
 
 def failure(doing: str, path: Path, error: OSError) -> ReportError:
     """The one sentence about ``error``, which happened when ``doing`` (such as "write") was tried on ``path``."""
-    advice = _ADVICE.get(error.errno or 0)
-    reason = error.strerror or type(error).__name__
-    return ReportError(f"cannot {doing} {path}: {reason}" + (f"; {advice}" if advice else ""))
+    return ReportError(os_sentence(doing, path, error))
 
 
 def write_text(path: Path, text: str) -> None:

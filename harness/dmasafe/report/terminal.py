@@ -78,8 +78,10 @@ def print_report(results: Results, directory: Path | None = None, console: Conso
         console.print(line, soft_wrap=True)
 
 
-def report(results: Results, directory: Path | None = None, width: int = PLAIN_WIDTH) -> Iterator[Text]:
-    """The whole report, line by line."""
+def report(
+    results: Results, directory: Path | None = None, width: int = PLAIN_WIDTH, unsaved: str | None = None
+) -> Iterator[Text]:
+    """The whole report, line by line. ``unsaved`` says why the results are not on the disk: then nothing is a PASS."""
     yield Text(_title(results), "bold")
     yield Text()
     if results.rows:
@@ -94,6 +96,9 @@ def report(results: Results, directory: Path | None = None, width: int = PLAIN_W
     yield Text(_times(results), "dim")
     if directory is not None:
         yield Text(f"results: {_where(directory)}")
+    if unsaved is not None:
+        yield Text(f"NOT ALL SAVED: {one_line(unsaved)}", "bold red")
+        return
     style, ending = _ENDINGS[exit_status(results)]
     yield Text(ending if results.reason is None else f"{ending}: {one_line(results.reason)}", style)
 

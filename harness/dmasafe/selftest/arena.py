@@ -13,12 +13,12 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dmasafe import scratch
 from dmasafe.closing import Closing
 from dmasafe.errors import DmasafeError
 
@@ -51,7 +51,7 @@ class Arena(Closing):
         self._children: list[subprocess.Popen[bytes]] = []
 
     def _start(self) -> None:
-        self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-selftest-")))
+        self.directory = self._stack.enter_context(scratch.directory("selftest-"))
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
         self.out = self.directory / "out"

@@ -150,7 +150,7 @@ def _interrupt_scenarios(arena: Arena) -> None:
 
 def _interrupt_report(arena: Arena) -> None:
     arena.run()
-    arena.until("the report", lambda: any(arena.out.glob(".unfinished-*/console.log")), poll_s=0.0005)
+    arena.until("the report", lambda: any(arena.out.glob(".unfinished-*/results.json")), poll_s=0.0005)
     arena.interrupt()
 
 

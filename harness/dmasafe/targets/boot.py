@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from dmasafe import scratch
 from dmasafe.carriers import CONTROLLERS, Controller, Plug
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
@@ -119,7 +119,7 @@ class Boot(Session):
         self._muted = False
 
     def _start(self) -> None:
-        private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-")))
+        private = self._stack.enter_context(scratch.directory())
         self.device = self._stack.enter_context(make_devices(self.image, private))
         # QEMU connects to the vhost-user sockets at start and gives up if nobody listens yet.
         self.device.wait_ready(self.limits.request_s)

@@ -29,6 +29,7 @@ from dmasafe.targets import audit
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.boot import plugged_for
 from dmasafe.targets.errors import BootLost, TargetError
+from dmasafe.targets.interrupt import by_whom
 from dmasafe.targets.judged import judged
 from dmasafe.targets.prepare import Prepared
 from dmasafe.targets.qemu import QemuTarget
@@ -124,8 +125,8 @@ class Performer:
                     shared = self._new_boot(self._plugged(todo, place))
                 if shared is None or not self._at(shared, place, mine):
                     shared = self._end(shared)
-        except KeyboardInterrupt:
-            self._notes.append("interrupted by the user")
+        except KeyboardInterrupt as error:
+            self._notes.append(f"interrupted by {by_whom(error)}")
         finally:
             self._end(shared)
         why = self._notes[-1] if self._notes else "the run ended before"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dmasafe.errors import DmasafeError
+from dmasafe.errors import DmasafeError, os_sentence
 
 
 class TargetError(DmasafeError):
@@ -20,4 +20,4 @@ class HostTrouble(TargetError):
     @classmethod
     def writing(cls, name: object, error: OSError) -> HostTrouble:
         """The sentence for a file that cannot be written."""
-        return cls(f"cannot write {name}: {error.strerror}; free some space there, or set TMPDIR to another place")
+        return cls(os_sentence("write", name, error, "set TMPDIR to another place"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dmasafe import kernel as kernels
+from dmasafe import scratch
 from dmasafe.closing import Closing
 from dmasafe.kernel.config import resolve
 from dmasafe.progress import Progress
@@ -108,7 +108,7 @@ class BoardGuest(Closing):
         self._stack.close()
 
     def _start(self) -> None:
-        private = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dmasafe-board-")))
+        private = self._stack.enter_context(scratch.directory("board-"))
         keys = make_keys(private)
         handover: dict[str, Path] = {}
         if self._serial:

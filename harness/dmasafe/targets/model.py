@@ -25,6 +25,7 @@ from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
+from dmasafe.targets.interrupt import by_whom
 
 
 class ModelTarget:
@@ -55,7 +56,7 @@ class ModelTarget:
         boot_s = time.perf_counter() - started
         observations: dict[str, Observation] = {}
         untrusted: dict[str, str] = {}
-        interrupted = False
+        interrupted = None
         with self._log() as log:
             silent = self._silent_canary(lab, log)
             progress.stage("scenarios")
@@ -63,10 +64,10 @@ class ModelTarget:
                 for number, scenario in enumerate(scenarios, 1):
                     observations[scenario.id] = self._perform(lab, scenario, log)
                     progress.advance(number, len(scenarios), scenario.id)
-            except KeyboardInterrupt:
-                interrupted = True
+            except KeyboardInterrupt as error:
+                interrupted = f"interrupted by {by_whom(error)}"
         if interrupted:
-            untrusted |= {s.id: "not reached: interrupted by the user" for s in scenarios if s.id not in observations}
+            untrusted |= {s.id: f"not reached: {interrupted}" for s in scenarios if s.id not in observations}
         if silent is not None:
             untrusted |= dict.fromkeys(observations, silent)
         return TargetRun(
@@ -77,7 +78,7 @@ class ModelTarget:
             untrusted=untrusted,
             boot_s=boot_s,
             scenarios_s=time.perf_counter() - started - boot_s,
-            notes=("interrupted by the user",) if interrupted else (),
+            notes=(interrupted,) if interrupted else (),
         )
 
     def _log(self) -> nullcontext[None] | TextIO:

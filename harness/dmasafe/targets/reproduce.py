@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from dmasafe import scratch
 from dmasafe.dmesg import blame, explanation
 from dmasafe.dmesg.explain import provoking
 from dmasafe.outcome import Splat
@@ -53,8 +52,8 @@ def reproduce(
             rows.append(Reproduction(splat_class, None, config, None, why))
             continue
         prepared = prepare(kernel_source, config, arch, accel, progress)
-        with tempfile.TemporaryDirectory(prefix="dmasafe-") as logs:
-            target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, Path(logs))
+        with scratch.directory() as logs:
+            target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
             run = target.run(scenarios, frozenset(), progress)
         rows.append(_compared(splat_class, config, scenarios, run))
     return rows

@@ -27,7 +27,7 @@ from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
-from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
 from dmasafe.targets.session import KMSG_LOG, LIMITS, Limits, Session
 from dmasafe.targets.wire import line, observation, settings
 
@@ -61,7 +61,8 @@ class _State:
     boot_s: float | None = None
     boots: int = 0
     done: int = 0
-    interrupted: bool = False
+    # No other session is to be tried.
+    over: bool = False
     queue_entries: int | None = None
     # Why the newest session ended before its time.
     loss: str | None = None
@@ -110,27 +111,26 @@ class Runner:
         fruitless = 0
         log = self._log_directory / KMSG_LOG
         try:
-            with log.open("wb") as kmsg_log:
+            # A second Ctrl-C must not cost what the first one kept.
+            with interrupt_once(), log.open("wb") as kmsg_log:
                 while todo and fruitless < self._limits.fruitless_boots and state.boots < self._limits.boots:
                     now, later = _for_one_boot(todo)
                     left = self._run_session(now, destructive, total, state, kmsg_log, progress)
                     fruitless = fruitless + 1 if len(left) >= len(now) - (len(now) > 1) else 0
                     todo = left + later
-                    if state.interrupted:
+                    if state.over:
                         break
-        except KeyboardInterrupt:
-            state.interrupted = True
+        except KeyboardInterrupt as error:
+            state.lost(f"interrupted by {by_whom(error)}")
         except HostTrouble as error:
             state.lost(str(error))
         except OSError as error:
             # The log's own: what is still buffered is written when it is closed.
-            if not state.notes:
+            if state.loss is None:
                 state.lost(str(HostTrouble.writing(log, error)))
-        if state.interrupted:
-            state.lost("interrupted by the user")
-        for scenario in todo:
-            reason = state.loss or "the run ended before"
-            state.untrusted.setdefault(scenario.id, f"not reached: {reason}")
+        for scenario in scenarios:
+            if scenario.id not in state.observations:
+                state.untrusted.setdefault(scenario.id, f"not reached: {state.loss or 'the run ended before'}")
         boot_s = state.boot_s or 0.0
         return TargetRun(
             kernel=self._kernel,
@@ -158,7 +158,6 @@ class Runner:
         state.boots += 1
         progress.stage(self._word if state.boots == 1 else f"{self._word} {state.boots}")
         batch = _Batch(todo)
-        trouble: HostTrouble | None = None
         try:
             with self._sessions(kmsg_log) as session:
                 state.boot_s = session.boot_s if state.boot_s is None else state.boot_s
@@ -177,18 +176,14 @@ class Runner:
                     batch.lost(str(error))
                     state.lost(f"{self._word} {state.boots}: {error}")
                     batch.trace_ends_at = _rescue_trace(session)
-                except HostTrouble as error:
-                    batch.lost(str(error))
-                    trouble = error
-                    batch.trace_ends_at = _rescue_trace(session)
-                except KeyboardInterrupt:
-                    batch.lost("interrupted by the user")
-                    state.interrupted = True
+                except (HostTrouble, KeyboardInterrupt) as error:
+                    why = str(error) if isinstance(error, HostTrouble) else f"interrupted by {by_whom(error)}"
+                    batch.lost(why)
+                    state.lost(why)
+                    state.over = True
                     batch.trace_ends_at = _rescue_trace(session)
                 with interrupt_deferred():
                     self._collect(session, batch, session.gathered.distrust or reason, state)
-                if trouble is not None:
-                    raise trouble
         except (DevicesError, GuestError, QemuError) as error:
             # At first it is a user error; after that it must not cost what was measured.
             if state.boots == 1:

@@ -145,7 +145,7 @@ class SharedBoot:
         )
         (self.directory / "checks").mkdir(exist_ok=True)
         run = runner.run(scenarios, frozenset(), SILENT)
-        if "interrupted by the user" in run.notes:
+        if any(note.startswith("interrupted by ") for note in run.notes):
             raise KeyboardInterrupt
         with contextlib.suppress(BootLost):
             self.boot.reports_before = self._reports()

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from test_command_tree import TREE
 
 from dmasafe.cli import group
+from dmasafe.report import ReportError
 
 # They make something, or hand over a terminal, and say so in a line.
 NO_TABLE = {("shell",), ("completion",), ("kernel", "build"), ("matrix", "record"), ("matrix", "report")}
@@ -90,3 +91,17 @@ def test_earlier_names_still_work_and_help_does_not_show_them(now, before):
 
 def test_renamed_options_are_not_in_the_help():
     assert "--out " not in CliRunner().invoke(group, ["run", "--help"]).output
+
+
+def test_pass_is_said_only_of_what_is_on_the_disk(tmp_path, monkeypatch):
+    results = ("--results", str(tmp_path / "out"))
+    assert "PASS: everything happened as expected" in invoke(*RUN, *results)
+
+    def full(*_arguments):
+        raise ReportError("cannot write it: the disk is full")
+
+    monkeypatch.setattr("dmasafe.report.directory.publish", full)
+    done = CliRunner().invoke(group, [*RUN, *results], standalone_mode=False)
+    assert isinstance(done.exception, ReportError)
+    assert "PASS: everything" not in done.stdout
+    assert done.stdout.splitlines()[-1] == "NOT ALL SAVED: cannot write it: the disk is full"

@@ -12,7 +12,7 @@ import pytest
 from report_samples import passed
 
 from dmasafe.report import ReportError, directory, json_report
-from dmasafe.report.files import write_text
+from dmasafe.report.files import failure, write_text
 
 NOW = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 FILES = {"results.json", "junit.xml", "results.ktap", "console.log", "kmsg.log"}
@@ -116,6 +116,26 @@ def test_a_full_disk_leaves_the_results_of_before(with_rows, tmp_path: Path, req
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == {"latest", before.name}
     assert (tmp_path / "latest").resolve() == before
+
+
+def test_a_disk_with_room_for_results_json_keeps_it(with_rows, tmp_path: Path, monkeypatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        if path.name in ("junit.xml", "kmsg.log"):
+            raise failure("write", path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        path.write_bytes(data)
+
+    monkeypatch.setattr("dmasafe.report.files.write_bytes", full)
+    monkeypatch.setattr(directory, "write_bytes", full)
+    with pytest.raises(directory.Incomplete) as caught:
+        directory.publish(with_rows(passed()), tmp_path, now=NOW)
+    latest = tmp_path / "latest"
+    assert names(latest) == FILES - {"junit.xml", "kmsg.log"}
+    assert json_report.load(latest / "results.json").suite == "core"
+    assert names(tmp_path) == {"latest", latest.resolve().name}
+    assert str(caught.value) == (
+        f"cannot write {latest.resolve()}/junit.xml: No space left on device; free some space there, or write to "
+        f"another place; results.json is complete in {latest.resolve()}/"
+    )
 
 
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path, request: pytest.FixtureRequest) -> None:

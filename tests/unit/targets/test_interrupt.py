@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.cli import guard
+from dmasafe.targets.interrupt import SIGNALS, by_whom, interrupt_deferred, interrupt_once
 
 
 def test_ctrl_c_takes_effect_when_the_work_is_done():
@@ -20,3 +21,36 @@ def test_it_nests_and_leaves_the_handler_as_it_was():
     with interrupt_deferred(), interrupt_deferred():
         pass
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.fixture
+def heard():
+    """SIGTERM and SIGHUP interrupt, as in a command."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    guard.hear_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_every_signal_that_interrupts_is_put_off(heard, number):
+    with pytest.raises(KeyboardInterrupt) as caught, interrupt_deferred():
+        os.kill(os.getpid(), number)
+    assert by_whom(caught.value) == ("the user" if number == signal.SIGINT else number.name)
+
+
+def test_what_comes_after_the_first_one_changes_nothing(heard):
+    kept = []
+    with interrupt_once():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            with interrupt_deferred():
+                os.kill(os.getpid(), signal.SIGINT)
+            for number in SIGNALS:
+                os.kill(os.getpid(), number)
+            kept.append("all of it")
+    assert kept == ["all of it"]
+    with pytest.raises(KeyboardInterrupt), interrupt_once():
+        os.kill(os.getpid(), signal.SIGINT)
