@@ -21,3 +21,9 @@ def test_the_buggy_driver_is_caught(dmasafe_bus, dmasafe_module, dmasafe_dmesg):
     with pytest.raises(OSError):
         dmasafe_module("buggy", device="thermo", address=0x48).read("temperature")
     dmasafe_dmesg.expect("map-vmalloc-rejected", "map-stack", function="thermo_measure")
+
+
+def test_the_buffer_inside_a_struct_is_caught(dmasafe_bus, dmasafe_module):
+    dmasafe_bus.plug({0x48: Thermometer})
+    assert dmasafe_module("embedded", device="thermo", address=0x48).read("temperature") == "21500"
+    dmasafe_bus.expect_finding("shared-line", function="thermo_measure")

@@ -50,6 +50,16 @@ def cases(directory):
     shutil.copy(THEIRS, directory / "test_theirs.py")
     shutil.copytree(directory / "fixed", directory / "broken")
     (directory / "broken" / "thermo.c").write_text("this is no C\n")
+    several = directory / "several"
+    shutil.copytree(directory / "fixed", several / "sensor")
+    shutil.copytree(THEIRS.parent / "core", several / "core")
+    (several / "Kbuild").write_text("obj-m += core/ sensor/\n")
+    sensor = (several / "sensor" / "thermo.c").read_text()
+    declared = "int thermo_core_convert(int raw);\n\nstatic int thermo_measure"
+    sensor = sensor.replace("static int thermo_measure", declared).replace(
+        "raw * 1000 / 256", "thermo_core_convert(raw)"
+    )
+    (several / "sensor" / "thermo.c").write_text(sensor)
     found, output = run_tests(directory)
     (directory / "test_theirs.py").unlink()
     print(output)
@@ -61,6 +71,10 @@ def cases(directory):
     [
         "the_fixed_driver_reads_the_temperature",
         "the_buggy_driver_is_caught",
+        "the_buffer_inside_a_struct_is_caught",
+        "wrong_buffers_of_scenarios",
+        "two_clients",
+        "a_module_that_needs_another",
         "files_modules_and_commands",
         "what_the_device_saw",
         "scenario",
@@ -88,8 +102,9 @@ def test_a_splat_fails_a_test_that_does_not_expect_it_and_the_report_names_the_d
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("astray", "stray DMA to 0x"),
         ("slave_raises", "the slave at 0x48: read() raised ValueError: dead"),
+        ("another_finding", "the audit did not find flagged-unsafe; it found:\nnothing"),
+        ("loaded_twice", "thermo is loaded already: add_client()"),
         ("no_such_module", "there is no module directory"),
         ("does_not_compile", "broken/thermo.c:1"),
         ("nobody_takes_it", "no driver took the client other at 0x48"),
@@ -112,10 +127,45 @@ def test_what_cannot_be_trusted_is_inconclusive_even_if_a_failure_was_expected(c
     assert why in text
 
 
+def message_of(cases, name):
+    """The first line of what JUnit has as the failure's message."""
+    outcome, text = cases[f"test_{name}"]
+    assert outcome == "failure", text
+    return text.partition("\n")[0]
+
+
+def measure(directory, driver):
+    source = directory / driver / "thermo.c"
+    return f"thermo_measure() [thermo] at {source}:{line_of(source, 'i2c_master_recv_dmasafe(')}"
+
+
+def test_splat_and_blame_come_before_the_errno_that_failed_the_test(cases, directory):
+    message = message_of(cases, "errno")
+    assert message.startswith(f"map-vmalloc-rejected in {measure(directory, 'buggy')}: rejecting DMA map")
+    assert "the test: dmasafe.pytest_plugin.errors.RefusedByGuest: [Errno 5]" in cases["test_errno"][1]
+
+
+def test_a_slaves_exception_comes_first_with_its_line(cases, directory):
+    line = line_of(THEIRS, 'ValueError("dead")')
+    assert message_of(cases, "slave_raises_and_the_driver_fails") == (
+        f"the slave at 0x48: read() raised ValueError: dead at {directory / 'test_theirs.py'}:{line}"
+    )
+
+
+def test_stray_dma_names_the_function_and_the_kind_of_memory(cases, directory):
+    message = message_of(cases, "astray")
+    assert message.startswith("Failed: stray DMA to 0x")
+    assert f"{measure(directory, 'buggy')} gave it the stack of the calling task, marked I2C_M_DMA_SAFE" in message
+
+
+def test_a_marked_buffer_inside_a_struct_fails_a_test_although_the_kernel_says_nothing(cases, directory):
+    assert message_of(cases, "embedded").startswith(f"Failed: shared-line in {measure(directory, 'embedded')}: ")
+
+
 def test_workers_have_a_boot_each_and_leave_nothing_behind(directory, cases, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     found, output = run_tests(directory, "-n", "2", "--dmasafe-boot-scope=function", "--basetemp=basetemp")
-    assert sorted(outcome for outcome, _ in found.values()) == ["passed", "passed"], output
+    assert sorted(outcome for outcome, _ in found.values()) == ["passed"] * 3, output
     logs = sorted((directory / "basetemp").glob("popen-gw*/dmasafe0/boot-1/kmsg.log"))
     assert len(logs) == 2, [str(log) for log in logs]
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -57,8 +58,15 @@ class Plugged:
         try:
             return ask()
         except Exception as error:
-            self._complain(f"{self._name}: {what} raised {type(error).__name__}: {error}")
+            self._complain(f"{self._name}: {what} raised {type(error).__name__}: {error}{self._place(error)}")
             return _FAILED
+
+    def _place(self, error: Exception) -> str:
+        """`` at FILE:LINE``, the last line of the slave's own file that was under way."""
+        own = getattr(sys.modules.get(type(self.slave).__module__), "__file__", None)
+        calls = traceback.extract_tb(error.__traceback__)
+        call = next((call for call in reversed(calls) if call.filename == own), None)
+        return "" if call is None else f" at {call.filename}:{call.lineno}"
 
 
 _FAILED = object()

@@ -8,9 +8,11 @@ the package comes with the first test that asks for a fixture.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest._code.code import ExceptionChainRepr, ReprEntryNative, ReprTraceback
 
 from dmasafe.pytest_plugin.options import OPTIONS
 
@@ -68,10 +70,30 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         del report.wasxfail
         report.outcome = "failed"
     if report.failed:
+        _put_first(report, window.accounts())
         text = window.section()
         if text:
             report.sections.append((_SECTION, text))
     return report
+
+
+def _put_first(report: pytest.TestReport, accounts: list[str]) -> None:
+    """A driver's errno fails a test late: why it came is told before, in the short summary and in JUnit XML too."""
+    said = report.longreprtext
+    new = [account for account in accounts if account.partition("\n")[0] not in said]
+    if not new:
+        return
+    text = "\n".join(new)
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if not isinstance(report.longrepr, ExceptionChainRepr) or crash is None:
+        report.longrepr = f"{text}\n{said}"
+        return
+    *before, (trace, _, link) = report.longrepr.chain
+    own = ReprTraceback([ReprEntryNative([f"{line}\n" for line in text.splitlines()])], None, "native")
+    headline = "; ".join(account.partition("\n")[0] for account in new)
+    crash = replace(crash, message=f"{headline}\nthe test: {crash.message}")
+    chain = [(own, None, "After that the test failed with:"), *before, (trace, crash, link)]
+    report.longrepr = ExceptionChainRepr(chain)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import pytest
 
-from dmasafe.outcome import BusMessage, DmaSegment
+from dmasafe.audit import AuditFinding
+from dmasafe.outcome import BusMessage, DmaSegment, Splat
+from dmasafe.pytest_plugin.buffers import FAILING, Buffers, like, told
 from dmasafe.pytest_plugin.errors import plainly
 
 
@@ -29,8 +31,9 @@ class PluginBus:
     class, ``functools.partial(class, ...)``, or ``"module:Class"``.
     """
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, wiring: Wiring, buffers: Buffers | None = None) -> None:
         self._wiring = wiring
+        self._buffers = buffers
         self._stray_expected = False
         self._frozen: list[BusMessage] | None = None
 
@@ -68,6 +71,36 @@ class PluginBus:
         self._stray_expected = True
         return found[0]
 
+    @property
+    def findings(self) -> tuple[AuditFinding, ...]:
+        """What the audit found wrong with the buffers of the test's messages (docs/audit.md): ``rule``, ``why``."""
+        __tracebackhide__ = True
+        return self._findings()
+
+    @plainly
+    def expect_finding(self, rule: str, function: str | None = None) -> AuditFinding:
+        """The first finding of a rule of the audit; all like it count as expected. Fails the test if there is none.
+
+        ``rule`` is ``flagged-unsafe``, ``shared-line`` or ``maps-unflagged``, ``function`` is whose buffer it must be.
+        """
+        __tracebackhide__ = True
+        if rule not in FAILING:
+            raise pytest.fail.Exception(f"{rule} is none of {', '.join(FAILING)}")
+        if self._buffers is None or not self._buffers.audited():
+            raise pytest.fail.Exception("no buffers are audited here: see --dmasafe-audit and --dmasafe-target")
+        found = [finding for finding in self._buffers.findings() if like(finding, rule, function)]
+        if not found:
+            whose = f" in {function}()" if function else ""
+            said = "\n".join(map(told, self._buffers.findings())) or "nothing"
+            raise pytest.fail.Exception(f"the audit did not find {rule}{whose}; it found:\n{said}")
+        self._buffers.claim(rule, function)
+        return found[0]
+
+    @plainly
+    def _findings(self) -> tuple[AuditFinding, ...]:
+        __tracebackhide__ = True
+        return () if self._buffers is None else self._buffers.findings()
+
     @plainly
     def _messages(self) -> list[BusMessage]:
         __tracebackhide__ = True
@@ -79,5 +112,21 @@ class PluginBus:
         """The test is over: what comes from now on is not its own."""
         self._frozen = list(messages)
 
-    def unclaimed(self) -> list[DmaSegment]:
-        return [] if self._stray_expected else self.strays
+    def astray(self) -> list[BusMessage]:
+        """The messages of strays, expected or not."""
+        return [message for message in self._messages() if any(segment.stray for segment in message.segments)]
+
+    def accounts(self, splats: Sequence[Splat]) -> list[str]:
+        """What of stray DMA and of the buffers the test did not expect, and what ``splats`` do not tell already."""
+        astray, buffers = self.astray(), self._buffers
+        lines: dict[str, str] = {}
+        for message in astray if not self._stray_expected else ():
+            segment = next(segment for segment in message.segments if segment.stray)
+            whose = buffers.of(message) if buffers is not None else ""
+            lines.setdefault(
+                whose or "once",
+                f"stray DMA to {segment.address:#x}, {segment.length} bytes{whose}\n"
+                "if that is what the test is about, it must say so with dmasafe_bus.expect_stray()",
+            )
+        found = buffers.unclaimed(splats, astray) if buffers is not None else []
+        return [*lines.values(), *map(told, found)]

@@ -10,6 +10,7 @@ import pytest
 from dmasafe.dmesg import SPLAT_CLASSES, Blame, blame, parse_records
 from dmasafe.dmesg.kmsg import parse_record
 from dmasafe.outcome import Splat
+from dmasafe.pytest_plugin.buffers import named
 from dmasafe.pytest_plugin.errors import plainly
 from dmasafe.report.text import one_line, splat_lines, visible
 
@@ -45,11 +46,11 @@ class Dmesg:
         self._require_oracle()
         left = self.unclaimed()
         if left:
-            raise pytest.fail.Exception(f"the kernel reported {len(left)} splat(s)\n" + self.describe(left))
+            raise pytest.fail.Exception("\n".join(self.accounts()))
 
     @plainly
     def expect(self, *classes: str, function: str | None = None) -> Splat:
-        """The first splat of one of these classes; all like it count as expected. Fails the test if there is none.
+        """The first splat of any of these classes; all of any of them count as expected. Fails the test if none is.
 
         ``function`` is whom it must blame.
         """
@@ -104,6 +105,16 @@ class Dmesg:
     def unclaimed(self) -> list[Splat]:
         return [splat for splat in self.splats if splat.log_line not in self._claimed]
 
+    def accounts(self) -> list[str]:
+        """What the test did not expect, one text a splat: class and blame first."""
+        return [self._account(splat) for splat in self.unclaimed()]
+
+    def _account(self, splat: Splat) -> str:
+        whom = self.blame(splat)
+        where = "" if whom is None else f" in {named(whom)}"
+        first, *rest = self._lines(splat)
+        return "\n".join((one_line(f"{splat.splat_class}{where}: {splat.message}"), first, *rest))
+
     def describe(self, splats: Sequence[Splat]) -> str:
         """Class, message, blame with file and line, and the first frames of each."""
         return "\n".join(line for splat in splats for line in self._lines(splat))
@@ -112,8 +123,7 @@ class Dmesg:
         whom = self.blame(splat)
         if whom is None:
             return splat_lines(splat)
-        place = f" at {whom.file}:{whom.line}" if whom.file else ""
-        blamed = one_line(f"blame: {whom.function}()" + (f" [{whom.module}]" if whom.module else "") + place)
+        blamed = one_line(f"blame: {named(whom)}")
         first, *rest = [line for line in splat_lines(splat) if not line.startswith("blame: ")]
         return [first, blamed, *rest]
 

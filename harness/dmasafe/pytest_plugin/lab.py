@@ -22,6 +22,7 @@ from dmasafe.pytest_plugin.model_window import ModelWindow
 from dmasafe.pytest_plugin.qemu_window import QemuWindow
 from dmasafe.pytest_plugin.settings import Settings
 from dmasafe.pytest_plugin.window import Window
+from dmasafe.targets import audit
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.model import ModelTarget
 from dmasafe.targets.prepare import Prepared, model_kernel, prepare
@@ -50,17 +51,24 @@ def open_lab(settings: Settings, directory: Path, config: pytest.Config) -> Lab:
         facts, info = model_kernel(source, settings.config, settings.arch)
         return ModelLab(facts, info)
     prepared = prepare(
-        source, settings.config, settings.arch, settings.accel or None, progress, image_name=settings.image
+        source,
+        settings.config,
+        settings.arch,
+        settings.accel or None,
+        progress,
+        extra_modules=None if settings.audit == "off" else audit.SOURCES,
+        image_name=settings.image,
     )
-    return QemuLab(prepared, settings.boot_scope, directory)
+    return QemuLab(prepared, settings, directory)
 
 
 class QemuLab(Closing):
     """Guests from one image, one at a time."""
 
-    def __init__(self, prepared: Prepared, scope: str, directory: Path) -> None:
+    def __init__(self, prepared: Prepared, settings: Settings, directory: Path) -> None:
         self._prepared = prepared
-        self._scope = scope
+        self._scope = settings.boot_scope
+        self._audit = settings.audit
         self._directory = directory
         self._boot: SharedBoot | None = None
         self._key = ""
@@ -85,7 +93,7 @@ class QemuLab(Closing):
             boot = self._trusted_boot()
             self._boot, self._key = boot, key
             boot.begin(item.nodeid)
-        return QemuWindow(item, boot, self._prepared, self._symbols)
+        return QemuWindow(item, boot, self._prepared, self._symbols, strict=self._audit == "strict")
 
     def _trusted_boot(self) -> SharedBoot:
         for _ in range(BOOTS_TRIED - 1):
@@ -104,6 +112,8 @@ class QemuLab(Closing):
             reason = boot.distrust()
             if reason is not None:
                 raise Inconclusive(reason)
+            if self._audit != "off":
+                boot.watch()
             undo.pop_all()
         return boot
 

@@ -78,22 +78,23 @@ class ModelWindow:
     def complaint(self) -> str | None:
         if self._has_no_oracle():
             return f"INCONCLUSIVE: {self.inconclusive}"
-        splats, strays = self._dmesg.unclaimed(), self.bus.unclaimed()
-        parts = list(dict.fromkeys(self._complaints))
-        if splats:
-            self._told = True
-            parts.append(f"the kernel reported what the test did not expect\n{self._dmesg.describe(splats)}")
-        if strays:
-            parts.append(f"stray DMA to {strays[0].address:#x}, which the test did not expect_stray()")
+        parts = self.accounts()
+        self._told = True
         return "\n".join(parts) or None
 
     def distrusted(self, error: BaseException) -> str | None:
-        return self.inconclusive if self._has_no_oracle() else None
+        self._told = self._has_no_oracle()
+        return self.inconclusive
+
+    def accounts(self) -> list[str]:
+        if self._told:
+            return []
+        return [*dict.fromkeys(self._complaints), *self._dmesg.accounts(), *self.bus.accounts(self._dmesg.splats)]
 
     def section(self) -> str:
         head = f"the model of Linux {self.target.kernel.release}, {self.target.kernel.arch}"
-        splats = [] if self._told else self._dmesg.splats
-        return "\n".join(line for line in (head, self._dmesg.describe(splats)) if line)
+        expected = [splat for splat in self._dmesg.splats if splat not in self._dmesg.unclaimed()]
+        return "\n".join(line for line in (head, self._dmesg.describe(expected)) if line)
 
     def close(self) -> str | None:
         return None

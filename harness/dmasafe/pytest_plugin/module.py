@@ -21,41 +21,100 @@ _I2C = "/sys/bus/i2c/devices"
 
 
 @dataclass
-class LoadedModule:
-    """A module in the guest. ``client`` is its I2C client's directory in sysfs, empty without a client."""
+class Client:
+    """An I2C client in the guest. ``path`` is its directory in sysfs."""
 
-    name: str
     guest: Guest
-    client: str = ""
-    adapter: int = -1
-    address: int = -1
-    loaded: bool = field(default=True)
+    device: str
+    adapter: int
+    address: int
+
+    @property
+    def path(self) -> str:
+        return f"{_I2C}/{self.adapter}-{self.address:04x}"
 
     def read(self, attribute: str) -> str:
-        """An attribute of the client's in sysfs. Raises OSError with the driver's errno."""
+        """An attribute in sysfs. Raises OSError with the driver's errno."""
         __tracebackhide__ = True
-        return self.guest.read(f"{self.client}/{attribute}")
+        return self.guest.read(f"{self.path}/{attribute}")
 
     def write(self, attribute: str, value: str) -> None:
-        """One write to an attribute of the client's. Raises OSError with the driver's errno."""
+        """One write to an attribute. Raises OSError with the driver's errno."""
         __tracebackhide__ = True
-        self.guest.write(f"{self.client}/{attribute}", value)
+        self.guest.write(f"{self.path}/{attribute}", value)
 
     @property
     def bound(self) -> bool:
         """Whether a driver has the client."""
-        return bool(self.client) and "driver" in self.guest.listdir(self.client)
+        return "driver" in self.guest.listdir(self.path)
+
+
+@dataclass
+class LoadedModule:
+    """A module in the guest. ``clients`` are those that were made for it; what is asked of itself is the first's."""
+
+    name: str
+    guest: Guest
+    device: str
+    clients: list[Client] = field(default_factory=list)
+    loaded: bool = field(default=True)
+
+    @property
+    def client(self) -> str:
+        """The first client's directory in sysfs, empty without a client."""
+        return self.clients[0].path if self.clients else ""
+
+    def read(self, attribute: str) -> str:
+        """See Client."""
+        __tracebackhide__ = True
+        return self._first().read(attribute)
+
+    def write(self, attribute: str, value: str) -> None:
+        """See Client."""
+        __tracebackhide__ = True
+        self._first().write(attribute, value)
+
+    @property
+    def bound(self) -> bool:
+        """Whether a driver has the first client."""
+        return bool(self.clients) and self.clients[0].bound
+
+    @plainly
+    def add_client(
+        self, address: int, *, device: str | None = None, adapter: str = "dmasafe", must_bind: bool = True
+    ) -> Client:
+        """Make another I2C client for the module. The arguments are those of ``dmasafe_module()``."""
+        __tracebackhide__ = True
+        number = self.guest.adapters.get(adapter)
+        if number is None:
+            there = ", ".join(sorted(self.guest.adapters))
+            raise PluginError(f"this guest has no adapter {adapter}: it has {there}")
+        client = Client(self.guest, device or self.device, number, address)
+        self.guest.write(f"{_I2C}/i2c-{number}/new_device", f"{client.device} {address:#x}")
+        self.clients.append(client)
+        if must_bind and not client.bound:
+            raise PluginError(
+                f"no driver took the client {client.device} at {address:#04x}: see the kernel's log below"
+            )
+        return client
 
     @plainly
     def unload(self) -> None:
-        """Remove the client and the module; what the driver does on leaving is then in the log."""
+        """Remove the clients and the module; what the driver does on leaving is then in the log."""
         __tracebackhide__ = True
         if not self.loaded:
             return
         self.loaded = False
-        if self.client:
-            self.guest.write(f"{_I2C}/i2c-{self.adapter}/delete_device", f"{self.address:#x}")
+        for client in reversed(self.clients):
+            self.guest.write(f"{_I2C}/i2c-{client.adapter}/delete_device", f"{client.address:#x}")
         self.guest.unload(self.name)
+
+    @plainly
+    def _first(self) -> Client:
+        __tracebackhide__ = True
+        if not self.clients:
+            raise PluginError(f"{self.name} has no I2C client: give dmasafe_module() an address, or call add_client()")
+        return self.clients[0]
 
 
 class ModuleLoader:
@@ -87,19 +146,24 @@ class ModuleLoader:
         """Build the external module in ``directory`` (Kbuild file; relative to the test's file) and load it.
 
         With ``address`` an I2C client ``device`` (the module's name if not given) is made there on ``adapter``;
-        ``must_bind`` fails the test if no driver takes it. ``name`` chooses among several modules of the directory.
+        ``must_bind`` fails the test if no driver takes it. ``name`` chooses among several modules of the directory;
+        one that needs another is loaded after it. ``params`` is what follows ``insmod MODULE``.
         """
         __tracebackhide__ = True
         source = (self._directory / directory).resolve()
         if not source.is_dir():
             raise PluginError(f"there is no module directory {source}")
         module = self._built(source, name)
+        loaded = LoadedModule(module.stem.replace("-", "_"), self._guest, device or module.stem)
+        if any(other.name == loaded.name and other.loaded for other in self.loaded):
+            raise PluginError(
+                f"{loaded.name} is loaded already: add_client() of what dmasafe_module() gave makes another client"
+            )
         self._guest.load(self._stripped(module), params)
-        loaded = LoadedModule(module.stem.replace("-", "_"), self._guest)
         self.loaded.append(loaded)
         self._dmesg.modules.add(loaded.name)
         if address is not None:
-            self._instantiate(loaded, device or module.stem, adapter, address, must_bind)
+            loaded.add_client(address, adapter=adapter, must_bind=must_bind)
         return loaded
 
     def unload_all(self) -> list[str]:
@@ -136,17 +200,6 @@ class ModuleLoader:
             with publish(stripped) as made:
                 query([f"{prefix}strip", "--strip-debug", "-o", str(made), str(module)])
         return stripped
-
-    def _instantiate(self, module: LoadedModule, device: str, adapter: str, address: int, must_bind: bool) -> None:
-        number = self._guest.adapters.get(adapter)
-        if number is None:
-            there = ", ".join(sorted(self._guest.adapters))
-            raise PluginError(f"this guest has no adapter {adapter}: it has {there}")
-        self._guest.write(f"{_I2C}/i2c-{number}/new_device", f"{device} {address:#x}")
-        module.client = f"{_I2C}/{number}-{address:04x}"
-        module.adapter, module.address = number, address
-        if must_bind and not module.bound:
-            raise PluginError(f"no driver took the client {device} at {address:#04x}: see the kernel's log below")
 
 
 def _is_home(directory: Path) -> bool:

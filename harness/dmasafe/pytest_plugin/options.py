@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 TARGETS = ("qemu", "model")
 SCOPES = ("session", "class", "function")
+AUDITS = ("strict", "here", "off")
 
 
 class Option(NamedTuple):
@@ -33,4 +34,6 @@ OPTIONS = (
     Option("--dmasafe-accel", "NAME", "", "QEMU accelerator (default: the first that proves to work)"),
     Option("--dmasafe-boot-scope", "SCOPE", "session", f"who shares a boot: {', '.join(SCOPES)} (default: session)",
            SCOPES),
+    Option("--dmasafe-audit", "HOW", "strict", "which buffers fail a test: strict (those that DMA must not touch on "
+           "some machine), here (those that do harm on the machine under test), off (default: strict)", AUDITS),
 )  # fmt: skip

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from dmasafe.audit import Record
 from dmasafe.dmesg import Symbols, parse_records
 from dmasafe.errors import DmasafeError
 from dmasafe.expect import expect
 from dmasafe.model import ModelKernel
 from dmasafe.outcome import BusMessage, Expectation, Frame, Judgement, Skip, Splat, judge
+from dmasafe.pytest_plugin.buffers import Buffers
 from dmasafe.pytest_plugin.bus import PluginBus
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.errors import Inconclusive, plainly
@@ -22,6 +24,7 @@ from dmasafe.pytest_plugin.guest import Guest
 from dmasafe.pytest_plugin.module import ModuleLoader
 from dmasafe.pytest_plugin.window import PluginTarget
 from dmasafe.scenario import parse_scenario
+from dmasafe.targets.audit import with_lines
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.prepare import Prepared
 from dmasafe.targets.qemu import QemuTarget
@@ -34,12 +37,14 @@ _NO_ORACLE = "this kernel has no CONFIG_DMA_API_DEBUG: that it reports nothing m
 class QemuWindow:
     """See the module. ``symbols`` are the kernel's, None if it has no debug information."""
 
-    def __init__(self, item: pytest.Item, shared: SharedBoot, prepared: Prepared, symbols: Symbols | None) -> None:
+    def __init__(
+        self, item: pytest.Item, shared: SharedBoot, prepared: Prepared, symbols: Symbols | None, strict: bool = True
+    ) -> None:
         self._item = item
         self._shared = shared
         self._prepared = prepared
         self._settled = False
-        self._complaints: list[str] = []
+        self._stuck: list[str] = []
         self._kernel_symbols = symbols
         self._told = False
         self._slaves: Mapping[int, object] | None = None
@@ -48,7 +53,10 @@ class QemuWindow:
         self._modules = ModuleLoader(prepared.build, self._guest, self._dmesg, item.path.parent)
         self.inconclusive: str | None = None
         self.target = PluginTarget(QemuTarget.name, prepared.kernel, prepared.facts, self._run)
-        self.bus = PluginBus(self)
+        self._buffers = Buffers(
+            shared.record, self._lined, lambda: shared.boot.adapters.values(), prepared.kernel.release, strict
+        )
+        self.bus = PluginBus(self, self._buffers)
 
     def guest(self) -> Guest:
         return self._guest
@@ -84,24 +92,33 @@ class QemuWindow:
         self._settle()
         if self.inconclusive is not None:
             return f"INCONCLUSIVE: {self.inconclusive}"
-        splats, strays = self._dmesg.unclaimed(), self.bus.unclaimed()
-        parts = list(self._complaints)
-        if splats:
-            parts.append(f"the kernel reported what the test did not expect\n{self._dmesg.describe(splats)}")
-        if strays:
-            where = f"stray DMA to {strays[0].address:#x}, {strays[0].length} bytes"
-            parts.append(f"{where}: if that is what the test is about, it must say so with dmasafe_bus.expect_stray()")
-        self._told = bool(splats)
+        parts = self._accounts()
+        self._told = True
         return "\n".join(parts) or None
 
     def distrusted(self, error: BaseException) -> str | None:
         self._settle()
         if self.inconclusive is None:
             return None
+        self._told = True
         said = str(error).strip().splitlines()
         if not said or self.inconclusive in said[0]:
             return self.inconclusive
         return f"{self.inconclusive}; the test itself had failed: {said[0]}"
+
+    def accounts(self) -> list[str]:
+        try:
+            return [] if self._told or (self._shared.ended and not self._settled) else self._accounts()
+        except DmasafeError:
+            # A guest that is lost is the teardown's to tell.
+            return []
+
+    def _accounts(self) -> list[str]:
+        slaves = [f"{why}\nto the driver it was as if the slave did not answer" for why in self._slave_errors()]
+        return [*slaves, *self._dmesg.accounts(), *self.bus.accounts(self._dmesg.splats), *self._stuck]
+
+    def _slave_errors(self) -> list[str]:
+        return list(dict.fromkeys(self._shared.seen.slave_errors))
 
     def section(self) -> str:
         lines = [
@@ -109,9 +126,11 @@ class QemuWindow:
         ]
         if self.inconclusive is not None:
             lines.append(f"INCONCLUSIVE: {self.inconclusive}")
-        if self._settled and not self._told:
-            lines.append(self._dmesg.describe(self._dmesg.splats))
-            lines += [f"stray DMA to {stray.address:#x}, {stray.length} bytes" for stray in self.bus.strays[:10]]
+        if self._settled:
+            expected = [splat for splat in self._dmesg.splats if splat not in self._dmesg.unclaimed()]
+            lines.append(self._dmesg.describe(expected))
+        if self._shared.unaudited is not None:
+            lines.append(f"buffers are not audited: {self._shared.unaudited}")
         lines += [f"{name}: {self._shared.directory / name}" for name in (KMSG_LOG, CONSOLE_LOG)]
         return "\n".join(line for line in lines if line)
 
@@ -146,7 +165,11 @@ class QemuWindow:
             reason = str(error).removeprefix("INCONCLUSIVE: ")
         self._dmesg.freeze(self._shared.records())
         self.bus.freeze(self._shared.seen.messages)
-        self._complaints += [*stuck, *dict.fromkeys(self._shared.seen.slave_errors)]
+        try:
+            reason = self._buffers.freeze() or reason
+        except DmasafeError as error:
+            reason = reason or str(error)
+        self._stuck = stuck
         if reason is None:
             try:
                 self._shared.boot.device.plug(None)
@@ -173,6 +196,12 @@ class QemuWindow:
         if self._kernel_symbols is not None:
             splats = self._kernel_symbols.resolve(splats)
         return [replace(splat, frames=tuple(map(self._known, splat.frames))) for splat in splats]
+
+    def _lined(self, record: Record) -> Record:
+        """The record with files and lines where a module has debug information."""
+        lined = with_lines(record, Symbols(None, self._modules.objects))
+        kinds = (replace(kind, frames=tuple(map(self._known, kind.frames))) for kind in lined.kinds)
+        return replace(lined, kinds=tuple(kinds))
 
     def _known(self, frame: Frame) -> Frame:
         """The file by the path that the user knows, not that of the copy which was built."""

@@ -25,6 +25,7 @@ class Settings:
     image: str
     accel: str
     boot_scope: str
+    audit: str
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:

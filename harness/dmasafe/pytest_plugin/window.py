@@ -58,8 +58,11 @@ class Window(Protocol):
     def distrusted(self, error: BaseException) -> str | None:
         """The test has failed with ``error``: why that cannot be trusted, None if it can."""
 
+    def accounts(self) -> list[str]:
+        """What went wrong in the test so far, one text each, the cause before what it caused; empty if it is told."""
+
     def section(self) -> str:
-        """For the report of a test that failed: splats with blame, stray DMA, where the logs are."""
+        """For the report of a test that failed: the kernel, splats that were expected, where the logs are."""
 
     def close(self) -> str | None:
         """After all fixtures: what came too late for complaint(), None if nothing did."""

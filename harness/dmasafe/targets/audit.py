@@ -85,11 +85,15 @@ def forget(session: Session) -> None:
     _hands(session).write(_MESSAGES, "1")
 
 
+def peek(session: Session) -> Record:
+    """The record so far. Raises AuditError, BootLost."""
+    return parse(_hands(session).read(_MESSAGES, MAX_RECORD_BYTES).decode(errors="replace"))
+
+
 def finish(session: Session) -> Record:
     """Stop watching, read the record, unload the module. Raises AuditError, BootLost."""
-    hands = _hands(session)
-    hands.write(_WATCH, "0")
-    record = parse(hands.read(_MESSAGES, MAX_RECORD_BYTES).decode(errors="replace"))
+    _hands(session).write(_WATCH, "0")
+    record = peek(session)
     session.request("unload", name=MODULE)
     return record
 

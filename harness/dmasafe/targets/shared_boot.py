@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from dmasafe.audit import MESSAGE_POINTS, AuditError, Record
 from dmasafe.devices.trace import parse as parse_trace
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.outcome import BusMessage, Outcome, outcome_of
 from dmasafe.progress import SILENT
 from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets import audit
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import BootLost, TargetError
@@ -76,6 +78,8 @@ class SharedBoot:
         self._facts = facts
         self._earlier: list[str] = []
         self.ended = False
+        # Why no buffers are audited; None while dmasafe_audit.ko watches.
+        self.unaudited: str | None = "the audit was not asked for"
         # Modules that lie in the guest already, by the file they were built as.
         self.uploaded: dict[Path, str] = {}
 
@@ -90,13 +94,30 @@ class SharedBoot:
             self.boot.__exit__(None, None, None)
             self._own_log.close()
 
+    def watch(self) -> None:
+        """From here on the audit's module, which must be in the image, looks at every I2C message. Raises BootLost."""
+        try:
+            audit.begin(self.boot, f"/modules/{audit.MODULE}.ko")
+            record = audit.peek(self.boot)
+        except AuditError as error:
+            self.unaudited = str(error)
+            return
+        missing = [point for point in MESSAGE_POINTS if point not in record.points]
+        self.unaudited = f"this kernel has no tracepoint {', '.join(missing)}" if missing else record.check or None
+
+    def record(self) -> Record | None:
+        """What the audit saw since begin(), None if it does not watch. Raises AuditError, BootLost."""
+        return None if self.unaudited is not None else audit.peek(self.boot)
+
     def begin(self, name: str) -> None:
-        """From here on records and messages are the next test's. Raises BootLost."""
+        """From here on records and messages are the next test's. Raises AuditError, BootLost."""
         self.flush()
         self.clear()
         self.rearm()
         self.set_policy(*DEFAULT_POLICY)
         self.boot.reports_before = self._reports()
+        if self.unaudited is None:
+            audit.forget(self.boot)
         label = name.encode("ascii", "backslashreplace").decode()[:200]
         self.boot.request("write", path="/dev/kmsg", data=f"dmasafe: test {label}\n")
 

@@ -70,6 +70,53 @@ def test_slave_raises(dmasafe_bus, dmasafe_module):
         thermo(dmasafe_module, "fixed").read("temperature")
 
 
+def test_errno(dmasafe_bus, dmasafe_module):
+    dmasafe_bus.plug({0x48: Thermometer})
+    thermo(dmasafe_module, "buggy").read("temperature")
+
+
+def test_slave_raises_and_the_driver_fails(dmasafe_bus, dmasafe_module):
+    dmasafe_bus.plug({0x48: Dead})
+    thermo(dmasafe_module, "fixed").read("temperature")
+
+
+def test_embedded(dmasafe_bus, dmasafe_module, dmasafe_dmesg):
+    dmasafe_bus.plug({0x48: Thermometer})
+    assert thermo(dmasafe_module, "embedded").read("temperature") == "21500"
+    dmasafe_dmesg.assert_clean()
+    assert [finding.rule for finding in dmasafe_bus.findings] == ["shared-line"]
+
+
+def test_wrong_buffers_of_scenarios(dmasafe_target, dmasafe_bus):
+    dmasafe_target.run("struct-embedded/master_recv_dmasafe/dmasafe:bounce/8")
+    assert not dmasafe_bus.findings
+
+
+def test_another_finding(dmasafe_bus, dmasafe_module):
+    dmasafe_bus.plug({0x48: Thermometer})
+    thermo(dmasafe_module, "fixed").read("temperature")
+    dmasafe_bus.expect_finding("flagged-unsafe")
+
+
+def test_two_clients(dmasafe_bus, dmasafe_module):
+    dmasafe_bus.plug({0x48: Thermometer, 0x49: Thermometer})
+    module = thermo(dmasafe_module, "fixed")
+    assert module.add_client(0x49).read("temperature") == module.read("temperature") == "21500"
+    assert {message.address for message in dmasafe_bus.messages} == {0x48, 0x49}
+
+
+def test_loaded_twice(dmasafe_module):
+    dmasafe_module("fixed")
+    dmasafe_module("fixed")
+
+
+def test_a_module_that_needs_another(dmasafe_bus, dmasafe_module, dmasafe_guest):
+    dmasafe_bus.plug({0x48: Thermometer})
+    dmasafe_module("several", name="thermo_core", params='offset=500 label="two words"')
+    assert dmasafe_guest.read("/sys/module/thermo_core/parameters/label") == "two words"
+    assert dmasafe_module("several", name="thermo", address=0x48).read("temperature") == "22000"
+
+
 def test_no_such_module(dmasafe_module):
     dmasafe_module("no-such-directory")
 

@@ -123,8 +123,9 @@ def test_a_slave_that_raises_or_answers_nonsense_costs_its_message_only(
     assert round_trip(frontend, driver, b"abc", address=0x48)[1] == REFUSED
     assert round_trip(frontend, driver, b"\x05", address=0x20)[1] == OK
     devices.sync()
+    line = next(number for number, text in enumerate(CHIPS.splitlines(), 1) if "out of order" in text)
     assert [event["why"] for event in events(devices, "slave")] == [
-        "the slave at 0x48: read() raised RuntimeError: out of order",
+        f"the slave at 0x48: read() raised RuntimeError: out of order at {chips / 'chips_of_a_test.py'}:{line}",
         "the slave at 0x48: write() gave 'three', not the number of bytes it acknowledged",
     ]
 

@@ -103,6 +103,30 @@ def test_slave_raises(dmasafe_model, dmasafe_bus):
     assert dmasafe_model.i2c_master_recv(client(dmasafe_model), dmasafe_model.kzalloc(4), 4) < 0
 
 
+def test_errno_of_a_splat(dmasafe_model):
+    if send_stack(dmasafe_model) < 0:
+        raise OSError(5, "Input/output error")
+
+
+def test_errno_of_a_slave(dmasafe_model, dmasafe_bus):
+    dmasafe_bus.plug({0x48: Dead()})
+    assert dmasafe_model.i2c_master_recv(client(dmasafe_model), dmasafe_model.kzalloc(4), 4) == 4
+
+
+@pytest.fixture
+def broken(dmasafe_model):
+    assert send_stack(dmasafe_model) == 8
+
+
+def test_setup(broken):
+    raise AssertionError
+
+
+def test_finding_without_an_audit(dmasafe_bus):
+    assert dmasafe_bus.findings == ()
+    dmasafe_bus.expect_finding("shared-line")
+
+
 def test_no_slave(dmasafe_bus):
     dmasafe_bus.plug({0x48: object()})
 

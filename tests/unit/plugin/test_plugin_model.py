@@ -39,8 +39,9 @@ def test_what_is_right_passes(cases, name):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("unexpected", "the kernel reported 1 splat(s)"),
-        ("forgotten", "the kernel reported what the test did not expect"),
+        ("unexpected", "map-vmalloc-rejected in right_map() [dmasafe_controller]: rejecting DMA map"),
+        ("forgotten", "map-vmalloc-rejected in right_map() [dmasafe_controller]: rejecting DMA map"),
+        ("finding_without_an_audit", "no buffers are audited here: see --dmasafe-audit"),
         ("missing", "the kernel did not report map-stack; it reported:\nnothing"),
         (
             "blames_somebody_else",
@@ -64,6 +65,20 @@ def test_a_failure_shows_the_splat_and_whom_to_blame_but_nothing_of_the_plugin(c
         assert "map-vmalloc-rejected: dmasafe_controller 0000:00:06.0: rejecting DMA map of vmalloc memory" in text
         assert "blame: " in text
         assert "pytest_plugin/" not in text
+
+
+def test_what_made_a_test_fail_is_said_before_how_it_failed(cases):
+    for name, outcome in (("errno_of_a_splat", "failure"), ("setup", "error")):
+        case = cases[f"test_{name}"]
+        assert case.outcome == outcome
+        assert case.text.removeprefix('failed on setup with "').startswith("map-vmalloc-rejected in right_map()")
+        assert case.text.index("blame: ") < case.text.index("def ")
+    assert "the test: OSError: [Errno 5]" in cases["test_errno_of_a_splat"].text
+    line = next(n for n, text in enumerate(THEIRS.read_text().splitlines(), 1) if 'ValueError("dead")' in text)
+    first, *rest = cases["test_errno_of_a_slave"].text.splitlines()
+    assert first.startswith("the slave at 0x48: read() raised ValueError: dead at ")
+    assert first.endswith(f"test_theirs.py:{line}")
+    assert "assert -" in "".join(rest)
 
 
 @pytest.mark.parametrize("name", ["impossible_scenario", "guest", "module"])
