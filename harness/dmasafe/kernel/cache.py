@@ -299,8 +299,11 @@ def _unused(cache: Cache, unused_days: float, in_use: Container[Path]) -> list[P
             doomed.append(home)
     for place in ("modules", "agents", "initramfs", "bundles", "configs", "logs"):
         doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
+    # Its parts (dmasafe/matrix/): bundles/, index/, runs/.
+    for part in cache.path("store").iterdir():
+        doomed.extend(path for path in part.iterdir() if _last_use(path) <= limit)
     if unused_days <= 0:
-        for place in ("git", "apt", "resolutions", "store"):
+        for place in ("git", "apt", "resolutions"):
             doomed.extend(cache.path(place).iterdir())
     doomed.extend(path for path in cache.path("tmp").iterdir() if not _owner_lives(path))
     return doomed

@@ -126,7 +126,11 @@ def indexed(kernel_key: str, store: Store) -> str | None:
     """The bundle that came of this kernel and the sources of images/ as they are here."""
     found = store.get(_index(kernel_key))
     name = found.decode(errors="replace").strip() if found is not None else ""
-    return name if name and store.has(_archive(name)) else None
+    if not name or not store.has(_archive(name)):
+        return None
+    for used in (_index(kernel_key), _archive(name)):
+        store.mark_used(used)
+    return name
 
 
 def index(bundle: Bundle, store: Store) -> None:

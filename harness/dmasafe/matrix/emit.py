@@ -27,10 +27,14 @@ LAVA_LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class CiJob:
-    """``name`` is for people, ``key`` for caches and artefacts; ``arguments`` go to "dmasafe matrix run"."""
+    """``name`` is for people, ``key`` for caches and artefacts; ``arguments`` go to "dmasafe matrix run".
+
+    ``arch`` says whose compilers and QEMU the job needs.
+    """
 
     name: str
     key: str
+    arch: str
     arguments: tuple[str, ...]
 
     @property
@@ -48,6 +52,7 @@ def ci_jobs(selection: str, cells: Iterable[PlannedCell], sources: Iterable[str]
         CiJob(
             " ".join(kernel),
             slug(*kernel),
+            kernel[1],
             (selection, *(word for cell in those for word in ("--cell", cell.name)), *more),
         )
         for kernel, those in kernels.items()
@@ -56,7 +61,7 @@ def ci_jobs(selection: str, cells: Iterable[PlannedCell], sources: Iterable[str]
 
 def github(jobs: Iterable[CiJob]) -> str:
     """What ``strategy.matrix`` of a GitHub workflow takes through fromJSON(): one line."""
-    include = [{"name": job.name, "key": job.key, "command": job.command} for job in jobs]
+    include = [{"name": job.name, "key": job.key, "arch": job.arch, "command": job.command} for job in jobs]
     return json.dumps({"include": include}, separators=(",", ":"))
 
 
@@ -64,7 +69,8 @@ def gitlab(jobs: Iterable[CiJob]) -> str:
     """A child pipeline of GitLab's; it takes its hidden job ``.dmasafe`` from docs/ci/gitlab-job.yml, by include."""
     found: dict[str, Any] = {"include": [{"local": "docs/ci/gitlab-job.yml"}]}
     for job in jobs:
-        found[job.name] = {"extends": ".dmasafe", "variables": {"DMASAFE_KEY": job.key, "DMASAFE_COMMAND": job.command}}
+        variables = {"DMASAFE_KEY": job.key, "DMASAFE_ARCH": job.arch, "DMASAFE_COMMAND": job.command}
+        found[job.name] = {"extends": ".dmasafe", "variables": variables}
     text: str = yaml.safe_dump(found, sort_keys=False, width=1000)
     return text
 
@@ -101,6 +107,7 @@ def lava(job: CiJob, lab: Lab) -> str:
                 **source,
                 **({"revision": lab.revision} if lab.revision else {}),
                 "parameters": {
+                    "DMASAFE_MAKE": f"packages .venv/.stamp-run DMASAFE_ARCH={job.arch}",
                     "DMASAFE_COMMAND": " ".join(map(_without_quotes, words)),
                     "DMASAFE_RESULTS": f"out/matrix/{job.key}",
                 },

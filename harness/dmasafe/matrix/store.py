@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from dmasafe.matrix.errors import StoreError
 
@@ -36,6 +37,12 @@ class Store:
     def has(self, name: str) -> bool:
         with self._explained("read"):
             return bool(self._fs.exists(self._path(name)))
+
+    def mark_used(self, name: str) -> None:
+        """Let a directory's file look new to ``dmasafe kernel prune``; other places keep no time of use."""
+        if isinstance(self._fs, LocalFileSystem):
+            with self._explained("written"):
+                self._fs.touch(self._path(name), truncate=False)
 
     def put(self, name: str, data: bytes) -> None:
         """Add a file, whole or not at all; one that is there stays as it is."""

@@ -67,7 +67,9 @@ def test_the_bootstrap_list_installs_what_the_table_names() -> None:
 def test_the_script_installs_what_an_architectures_cross_build_adds(arch: str, tmp_path: Path) -> None:
     # Nothing is installed.
     (tmp_path / "dpkg-query").write_text("#!/bin/sh\n")
-    (tmp_path / "dpkg-query").chmod(0o755)
+    (tmp_path / "uname").write_text("#!/bin/sh\necho pdp11\n")
+    for program in tmp_path.iterdir():
+        program.chmod(0o755)
     settings = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DMASAFE_INSTALL": "no", "DMASAFE_ARCH": arch}
     script = project_root() / "scripts" / "install-packages"
     done = subprocess.run([script], env={**os.environ, **settings}, capture_output=True, text=True)

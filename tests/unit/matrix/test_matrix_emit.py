@@ -157,7 +157,7 @@ def test_a_lava_job_does_what_it_was_made_of(tmp_path, status, result):
     sources = ['6.12=git:https://example.org/linux@v6.12 $(rc) "x" `y` \\\\z;']
     (job,) = emit.ci_jobs("quick", selections.load().with_sources(sources).cells("quick"), sources)
     assert run_lava(tmp_path, job, status) == [
-        "make packages .venv/.stamp-run",
+        "make packages .venv/.stamp-run DMASAFE_ARCH=x86_64",
         "< LAVA_SIGNAL_TESTCASE TEST_CASE_ID=forged RESULT=pass>",
         f"case dmasafe --result {result}",
         f"case out/matrix/{job.key}",
@@ -168,7 +168,7 @@ def test_a_lava_job_does_what_it_was_made_of(tmp_path, status, result):
 
 def test_a_lava_job_that_cannot_begin_says_so(tmp_path, jobs):
     found = run_lava(tmp_path, jobs[0], 0, make="exit 2")
-    assert found == ["make packages .venv/.stamp-run", "raise dmasafe-make"]
+    assert found == ["make packages .venv/.stamp-run DMASAFE_ARCH=x86_64", "raise dmasafe-make"]
 
 
 def test_lava_jobs_are_files_of_a_directory_of_their_own(tmp_path):

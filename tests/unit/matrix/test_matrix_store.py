@@ -2,10 +2,11 @@
 """What workers share: whole or not at all, first come first kept, and damage is noticed."""
 
 import gzip
+import os
 
 import pytest
 
-from dmasafe.kernel.cache import Kernel, open_cache
+from dmasafe.kernel.cache import Kernel, open_cache, prune
 from dmasafe.matrix import bundle
 from dmasafe.matrix.errors import StoreError
 from dmasafe.matrix.store import Store
@@ -109,3 +110,17 @@ def test_a_store_that_is_none_is_one_sentence(tmp_path):
     for url in (str(tmp_path / "file" / "store"), "nosuch://bucket/x"):
         with pytest.raises(StoreError, match="name a directory or a URL"):
             Store(url).put("a", b"")
+
+
+def test_prune_leaves_the_bundle_that_was_used(made, tmp_path):
+    cache = open_cache(tmp_path / "cache-a")
+    store = Store(str(cache.path("store")))
+    bundle.push(made, store)
+    bundle.index(made, store)
+    store.put("bundles/old.tar.gz", b"")
+    files = [path for path in cache.path("store").rglob("*") if path.is_file()]
+    for path in files:
+        os.utime(path, (1_000_000, 1_000_000))
+    assert bundle.indexed("6.12-key", store) == made.name
+    assert [path.name for path in prune(cache).paths if "store" in path.parts] == ["old.tar.gz"]
+    assert bundle.indexed("6.12-key", store) == made.name
