@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel said: lines of any log in, typed splats out.
 
-lines.py and kmsg.py find the kernel's text, reports.py the reports in it, classes.py says what each means; stream.py
-reads logs of any length. culprit.py and symbols.py say whose code it was, explain.py what to do about it.
+lines.py, source.py and kmsg.py find the kernel's text, reports.py the reports in it, classes.py says what each means;
+stream.py reads logs of any length. culprit.py and symbols.py say whose code it was, explain.py what to do about it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dmasafe.dmesg.anchors import may_matter
 from dmasafe.dmesg.classes import SPLAT_CLASSES
 from dmasafe.dmesg.culprit import Blame, blame
 from dmasafe.dmesg.explain import Explanation, explanation
-from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, decoded, read_line
+from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, read_line
 from dmasafe.dmesg.reports import Reader
+from dmasafe.dmesg.source import Source
 from dmasafe.dmesg.stream import Tally, follow, parse_path, parse_stream
 from dmasafe.dmesg.symbols import Symbols
 from dmasafe.outcome import Splat
@@ -40,12 +41,14 @@ def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:
 
     ``log_line`` counts the items of ``lines`` from 1. Memory is constant and no input raises.
     """
-    reader = Reader()
+    source, reader = Source(), Reader()
     for number, raw in enumerate(lines, 1):
-        if reader.idle and not may_matter(raw[:LONGEST_LINE_BYTES]):
+        if reader.idle and source.idle and not may_matter(raw[:LONGEST_LINE_BYTES]):
             continue
-        for line in read_line(decoded(raw) if isinstance(raw, bytes) else raw):
-            yield from reader.feed(number, *line)
+        for begun, line in source.read(number, raw):
+            yield from reader.feed(begun, *line)
+    for begun, line in source.close():
+        yield from reader.feed(begun, *line)
     yield from reader.close()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The table of splat classes: what the kernel can say about DMA, in Linux 4.9 to 7.2.
+"""The table of splat classes: what the kernel can say about DMA, in Linux 2.6.28 to 7.2.
 
 One row a class. A new message is a new Format in its row, copied from the kernel's source; the reader of reports
 (reports.py) and the tests need no other edit.
@@ -7,6 +7,7 @@ One row a class. A new message is a new Format in its row, copied from the kerne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ FIELDS = {
     "physical_address": "a physical address",
     "mask": "the device's DMA mask",
     "bus_limit": "the highest address that the device's bus can reach",
+    "slots": "slots of swiotlb's pool",
+    "used_slots": "slots that were taken",
     "mapped_at": "text: the frames that dma-debug recorded when it was mapped, innermost first, joined by ' < '",
 }
 
@@ -160,9 +163,17 @@ _ROWS = (
     _row("addr-overflow", "kernel/dma/direct.h dma_direct_map_phys()",
         Format("DMA addr %pad+%zu overflow (mask %llx, bus limit %llx).", _OVERFLOW, Prefix.DEVICE),
         Format("swiotlb addr %pad+%zu overflow (mask %llx, bus limit %llx).", _OVERFLOW, Prefix.DEVICE),
+        # 4.16 to 5.0 put the function's name before it: dma_direct_map_page: overflow ...; x86's nommu had no device.
+        Format("overflow %pad+%zu of device mask %llx bus mask %llx", _OVERFLOW, Prefix.DEVICE, versions="4.18 to 5.2"),
         Format("overflow %pad+%zu of DMA mask %llx bus limit %llx", _OVERFLOW, Prefix.DEVICE, versions="before 5.10"),
         Format("overflow %pad+%zu of DMA mask %llx bus mask %llx", _OVERFLOW, Prefix.DEVICE, versions="before 5.10"),
         Format("overflow %pad+%zu of device mask %llx", _OVERFLOW[:3], Prefix.DEVICE, versions="before 5.10")),
+    _row("swiotlb-full", "kernel/dma/swiotlb.c swiotlb_tbl_map_single()",
+        Format("swiotlb buffer is full (sz: %zd bytes), total %lu (slots), used %lu (slots)",
+               ("size", "slots", "used_slots"), Prefix.DEVICE, warns=False),
+        Format("swiotlb buffer is full (sz: %zd bytes)", ("size",), Prefix.DEVICE, warns=False, versions="before 4.20"),
+        Format("swiotlb: coherent allocation failed, size=%zu", ("size",), Prefix.DEVICE, warns=False,
+               versions="4.16 to 4.20")),
     _row("usb-buffer-on-stack", "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
         Format("transfer buffer is on stack", prefix=Prefix.NONE),
         Format("setup packet is on stack", prefix=Prefix.NONE)),
@@ -187,6 +198,7 @@ _ROWS = (
                 "dma_debug_add_bus: out of memory",
             )
         )),
+    SplatClass("dma-debug-cut", "err_printk() in kernel/dma/debug.c, its message lost: where it was mapped is left"),
     SplatClass("other", "every other report of the kernel's; headers.py has their first lines"),
 )  # fmt: skip
 
@@ -195,6 +207,10 @@ SPLAT_CLASSES: dict[str, SplatClass] = {row.slug: row for row in _ROWS}
 
 # A message is wrapped over so many lines at the most: 200 characters on a terminal of 80 columns.
 MAX_PIECES = 4
+# Where a message may begin in its line: after the driver and device, a function's name, "DMA-API: ".
+MAX_COLONS = 12
+# So much of a cut message is looked up; a shorter rest could be anything's.
+TELLING_CUT_CHARS = 20
 # So much of a message's beginning tells it from other text, where the rest is on the next line.
 TELLING_PIECE_CHARS = 6
 
@@ -203,7 +219,8 @@ TELLING_PIECE_CHARS = 6
 class Message:
     """A line that one of the formats explains. ``warns`` as in Format; ``text`` without driver and device.
 
-    ``complete`` is False if the line ends before the message does.
+    ``complete`` is False if the line ends before the message does, ``named`` if only the whole of it, in a report
+    or stamped by the kernel, tells it from a sentence of somebody's. ``line`` is the whole line.
     """
 
     splat_class: str
@@ -213,25 +230,66 @@ class Message:
     fields: dict[str, int | str]
     warns: bool
     complete: bool = True
+    named: bool = True
+    line: str = ""
 
 
 def read_message(line: str) -> Message | None:
     """The class, device and values of one line of text (no timestamp); None if no row explains it."""
+    found = _whole_message(line)
+    if found is None and "  " in line:  # a terminal that wrapped has filled its lines with spaces
+        found = _whole_message(_SPACES.sub(" ", line)) or _whole_message(_SPACES.sub("", line))
+    return found or _cut_message(line)
+
+
+def _whole_message(line: str) -> Message | None:
+    best: Message | None = None
     for row, known in _FORMATS:
         found = known.read(line)
         if found is None:
             continue
-        who = _who(known.prefix, line[: found.start])
-        if who is None or (known.prefix is Prefix.NONE and line[found.end :].strip()):
+        after = line[found.end :]
+        who = _who(known.prefix, line[: found.start], found.complete)
+        if who is None or (known.prefix is Prefix.NONE and after.strip()) or (found.complete and _PROSE.match(after)):
             continue
         driver, device = who
-        return Message(row.slug, driver, device, found.text, found.values, known.warns, found.complete)
+        named = known.prefix is not Prefix.NONE
+        text = found.text
+        told = Message(row.slug, driver, device, text, found.values, known.warns, found.complete, named, line)
+        if told.complete:
+            return told
+        if best is None or len(told.fields) > len(best.fields):
+            best = told
+    return best
+
+
+def _cut_message(line: str) -> Message | None:
+    """A message whose values are missing, or its end: only if what is left can be of one class alone."""
+    at = line.find(": ")
+    for _ in range(MAX_COLONS):
+        if at < 0:
+            return None
+        before, rest = line[: at + 2], line[at + 2 :].strip()
+        at = line.find(": ", at + 2)
+        cut = _CORES.get(rest[:TELLING_CUT_CHARS])
+        if cut is None:
+            continue
+        fits = [(row, known) for row, known in cut if rest.startswith(known.core) or known.core.startswith(rest)]
+        if len({row.slug for row, _ in fits}) != 1:
+            continue
+        row, known = fits[0]
+        after = rest[len(known.core) :]
+        who = _who(known.prefix, before, True)
+        # Values, or what a wrapper closes a line with; a word is the next line of a mail.
+        if who is None or after.strip()[:1] not in ("", "[", '"', "'", "<", ".", "\\", "]"):
+            continue
+        return Message(row.slug, *who, rest, {}, known.warns, False, True, line)
     return None
 
 
 def may_begin_message(line: str) -> bool:
     """Whether a line that no row explains may be the beginning of a message that goes on in the next line."""
-    if line.startswith(_DMA_API):
+    if _DMA_API in line:
         return True
     tail = line.rpartition(": ")[2]
     return len(tail) >= TELLING_PIECE_CHARS and any(known.head.startswith(tail) for _, known in _FORMATS)
@@ -251,7 +309,7 @@ def join_message(pieces: Sequence[str]) -> Message | None:
             joined = [text + glue + more for text in joined for glue in (" ", "")]
             for text in joined:
                 found = read_message(text)
-                if found is not None and (best is None or len(found.fields) > len(best.fields)):
+                if found is not None and (best is None or found.complete or len(found.fields) > len(best.fields)):
                     best = found
         if best is not None:
             return best
@@ -293,28 +351,80 @@ def _all_formats() -> Iterator[tuple[SplatClass, Format]]:
 
 _FORMATS = tuple(_all_formats())
 
+# The formats by how their cores begin.
+_CORES: dict[str, list[tuple[SplatClass, Format]]] = {}
+for _row_of, _known in _FORMATS:
+    if len(_known.core) >= TELLING_CUT_CHARS and _known.prefix is not Prefix.NONE:
+        _CORES.setdefault(_known.core[:TELLING_CUT_CHARS], []).append((_row_of, _known))
+
 _DMA_API = "DMA-API: "
+_SPACES = re.compile(r" {2,}")
+# After the end of a message: words, as a sentence that quotes it has them. Wrappers put quotes and tags there.
+_PROSE = re.compile(r"[,;]?\s+[^\W\d_]{2,}\s+[^\W\d_]{2,}|,\s+[^\W\d_]{2,}")
+# A device's name as buses make them: 0000:00:14.0, fea2f000.fcp, usb1, 1-1.2:1.0.
+_DEVICE = re.compile(r"[\w:.,@+-]*\d[\w:.,@+-]*$")
+# What no driver is called: the clock, the level, the task of some unknown prefix before it.
+_STAMPED = re.compile(r"\d[:.]\d\d|[\[\](){}<>|\"']|[:;,](?: |$)")
+# dma_direct_map_page: overflow ... (4.16 to 5.0), nommu_map_single: overflow ...
+_FUNCTION = re.compile(r"[a-z_]+_[a-z_]+")
 
 
-def _who(prefix: Prefix, before: str) -> tuple[str | None, str | None] | None:
+def _who(prefix: Prefix, before: str, whole: bool) -> tuple[str | None, str | None] | None:
     """Driver and device from the text before a message, or None if that text does not belong to such a message."""
     if prefix is Prefix.NONE:
         return None if before else (None, None)
     if prefix is Prefix.DMA_API_BARE:
         return (None, None) if before == _DMA_API else None
+    marked = prefix is Prefix.DEVICE
     if prefix is Prefix.DMA_API:
         if before.startswith(_DMA_API):
-            before = before[len(_DMA_API) :]
+            before, marked = before[len(_DMA_API) :], True
         elif before.endswith(_DMA_API):  # before 4.20
-            before = before[: -len(_DMA_API)]
-        else:
+            before, marked = before[: -len(_DMA_API)], True
+        elif not whole:
             return None
     if not before.endswith(": "):
         return None
     # A driver's name may hold spaces, a device's hardly ever; a device without driver, bus and class has only one.
     driver, _, device = before[:-2].strip().rpartition(" ")
+    if driver.endswith(":") and _FUNCTION.fullmatch(device):
+        driver, _, device = driver[:-1].rpartition(" ")
+    elif not driver and device.startswith("nommu_"):
+        return None, None
+    if not marked and not (_DEVICE.match(device) and driver and " " not in driver):
+        return None
+    if " " in driver and _STAMPED.search(driver):
+        driver = driver.rpartition(" ")[2]
+        # Of a sentence, the word before a colon is not even that.
+        if not driver.strip(":") or not _DEVICE.match(device):
+            return None
     return _name(driver), _name(device)
 
 
 def _name(printed: str) -> str | None:
     return None if printed in ("", "NULL") else printed
+
+
+def is_checker(function: str) -> bool:
+    """Whether dma-debug reports from this function, and nothing else does."""
+    return _CHECKER.match(function.lstrip(".")) is not None
+
+
+def class_of_function(function: str) -> str | None:
+    """The class that only this function of kernel/dma/debug.c reports; None if it has several, or is another."""
+    return _CLASS_OF_FUNCTION.get(function.lstrip(".").partition(".")[0])
+
+
+_CHECKER = re.compile(
+    r"(?:check_unmap|check_sync|check_for_stack|check_for_illegal_area|check_sg_segment|add_dma_entry|"
+    r"active_cacheline_inc_overlap|dma_debug_device_change|debug_dma_assert_idle)(?:\.|$)"
+)
+# Others call debug_dma_map_*() and add_dma_entry() to have a mapping checked: only as the place do they tell.
+_CLASS_OF_FUNCTION = {
+    "check_for_stack": "map-stack",
+    "check_for_illegal_area": "map-text-or-rodata",
+    "add_dma_entry": "cacheline-overlap",
+    "active_cacheline_inc_overlap": "cacheline-overlap",
+    "dma_debug_device_change": "leak-on-release",
+    "debug_dma_assert_idle": "cacheline-touched",
+}

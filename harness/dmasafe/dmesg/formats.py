@@ -72,6 +72,11 @@ class Format:
         return _CONVERSION.split(self.text, maxsplit=1)[0]
 
     @cached_property
+    def core(self) -> str:
+        """What tells the message from others: the text before its first value, without the bracket around that."""
+        return self.head.partition("[")[0].strip()
+
+    @cached_property
     def conversions(self) -> tuple[str, ...]:
         """The conversion letters in order: d i u x s p pa pad."""
         return tuple(_CONVERSION.findall(self.text))

@@ -25,6 +25,7 @@ class HeaderKind(Enum):
     PANIC = "panic"
     UBSAN = "UBSAN"
     REPORT = "any report that is complete in itself"
+    PART = "a part of SLUB's report, whose first line may be lost"
     HEADLESS = "the middle of a report"
 
 
@@ -60,13 +61,25 @@ HEADERS = (
     # kernel/panic.c __warn(): to 6.18 or so; then since; before 3.11 without CPU and PID.
     _header(
         HeaderKind.WARNING,
-        r"WARNING: CPU: \d+ PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE,
+        r"WARNING: (?:CPU: \d+ )?PID: (?P<pid>\d{1,9}) at " + _AT + _PLACE,
         *_OPENED,
     ),
     _header(
         HeaderKind.WARNING,
-        r"WARNING: (?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
+        r"WARNING: CPU: \d+ at " + _AT + _PLACE,
+        *_OPENED,
+    ),
+    _header(
+        HeaderKind.WARNING,
+        r"WARNING: (?:\[[^\]\n]{1,200}\] )?(?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
         r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
+        *_OPENED,
+    ),
+    # The same, trimmed of CPU and task.
+    _header(
+        HeaderKind.WARNING,
+        r"WARNING: (?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) at "
+        r"(?P<place>[\w.$]{1,200}\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}(?: \[[^\]\n]{1,120}\])?)",
         *_OPENED,
     ),
     _header(
@@ -104,29 +117,48 @@ HEADERS = (
         HeaderKind.REPORT,
         r"(?:(?:NMI )?watchdog: )?BUG: \S|BUG \S{1,80} \([^)\n]{1,80}\): |\[ BUG: "
         r"|(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard LOCKUP"
-        r"|\[? ?INFO: possible |INFO: trying to register non-static key"
+        r"|\[? ?INFO: (?:possible |inconsistent lock state|suspicious RCU usage|[A-Z_]{4,12}-(?:safe|READ-safe|W) -> )"
+        r"|INFO: trying to register non-static key|PANIC: double fault|unreferenced object 0x[0-9a-f]"
         r"|WARNING: (?:possible |suspicious |inconsistent lock state|bad |held lock freed|[Nn]ested lock was not taken"
         r"|lock held |[A-Z]{4,9}-(?:safe|READ-safe) -> |\S+/\d+ still has locks held)"
-        r"|INFO: task \S{1,60} (?:is )?blocked |INFO: task \S{1,60} blocked on "
-        r"|(?:rcu: )?INFO: rcu\w* (?:self-)?detected ",
+        r"|INFO: task [^\n]{1,60}? (?:(?:is )?blocked |can't die )"
+        r"|(?:rcu: )?INFO: (?:rcu\w*|RCU) (?:self-)?detected ",
+    ),
+    # mm/slub.c print_track(), print_page_info(), before 5.13 or so with INFO: in front.
+    _header(
+        HeaderKind.PART, r"INFO: (?:Slab 0x|Object 0x|(?:Allocated|Freed) in |0x[0-9a-f]{4,16}-0x[0-9a-f]{4,16}\b)"
     ),
 )
 
 END = re.compile(r"-{3}\[ end (?:trace|Kernel panic)")
 # kernel/dma/debug.c dump_entry_trace(); without "DMA-API: " before 5.0.
 MAPPED_AT = re.compile(r"(?:DMA-API: )?Mapped at:\s*$")
-TRACE = re.compile(r"Call [Tt]race:|Backtrace:|Stack [Tt]race:|stack backtrace:")
-# Where it happened, from the registers: x86, arm64, arm, riscv, mips, powerpc.
+TRACE = re.compile(r"Call [Tt]race:|Backtrace:|backtrace(?: \(crc [0-9a-f]{1,8}\))?:|Stack [Tt]race:|stack backtrace:")
+# Where it happened, from the registers: x86 (before 4.10 with addresses), arm64, arm, riscv, mips, powerpc.
 PROGRAM_COUNTER = re.compile(
-    r"(?:E?RIP: (?:[0-9a-f]{4}:|[0-9a-f]{4}:\[<[0-9a-f]+>\] )?|EIP: |pc : |PC is at |epc {0,3}: (?:[0-9a-f]{8,16} )?"
+    r"(?:[ER]?IP:? (?:is at )?(?:[0-9a-f]{4}: ?)?(?:\[<[0-9a-f]{1,16}>\] {0,4}){0,2}"
+    r"|pc : (?:\[<[0-9a-f]{1,16}>\] {0,4})?|PC is at |epc {0,3}: (?:[0-9a-f]{8,16} )?"
     r"|NIP \[[0-9a-f]+\] )(?P<place>[^\s:\[][^\n]{0,200})"
 )
+# kernel/locking/lockdep.c print_lock(): where a lock was to be taken, and the reports in which the first one counts.
+LOCKED_AT = re.compile(r"[^\n]{0,400}?\bat:(?: (?:\[<[0-9a-f]{1,16}>\] )?(?P<place>[A-Za-z_$.][^\n]{0,200}))?$")
+LOCKING = re.compile(
+    r"[^\n]{0,40}(?:possible (?:circular|recursive|irq lock)|inconsistent lock state|-(?:safe|W) -> |held lock freed"
+    r"|ha[sv]e? locks held|lock held when|bad unlock balance|[Nn]ested lock)"
+)
+# What x86 prints before a frame where stacks meet, until 4.10 on the frame's own line.
+STACK_MARK = re.compile(r"<(?:/?(?:TASK|IRQ|EOI|NMI|SOFTIRQ|UNK|ENTRY\w{0,20}|#DF|#DB|#MC))>\s*")
 # Registers, modules and the like: the middle of a report whose beginning is lost.
 MIDDLE = re.compile(r"Modules linked in:|(?:CPU: \d+ )(?:UID: \d+ )?PID: \d+ Comm: |RIP: [0-9a-f]{4}:\S|Call [Tt]race:")
 # The end of the lines between a WARNING's header and its registers, where arm and mips print the message.
 BODY = re.compile(
     r"Modules linked in:|CPU: \d+ |Hardware name:|Call [Tt]race:|Backtrace:|pc : |PC is at |E?RIP: |EIP: |Tainted: "
     r"|epc {0,3}: |NIP |Code: |Workqueue: |Stack ?: "
+)
+# A mail's own lines: trailers, quoting, headers.
+MAIL = re.compile(
+    r"[A-Z][a-z]+(?:-[a-z]+)*-(?:by|of|to|id): |(?:Link|Cc|Fixes|Closes|From|To|Subject|Date): "
+    r"|On .{1,200} wrote:$|-- ?$"
 )
 # Who prints: the third line or so of every report.
 TASK = re.compile(r"(?:CPU: \d+ )(?:UID: \d+ )?PID: (?P<pid>\d{1,9}) Comm: ")
@@ -141,16 +173,25 @@ DUMP = re.compile(r"(?:[0-9a-f]{4,16}|GPR\d\d|[A-Za-z]\w{1,3})\s?: {0,2}[0-9a-f]
 
 # A line that can change anything while no report is open holds one of these; many lines that hold one change nothing.
 # ESC stands for the colon where "dmesg --color" has coloured the words before it (print_record() of util-linux).
-ANCHORS = (
+_ANCHORS = (
     "cut here",
     "WARNING: ",
     "WARNING\x1b",
+    "WARNING  ",
+    "WARNING :",
     "BUG: ",
     "BUG\x1b",
     "BUG ",
-    "DMA-API: ",
-    "DMA-API\x1b",
-    "rejecting DMA map",
+    "DMA-API",
+    "rejecting ",
+    "device driver ",
+    "sg segment",
+    "cacheline tracking",
+    "swiotlb buffer is full",
+    "swiotlb: coherent",
+    "unreferenced object",
+    "apped at:",
+    "double fault",
     "Oops",
     *(f"[#{digit}" for digit in range(10)),
     "nable to handle",
@@ -160,10 +201,20 @@ ANCHORS = (
     "UBSAN: ",
     "UBSAN\x1b",
     "INFO: possible ",
+    "INFO: inconsistent ",
+    "INFO: suspicious ",
     "INFO: trying to register",
     "INFO: task ",
     "INFO: rcu",
+    "INFO: RCU",
+    "INFO: Slab ",
+    "INFO: Object ",
+    "INFO: Allocated ",
+    "INFO: Freed ",
+    "INFO: 0x",
     "INFO\x1b",
+    "INFO  ",
+    "afe -> ",
     "LOCKUP",
     "overflow ",
     "is on stack",
@@ -177,9 +228,28 @@ ANCHORS = (
     "RIP\x1b",
     "all Trace:",
     "all trace:",
+    # How mails say that what follows is not the text itself (lines.py).
+    "quoted-printable",
+    "QUOTED-PRINTABLE",
+    "ncoding: base64",
+    "ncoding: BASE64",
 )
+# Browsers, word processors and mailers put other spaces between words.
+_SPACED = tuple(
+    anchor.replace(" ", space)
+    for space in ("\u00a0", "&nbsp;", "&#160;")
+    for anchor in _ANCHORS
+    if anchor.rstrip() == anchor and " " in anchor
+)
+_TRAILED = tuple(
+    f"{anchor.rstrip()}{space}".replace(" ", space)
+    for space in ("\u00a0", "&nbsp;", "&#160;")
+    for anchor in _ANCHORS
+    if anchor.rstrip() != anchor
+)
+ANCHORS = tuple(dict.fromkeys((*_ANCHORS, *_SPACED, *_TRAILED)))
 # Not after a letter: "DEBUG: " is on every line of some logs.
-WHOLE_WORDS = ("BUG: ", "BUG ", "RIP: ")
+WHOLE_WORDS = tuple(anchor for anchor in ANCHORS if anchor.startswith(("BUG", "RIP")))
 
 _SYMBOL = r"(?P<function>[A-Za-z_$.][\w$.]{0,199})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
 # "[mod]"; "[mod <build id>]" under CONFIG_STACKTRACE_BUILD_ID; taint flags of arm64 and others: "(P)".
@@ -232,6 +302,8 @@ def read_frame(text: str) -> Frame | None:
     """One line of a backtrace (surrounding space removed); None if it is something else."""
     if not any(mark in text for mark in _FRAME_MARKS):
         return None
+    if text.startswith("<"):
+        text = STACK_MARK.sub("", text, count=1)
     match = _FRAME_FROM.match(text)
     if match is not None:
         return _frame(match, True)

@@ -15,8 +15,8 @@ from dmasafe.dmesg.kmsg import parse_record
 
 # A line longer than this is not the kernel's (LOG_LINE_MAX is 1024, a record's text at most 4 times that escaped).
 LONGEST_LINE_CHARS = 16384
-# UTF-8 takes 4 bytes for a character at most: more bytes cannot change the characters that are looked at.
-LONGEST_LINE_BYTES = 4 * LONGEST_LINE_CHARS
+# A log in one string of JSON is one line; no more of it is kept.
+LONGEST_LINE_BYTES = 1 << 20
 # A progress bar and a kernel line can share what the terminal took for one line.
 MAX_PARTS = 16
 
@@ -46,7 +46,9 @@ def _prefix(what: str, pattern: str, stamps: bool = True) -> Prefix:
     return Prefix(what, re.compile(pattern), stamps)
 
 
-_MONTH_DAY = r"[A-Z][a-z]{2} [ \d]\d"
+# journalctl and dmesg write days and months in the user's language: jul 28, M\u00e4r 13, 28 d\u00e9c., 11\u6708 28.
+_WORD = r"[^\s\[\]:<>|(){}\"'=,;]"
+_MONTH_DAY = rf"(?:[^\W\d_]{_WORD}{{1,8}} [ \d]\d|\d{{1,2}}\.? {_WORD}{{2,9}}|\d{{1,2}}\u6708 [ \d]\d)"
 _CLOCK = r"\d\d:\d\d:\d\d"
 _DATE = r"\d{4}-\d\d-\d\d"
 
@@ -57,8 +59,19 @@ PREFIXES = (
     _prefix(
         "syslog and journalctl: short, short-precise, short-iso, short-full, short-unix, short-monotonic, RFC 3339",
         rf"(?:<\d{{1,3}}>)?(?:{_MONTH_DAY} {_CLOCK}(?:\.\d{{1,9}})?|{_DATE}[T ][\d:.,+-]{{8,24}}Z?"
-        rf"|[A-Z][a-z]{{2}} {_DATE} {_CLOCK}(?:\.\d{{1,9}})? [A-Z+\d-]{{1,6}}|\d{{9,11}}\.\d{{1,9}}"
+        rf"|{_WORD}{{2,9}} {_DATE} {_CLOCK}(?:\.\d{{1,9}})? [A-Z+\d-]{{1,6}}|\d{{9,11}}\.\d{{1,9}}"
         r"|\[ {0,8}\d{1,12}\.\d{1,9}\]) \S{1,80} kernel(?:\[\d+\])?: ?",
+    ),
+    _prefix(
+        "RFC 5424",
+        rf"(?:<\d{{1,3}}>)?1 {_DATE}T\S{{8,30}} \S{{1,255}} kernel \S{{1,128}} \S{{1,32}} "
+        r"(?:-|(?:\[[^\]]{0,300}\]){1,8}) ?\ufeff?",
+    ),
+    _prefix(
+        "Android logcat: threadtime, brief, time",
+        rf"(?:(?:\d{{4}}-)?\d\d-\d\d {_CLOCK}\.\d{{3,9}} {{1,8}}(?:[a-z]\w{{0,11}} {{1,8}})?\d{{1,7}} {{1,8}}\d{{1,7}} "
+        rf"[VDIWEF] |(?:\d\d-\d\d {_CLOCK}\.\d{{3,9}} )?[VDIWEF]/(?:kernel)? {{0,8}}\( {{0,6}}\d{{1,7}}\): )"
+        r"(?:(?:kernel)? {0,12}: )?",
     ),
     _prefix("dmesg --time-format iso", rf"{_DATE}T{_CLOCK},\d{{1,9}}(?:Z|[+-]\d\d:?\d\d) ?"),
     # GitLab appends a stream's number and letter, and + for a line that continues.
@@ -78,12 +91,14 @@ PREFIXES = (
         r"(?:emerg|alert|crit|err|warn|notice|info|debug) {0,3}: ?",
     ),
     _prefix("the level: /proc/kmsg, dmesg -r, a raw console", r"<\d{1,3}>"),
-    _prefix("dmesg -T", rf"\[[A-Z][a-z]{{2}} {_MONTH_DAY} {_CLOCK} \d{{4}}\] ?"),
-    _prefix("dmesg -e", r"\[(?:[A-Z][a-z]{2}[ \d]\d \d\d:\d\d| {1,6}\+\d{1,6}\.\d{1,9})\] ?"),
+    _prefix("dmesg -T", rf"\[{_WORD}{{1,9}} {_MONTH_DAY} {_CLOCK} \d{{4}}\] ?"),
+    _prefix("dmesg -e", r"\[(?:[^\W\d_]{2,5}\.?[ \d]\d \d\d:\d\d| {1,6}\+\d{1,6}\.\d{1,9})\] ?"),
     _prefix("dmesg -d, grabserial", r"\[(?: {0,8}\d{1,12}\.\d{1,9})? {0,4}<? {0,8}\d{1,9}\.\d{1,9}>?\] ?"),
     _prefix("CONFIG_PRINTK_TIME: kernel/printk/printk.c print_time()", r"\[ {0,8}\d{1,12}\.\d{1,9}\] ?"),
     _prefix("CONFIG_PRINTK_CALLER: print_caller()", r"\[ {0,12}(?P<caller>[TC]\d{1,10})\] ?"),
 )
+
+_LEVEL = next(prefix for prefix in PREFIXES if prefix.what.startswith("the level"))
 
 # Terminal control: CSI, OSC, character sets, single letters; then every other control character but tab and CR.
 _CONTROL = re.compile(
@@ -99,9 +114,9 @@ _DICTIONARY = re.compile(r" (?:SUBSYSTEM|DEVICE)=")
 
 # "msg": dmesg --json and LAVA; "MESSAGE": journalctl -o json; "log": docker. Both LAVA quotings.
 _MESSAGE_KEYS = re.compile(r"(?:(?<![\\\w])\"(?:msg|MESSAGE|message|log)\"\s{0,8}:|[{,] msg:)\s{0,8}(?=[\"'\[])")
-_JSON_LINE = re.compile(r"(?:- )?[{\[]|\"msg\"\s{0,8}:")
+_JSON_LINE = re.compile(r"(?:- )?[{\[]|\"(?:msg|MESSAGE|message|log)\"\s{0,8}:")
 # The other lines that dmesg --json prints for a record, and what stands between records.
-_JSON_REST = re.compile(r"\"(?:dmesg|pri|fac|time|caller)\"\s{0,8}:|[\[\]{},]{1,8}$")
+_JSON_REST = re.compile(r"\"(?!msg\"|MESSAGE\"|message\"|log\")[\w.@-]{1,60}\"\s{0,8}:|[\[\]{},]{1,8}$")
 _TRANSPORT = re.compile(r"(?<!\\)\"_TRANSPORT\"\s{0,8}:\s{0,8}\"(?!kernel\")")
 # What LAVA says itself; the device's words are "target" and "feedback".
 _LAVA_LEVEL = re.compile(r"[\"{ ]lvl\"?: (?!\"?(?:target|feedback))")
@@ -126,7 +141,7 @@ def read_line(line: str) -> list[Line]:
 
 def _read_part(text: str, nesting: int) -> list[Line]:
     """What is between two carriage returns; ``nesting`` is how many layers of JSON may still be around it."""
-    caller, stamped = "", False
+    caller, stamped, own = "", False, False
     for prefix in PREFIXES:
         match = prefix.pattern.match(text)
         if match is None:
@@ -135,6 +150,7 @@ def _read_part(text: str, nesting: int) -> list[Line]:
         text = text[match.end() :]
         caller = match.groupdict().get("caller") or caller
         stamped = stamped or prefix.stamps
+        own = own or (prefix.stamps and prefix is not _LEVEL)
     if text[:1].isdigit():
         record = parse_record(text)
         if record is not None:
@@ -146,17 +162,17 @@ def _read_part(text: str, nesting: int) -> list[Line]:
                 return [inner._replace(stamped=True) for part in found for inner in _read_part(part.strip(), 0)]
         if _JSON_REST.match(text):
             return []
-    return _split(caller, text.strip(), stamped)
+    return _split(caller, text.strip(), stamped, own)
 
 
-def _split(caller: str, text: str, stamped: bool) -> list[Line]:
+def _split(caller: str, text: str, stamped: bool, own: bool) -> list[Line]:
     """Several lines that share one: each stamp begins one, and what no stamp precedes is not the kernel's."""
     if "[" not in text:
         return [Line(caller, text, stamped)]
     stamp = _INNER_STAMP.search(text)
     if stamp is not None:
         starts = [match.start() for match in _INNER_STAMP.finditer(text)][:MAX_PARTS]
-        head = [Line(caller, text[: starts[0]].strip())] if stamped and starts[0] else []
+        head = [Line(caller, text[: starts[0]].strip())] if own and starts[0] else []
         ends = [*starts[1:], len(text)]
         return head + [_stamped(text[start:end]) for start, end in zip(starts, ends, strict=True)]
     mark = _INNER_MARK.search(text)

@@ -17,6 +17,8 @@ from dmasafe.dmesg.classes import (
     SPLAT_CLASSES,
     Message,
     class_of_bug,
+    class_of_function,
+    is_checker,
     join_detail,
     join_message,
     may_begin_detail,
@@ -42,6 +44,8 @@ MAX_OPEN_REPORTS = 64
 MAX_INTERLEAVED = 4
 # A WARNING header is wrapped over so many lines at the most.
 MAX_HEADER_LINES = 3
+# Mail and terminals wrap lines; what follows a shorter one without a stamp is somebody's sentence.
+SHORTEST_WRAPPED_CHARS = 40
 # What is complete without an end mark.
 _UNMARKED = frozenset({HeaderKind.REPORT, HeaderKind.UBSAN, HeaderKind.PANIC})
 
@@ -50,8 +54,10 @@ _UNMARKED = frozenset({HeaderKind.REPORT, HeaderKind.UBSAN, HeaderKind.PANIC})
 class _Report:
     """A report that is being read. ``header`` is None until the line that names its kind has come.
 
-    ``last_fed`` counts lines of text as Reader._fed does. ``partial`` says that the message was cut at the end of its
-    line, ``counted`` that the program counter was printed, ``alive`` that lines of this report came after another one
+    ``last_fed`` counts lines of text as Reader._fed does. ``raw`` are the lines of the message as they were read,
+    ``partial`` says that it was cut at the end of its line, ``weak`` that its words alone are no report, ``over`` that
+    no more of it can come, ``locked`` that the next line is the place, ``doubted`` that the next frame is marked ``?``.
+    ``counted`` says that the program counter was printed, ``alive`` that lines of this report came after another one
     had begun, ``mixed`` that its trace cannot be told from another's.
     """
 
@@ -64,7 +70,13 @@ class _Report:
     driver: str | None = None
     device: str | None = None
     message: list[str] = field(default_factory=list)
+    raw: list[str] = field(default_factory=list)
     partial: bool = False
+    weak: bool = False
+    over: bool = False
+    stamped: bool = False
+    locked: bool = False
+    doubted: bool = False
     detail: list[str] = field(default_factory=list)
     fields: dict[str, int | str] = field(default_factory=dict)
     file: str | None = None
@@ -92,17 +104,25 @@ class _Report:
         """Note what a message of the class table says."""
         self.splat_class, self.driver, self.device = message.splat_class, message.driver, message.device
         self.message, self.fields, self.partial = [message.text], dict(message.fields), not message.complete
+        self.raw = [message.line]
 
     def join(self) -> None:
         """Put a wrapped message together, as far as it has come."""
-        joined = join_message(self.message) if self.splat_class is None or self.partial else None
+        joined = join_message(self.raw) if self.splat_class is None or self.partial else None
         if joined is not None and joined.complete:
             self.explain(joined)
+
+    def goes_on(self, text: str) -> bool:
+        """Whether a line can be the rest of the known message that was cut at the end of the line before."""
+        joined = join_message([*self.raw, text])
+        if joined is None or joined.splat_class != self.splat_class:
+            return False
+        return joined.complete or len(joined.fields) > len(self.fields) or len(joined.text) > len(self.message[0])
 
     def counts(self) -> bool:
         """Whether this is a report at all, once nothing more can come."""
         if self.splat_class is None or self.partial:
-            cut = join_message(self.message)
+            cut = join_message(self.raw)
             if cut is not None and (self.splat_class is None or len(cut.fields) > len(self.fields)):
                 self.explain(cut)
         detail = join_detail(self.splat_class, self.detail) if self.splat_class and self.detail else None
@@ -110,7 +130,9 @@ class _Report:
             self.message.append(detail.text)
             self.fields.update(detail.values)
         if self.kind is HeaderKind.HEADLESS:  # a plain stack dump looks the same
-            return self.ended
+            return self.ended or bool(self.mapped) or self._class_of_place() is not None
+        if self.weak and self.header is None:
+            return False
         return self.kind is not HeaderKind.MESSAGE or self.splat_class is not None
 
     def splat(self) -> Splat:
@@ -134,7 +156,18 @@ class _Report:
     def _class_of_header(self) -> str:
         if self.kind is HeaderKind.BUG_AT and self.file is not None and self.line is not None:
             return class_of_bug(self.file, self.line)
-        return "other"
+        return self._class_of_place() or "other"
+
+    def _class_of_place(self) -> str | None:
+        """What dma-debug's functions and "Mapped at:" tell of a report whose message is lost."""
+        if self.kind not in (HeaderKind.WARNING, HeaderKind.HEADLESS, HeaderKind.CUT) or self.message:
+            return None
+        frames = [self.place] if self.place else [frame for frame in self.frames[:PRINTING_FRAMES] if frame.reliable]
+        for frame in frames:
+            if is_checker(frame.function):
+                return class_of_function(frame.function) or "dma-debug-cut"
+        debug = self.file is not None and self.file.endswith(("kernel/dma/debug.c", "lib/dma-debug.c"))
+        return "dma-debug-cut" if self.mapped or debug else None
 
     def _title(self) -> str:
         message = " ".join(self.message)
@@ -163,7 +196,9 @@ class _Report:
         return (here, *self.frames)
 
     def _truncated(self) -> bool:
-        if self.kind is HeaderKind.HEADLESS or self.header is None:
+        if self.kind in (HeaderKind.HEADLESS, HeaderKind.PART) or self.header is None:
+            return True
+        if self.splat_class is None and self._class_of_place() is not None:
             return True
         marked = self.kind in headers.FATAL or self.kind in (HeaderKind.WARNING, HeaderKind.CUT)
         return marked and not self.ended
@@ -258,21 +293,25 @@ class Reader:
 
     def _take(self, number: int, caller: str, text: str, stamped: bool) -> None:
         report = self._whose(caller, text)
-        begun = self._begins(number, caller, text, report)
+        begun = self._begins(number, caller, text, stamped, report)
         if not begun and report is not None and self._continues(report, text, stamped):
             report.last_fed = self._fed
 
-    def _begins(self, number: int, caller: str, text: str, report: _Report | None) -> bool:
+    def _begins(self, number: int, caller: str, text: str, stamped: bool, report: _Report | None) -> bool:
         """Take in a line that starts a report, or that gives the open one its header or its message."""
         if not may_matter(text):
             return False
-        for header in HEADERS:
-            match = header.pattern.match(text)
-            if match is None:
-                continue
+        found = _header_in(text)
+        if found is None and "   " in text:  # a terminal that wrapped has filled its lines with spaces
+            narrow = " ".join(text.split())
+            found = _header_in(narrow)
+            text = narrow if found is not None else text
+        if found is not None:
+            header, groups = found
             if report is None or not _takes(report, header, text):
                 report = self._start(header.kind, number, caller)
-            _head(report, header.kind, match.groupdict(), text)
+                report.stamped = stamped
+            _head(report, header.kind, groups, text)
             report.last_fed = self._fed
             return True
         message = read_message(text)
@@ -285,6 +324,7 @@ class Reader:
                 return True
             if report is None or not _wants_message(report):
                 report = self._start(HeaderKind.MESSAGE, number, caller)
+                report.weak, report.stamped = not message.named and not stamped, stamped
             report.explain(message)
             report.last_fed = self._fed
             return True
@@ -296,8 +336,12 @@ class Reader:
         if headers.END.match(text):
             self._start(HeaderKind.HEADLESS, number, caller).ended = True
             return True
-        if "DMA-API: " in text and may_begin_message(text):
-            self._start(HeaderKind.MESSAGE, number, caller).message.append(text)
+        if headers.MAPPED_AT.match(text):
+            self._start(HeaderKind.HEADLESS, number, caller).mapping = True
+            return True
+        if may_begin_message(text):
+            report = self._start(HeaderKind.MESSAGE, number, caller)
+            report.message, report.raw, report.stamped = [text], [text], stamped
             return True
         return False
 
@@ -384,6 +428,15 @@ class Reader:
             count = max(count, len(self._done) - MAX_OPEN_REPORTS)
         ready, self._done = self._done[:count], self._done[count:]
         return ready
+
+
+def _header_in(text: str) -> tuple[Header, dict[str, str | None]] | None:
+    """The first row whose line this is, with its groups."""
+    for header in HEADERS:
+        match = header.pattern.match(text)
+        if match is not None:
+            return header, match.groupdict()
+    return None
 
 
 def _warning_place(text: str) -> str | None:
@@ -476,6 +529,10 @@ def _first(reports: Iterator[_Report]) -> _Report | None:
 
 def _takes(report: _Report, header: Header, text: str) -> bool:
     """Whether this header belongs to the open report."""
+    if header.kind is HeaderKind.PART:
+        return report.kind in (HeaderKind.REPORT, HeaderKind.PART) and not report.ended
+    if text.startswith("unreferenced object"):
+        return report.header is not None and "memory leak" in report.header and not report.frames
     if header.kind is HeaderKind.PANIC:
         return report.kind is not HeaderKind.HEADLESS and (not report.ended or report.kind in headers.FATAL)
     if report.ended or report.kind not in header.joins:
@@ -518,6 +575,12 @@ def _head(report: _Report, kind: HeaderKind, groups: dict[str, str | None], text
 
 def _body(report: _Report, text: str, stamped: bool) -> bool:
     """A line between a report's header and its end."""
+    if text == "?":  # a wrapped frame that the kernel is not sure of
+        report.doubted = True
+        return True
+    doubted, report.doubted = report.doubted and not stamped, False
+    if _locks(report, text):
+        return True
     if headers.TRACE.match(text):
         report.body = True
         # What stood before the first mark was no trace of this report's; lockdep's own comes after "stack backtrace:".
@@ -531,7 +594,7 @@ def _body(report: _Report, text: str, stamped: bool) -> bool:
     if frame is not None and (frame.offset is not None or report.body):
         report.body = True
         if not report.traced and len(report.frames) < MAX_FRAMES:
-            report.frames.append(frame)
+            report.frames.append(replace(frame, reliable=False) if doubted else frame)
             report.frame_text = text
         return True
     if not stamped and _ends_symbol(report, text):
@@ -541,22 +604,62 @@ def _body(report: _Report, text: str, stamped: bool) -> bool:
     counter = headers.PROGRAM_COUNTER.match(text)
     if counter is not None:
         report.body = report.counted = True
+        place = headers.read_place(counter["place"])
         if report.place is None and report.traces == 0:
-            report.place = headers.read_place(counter["place"])
+            report.place = place
+        elif place is not None and report.in_trace and place != report.place and len(report.frames) < MAX_FRAMES:
+            report.frames.append(place)  # what an interrupt has stopped
         return True
+    if text.startswith("Hardware name:") and not report.body and not report.message:
+        return True  # x86 printed it before the message until 3.9
     if headers.BODY.match(text) or headers.DUMP.match(text):
         report.body = True
         return True
-    if report.body or not text or len(report.message) >= MAX_MESSAGE_LINES:
+    if report.body or report.over or len(report.message) >= MAX_MESSAGE_LINES:
+        return False
+    if not stamped and (not text or _is_mail(report, text)):
+        # Whatever comes next is the mail's.
+        report.over = report.header is not None or report.splat_class is not None
+        return False
+    if not text:
         return False
     if report.splat_class is None:
         waiting = report.kind in (HeaderKind.CUT, HeaderKind.WARNING, HeaderKind.MESSAGE)
     else:
-        waiting = report.partial and not stamped
+        waiting = report.partial and not stamped and report.goes_on(text)
     if waiting:
         report.message.append(text)
+        report.raw.append(text)
         report.join()
     return waiting
+
+
+def _is_mail(report: _Report, text: str) -> bool:
+    """Whether a line without a stamp is a mail's rather than the rest of the message before it."""
+    if headers.MAIL.match(text):
+        return True
+    before = report.raw[-1] if report.raw else report.header or ""
+    return report.stamped and 0 < len(before) < SHORTEST_WRAPPED_CHARS
+
+
+def _locks(report: _Report, text: str) -> bool:
+    """Note where lockdep says that the lock was to be taken, before any trace."""
+    if report.place is not None or report.header is None or report.kind is not HeaderKind.REPORT:
+        return False
+    if report.locked:
+        report.locked = False
+        report.place = headers.read_place(text) or headers.read_frame(text)
+        return report.place is not None
+    if not headers.LOCKING.match(report.header) or report.traces:
+        return False
+    match = headers.LOCKED_AT.match(text)
+    if match is None:
+        return False
+    if match["place"] is None:
+        report.locked = "is trying to release" in text
+        return report.locked
+    report.place = headers.read_place(match["place"])
+    return True
 
 
 def _takes_detail(report: _Report, slug: str, text: str, stamped: bool) -> bool:

@@ -13,13 +13,14 @@ import select
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from dmasafe.dmesg.anchors import anchor_positions, may_matter
-from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, decoded, read_line
+from dmasafe.dmesg.lines import LONGEST_LINE_BYTES
 from dmasafe.dmesg.reports import Reader
+from dmasafe.dmesg.source import Source
 from dmasafe.outcome import Splat
 
 CHUNK_BYTES = 1 << 18
@@ -37,11 +38,15 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass
 class Tally:
-    """What was read so far: bytes, lines, and whether any of it was text. Nothing at all is not readable either."""
+    """What was read so far: bytes, lines, and whether any of it was text. Nothing at all is not readable either.
+
+    ``notes`` are sentences about how the log was read, where that was inferred (Source.notes).
+    """
 
     size: int = 0
     lines: int = 0
     readable: bool = False
+    notes: dict[str, None] = field(default_factory=dict)
 
     def take(self, data: bytes) -> None:
         """Count a piece of the log; only until the first text is found does it cost anything."""
@@ -59,6 +64,8 @@ class _Scanner:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
+        self._source = Source()
+        self._source.notes = tally.notes
         self._reader = Reader()
         self._rest = b""  # the beginning of a line whose end has not come
         self._decode: codecs.IncrementalDecoder | None = None
@@ -92,6 +99,8 @@ class _Scanner:
 
     def close(self) -> list[Splat]:
         splats = self._line(self._rest) if self._rest else []
+        for number, line in self._source.close():
+            splats += self._reader.feed(number, *line)
         return splats + self._reader.close()
 
     def _scan(self, data: bytes, start: int, end: int) -> list[Splat]:
@@ -100,7 +109,7 @@ class _Scanner:
         anchors = anchor_positions(data)
         anchor = next(anchors, end)
         while start < end:
-            if self._reader.idle:
+            if self._reader.idle and self._source.idle:
                 while anchor < start:
                     anchor = next(anchors, end)
                 line = max(start, data.rfind(b"\n", start, anchor) + 1) if anchor < end else end
@@ -116,9 +125,9 @@ class _Scanner:
     def _line(self, line: bytes) -> list[Splat]:
         self._tally.lines += 1
         splats: list[Splat] = []
-        if not self._reader.idle or may_matter(line[:LONGEST_LINE_BYTES]):
-            for part in read_line(decoded(line)):
-                splats += self._reader.feed(self._tally.lines, *part)
+        if not (self._reader.idle and self._source.idle) or may_matter(line[:LONGEST_LINE_BYTES]):
+            for number, part in self._source.read(self._tally.lines, line):
+                splats += self._reader.feed(number, *part)
         return splats
 
 

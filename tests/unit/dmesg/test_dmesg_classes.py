@@ -43,10 +43,12 @@ SLUGS = [
     "cacheline-touched",
     "map-vmalloc-rejected",
     "addr-overflow",
+    "swiotlb-full",
     "usb-buffer-on-stack",
     "usb-buffer-not-dma-capable",
     "sg-virt-invalid",
     "debug-disabled",
+    "dma-debug-cut",
     "other",
 ]
 
