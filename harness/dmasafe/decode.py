@@ -7,6 +7,7 @@ What reads is imported when the first file is read: `import dmasafe.model` must 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 _Kind = TypeVar("_Kind")
 _Family = Callable[[str], Exception]
 MAX_BYTES = 256 * 1024 * 1024
+_TABLE = re.compile(r"\s*(\[\[?)\s*([\w.-]+)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"\s*([\w-]+)\s*=")
 _MISSING = re.compile(r"Object missing required field `(.*?)`")
 
 
 def convert(value: object, kind: type[_Kind], place: str, family: _Family, extra: bool = False) -> _Kind:
-    """``value``, as TOML or JSON has it, as a ``kind``; ``place`` says for the error where it stands.
+    """``value``, as TOML or JSON has it, as a ``kind``; ``place`` (FILE: TABLE) says for the error where it stands.
 
     A key that ``kind`` does not have is a mistake unless ``extra``: a later version's file may have it. Raises an error
     of ``family``, also for a ValueError or DmasafeError of a dataclass's own ``__post_init__``.
@@ -32,14 +35,46 @@ def convert(value: object, kind: type[_Kind], place: str, family: _Family, extra
     try:
         found = msgspec.convert(value, kind)
     except DmasafeError as cause:
-        raise family(f"{place}: {cause}") from cause
+        raise family(f"{located(place)}: {cause}") from cause
     except msgspec.ValidationError as cause:
         what, _, where = str(cause).partition(" - at `$")
         what = _MISSING.sub(r"key '\1' is missing", what)
-        raise family(": ".join(part for part in (place, where.strip(".`"), what) if part)) from cause
+        where = where.strip(".`")
+        raise family(": ".join(part for part in (located(place, where), where, what) if part)) from cause
     unknown = None if extra else next(_unknown(value, msgspec.to_builtins(found)), None)
     if unknown is not None:
-        raise family(f"{place}: unknown key '{unknown.lstrip('.')}'")
+        raise family(f"{located(place, unknown)}: unknown key '{unknown.lstrip('.')}'")
+    return found
+
+
+def located(place: str, key: str = "") -> str:
+    """``place`` (FILE: TABLE) with the number of the line behind a TOML file's name that has ``key``, or its table."""
+    from pathlib import Path
+
+    file, _, table = place.partition(": ")
+    wanted = ".".join(part for part in (table, key.lstrip(".").replace("[...]", "")) if part)
+    lines: dict[str, int] = {}
+    if file.endswith(".toml") and Path(file).is_absolute() and Path(file).is_file():
+        lines = _lines(Path(file).read_text(encoding="utf-8"))
+    while wanted and wanted not in lines:
+        wanted = re.sub(r"\.?[^.]*$", "", wanted)
+    return f"{file}:{lines[wanted]}{place[len(file) :]}" if wanted else place
+
+
+def _lines(text: str) -> dict[str, int]:
+    """The tables and keys of TOML, such as ``absence[1].symbol``, and their lines."""
+    found: dict[str, int] = {}
+    count: Counter[str] = Counter()
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if heading := _TABLE.match(line):
+            table = heading[2]
+            if heading[1] == "[[":
+                count[table] += 1
+                table += f"[{count[table] - 1}]"
+            found.setdefault(table, number)
+        elif key := _KEY.match(line):
+            found.setdefault(f"{table}.{key[1]}".lstrip("."), number)
     return found
 
 

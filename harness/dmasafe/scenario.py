@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dmasafe.carriers import BOARD, CONTROLLERS, POLICIES, controller_names, controller_of
 from dmasafe.carriers.board import BOARD_ADDRESS, board_suite
 from dmasafe.carriers.suites import UPSTREAM, UPSTREAM_LIMITS
-from dmasafe.errors import DmasafeError
+from dmasafe.errors import DmasafeError, unknown
 from dmasafe.faults import FAULTS
 from dmasafe.vocabulary import (
     ABSENT_ADDRESS,
@@ -44,6 +44,8 @@ def parse_scenario(text: str) -> Scenario:
     """
     head, *option_texts = text.split("+")
     parts = head.split("/")
+    if text in SUITES:
+        raise ScenarioError(f"'{text}' is a suite, no scenario: write --suite {text}")
     if len(parts) != 4:
         raise ScenarioError(
             f"'{text}' is no scenario: write BUFFER/OPERATION/CONTROLLER[:POLICY]/LENGTH, "
@@ -92,7 +94,7 @@ def parse_scenario(text: str) -> Scenario:
 
 def _one_of(what: str, value: str, values: list[str]) -> None:
     if value not in values:
-        raise ScenarioError(f"there is no {what} '{value}': it is one of {', '.join(values)}")
+        raise ScenarioError(unknown(what, value, values))
 
 
 def _rdwr_messages(text: str) -> bool:
@@ -274,7 +276,7 @@ _AT_ADDRESSES: dict[str, Callable[[Sequence[int]], list[Scenario]]] = {"board": 
 def suite(name: str, addresses: Sequence[int] = ()) -> list[Scenario]:
     """The scenarios of a named suite, some at these addresses; raises ScenarioError for an unknown name."""
     if name not in SUITES:
-        raise ScenarioError(f"there is no suite '{name}': it is one of {', '.join(SUITES)}")
+        raise ScenarioError(unknown("suite", name, SUITES))
     return _AT_ADDRESSES[name](addresses) if addresses and name in _AT_ADDRESSES else SUITES[name][1]()
 
 
@@ -300,6 +302,9 @@ def _matching(pattern: str) -> list[Scenario]:
         if matching:
             return matching
     where = " or ".join(names)
+    buffer = pattern.partition("/")[0]
+    if not any(c in buffer for c in "*?["):
+        _one_of("buffer kind", buffer, [*BUFFER_KINDS, USER.name])
     raise ScenarioError(f"no scenario of suite {where} matches '{pattern}' (see 'dmasafe list --scenarios {names[0]}')")
 
 

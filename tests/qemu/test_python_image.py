@@ -11,6 +11,7 @@ import psutil
 import pytest
 from pexpect.fdpexpect import fdspawn
 
+from dmasafe.cli import shell_command
 from dmasafe.guest import GuestError
 from dmasafe.guest.remote_command import run_command
 from dmasafe.progress import SILENT
@@ -64,7 +65,9 @@ def test_python_reads_the_emulated_slaves_with_smbus2(ssh):
     assert ssh(f"python3 -c '{script}'") == (0, "0x5a\n", "")
     status, out, err = ssh("i2cget -y 0 0x20 3")
     assert (status, out) == (0, "0x5a\n"), err
-    assert "i2c" in ssh("i2cdetect -l")[1]
+    # What the help of dmasafe shell has as an example.
+    status, out, err = ssh(shell_command.command.epilog.partition(" -- ")[2])
+    assert status == 0 and "i2c-0" in out, err
 
 
 def test_pyudev_sees_the_adapters(ssh):

@@ -28,23 +28,24 @@ class File:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "says", "line"),
     [
-        ("[[absence]]\nsymbol = 'A'\n[[absence]]\nsymbol = 'B'\nversoins = []", "unknown key 'absence[1].versoins'"),
-        ("[[absence]]", "absence[0]: key 'symbol' is missing"),
-        ("[[absence]]\nsymbol = 7", "absence[0].symbol: Expected `str`, got `int`"),
-        ("[[absence]]\nsymbol = 'A'\nversions = '6.1'", "absence[0].versions: Expected `array`, got `str`"),
-        ("[[absence]]\nsymbol = 'CONFIG_A'", "absence[0]: write the symbol without CONFIG_"),
-        ("limits = { boots = true }", "limits[...]: Expected `int`, got `bool`"),
-        ("other = 1", "unknown key 'other'"),
+        ("[[absence]]\nsymbol = 'A'\n[[absence]]\nsymbol = 'B'\nversoins = []", "unknown key 'absence[1].versoins'", 5),
+        ("[[absence]]", "absence[0]: key 'symbol' is missing", 1),
+        ("[[absence]]\nsymbol = 7", "absence[0].symbol: Expected `str`, got `int`", 2),
+        ("[[absence]]\nsymbol = 'A'\nversions = '6.1'", "absence[0].versions: Expected `array`, got `str`", 3),
+        ("[[absence]]\nsymbol = 'CONFIG_A'", "absence[0]: write the symbol without CONFIG_", 1),
+        ("limits = { boots = true }", "limits[...]: Expected `int`, got `bool`", 1),
+        ("other = 1", "unknown key 'other'", 1),
+        ("limits = { boots = 1 }\n\n[other]", "unknown key 'other'", 3),
     ],
 )
-def test_a_mistake_is_named_with_file_and_key(tmp_path: Path, text: str, says: str) -> None:
+def test_a_mistake_is_named_with_file_line_and_key(tmp_path: Path, text: str, says: str, line: int) -> None:
     path = tmp_path / "file.toml"
     path.write_text(text)
     with pytest.raises(DmasafeError) as caught:
         read_toml(path, File, DmasafeError)
-    assert str(caught.value) == f"{path}: {says}"
+    assert str(caught.value) == f"{path}:{line}: {says}"
 
 
 def test_lists_become_tuples_and_defaults_are_filled_in(tmp_path: Path) -> None:

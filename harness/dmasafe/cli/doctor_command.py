@@ -7,14 +7,13 @@ from dataclasses import asdict
 
 import click
 
-from dmasafe.architecture import architecture_names
+from dmasafe.cli.options import arch_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.targets.doctor import Check, checks
-from dmasafe.targets.prepare import DEFAULT_ARCH
 
 
 @click.command(name="doctor", epilog="Example: dmasafe doctor --format json")
-@click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
+@arch_option
 @output_options("table", "json")
 def command(arch: str, output: Output) -> int:
     """Say what is installed, which accelerator works, and what to do. Exit status 2 if something is missing."""

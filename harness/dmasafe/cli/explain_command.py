@@ -15,19 +15,35 @@ from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
 from dmasafe.dmesg.explain import provoking
 from dmasafe.dmesg.files import LogError, open_log, read_all
+from dmasafe.errors import unknown
 from dmasafe.report.text import blamed, one_line, which_of_both
 
 COLUMNS = 100
 
 
 @click.command(name="explain", epilog="Examples: dmasafe explain map-stack | dmasafe explain dmesg.txt")
-@click.argument("what", metavar="CLASS|FILE|-", shell_complete=completing(lambda: SPLAT_CLASSES, files=True))
+@click.argument(
+    "what", metavar="[CLASS|FILE|-]", required=False, shell_complete=completing(lambda: SPLAT_CLASSES, files=True)
+)
 @output_options("table", "json")
-def command(what: str, output: Output) -> None:
-    """Explain a splat class, or every splat of a log: the rule, the usual cause in I2C code, the fix."""
+def command(what: str | None, output: Output) -> None:
+    """Explain a splat class, or every splat of a log: the rule, the usual cause in I2C code, the fix.
+
+    Without either, list the classes.
+    """
+    if what is None:
+        means = {slug: explanation(slug).means for slug in SPLAT_CLASSES}
+        output.show(table=lambda: _classes(means, output.width), json=lambda: means)
+        return
     slugs, heads = _wanted(what)
     explanations = [explanation(slug) for slug in slugs]
     output.show(table=lambda: _table(explanations, heads), json=lambda: [asdict(told) for told in explanations])
+
+
+def _classes(means: Mapping[str, str], columns: int) -> Iterator[str]:
+    left = max(map(len, means)) + 2
+    for slug, text in means.items():
+        yield textwrap.fill(text, columns, initial_indent=f"{slug:{left}}", subsequent_indent=" " * left)
 
 
 def _table(explanations: Sequence[Explanation], heads: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -44,7 +60,7 @@ def _wanted(what: str) -> tuple[list[str], dict[str, list[str]]]:
     if what in SPLAT_CLASSES or what == "other":
         return [what], {}
     if what != "-" and not Path(what).exists():
-        raise LogError(f"'{what}' is neither a file nor a class; the classes are {', '.join(SPLAT_CLASSES)}")
+        raise LogError(f"'{what}' is no file, and {unknown('class', what, SPLAT_CLASSES)}")
     with open_log(what) as stream:
         found = read_all(stream, what, Tally())
     heads: dict[str, list[str]] = {}

@@ -6,35 +6,41 @@ from __future__ import annotations
 import click
 
 from dmasafe import kernel as kernels
-from dmasafe.architecture import architecture_names
-from dmasafe.cli.options import CONFIGURATIONS, FILES
+from dmasafe.cli.lazy import Group
+from dmasafe.cli.options import FILES, CliError, arch_option, config_option, source_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report.progress import ProgressDisplay
-from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, build_kernel
+from dmasafe.targets.prepare import build_kernel
 
 
-@click.group(name="kernel", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
+@click.group(name="kernel", cls=Group, epilog="Example: dmasafe kernel build --kernel ~/linux --config debug-sg")
 def command() -> None:
     """Build kernels, list what is built, remove what is not used."""
 
 
-@command.command(name="build", epilog="Example: dmasafe kernel build --config debug-sg ~/linux")
-@click.argument("source", default=kernels.DEFAULT_SOURCE, shell_complete=FILES)
-@click.option(
-    "--config",
-    "configuration",
-    metavar="NAME",
-    default=DEFAULT_CONFIGURATION,
-    show_default=True,
-    shell_complete=CONFIGURATIONS,
-)
-@click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
+@command.command(name="build", epilog="Example: dmasafe kernel build --kernel ~/linux --config debug-sg")
+@click.argument("source", required=False, shell_complete=FILES)
+@source_option
+@config_option
+@arch_option
 @click.option("--update", is_flag=True, help="Look again which version the source's name stands for.")
 @click.option("--jobs", type=click.IntRange(1), help="Parallel jobs of make; default: one a processor.")
-def build(source: str, configuration: str, arch: str, update: bool, jobs: int | None) -> None:
-    """Build a kernel from SOURCE: a release (7.3.4), apt:PACKAGE, a tree, URL#sha256=HEX or git:URL@REVISION."""
+@click.pass_context
+def build(
+    context: click.Context,
+    source: str | None,
+    kernel_source: str,
+    configuration: str,
+    arch: str,
+    update: bool,
+    jobs: int | None,
+) -> None:
+    """Build a kernel, from SOURCE or what --kernel says, which is the same."""
+    given = context.get_parameter_source("kernel_source") is not click.core.ParameterSource.DEFAULT
+    if source is not None and given and source != kernel_source:
+        raise CliError(f"build {source} or --kernel {kernel_source}, one of them")
     with ProgressDisplay() as progress:
-        kernel = build_kernel(source, configuration, arch, progress, update=update, jobs=jobs)
+        kernel = build_kernel(source or kernel_source, configuration, arch, progress, update=update, jobs=jobs)
     click.echo(f"{kernel.release} {kernel.configuration} {kernel.arch}: {kernel.image}")
 
 
@@ -42,7 +48,7 @@ def build(source: str, configuration: str, arch: str, update: bool, jobs: int | 
 @output_options("table", "json")
 def list_(output: Output) -> None:
     """List the kernels in the cache."""
-    built = kernels.list_kernels(kernels.open_cache())
+    built = kernels.list_kernels(kernels.find_cache())
     output.show(
         table=lambda: (
             [f"{one.release:<14} {one.arch:<8} {one.configuration:<16} {one.source}" for one in built]

@@ -10,8 +10,22 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from dmasafe.errors import unknown
 
-class LazyGroup(click.Group):
+
+class Group(click.Group):
+    """A group that names the nearest command for one that it does not have."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(unknown("command", name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """``sections``: heading -> command -> one line of help. ``{}`` in ``module`` stands for the command's name."""
 
     def __init__(self, sections: Mapping[str, Mapping[str, str]], module: str, **attributes: Any) -> None:

@@ -37,6 +37,18 @@ CONFIGURATIONS = completing(lambda: kernels.load_matrix().configurations)
 FILES = completing(tuple, files=True)
 
 
+arch_option = click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True)
+config_option = click.option(
+    "--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True,
+    shell_complete=CONFIGURATIONS, help="Configuration from kernel-configs/matrix.toml.",
+)  # fmt: skip
+source_option = click.option(
+    "--kernel", "kernel_source", metavar="SOURCE", default=kernels.DEFAULT_SOURCE, show_default=True,
+    help="A release (7.3.4, 7.3, latest, longterm, mainline, next), apt:PACKAGE, a kernel tree, URL#sha256=HEX, "
+    "or git:URL@REVISION.",
+)  # fmt: skip
+
+
 def suite_option(text: str, name: str = "--suite") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(name, "suite_name", metavar="NAME", shell_complete=SUITE_NAMES, help=text)
 
@@ -61,16 +73,9 @@ def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work (kvm, tcg)."
         ),
-        click.option("--arch", type=click.Choice(architecture_names()), default=DEFAULT_ARCH, show_default=True),
-        click.option(
-            "--config", "configuration", metavar="NAME", default=DEFAULT_CONFIGURATION, show_default=True,
-            shell_complete=CONFIGURATIONS, help="Configuration from kernel-configs/matrix.toml.",
-        ),
-        click.option(
-            "--kernel", "kernel_source", metavar="SOURCE", default=kernels.DEFAULT_SOURCE, show_default=True,
-            help="A release (7.3.4, 7.3, latest, longterm, mainline, next), apt:PACKAGE, a kernel tree, "
-            "URL#sha256=HEX, or git:URL@REVISION.",
-        ),
-    ):  # fmt: skip
+        arch_option,
+        config_option,
+        source_option,
+    ):
         decorated = option(decorated)
     return decorated

@@ -21,7 +21,7 @@ from dmasafe.report.directory import Log
 from dmasafe.report.files import write_text
 from dmasafe.report.formats import formats
 from dmasafe.report.results import Results, exit_status
-from dmasafe.report.terminal import PLAIN_WIDTH, console_for
+from dmasafe.report.terminal import PLAIN_WIDTH, console_for, fitted
 from dmasafe.targets.interrupt import interrupt_deferred
 
 # Without --format, the file's name says it.
@@ -90,12 +90,15 @@ def conclude(results: Results, out: Path, console_log: Log, kmsg_log: Log, outpu
 def _render(form: str, made: Any, stream: TextIO) -> None:
     if form == "json" and not isinstance(made, str):
         made = json.dumps(made, indent=2)
+    console = console_for(stream)
     for part in (made,) if isinstance(made, str | Text | Table) else made:
         if isinstance(part, str):
             click.echo(part, file=stream, nl=not part.endswith("\n"))
+        elif isinstance(part, Table):
+            console.print(fitted(part, console))
         else:
             # Lines stay whole, for people copy them.
-            console_for(stream).print(part, soft_wrap=isinstance(part, Text))
+            console.print(part, soft_wrap=isinstance(part, Text))
 
 
 class RenamedOption(click.Option):
@@ -140,7 +143,8 @@ def output_options(
             where = output_file or file
             if form is None and where is not None:
                 form = _SUFFIXES.get(where.suffix)
-            more = tuple((also[option], said[option]) for option in also if said[option] is not None)
+            more = tuple((also[option], said[option]) for option in also if said[option] not in (None, Path("-")))
+            form = form or next((also[option] for option in also if said[option] == Path("-")), None)
             chosen = form if form in formats else formats[0]
             output = Output(chosen, where if where is None or str(where) != "-" else None, more)
             return function(*arguments, output=output, **rest)

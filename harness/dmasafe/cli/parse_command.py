@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.cli.options import FILES
+from dmasafe.cli.options import FILES, CliError
 from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols, Tally, follow
 from dmasafe.dmesg.files import STDIN, open_log, read_all
@@ -37,6 +39,7 @@ def command(log: str, output: Output, live: bool, vmlinux: Path | None, modules:
 
     Exit status: 0 none found, 1 found, 2 the log cannot be read.
     """
+    _check(vmlinux, modules)
     symbols = Symbols.of(vmlinux, modules)
     with open_log(log) as stream:
         if live:
@@ -52,6 +55,19 @@ def command(log: str, output: Output, live: bool, vmlinux: Path | None, modules:
         ktap=lambda: render.to_ktap(found),
     )
     return FOUND if found else 0
+
+
+def _check(vmlinux: Path | None, modules: Path | None) -> None:
+    """What names no line is said before the log is read, which may be a pipe. Raises CliError."""
+    try:
+        if vmlinux is not None:
+            with vmlinux.open("rb") as stream:
+                if ELFFile(stream).get_section_by_name(".symtab") is None:
+                    raise CliError(f"{vmlinux} has no symbols: name the vmlinux of the build, not a stripped one")
+    except (OSError, ELFError) as cause:
+        raise CliError(f"{vmlinux} is no ELF file: name the build's vmlinux, not bzImage or Image") from cause
+    if modules is not None and next(modules.rglob("*.ko*"), None) is None:
+        raise CliError(f"{modules} has no .ko file in it or below: name the directory with the built modules")
 
 
 def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:

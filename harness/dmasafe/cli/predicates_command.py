@@ -15,7 +15,7 @@ from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.predicates import PREDICATES, Measured, measure
 from dmasafe.targets.prepare import KernelChoice, prepare
 
-HEADER_COLUMNS = 10
+HEADER_COLUMNS = 8
 
 
 @click.command(name="predicates", epilog="Example: dmasafe predicates --config no-vmap-stack")
@@ -38,10 +38,11 @@ def _errors(rows: list[Measured]) -> Iterator[str]:
     for predicate in PREDICATES:
         wrong = [row.kind for row in rows if row.errs(predicate)]
         yield f"{predicate} errs for: {', '.join(wrong) or 'none of these kinds'}"
+    yield from (f"{row.kind} was not measured: {row.error}" for row in rows if row.error is not None)
 
 
 def _table(rows: list[Measured], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("buffer kind", no_wrap=True)
     for predicate in PREDICATES:
         table.add_column(_broken(predicate), justify="center")
@@ -49,7 +50,6 @@ def _table(rows: list[Measured], title: str) -> Table:
     table.add_column("DMA to it")
     for row in rows:
         if row.error is not None:
-            table.add_row(row.kind, *["-"] * len(PREDICATES), row.error, "")
             continue
         cells = []
         for predicate in PREDICATES:
@@ -60,7 +60,7 @@ def _table(rows: list[Measured], title: str) -> Table:
 
 
 def _broken(name: str) -> str:
-    """A long identifier over several lines, broken after underscores, so that the table fits 100 columns."""
+    """A long identifier over several lines, broken after underscores, so that the table fits 80 columns."""
     lines = [""]
     for part in name.split("_"):
         if lines[-1] and len(lines[-1]) + len(part) > HEADER_COLUMNS:

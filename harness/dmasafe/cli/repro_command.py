@@ -25,7 +25,8 @@ SHOWN, NOT_SHOWN, UNKNOWN = 0, 1, 2
 def command(log: str, kernel: KernelChoice, output: Output) -> int:
     """Find the scenarios that provoke the splats of a log, run them, say whether the kernel at hand shows them.
 
-    Exit status: 0 every class was shown, 1 one was not, 2 nothing is known to provoke one, or the log is unreadable.
+    Exit status: 0 every class was shown, 1 one was not, 2 nothing is known to provoke one, or the log has no splat or
+    is unreadable.
     """
     with open_log(log) as stream:
         found = read_all(stream, log, Tally())
@@ -34,10 +35,10 @@ def command(log: str, kernel: KernelChoice, output: Output) -> int:
     with ProgressDisplay() as progress:
         rows = reproduce(found, kernel.source, wanted, kernel.arch, kernel.accel, progress)
     output.show(
-        table=lambda: map(_sentence, rows) if rows else "no splat in this log",
+        table=lambda: map(_sentence, rows) if rows else "no splat in this log: there is nothing to reproduce",
         json=lambda: [asdict(row) for row in rows],
     )
-    if any(row.shown is None for row in rows):
+    if not rows or any(row.shown is None for row in rows):
         return UNKNOWN
     return SHOWN if all(row.shown for row in rows) else NOT_SHOWN
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from dmasafe.cli.options import kernel_options, kernel_words
+from dmasafe.cli.options import CliError, completing, kernel_options, kernel_words
 from dmasafe.cli.output import Output, output_options
+from dmasafe.errors import unknown
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.selftest.cases import CASES
@@ -17,9 +18,14 @@ from dmasafe.selftest.examine import CaseResult, examine_all
 from dmasafe.targets.prepare import KernelChoice, prepare
 from dmasafe.targets.sabotage import MODULES
 
+_WIDTH = max(map(len, CASES))
 
-@click.command(name="selftest", epilog="Examples: dmasafe selftest | dmasafe selftest --only guest-panic --format json")
-@click.option("--only", metavar="NAME", multiple=True, type=click.Choice(list(CASES)), help="This case; repeatable.")
+
+@click.command(name="selftest", epilog="Examples: dmasafe selftest --list | dmasafe selftest --only guest-panic")
+@click.option(
+    "--only", metavar="NAME", multiple=True, shell_complete=completing(lambda: CASES), help="This case; repeatable."
+)
+@click.option("--list", "only_list", is_flag=True, help="Only say which cases there are; nothing is run.")
 @output_options("table", "json")
 @click.option("--jobs", type=click.IntRange(1, 16), help="Cases at a time; default: one a processor, two at most.")
 @click.option(
@@ -28,6 +34,7 @@ from dmasafe.targets.sabotage import MODULES
 @kernel_options
 def command(
     only: tuple[str, ...],
+    only_list: bool,
     jobs: int | None,
     keep: Path | None,
     kernel: KernelChoice,
@@ -37,7 +44,16 @@ def command(
 
     Exit status: 0 it did each time, 1 it let something pass, missed a reason or left something behind.
     """
+    for name in only:
+        if name not in CASES:
+            raise CliError(unknown("case", name, CASES))
     cases = [CASES[name] for name in dict.fromkeys(only)] or list(CASES.values())
+    if only_list:
+        output.show(
+            table=lambda: (f"{case.name:{_WIDTH}}  {case.what}" for case in cases),
+            json=lambda: [{"sabotage": case.name, "what": case.what, "bound_s": case.bound_s} for case in cases],
+        )
+        return 0
     with ProgressDisplay() as progress:
         # What the cases share is made before their bounds count.
         prepare(*kernel, progress)
@@ -56,11 +72,10 @@ def command(
 
 def _table(results: Sequence[CaseResult]) -> Iterator[str]:
     """One line a case, however long its reason: a table of cells would cut it where the cause stands."""
-    width = max(len(result.case.name) for result in results)
     for result in results:
         bound, took = f"{result.case.bound_s:.0f} s", f"{result.took_s:.1f} s"
-        yield f"{result.case.name:{width}}  {bound:>5}  {took:>7}  {result.verdict:12}  {one_line(result.reason)}"
-        yield from (f"{'':{width}}  WRONG: {one_line(what)}" for what in result.wrong)
+        yield f"{result.case.name:{_WIDTH}}  {bound:>5}  {took:>7}  {result.verdict:12}  {one_line(result.reason)}"
+        yield from (f"{'':{_WIDTH}}  WRONG: {one_line(what)}" for what in result.wrong)
     right = sum(not result.wrong for result in results)
     yield f"{right} of {len(results)} sabotages were noticed in time, for the right reason, with nothing left over"
 

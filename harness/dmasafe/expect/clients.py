@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dmasafe.carriers import controller_of
+from dmasafe.errors import unknown
 from dmasafe.expect import expect
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, ClientDriver, Phase, Sent
 from dmasafe.facts import KernelFacts
@@ -78,7 +79,7 @@ def parse_place(text: str) -> Place:
     """``virtio``, ``dmasafe:bounce``. Raises ScenarioError."""
     controller, _, policy = text.partition(":")
     if controller not in CONTROLLERS:
-        raise ScenarioError(f"there is no controller '{controller}': it is one of {', '.join(CONTROLLERS)}")
+        raise ScenarioError(unknown("controller", controller, CONTROLLERS))
     policies = CONTROLLERS[controller].policies
     if (policy or None) not in (policies or (None,)):
         one = ", ".join(f"{controller}:{name}" for name in policies) or controller
@@ -89,7 +90,7 @@ def parse_place(text: str) -> Place:
 def parse_client(text: str) -> ClientDriver:
     """A row of CLIENT_DRIVERS by its name. Raises ScenarioError."""
     if text not in CLIENT_DRIVERS:
-        raise ScenarioError(f"there is no client '{text}': it is one of {', '.join(CLIENT_DRIVERS)}")
+        raise ScenarioError(unknown("client", text, CLIENT_DRIVERS))
     return CLIENT_DRIVERS[text]
 
 
@@ -97,7 +98,7 @@ def parse_client_scenario(text: str) -> ClientScenario:
     """``lm75/probe/dmasafe:bounce``. Raises ScenarioError."""
     name, phase, place = (*text.split("/"), "", "")[:3]
     if phase not in list(Phase):
-        raise ScenarioError(f"there is no phase '{phase}': it is one of {', '.join(Phase)}")
+        raise ScenarioError(unknown("phase", phase, Phase))
     return ClientScenario(parse_client(name), Phase(phase), parse_place(place))
 
 

@@ -102,13 +102,15 @@ class Pruned:
     bytes_freed: int
 
 
-def open_cache(root: Path | None = None) -> Cache:
-    """The cache at ``root``, else at $DMASAFE_CACHE, else in the user's cache directory; created if missing.
-
-    Raises CacheUnwritableError or CacheFullError.
-    """
+def find_cache(root: Path | None = None) -> Cache:
+    """The cache at ``root``, else at $DMASAFE_CACHE, else in the user's cache directory; it may be missing."""
     chosen = root or Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("dmasafe"))
-    cache = Cache(chosen.expanduser().absolute())
+    return Cache(chosen.expanduser().absolute())
+
+
+def open_cache(root: Path | None = None) -> Cache:
+    """What find_cache() names, created if it is missing. Raises CacheUnwritableError or CacheFullError."""
+    cache = find_cache(root)
     with explained(cache):
         for name in DIRECTORIES:
             cache.path(name).mkdir(parents=True, exist_ok=True)
@@ -138,7 +140,7 @@ def explained(cache: Cache) -> Iterator[None]:
         if (about_cache or str(at) in ancestors) and cause.errno in _UNWRITABLE:
             raise CacheUnwritableError(
                 f"the cache {cache.root} cannot be written ({cause.strerror}: {at}): "
-                f"set {CACHE_VARIABLE} to a directory that can"
+                f"set {CACHE_VARIABLE} to a directory that can be written"
             ) from cause
         raise
 
@@ -211,7 +213,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None if the file is missing or damaged (whatever it says is then made again)."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -21,7 +21,8 @@ from dmasafe.architecture import (
     project_root,
     read_architecture,
 )
-from dmasafe.decode import convert, read_toml
+from dmasafe.decode import convert, located, read_toml
+from dmasafe.errors import unknown
 from dmasafe.kernel.errors import ConfigError
 from dmasafe.kernel.kconfig import Kconfig, enabling, why_not
 
@@ -56,7 +57,7 @@ class Architecture:
     versions: str = ""
 
     def __post_init__(self) -> None:
-        self.makes_sense("0.0")
+        _require_test(self.versions)
 
     def makes_sense(self, version: str) -> bool:
         """Whether there are cells of this kernel version ("6.12.117"). Raises ConfigError."""
@@ -80,6 +81,9 @@ class Configuration:
     architectures: tuple[str, ...] = ()
     versions: str = ""
 
+    def __post_init__(self) -> None:
+        _require_test(self.versions)
+
     @property
     def kernel_name(self) -> str:
         """The configuration that the kernel is built as: its own name, or that of the one whose kernel it boots."""
@@ -102,7 +106,7 @@ class Absence:
     architectures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        version_matches("0.0", self.versions)
+        _require_test(self.versions)
 
     def concerns(self, arch: str) -> bool:
         return not self.architectures or arch in self.architectures
@@ -173,7 +177,7 @@ class ConfigRequest:
 
 def load_matrix(directory: Path | None = None) -> Matrix:
     """Read ``directory``/matrix.toml (the project's own kernel-configs/ if None); ConfigError names what is wrong."""
-    directory = directory or project_root() / "kernel-configs"
+    directory = (directory or project_root() / "kernel-configs").absolute()
     path = directory / "matrix.toml"
     data = read_toml(path, _MatrixFile, ConfigError)
     files = {name: read_architecture(name, directory) for name in architecture_names(directory)}
@@ -183,7 +187,7 @@ def load_matrix(directory: Path | None = None) -> Matrix:
         place = f"{directory}/arch/{name}.toml: absence"
         rows = ({**row, "architectures": [name]} for row in file.absence)
         absences += tuple(convert(row, Absence, place, ConfigError) for row in rows)
-    architectures = {name: _architecture(name, file) for name, file in files.items()}
+    architectures = {name: _architecture(name, file, directory) for name, file in files.items()}
     required = frozenset(symbol for row in data.required for symbol in row.symbols)
     matrix = Matrix(directory, configurations, architectures, absences, required, data.verified)
     for configuration in configurations.values():
@@ -199,28 +203,28 @@ def _configuration(
         return row
     having = tuple(arch for arch, file in files.items() if row.machine in file.variation)
     if not having:
-        raise ConfigError(f"matrix.toml: [configuration.{name}]: no architecture has a machine '{row.machine}'")
+        place = located(f"{path}: configuration.{name}", "machine")
+        raise ConfigError(f"{place}: no architecture has a machine '{row.machine}'")
     return replace(row, architectures=having)
 
 
 def _check(row: Configuration, matrix: Matrix) -> None:
-    place = f"matrix.toml: [configuration.{row.name}]"
+    place = located(f"{matrix.directory / 'matrix.toml'}: configuration.{row.name}")
     if bool(row.fragments) == bool(row.kernel):
-        raise ConfigError(f"{place} needs either 'fragments' or 'kernel'")
+        raise ConfigError(f"{place}: it needs either 'fragments' or 'kernel'")
     if row.kernel and (row.kernel not in matrix.configurations or matrix.configurations[row.kernel].kernel):
         known = ", ".join(sorted(name for name, other in matrix.configurations.items() if not other.kernel))
         raise ConfigError(f"{place}: there is no kernel '{row.kernel}': those with fragments are {known}")
-    unknown = sorted(set(row.architectures) - set(matrix.architectures))
-    if unknown:
+    missing = sorted(set(row.architectures) - set(matrix.architectures))
+    if missing:
         known = ", ".join(matrix.architectures)
-        raise ConfigError(f"{place}: there is no architecture '{unknown[0]}': kernel-configs/arch/ has {known}")
-    row.makes_sense("0.0", "")
+        raise ConfigError(f"{place}: there is no architecture '{missing[0]}': kernel-configs/arch/ has {known}")
 
 
-def _architecture(name: str, file: ArchitectureFile) -> Architecture:
+def _architecture(name: str, file: ArchitectureFile, directory: Path) -> Architecture:
     values = {**file.kernel, "name": name, "machine": file.uname, "debian": file.debian}
     values["debian_suite"] = file.debian_suite
-    return convert(values, Architecture, f"kernel-configs/arch/{name}.toml: kernel", ArchitectureError)
+    return convert(values, Architecture, f"{directory}/arch/{name}.toml: kernel", ArchitectureError)
 
 
 def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
@@ -236,8 +240,7 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
         raise ConfigError(f"the architecture {architecture} is for Linux {target.versions}, not for {version}")
     base, plus, extra = configuration.partition("+")
     if base not in matrix.configurations:
-        known = ", ".join(sorted(matrix.configurations))
-        raise ConfigError(f"there is no configuration '{base}': matrix.toml has {known}")
+        raise ConfigError(unknown("configuration", base, sorted(matrix.configurations)))
     row = matrix.configurations[base]
     if row.architectures and architecture not in row.architectures:
         raise ConfigError(f"the configuration {base} is for {' and '.join(row.architectures)}, not for {architecture}")
@@ -248,7 +251,7 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
 
 def find_architecture(name: str) -> Architecture:
     """The row of an architecture of the project's own. Raises ArchitectureError, which lists what there is."""
-    return _architecture(name, read_architecture(name))
+    return _architecture(name, read_architecture(name), project_root() / "kernel-configs")
 
 
 def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> ConfigRequest:
@@ -377,6 +380,14 @@ def explain_missed(missed: Sequence[Wanted], config: Mapping[str, str], version:
         f"Linux {version} did not take {'; '.join(clauses)}. Correct the fragment, or, if the version may lack it, "
         "add an [[absence]] row to kernel-configs/matrix.toml"
     )
+
+
+def _require_test(tests: str) -> None:
+    """Raises ValueError, as a dataclass does for a value that cannot be, unless ``tests`` are or are empty."""
+    try:
+        version_matches("0.0", tests or "<1.0")
+    except ConfigError as cause:
+        raise ValueError(f"versions: {cause}") from cause
 
 
 def version_matches(version: str, tests: str) -> bool:

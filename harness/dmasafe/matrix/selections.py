@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dmasafe.decode import convert, read_toml
+from dmasafe.errors import unknown
 from dmasafe.kernel import KernelError, Matrix, load_matrix, parse_source, project_root
 from dmasafe.matrix.errors import MatrixError
 from dmasafe.scenario import SUITES
@@ -107,7 +108,7 @@ class Selections:
     def cells(self, name: str) -> tuple[PlannedCell, ...]:
         """The cells of a selection, in its order, each once. Raises MatrixError if it names what does not exist."""
         if name not in self.selections:
-            raise MatrixError(f"there is no selection '{name}': {FILE} has {', '.join(self.selections)}")
+            raise MatrixError(unknown("selection", name, self.selections))
         selection = self.selections[name]
         found: dict[tuple[str, str, str], tuple[str, ...]] = {}
         for include in selection.include:
@@ -190,7 +191,7 @@ def check_suites(names: Iterable[str], place: str) -> None:
     """Raises MatrixError for a suite that there is not."""
     for name in names:
         if name not in SUITES:
-            raise MatrixError(f"{place}: there is no suite '{name}': it is one of {', '.join(SUITES)}")
+            raise MatrixError(f"{place}: {unknown('suite', name, SUITES)}")
 
 
 def _words(pattern: str, place: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 
 from dmasafe.progress import Stage
@@ -26,6 +27,7 @@ PLAIN_INTERVAL_S = 15.0
 # On a terminal: a refresh costs the guest time on a machine with two cores.
 LIVE_INTERVAL_S = 0.1
 LIVE_REFRESHES_PER_S = 5
+BAR_COLUMNS = 16
 
 
 class ProgressDisplay:
@@ -49,10 +51,12 @@ class ProgressDisplay:
         if self._live:
             self._bar = Bar(
                 SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[detail]}", markup=False, style="dim"),
+                # Only the text yields where the screen is narrow.
+                BarColumn(BAR_COLUMNS, table_column=Column(min_width=BAR_COLUMNS, no_wrap=True)),
+                TextColumn("{task.fields[amount]}", markup=False),
                 TimeElapsedColumn(),
+                TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+                expand=True,
                 console=Console(file=self._stream, highlight=False),
                 transient=True,
                 refresh_per_second=LIVE_REFRESHES_PER_S,
@@ -76,7 +80,7 @@ class ProgressDisplay:
         self._name = self._text.partition(":")[0]
         self._began = self._said = self._clock()
         if self._bar is not None:
-            self._task = self._bar.add_task(self._text, total=None, detail="")
+            self._task = self._bar.add_task(self._text, total=None, amount="")
         else:
             self._say(self._text)
 
@@ -86,8 +90,9 @@ class ProgressDisplay:
         if self._bar is not None and self._task is not None:
             if now - self._said >= LIVE_INTERVAL_S or done == total:
                 self._said = now
-                detail = " ".join(part for part in (_amount(done, total), one_line(text)) if part)
-                self._bar.update(self._task, completed=done, total=total, detail=detail)
+                shown = "  ".join(part for part in (self._text, one_line(text)) if part)
+                amount = _amount(done, total)
+                self._bar.update(self._task, completed=done, total=total, amount=amount, description=shown)
         elif now - self._said >= PLAIN_INTERVAL_S:
             self._said = now
             said = [part for part in (_amount(done, total), one_line(text)) if part]

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Column, Table
 from rich.text import Text
 
 from dmasafe.outcome import Outcome, Splat, Verdict
@@ -31,12 +33,17 @@ REASONS_SHOWN = 12
 # A warm run walks through a dozen stages that find their work done; results.json has them all.
 STAGE_WORTH_TELLING_S = 0.05
 
-_STYLE = {
+# An outcome has a colour of its own, whatever was expected; a verdict that is no pass is marked by its ground.
+_STYLE: dict[Outcome | Verdict, str] = {
+    Outcome.SAFE: "green",
+    Outcome.CAUGHT: "yellow",
+    Outcome.SILENT: "bold red",
+    Outcome.REFUSED: "cyan",
     Verdict.PASS: "green",
-    Verdict.FAIL: "bold red",
-    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.FAIL: "bold white on red",
+    Verdict.INCONCLUSIVE: "bold black on yellow",
     Verdict.SKIP: "dim",
-    Verdict.ERROR: "bold magenta",
+    Verdict.ERROR: "bold white on magenta",
 }
 # Long and short word of what a cell counts: a row that passed counts as its outcome, any other as its verdict.
 _WORDS: dict[Outcome | Verdict, tuple[str, str]] = {
@@ -50,6 +57,7 @@ _WORDS: dict[Outcome | Verdict, tuple[str, str]] = {
     Verdict.SKIP: ("skip", "-"),
 }
 _GAP = 2
+_ANY_WIDTH = 10_000
 _ENDINGS = {
     0: ("green", "PASS: everything happened as expected"),
     1: ("bold red", "FAIL: what happened is not what the kernel's source says must happen"),
@@ -68,6 +76,32 @@ def console_for(stream: TextIO | None = None) -> Console:
 def is_live(stream: TextIO) -> bool:
     """Whether a person watches ``stream``: a terminal that can move its cursor, and no CI."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and os.environ.get("CI", "") in ("", "0", "false")
+
+
+def fitted(table: Table, console: Console) -> Table:
+    """``table`` in columns that break no word; where there is no room for that, turned: a paragraph for each row."""
+    options = console.options.update(width=_ANY_WIDTH)
+    parts = [[Measurement.get(console, options, cell) for cell in (one.header, *one.cells)] for one in table.columns]
+    least = [max(part.minimum for part in column) for column in parts]
+    widths = [max(part.maximum for part in column) for column in parts]
+    room = console.width - (Measurement.get(console, options, table).maximum - sum(widths))
+    if sum(least) <= room:
+        while sum(widths) > room:
+            widest = max((width, number) for number, width in enumerate(widths) if width > least[number])[1]
+            widths[widest] -= 1
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = width
+        return table
+    turned = Table.grid("", Column(overflow="fold"), padding=(0, 2, 0, 0))
+    turned.title, turned.title_justify, turned.title_style = table.title, table.title_justify, table.title_style
+    headings = [str(column.header).replace("_\n", "_").replace("\n", " ") for column in table.columns]
+    for number, row in enumerate(zip(*(column.cells for column in table.columns), strict=True)):
+        if number:
+            turned.add_row()
+        for heading, cell in zip(headings, row, strict=True):
+            if cell:
+                turned.add_row(Text(heading, "bold"), cell)
+    return turned
 
 
 def print_report(results: Results, directory: Path | None = None, console: Console | None = None) -> None:
@@ -115,8 +149,7 @@ class _Token:
 
     def text(self, short: bool) -> Text:
         long_word, letter = _WORDS[self.what]
-        style = _STYLE[self.what if isinstance(self.what, Verdict) else Verdict.PASS]
-        return Text(f"{self.count}{letter}" if short else f"{long_word} {self.count}", style)
+        return Text.assemble((f"{self.count}{letter}" if short else f"{long_word} {self.count}", _STYLE[self.what]))
 
 
 def table(rows: Sequence[Row], width: int = PLAIN_WIDTH, lines: int = TABLE_LINES) -> list[Text]:
@@ -199,8 +232,9 @@ def _failures(results: Results) -> Iterator[Text]:
     failed = [row for row in results.rows if row.judgement.verdict is Verdict.FAIL]
     for row in failed[:FAILURES_IN_FULL]:
         judgement = row.judgement
-        yield Text.assemble(("FAIL ", _STYLE[Verdict.FAIL]), (one_line(row.id), "bold"))
-        yield Text(f"  expected {judgement.expected}, happened {judgement.outcome}")
+        yield Text.assemble(("FAIL", _STYLE[Verdict.FAIL]), " ", (one_line(row.id), "bold"))
+        happened = (str(judgement.outcome), _STYLE[judgement.outcome] if judgement.outcome else "")
+        yield Text.assemble(f"  expected {judgement.expected}, happened ", happened)
         yield Text(f"  why: {one_line(judgement.why)}")
         if judgement.splats:
             yield from _first_splat(judgement.splats)

@@ -32,7 +32,10 @@ class Check:
 
 def checks(arch: str) -> list[Check]:
     """Everything that a run on this architecture needs, in the order in which it is needed."""
-    return [*_packages(arch), _qemu(arch), *_cache(), _accelerator(arch)]
+    needed = [_qemu(arch), *_cache()]
+    # Without them there is nothing to try an accelerator with.
+    tried = () if any(row.ok is False for row in needed) else (_accelerator(arch),)
+    return [*_packages(arch), *needed, *tried]
 
 
 def _packages(arch: str) -> list[Check]:
@@ -58,7 +61,8 @@ def _qemu(arch: str) -> Check:
     try:
         version = qemu_version(machine.binary, machine.debian_package)
     except QemuError as error:
-        return Check("QEMU", False, str(error), f"apt-get install {machine.debian_package}")
+        remedy = f"apt-get install {machine.debian_package}"
+        return Check("QEMU", False, str(error).removesuffix(f": {remedy}"), remedy)
     return Check("QEMU", True, f"{machine.binary} {version[0]}.{version[1]}")
 
 
@@ -66,14 +70,15 @@ def _cache() -> list[Check]:
     try:
         store = kernels.open_cache()
     except DmasafeError as error:
-        return [Check("cache", False, str(error), "set DMASAFE_CACHE to a directory that can be written")]
+        found, _, remedy = str(error).rpartition(": ")
+        return [Check("cache", False, found, remedy)]
     free = shutil.disk_usage(store.root).free
     built = kernels.list_kernels(store)
     room = Check("cache", True, f"{store.root}, {free >> 30} GiB free")
     if free < WANTED_CACHE_BYTES and not built:
         wanted = f"a first build wants {WANTED_CACHE_BYTES >> 30} GiB"
         room = Check("cache", False, f"{store.root} has {free >> 20} MiB free; {wanted}", "free some space")
-    names = ", ".join(f"{kernel.release} {kernel.configuration}" for kernel in built)
+    names = ", ".join(dict.fromkeys(f"{kernel.release} {kernel.arch} {kernel.configuration}" for kernel in built))
     return [room, Check("kernels", None, names or "none built yet", "" if built else "dmasafe kernel build")]
 
 

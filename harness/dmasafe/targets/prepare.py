@@ -134,7 +134,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     matrix = kernels.load_matrix()
     cell = kernels.find_configuration(matrix, configuration, arch)
     machine = find_machine(arch, cell.machine)
-    cache = kernels.open_cache()
+    cache = kernels.find_cache()
     identity = kernels.remembered(kernels.parse_source(kernel_source), cache)
     for kernel in kernels.list_kernels(cache):
         wanted = kernel.source_identity in (kernel_source, identity)

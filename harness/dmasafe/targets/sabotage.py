@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from dmasafe.errors import unknown
 from dmasafe.guest.agent import AgentChannel
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.progress import Progress, Stage
@@ -342,5 +343,5 @@ class _Watched:
 def saboteur(name: str, image: GuestImage, directory: Path) -> Saboteur:
     """The Saboteur of one row. Raises TargetError."""
     if name not in SABOTAGES:
-        raise TargetError(f"there is no sabotage '{name}': it is one of {', '.join(SABOTAGES)}")
+        raise TargetError(unknown("sabotage", name, SABOTAGES))
     return Saboteur(SABOTAGES[name], image, directory)

@@ -178,7 +178,7 @@ def test_later_fragments_win_and_can_be_anybodys_file(matrix_dir: Path, tmp_path
 @pytest.mark.parametrize(
     ("configuration", "architecture", "says"),
     [
-        ("defualt", "x86_64", r"no configuration 'defualt': matrix.toml has default, other"),
+        ("defualt", "x86_64", r"no configuration 'defualt': did you mean 'default'\? It is one of default, other"),
         ("default", "vax", r"no architecture 'vax': kernel-configs/arch/ has x86_64"),
         ("default+none", "x86_64", r"no fragment .*none.config: kernel-configs/ has base, other"),
     ],
@@ -195,7 +195,7 @@ def test_a_damaged_matrix_or_fragment_names_the_file(matrix_dir: Path) -> None:
         parse_fragment("CONFIG_X=y\nCONFIG_Y y\n", "f.config")
     path = matrix_dir / "matrix.toml"
     path.write_text(path.read_text().replace('"<7.0"', '"before 7"'))
-    with pytest.raises(ConfigError, match="is not a version test"):
+    with pytest.raises(ConfigError, match=r"matrix.toml:\d+: absence\[0\]: versions: .* is not a version test"):
         load_matrix(matrix_dir)
     path.write_text("[configuration.default\n")
     with pytest.raises(ConfigError, match=r"cannot read .*matrix.toml: Expected ']'"):
@@ -212,7 +212,7 @@ def add_rows(matrix_dir: Path, text: str) -> None:
 
 def test_a_configuration_can_boot_the_kernel_of_another(matrix_dir: Path) -> None:
     add_rows(matrix_dir, '[configuration.forced]\nkernel = "other"\nappend = ["swiotlb=force"]\nmachine = "odd"\n')
-    with pytest.raises(ConfigError, match=r"\[configuration.forced\]: no architecture has a machine 'odd'"):
+    with pytest.raises(ConfigError, match=r"matrix.toml:\d+: configuration.forced: no architecture has a machine"):
         load_matrix(matrix_dir)
     with (matrix_dir / "arch" / "x86_64.toml").open("a") as file:
         file.write("[variation.odd]\n")
@@ -261,9 +261,12 @@ def test_an_architecture_exists_in_the_versions_that_its_file_says(matrix_dir: P
         ('kernel = "default"\nfragments = ["base"]', "needs either 'fragments' or 'kernel'"),
         ('kernel = "defualt"', "no kernel 'defualt': those with fragments are default, other"),
         ('fragments = ["base"]\narchitectures = ["vax"]', "no architecture 'vax': kernel-configs/arch/ has x86_64"),
-        ('fragments = ["base"]\nversions = "new"', "is not a version test"),
-        ('fragments = "base"', r"matrix.toml: configuration.odd: fragments: Expected `array`, got `str`"),
-        ('fragments = ["base"]\nappends = []', "matrix.toml: configuration.odd: unknown key 'appends'"),
+        (
+            'fragments = ["base"]\nversions = "new"',
+            r"matrix.toml:17: configuration.odd: versions: .* is not a version test",
+        ),
+        ('fragments = "base"', r"matrix.toml:18: configuration.odd: fragments: Expected `array`, got `str`"),
+        ('fragments = ["base"]\nappends = []', r"matrix.toml:19: configuration.odd: unknown key 'appends'"),
     ],
 )
 def test_a_row_that_cannot_be_is_named(matrix_dir: Path, row: str, says: str) -> None:
@@ -276,15 +279,15 @@ def test_a_row_that_cannot_be_is_named(matrix_dir: Path, row: str, says: str) ->
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("steps = 3", "", "x86_64.toml: kernel: key 'steps' is missing"),
-        ("steps = 3", 'steps = "3"', "x86_64.toml: kernel: steps: Expected `int`, got `str`"),
-        ("steps = 3", "steps = 3\nstep = 4", "x86_64.toml: kernel: unknown key 'step'"),
-        ("steps = 3", "steps = 3\nversions = 6", "x86_64.toml: kernel: versions: Expected `str`, got `int`"),
+        ("steps = 3", "", r"x86_64.toml:\d+: kernel: key 'steps' is missing"),
+        ("steps = 3", 'steps = "3"', r"x86_64.toml:\d+: kernel: steps: Expected `int`, got `str`"),
+        ("steps = 3", "steps = 3\nstep = 4", r"x86_64.toml:\d+: kernel: unknown key 'step'"),
+        ("steps = 3", "steps = 3\nversions = 6", r"x86_64.toml:\d+: kernel: versions: Expected `str`, got `int`"),
         ('uname = "x86_64"', "", "x86_64.toml: key 'uname' is missing"),
-        ('uname = "x86_64"', 'uname = "x86_64"\nsuite = "sid"', "x86_64.toml: unknown key 'suite'"),
+        ('uname = "x86_64"', 'uname = "x86_64"\nsuite = "sid"', r"x86_64.toml:\d+: unknown key 'suite'"),
         ("[machine]", "[machines]", "x86_64.toml: key 'machine' is missing"),
         ("[machine]", "[machine", "cannot read .*x86_64.toml: Expected"),
-        ('debian = "amd64"', "debian = 64", "x86_64.toml: debian: Expected `str`, got `int`"),
+        ('debian = "amd64"', "debian = 64", r"x86_64.toml:\d+: debian: Expected `str`, got `int`"),
     ],
 )
 def test_a_damaged_architecture_names_the_file_and_the_entry(matrix_dir: Path, old: str, new: str, says: str) -> None:

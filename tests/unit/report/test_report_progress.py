@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from dmasafe.progress import Stage
-from dmasafe.report.progress import PLAIN_INTERVAL_S, ProgressDisplay
+from dmasafe.report.progress import BAR_COLUMNS, PLAIN_INTERVAL_S, ProgressDisplay
 
 
 class Clock:
@@ -92,3 +93,21 @@ def test_advance_outside_a_stage_and_without_a_total_is_harmless() -> None:
         clock.now += 20
         progress.advance(7, None, "objects")
     assert stream.getvalue() == "working: 7, objects, 20 s\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_the_bar_keeps_its_width_and_the_line_stays_one(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream, clock = Terminal(), Clock()
+    with ProgressDisplay(stream, clock) as progress:
+        progress.stage("kernel: building Linux 6.12.117 x86_64, configuration default, from apt:linux-source-6.12")
+        clock.now += 2.5
+        progress.advance(915, 1830, "CC drivers/media/pci/ivtv/ivtv-i2c-of-a-very-long-name.o")
+        progress._bar.refresh()  # type: ignore[union-attr]
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n").splitlines()[-1]
+    assert len(shown) <= columns
+    assert sum(shown.count(part) for part in "━╸╺") == BAR_COLUMNS
+    assert "915 of 1,830" in shown and "kernel: bui" in shown
+    assert ("very-long-name.o" in shown) is (columns == 200)
