@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from dmasafe.errors import DmasafeError
-from dmasafe.outcome import Frame
+from dmasafe.outcome import Frame, Splat
 
 FORMAT = 1
 # From here on a copy costs more than the flag: what upstream's drivers give i2c_get_dma_safe_msg_buf() is 8 to 64.
@@ -246,27 +246,45 @@ class Record:
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """One thing that is wrong with one kind of message."""
+    """One thing that is wrong with one kind of message; ``also`` are more kinds of the same caller's and memory."""
 
     rule: str
     level: Level
     kind: MessageKind
     why: str
+    also: tuple[MessageKind, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[MessageKind, ...]:
+        return (self.kind, *self.also)
+
+    def tells(self, splat: Splat) -> bool:
+        """Whether a report of the kernel's is of the same bug: its trace goes through the caller at fault."""
+        at = self.kind.blamed
+        return at is not None and any((at.function, at.module) == (f.function, f.module) for f in splat.frames)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """An audit's end: what was found, why it cannot be trusted (if so), and what it could not see."""
+    """An audit's end: what was found, why it cannot be trusted (if so), and what it could not see.
+
+    ``void``: what it found cannot be trusted either. Otherwise an error that was found outweighs what was missed.
+    """
 
     findings: tuple[AuditFinding, ...]
     distrust: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    void: bool = False
 
-    def status(self, strict: bool = False) -> int:
-        """0 nothing found, 1 something (with ``strict`` a note too), 2 it cannot be trusted."""
-        if self.distrust:
+    def status(self, strict: bool = False, splats: Sequence[Splat] = ()) -> int:
+        """0 nothing found, 1 something (with ``strict`` a note too), 2 it cannot be trusted.
+
+        ``splats`` are the kernel's own reports, each as good as an error.
+        """
+        error = bool(splats) or any(finding.level is Level.ERROR for finding in self.findings)
+        if self.void or (self.distrust and not error):
             return 2
-        return int(any(strict or finding.level is not Level.NOTE for finding in self.findings))
+        return int(error or any(strict or finding.level is not Level.NOTE for finding in self.findings))
 
 
 # ---- the record
@@ -423,7 +441,23 @@ def judge(record: Record, release: str, bounce_bytes: int = DEFAULT_BOUNCE_BYTES
     ]
     worst = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
     findings.sort(key=lambda finding: worst[finding.level])
-    return Judgement(tuple(findings), tuple(_distrust(record)), tuple(_notes(record)))
+    void = bool(record.check) or _miscounted(record)
+    return Judgement(tuple(_once(findings)), tuple(_distrust(record)), tuple(_notes(record)), void)
+
+
+def _once(findings: Iterable[AuditFinding]) -> Iterator[AuditFinding]:
+    """One finding for all messages that one function sent from memory of one class: one bug."""
+    bugs: dict[tuple[object, ...], list[AuditFinding]] = {}
+    for number, finding in enumerate(findings):
+        kind, at = finding.kind, finding.kind.blamed
+        whose = number if at is None else (at.function, at.module)
+        bugs.setdefault((finding.rule, whose, kind.memory_class, kind.symbol, kind.adapter), []).append(finding)
+    for first, *others in bugs.values():
+        yield replace(first, also=tuple(other.kind for other in others))
+
+
+def _miscounted(record: Record) -> bool:
+    return sum(kind.count for kind in record.kinds) + record.lost != record.messages
 
 
 def _findings(
@@ -472,8 +506,8 @@ def _distrust(record: Record) -> Iterator[str]:
     unknown = sum(kind.count for kind in record.kinds if kind.dma_safe and kind.memory.dma is Dma.UNKNOWN)
     if unknown:
         yield f"{unknown} marked messages are in memory of which cannot be told whether DMA may touch it"
-    counted = sum(kind.count for kind in record.kinds)
-    if counted + record.lost != record.messages:
+    if _miscounted(record):
+        counted = sum(kind.count for kind in record.kinds)
         yield f"the module counted {record.messages} messages, its table has {counted}"
     if not record.messages and not missing:
         yield "no I2C message was sent: nothing was audited"

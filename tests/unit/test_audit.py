@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dmasafe.audit import MEMORY_CLASSES, AuditError, Dma, Level, judge, merge, parse
-from dmasafe.outcome import Frame
+from dmasafe.outcome import Frame, Splat
 
 RECORDED = (Path(__file__).parents[1] / "fixtures/audit/recorded-6.12-thermo-and-at24.json").read_text()
 RECORD = parse(RECORDED)
@@ -91,17 +91,32 @@ def test_a_shared_cache_line_is_an_error_where_dma_is_not_coherent_and_a_note_el
 
 
 @pytest.mark.parametrize(
-    ("head", "why"),
+    ("head", "why", "with_error"),
     [
-        ({"points": ["i2c_write", "i2c_read"]}, "no tracepoint i2c_result"),
-        ({"check": "heap is taken for pages"}, "heap is taken for pages"),
-        ({"lost": 2, "messages": 10}, "2 of 10 messages found no room"),
-        ({"messages": 9}, "counted 9 messages, its table has 8"),
+        ({"points": ["i2c_write", "i2c_read"]}, "no tracepoint i2c_result", 1),
+        ({"check": "heap is taken for pages"}, "heap is taken for pages", 2),
+        ({"lost": 2, "messages": 10}, "2 of 10 messages found no room", 1),
+        ({"messages": 9}, "counted 9 messages, its table has 8", 2),
     ],
 )
-def test_what_the_module_could_not_see_makes_the_audit_inconclusive(head, why):
-    judgement = judge(changed(**head), RELEASE)
-    assert judgement.status() == 2 and any(why in text for text in judgement.distrust)
+def test_what_the_module_could_not_see_is_inconclusive_unless_an_error_was_found_that_holds(head, why, with_error):
+    record = changed(**head)
+    judgement = judge(record, RELEASE)
+    assert judgement.status() == with_error and any(why in text for text in judgement.distrust)
+    unmarked = tuple(replace(kind, dma_safe=False) for kind in record.kinds)
+    clean = judge(replace(record, kinds=unmarked), RELEASE)
+    assert clean.status() == clean.status(strict=True) == 2
+    assert clean.status(splats=[Splat("map-stack", None, None, "")]) == with_error
+
+
+def test_what_one_function_sends_from_one_kind_of_memory_is_one_finding():
+    read, write = RECORD.kinds[1], replace(RECORD.kinds[1], read=False)
+    (finding,) = judge(replace(RECORD, kinds=(read, write)), RELEASE).findings
+    assert finding.kinds == (read, write)
+    elsewhere = replace(read, frames=(Frame("probe", 1, 2, "thermo"),))
+    unknown = replace(read, frames=())
+    found = judge(replace(RECORD, kinds=(read, elsewhere, replace(read, memory_class="vmalloc"), unknown)), RELEASE)
+    assert len(found.findings) == 4
 
 
 def test_an_audit_of_nothing_is_no_pass():
@@ -158,6 +173,8 @@ def test_boots_of_one_kernel_become_one_record():
     assert len(both.kinds) == len(RECORD.kinds) and both.messages == 16
     assert [kind.count for kind in both.kinds] == [2 * kind.count for kind in RECORD.kinds]
     assert judge(both, RELEASE).distrust == ()
-    assert judge(merge([RECORD], ["a boot was lost"]), RELEASE).status() == 2
+    clean = replace(RECORD, kinds=RECORD.kinds[2:], messages=6)
+    assert judge(merge([clean], ["a boot was lost"]), RELEASE).status() == 2
+    assert judge(merge([RECORD], ["the command ended with status 1"]), RELEASE).status() == 1
     with pytest.raises(AuditError):
         merge([])

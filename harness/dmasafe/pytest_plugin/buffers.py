@@ -67,22 +67,21 @@ class Buffers:
 
     def unclaimed(self, splats: Sequence[Splat], astray: Sequence[BusMessage]) -> list[AuditFinding]:
         """The findings that were not expected, and that neither splats nor stray messages have told already."""
-        reported = {(frame.function, frame.module) for splat in splats for frame in splat.frames}
         lost = {(message.address, message.read) for message in astray}
         return [
             finding
             for finding in self.findings()
             if not any(like(finding, *claimed) for claimed in self._claimed)
-            and _whose(finding.kind) not in reported
-            and not (finding.rule == FLAGGED_UNSAFE and (finding.kind.address, finding.kind.read) in lost)
+            and not any(map(finding.tells, splats))
+            and not (finding.rule == FLAGGED_UNSAFE and any((one.address, one.read) in lost for one in finding.kinds))
         ]
 
     def of(self, message: BusMessage) -> str:
         """``: thermo_measure() [thermo] at FILE:LINE gave it MEMORY``, of a message that went astray; or nothing."""
         for finding in self.findings():
-            kind = finding.kind
-            if finding.rule != SHARED_LINE and (kind.address, kind.read) == (message.address, message.read):
-                return f": {caller(kind)} gave it {_memory(kind)}"
+            for kind in finding.kinds:
+                if finding.rule != SHARED_LINE and (kind.address, kind.read) == (message.address, message.read):
+                    return f": {caller(kind)} gave it {_memory(kind)}"
         return ""
 
     def _judge(self, record: Record | None) -> tuple[AuditFinding, ...]:
@@ -90,7 +89,7 @@ class Buffers:
             return ()
         kinds = _theirs(record)
         # Files and lines are dear: only of what is wrong.
-        wrong = {id(finding.kind) for finding in self._wrong(replace(record, kinds=kinds))}
+        wrong = {id(kind) for finding in self._wrong(replace(record, kinds=kinds)) for kind in finding.kinds}
         if not wrong:
             return ()
         return self._wrong(self._lined(replace(record, kinds=tuple(kind for kind in kinds if id(kind) in wrong))))
@@ -129,7 +128,8 @@ def told(finding: AuditFinding) -> str:
     """A finding in two lines: whose buffer breaks which rule, and how to correct it."""
     kind, rule = finding.kind, RULES[finding.rule]
     way = "read" if kind.read else "write"
-    where = f"{way} of {kind.max_bytes} bytes at {kind.address:#04x}"
+    more = f", and {len(finding.also)} more" if finding.also else ""
+    where = f"{way} of {kind.max_bytes} bytes at {kind.address:#04x}{more}"
     return f"{finding.rule} in {caller(kind)}: {one_line(finding.why)} ({where})\n{rule.text} {rule.fix}"
 
 

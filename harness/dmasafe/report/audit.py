@@ -14,9 +14,10 @@ from rich.text import Text
 from dmasafe.audit import RULES, AuditFinding, Dma, Judgement, Level, MessageKind, Record
 from dmasafe.outcome import Frame, Splat
 from dmasafe.report import splats as splat_report
-from dmasafe.report.text import frame_text, one_line, plural, visible
+from dmasafe.report.text import blamed, frame_text, one_line, plural, visible
 
 FORMAT = 1
+INCONCLUSIVE = 2
 _STYLES = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "dim"}
 
 
@@ -26,7 +27,7 @@ def table(record: Record, judgement: Judgement) -> Table:
     for heading in ("caller", "bus", "message", "buffer", "verdict"):
         rows.add_column(heading, overflow="fold")
     for kind in sorted(record.kinds, key=_order):
-        found = [finding for finding in judgement.findings if finding.kind is kind]
+        found = [finding for finding in judgement.findings if any(one is kind for one in finding.kinds)]
         # Text, not str: a kernel's brackets are no markup.
         cells = (_caller(kind), _bus(kind), _message(kind), _buffer(kind))
         rows.add_row(*(Text(one_line(cell)) for cell in cells), _verdict(kind, found))
@@ -84,31 +85,55 @@ def lines(record: Record, judgement: Judgement, splats: Sequence[Splat], strict:
         yield Text()
         yield Text(f"{finding.level}: {finding.rule}: {one_line(_blamed(finding))}", _STYLES[finding.level])
         yield Text(f"  {one_line(finding.why)}")
+        for kind in finding.also:
+            yield Text(f"  also {one_line(_message(kind))} at {one_line(_caller(kind))} ({one_line(_bus(kind))})")
+        for splat in splats:
+            if finding.tells(splat):
+                yield Text(f"  the kernel reported it too: {one_line(_report(splat))}")
         for frame in finding.kind.frames if RULES[finding.rule].at_caller else ():
             yield Text(f"    {one_line(frame_text(frame))}", "dim")
         yield Text(f"  {RULES[finding.rule].fix}")
     yield Text()
     yield from (Text(f"note: {one_line(note)}") for note in judgement.notes)
-    for splat in splats:
-        yield Text(f"the kernel reported {splat.splat_class}: {one_line(splat.message)}", "bold red")
+    others = _others(judgement, splats)
+    yield from (Text(f"the kernel reported {one_line(_report(splat))}", "bold red") for splat in others)
     yield Text(
         f"{plural(record.messages, 'message')} in {plural(record.transfers, 'transfer')} ({record.failed} failed), "
         f"{plural(len(record.kinds), 'kind')} of message, {plural(len(judgement.findings), 'finding')}"
+        + (f", {plural(len(others), 'other report')} of the kernel's" if others else "")
     )
-    yield from (Text(f"INCONCLUSIVE: {one_line(why)}", "yellow") for why in judgement.distrust)
-    if not judgement.distrust:
+    word = "INCONCLUSIVE" if status(judgement, splats, strict) == INCONCLUSIVE else "note"
+    yield from (Text(f"{word}: {one_line(why)}", "yellow") for why in judgement.distrust)
+    if word == "note" or not judgement.distrust:
         yield _end(judgement, splats, strict)
+
+
+def _others(judgement: Judgement, splats: Sequence[Splat]) -> list[Splat]:
+    """The kernel's reports that no finding tells already, one for each class and message."""
+    found = [splat for splat in splats if not any(finding.tells(splat) for finding in judgement.findings)]
+    return list({(splat.splat_class, splat.driver, blamed(splat)): splat for splat in reversed(found)}.values())[::-1]
+
+
+def _report(splat: Splat) -> str:
+    """Class, driver, message, and whom to look at."""
+    reporter = " ".join(part for part in (splat.driver, splat.device) if part)
+    whom = blamed(splat)
+    text = f"{splat.splat_class}: " + (f"{reporter}: " if reporter else "") + splat.message
+    return text + (f" (look at {whom})" if whom else "")
 
 
 def _end(judgement: Judgement, splats: Sequence[Splat], strict: bool) -> Text:
     if status(judgement, splats, strict):
-        return Text("FAIL: see the findings above", "bold red")
+        worst = next(iter(judgement.findings), None)
+        if worst is not None and (strict or worst.level is not Level.NOTE):
+            return Text(f"FAIL: {worst.rule}: {one_line(_blamed(worst))}", "bold red")
+        return Text(f"FAIL: the kernel reported {one_line(_report(splats[0]))}", "bold red")
     return Text("PASS: nothing found but notes" if judgement.findings else "PASS: nothing found", "green")
 
 
 def status(judgement: Judgement, splats: Sequence[Splat], strict: bool) -> int:
     """0 nothing found, 1 something (the kernel's own reports are), 2 it cannot be trusted."""
-    return judgement.status(strict) or int(bool(splats))
+    return judgement.status(strict, splats)
 
 
 def _blamed(finding: AuditFinding) -> str:
@@ -145,6 +170,7 @@ def to_json(
                 "level": str(finding.level),
                 "why": finding.why,
                 "message": next(n for n, kind in enumerate(record.kinds) if kind is finding.kind),
+                "also": [n for n, kind in enumerate(record.kinds) if any(kind is one for one in finding.also)],
             }
             for finding in judgement.findings
         ],

@@ -10,12 +10,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dmasafe import kernel as kernels
-from dmasafe.audit import AuditError, Record, merge
+from dmasafe.audit import AuditError, MessageKind, Record, merge
 from dmasafe.dmesg import Symbols
-from dmasafe.outcome import Expectation, Frame, Skip
+from dmasafe.outcome import Expectation, Frame, Skip, Splat
 from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
 from dmasafe.targets.audit import (
@@ -40,6 +40,7 @@ from dmasafe.targets.session import KMSG_LOG, Session
 if TYPE_CHECKING:
     from dmasafe.targets.board import BoardTarget
 
+T = TypeVar("T", MessageKind, Splat)
 DEFAULT_TIMEOUT_S = 60.0
 # Frames get their lines from it.
 _CFLAGS = ("-g",)
@@ -81,8 +82,11 @@ class _Objects:
 
     def named(self, record: Record) -> Record:
         """The record with the sources' own names instead of those of copies."""
-        kinds = (dataclasses.replace(kind, frames=tuple(map(self._frame, kind.frames))) for kind in record.kinds)
-        return dataclasses.replace(record, kinds=tuple(kinds))
+        return dataclasses.replace(record, kinds=tuple(map(self.renamed, record.kinds)))
+
+    def renamed(self, traced: T) -> T:
+        """A kind of message or a splat likewise."""
+        return dataclasses.replace(traced, frames=tuple(map(self._frame, traced.frames)))
 
     def _frame(self, frame: Frame) -> Frame:
         for copy, source in self.places.items():
@@ -179,4 +183,5 @@ def _run(prepared: Prepared, scenarios: Sequence[Scenario], rows: int, logs: Pat
 def _with_lines(outcome: Outcome, objects: _Objects) -> Outcome:
     symbols = objects.symbols()
     record = objects.named(with_lines(outcome.record, symbols))
-    return dataclasses.replace(outcome, record=record, splats=splats_with_lines(outcome.splats, symbols))
+    splats = map(objects.renamed, splats_with_lines(outcome.splats, symbols))
+    return dataclasses.replace(outcome, record=record, splats=tuple(splats))

@@ -36,7 +36,7 @@ def test_the_table_names_caller_and_rule_and_the_end_says_what_was_seen():
     text = printed(RECORD, JUDGEMENT)
     assert "temperature_show+0x45" in text and "flagged-unsafe" in text
     assert "8 messages in 5 transfers (0 failed), 5 kinds of message, 2 findings" in text
-    assert text.rstrip().endswith("FAIL: see the findings above")
+    assert text.rstrip().endswith("FAIL: flagged-unsafe: temperature_show+0x45 [thermo] (1-0030 dmasafe_controller)")
 
 
 def test_a_clean_audit_passes_and_one_that_cannot_be_trusted_does_not():
@@ -53,7 +53,26 @@ def test_the_kernels_own_report_is_a_finding():
     clean = replace(RECORD, kinds=RECORD.kinds[2:], messages=6)
     judgement = judge(clean, "6.12")
     assert status(judgement, [SPLAT], strict=False) == 1 and status(judgement, [], strict=False) == 0
-    assert "the kernel reported map-stack" in printed(clean, judgement, [SPLAT])
+    text = printed(clean, judgement, [SPLAT, SPLAT])
+    assert "0 findings" not in text and "1 other report of the kernel's" in text
+    # A note is no reason to fail: the end names the report, with its driver.
+    assert text.rstrip().endswith("FAIL: the kernel reported map-stack: drv dev: maps memory from stack")
+
+
+def test_what_the_kernel_reports_of_a_finding_is_told_with_it_and_counts_once():
+    splat = replace(SPLAT, frames=(JUDGEMENT.findings[0].kind.blamed,))
+    text = printed(RECORD, JUDGEMENT, [splat])
+    assert "the kernel reported it too: map-stack: drv dev: maps memory from stack" in text
+    assert "2 findings" in text and "other report" not in text
+
+
+def test_a_command_that_the_bug_made_fail_does_not_hide_the_bug():
+    record = replace(RECORD, incomplete=("the command ended with status 1: what it left undone was not audited",))
+    judgement = judge(record, "6.12.117")
+    text = printed(record, judgement)
+    assert status(judgement, [], strict=False) == 1
+    assert "note: the command ended with status 1" in text and "INCONCLUSIVE" not in text
+    assert text.rstrip().splitlines()[-1].startswith("FAIL: flagged-unsafe: ")
 
 
 def test_sarif_points_at_the_callers_line_and_a_schema_validator_takes_it():
