@@ -10,14 +10,30 @@ DEFAULT_QUEUE_ENTRIES = 4
 
 
 @dataclass(frozen=True)
+class MachineFacts:
+    """What only the running machine tells, as it differs by QEMU's version, accelerator and board.
+
+    ``queue_entries`` is the length of i2c-virtio's queue, which the device process is told. ``memory`` are the physical
+    addresses that /proc/iomem calls System RAM (empty: not told), ``dma_alignment`` is what dma_get_cache_alignment()
+    answers, in bytes (None: not told): on some architectures it asks the processor.
+    """
+
+    queue_entries: int = DEFAULT_QUEUE_ENTRIES
+    memory: tuple[range, ...] = ()
+    dma_alignment: int | None = None
+
+
+NOT_ASKED = MachineFacts()
+
+
+@dataclass(frozen=True)
 class KernelFacts:
     """One kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m.
 
     ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
     habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
     says whether DMA addresses are translated, ``machine`` which variation of the machine it is (empty: the plain one).
-    ``queue_entries`` is the length of i2c-virtio's queue, which differs by QEMU's version: the device process is told
-    it by the running machine.
+    ``running`` is what the machine itself has told since.
     """
 
     arch: str
@@ -27,7 +43,7 @@ class KernelFacts:
     swiotlb: str | None = None
     iommu: bool = False
     machine: str = ""
-    queue_entries: int = DEFAULT_QUEUE_ENTRIES
+    running: MachineFacts = NOT_ASKED
 
     def has(self, symbol: str) -> bool:
         return symbol in self.symbols

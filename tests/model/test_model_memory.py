@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dmasafe.architecture import architecture_names
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import NOT_ASKED, KernelFacts, MachineFacts
 from dmasafe.model import Config, KernelDied, ModelError, ModelKernel
 from dmasafe.model.client import KINDS, Client, predicates
-from dmasafe.model.layout import PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of
+from dmasafe.model.layout import PAGE_SIZE, dma_get_cache_alignment, kmalloc_minalign, layout_of, same_machine
 
 X86 = ModelKernel()
 HIGHMEM = Config(arch="i686", memory_bytes=1 << 30).enable("HIGHMEM").disable("VMAP_STACK")
@@ -499,7 +501,7 @@ def test_this_machine_is_what_the_harness_emulates():
     assert (config.memory_bytes, config.dma_debug_entries) == (256 << 20, 65536)
     assert config.dma_debug and config.all_errors and not config.no_hash_pointers
     assert not config.disable("VMAP_STACK").has("VMAP_STACK") and config.enable("HIGHMEM").has("HIGHMEM")
-    facts = Config(arch="aarch64", version=(5, 10), symbols=frozenset({"A"}), swiotlb="on")
+    facts = KernelFacts("aarch64", (5, 10), frozenset({"A"}))
     assert Config.of(facts) == Config(arch="aarch64", version=(5, 10), symbols=frozenset({"A"}))
 
 
@@ -534,3 +536,30 @@ def test_what_dma_aligns_to_and_what_kmalloc_aligns_to(arch, version, symbol, al
 def test_arm64_has_a_pool_for_small_buffers_whatever_its_memory(arch, symbols, swiotlb):
     config = Config.of(KernelFacts(arch, (6, 12, 117), frozenset(symbols), coherent=True))
     assert (config.swiotlb, config.coherent) == (swiotlb, True)
+
+
+def test_memory_lies_where_the_machine_has_told_and_caches_have_the_lines_it_told():
+    told = MachineFacts(memory=(range(0x4000_0000, 0x4800_0000), range(0x1_0000_0000, 0x1_0800_0000)), dma_alignment=32)
+    facts = KernelFacts("aarch64", (6, 12), frozenset(), running=told)
+    memory = ModelKernel(Config.of(facts)).memory
+    assert memory.ram == ((0x4000_0000, 0x4800_0000), (0x1_0000_0000, 0x1_0800_0000))
+    assert memory.is_ram(0x1_0000_0000, 16) and not memory.is_ram(0x4800_0000)
+    assert dma_get_cache_alignment(Config.of(facts), memory.layout) == 32
+    assert dma_get_cache_alignment(Config.of(replace(facts, running=NOT_ASKED)), memory.layout) == 64
+
+
+@pytest.mark.parametrize(
+    ("arch", "told", "same"),
+    [
+        ("x86_64", MachineFacts(), True),
+        ("x86_64", MachineFacts(4, (range(0x1000, 0x9FC00), range(1 << 20, 256 << 20)), 1), True),
+        ("x86_64", MachineFacts(4, (range(0x1000, 0x9FC00), range(1 << 20, 255 << 20)), 1), False),
+        ("x86_64", MachineFacts(64), False),
+        ("aarch64", MachineFacts(4, (range(1 << 30, (1 << 30) + (256 << 20)),), 64), True),
+        ("aarch64", MachineFacts(4, (range(1 << 30, (1 << 30) + (256 << 20)),), 128), False),
+        ("aarch64", MachineFacts(4, (range(2 << 30, (2 << 30) + (256 << 20)),), 64), False),
+    ],
+)
+def test_predictions_are_made_again_for_a_machine_that_is_another(arch: str, told: MachineFacts, same: bool) -> None:
+    facts = KernelFacts(arch, (6, 12), frozenset())
+    assert same_machine(facts, replace(facts, running=told)) is same

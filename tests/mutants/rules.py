@@ -12,7 +12,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("model/smbus.py", "LENGTH_CHECK_SINCE = (6, 1, 192)", "LENGTH_CHECK_SINCE = (6, 2)"),
     ("model/smbus.py", "last.len += 1", "last.len += 0"),
     ("model/smbus.py", "        msg.flags |= I2C_M_DMA_SAFE\n", ""),
-    ("model/config.py", "queue_entries=facts.queue_entries", "queue_entries=facts.queue_entries + 1"),
+    ("model/config.py", "queue_entries=facts.running.queue_entries", "queue_entries=facts.running.queue_entries + 1"),
     ("model/controllers.py", "return 0 if ok else -ENXIO", "return 0 if ok else -EIO"),
     ("model/controllers.py", "length += I2C_SMBUS_BLOCK_MAX", "length += 0"),
     ("model/controllers.py", "or msg.len < self.threshold", "or msg.len <= self.threshold"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dmasafe.architecture import DEFAULT_ARCH, find_layout
-from dmasafe.facts import DEFAULT_QUEUE_ENTRIES
+from dmasafe.facts import DEFAULT_QUEUE_ENTRIES, MachineFacts
 
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
 # dmasafe/qemu/process.py gives its guests as much.
@@ -19,7 +19,7 @@ PREALLOC_DMA_DEBUG_ENTRIES = 1 << 16
 
 class Facts(Hashable, Protocol):
     """What is known of a kernel: ``arch`` as uname says it, ``version`` (6, 12, 117), ``symbols`` set to y or m,
-    ``coherent`` as in Config, ``swiotlb`` the boot parameter.
+    ``coherent`` as in Config, ``swiotlb`` the boot parameter, ``running`` what the machine tells.
     """
 
     @property
@@ -41,7 +41,7 @@ class Facts(Hashable, Protocol):
     def iommu(self) -> bool: ...
 
     @property
-    def queue_entries(self) -> int: ...
+    def running(self) -> MachineFacts: ...
 
 
 # kernel/dma/swiotlb.c setup_io_tlb_npages(): what the boot parameter makes of the pool.
@@ -54,6 +54,8 @@ class Config:
 
     ``highmem_bytes`` of memory stay out of the linear map of a kernel with HIGHMEM, even if there were room.
     ``coherent`` None takes the architecture's habit. ``swiotlb`` is off, on (a pool exists) or force (swiotlb=force).
+    ``memory`` are the physical addresses of memory, ``dma_alignment`` the answer of dma_get_cache_alignment(), where a
+    machine has told them; otherwise ``memory_bytes`` from the layout's first address on, and the layout's alignment.
     ``iommu``: coherent memory is put together of pages; DMA addresses are told as the physical ones they lead to.
     ``queue_entries`` is the length of i2c-virtio's queue; with indirect descriptors a message takes one entry.
     ``dma_debug_entries`` is the boot parameter of that name, ``dma_debug`` False is dma_debug=off, ``all_errors`` and
@@ -64,6 +66,8 @@ class Config:
     version: tuple[int, ...] = (6, 12)
     symbols: frozenset[str] = DEFAULT_SYMBOLS
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    memory: tuple[range, ...] = ()
+    dma_alignment: int | None = None
     highmem_bytes: int = 0
     coherent: bool | None = None
     swiotlb: str = "off"
@@ -88,7 +92,9 @@ class Config:
             highmem_bytes=layout.highmem_bytes if layout is not None and "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
             iommu=facts.iommu,
-            queue_entries=facts.queue_entries,
+            memory=facts.running.memory,
+            dma_alignment=facts.running.dma_alignment,
+            queue_entries=facts.running.queue_entries,
             swiotlb=_SWIOTLB.get(facts.swiotlb or "", "on" if pool else "off"),
         )
 

@@ -21,7 +21,7 @@ class Machine:
     ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
     ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
     random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
-    ``memory_base`` the physical address at which memory starts. ``without`` are properties taken out of QEMU's
+    ``without`` are properties taken out of QEMU's
     device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, ``iommu``
     whether DMA addresses are translated, ``hotplug`` whether a root port announces what is plugged in. ``variation``
     is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold the
@@ -37,7 +37,6 @@ class Machine:
     login: tuple[str, ...]
     firmware: str | None = None
     random: str = ""
-    memory_base: int = 0
     pci: str = "0000:00"
     cmdline: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -68,7 +67,7 @@ def find_machine(arch: str, variation: str = "") -> Machine:
     """The machine of an architecture, plain or in a named variation. Raises ArchitectureError."""
     data = read_architecture(arch)
     place = f"kernel-configs/arch/{arch}.toml"
-    values = {**data.machine, "arch": arch, "uname": data.uname, "memory_base": data.memory["phys_offset"]}
+    values = {**data.machine, "arch": arch, "uname": data.uname}
     machine = convert(values, Machine, f"{place}: machine", ArchitectureError)
     if not variation:
         return machine

@@ -55,7 +55,6 @@ echo "oops=$(cat /proc/sys/kernel/panic_on_oops 2>/dev/null)"
 for d in /sys/bus/pci/devices/*; do
 [ "$(cat $d/vendor 2>/dev/null)$(cat $d/device 2>/dev/null)" = 0x1af40x1062 ] && echo "function=${d##*/}"
 done
-grep "System RAM" /proc/iomem 2>/dev/null | while read -r r; do echo "ram=$r"; done
 for d in /sys/bus/i2c/devices/i2c-*; do [ -e $d ] && echo "bus=${d##*-}"; done
 for d in /sys/bus/i2c/devices/*-*/driver; do
 [ -e $d ] && n=${d%/driver} && l=$(readlink $d) && echo "claimed=${n##*/} ${l##*/}"
@@ -87,7 +86,6 @@ class Board:
     release: str
     machine: str
     functions: tuple[str, ...] = ()
-    memory_bytes: int = 0
     buses: frozenset[int] = frozenset()
     claimed: Mapping[str, str] = field(default_factory=dict)
     panics: bool = False
@@ -110,18 +108,11 @@ def probe(link: Link) -> Board:
         release,
         machine,
         tuple(sorted(name for name in values.get("function", ()) if _FUNCTION.fullmatch(name))),
-        max((_end_of(line) for line in values.get("ram", ())), default=0),
         frozenset(int(nr) for nr in values.get("bus", ()) if nr.isascii() and nr.isdigit()),
         dict(line.split(" ", 1) for line in values.get("claimed", ()) if " " in line),
         values.get("oops", [""])[0] == "1",
         _unpacked(config.output),
     )
-
-
-def _end_of(line: str) -> int:
-    """The end of a /proc/iomem range (``00100000-0fffffff : System RAM``), exclusive."""
-    match = re.match(r"[0-9a-f]+-([0-9a-f]{1,16})\b", line)
-    return int(match[1], 16) + 1 if match else 0
 
 
 def _unpacked(text: str) -> str | None:
@@ -196,7 +187,6 @@ class BoardTarget:
             dmasafe=functions[1] if len(functions) > 1 else None,
             bus=self._options.bus,
             oracle=self._options.oracle,
-            memory_bytes=self._board.memory_bytes,
         )
 
     def facts(self) -> KernelFacts:

@@ -63,7 +63,6 @@ class Place:
     dmasafe: str | None
     bus: int | None
     oracle: Path | None
-    memory_bytes: int
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -104,10 +103,6 @@ class BoardSession(Session):
         self.notes: list[str] = []
 
     @property
-    def memory(self) -> range:
-        return range(self._place.memory_bytes)
-
-    @property
     def directory(self) -> str:
         """Where on the board the copied files are."""
         return self._directory
@@ -145,6 +140,7 @@ class BoardSession(Session):
         parameters = {MODULES[0]: borrowed, MODULES[1]: "" if self._place.dmasafe else "engine=1"}
         for module in MODULES:
             self._load(module, parameters[module])
+        self._ask_machine()
         for name, arguments in self._place.adapters.items():
             self._take_adapter(name, **arguments)
         if self._oracle is not None:

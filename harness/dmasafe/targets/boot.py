@@ -135,11 +135,6 @@ class Boot(Session):
         self._selector.register(self.console.fileno(), selectors.EVENT_READ)
         self._hear_hello(started)
 
-    @property
-    def memory(self) -> range:
-        base = self.image.machine.memory_base
-        return range(base, base + (self.image.memory_mib << 20))
-
     def prepare(self) -> None:
         """Load the modules, bind the adapters, tell the device where the mailbox is: once. Raises BootLost."""
         if self._prepared:
@@ -151,6 +146,7 @@ class Boot(Session):
         parameters = borrowed_objects(symbols)
         for module in dict.fromkeys((*MODULES, *(row.module for row in self.image.rows if row.module is not None))):
             self.hands.load(f"/modules/{module}.ko", parameters if module == "dmasafe_client" else "")
+        self._ask_machine()
         self._bind_pci()
         self.adapters |= bridge_adapters(self, tuple(self.image.plugs("usbredir")))
         mount_file_systems(self, self.image.file_systems)

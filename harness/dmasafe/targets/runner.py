@@ -17,7 +17,7 @@ from typing import BinaryIO
 from dmasafe.carriers import controller_of
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import SPLAT_CLASSES, parse_records
-from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.facts import NOT_ASKED, KernelFacts, KernelInfo, MachineFacts
 from dmasafe.guest import GuestError
 from dmasafe.guest.agent import Message, integer
 from dmasafe.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
@@ -63,7 +63,7 @@ class _State:
     done: int = 0
     # No other session is to be tried.
     over: bool = False
-    queue_entries: int | None = None
+    machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
 
@@ -142,7 +142,7 @@ class Runner:
             scenarios_s=max(0.0, time.monotonic() - started - boot_s),
             boots=state.boots,
             notes=tuple(state.notes),
-            facts=replace(self._facts, queue_entries=state.queue_entries or self._facts.queue_entries),
+            facts=replace(self._facts, running=state.machine),
         )
 
     def _run_session(
@@ -330,7 +330,8 @@ class Runner:
     def _collect(self, session: Session, batch: _Batch, reason: str | None, state: _State) -> None:
         """Join answers, records and trace into observations, and say which cannot be trusted."""
         gathered = session.gathered
-        state.queue_entries = gathered.queue_entries or state.queue_entries
+        queue = gathered.queue_entries or state.machine.queue_entries
+        state.machine = replace(session.machine, queue_entries=queue)
         state.notes.extend(f"{self._word} {state.boots}: {text}" for text in gathered.violations[:3])
         observed: dict[str, Observation] = {}
         for number, scenario, reply in batch.replies:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -11,17 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dmasafe.closing import Closing
+from dmasafe.facts import NOT_ASKED, MachineFacts
 from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.gathered import Gathered
+from dmasafe.targets.gathered import OUTSIDE, Gathered
 
 KMSG_LOG = "kmsg.log"
 MODULES = ("dmasafe_client", "dmasafe_controller")
 # Needs the client, and a kernel that has those buses.
 # vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
 BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
+IOMEM = "/proc/iomem"
+_SYSTEM_RAM = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", re.MULTILINE)
 _ARGV_INIT_BYTES = {8: 272, 4: 136}
 
 
@@ -95,6 +99,7 @@ class Session(Closing, ABC):
         self.limits = limits
         self.adapters: dict[str, int] = {}
         self.release = ""
+        self.machine = NOT_ASKED
         self.boot_s = 0.0
         self.reports_before = 0
         self.hands = Hands(self.request, lost)
@@ -105,9 +110,9 @@ class Session(Closing, ABC):
         self._stack.close()
 
     @property
-    @abstractmethod
-    def memory(self) -> range:
+    def memory(self) -> tuple[range, ...]:
         """Where memory lies."""
+        return self.machine.memory
 
     @abstractmethod
     def prepare(self) -> None:
@@ -159,11 +164,27 @@ class Session(Closing, ABC):
         except ChannelClosed as error:
             raise self._lost(str(error)) from error
 
+    def _ask_machine(self) -> None:
+        """Have the system say what no table can know of it; the client module must be loaded. Raises BootLost."""
+        reply = self.request("run", seq=OUTSIDE, line="op=predicates buffer=heap len=64")
+        answer = reply.get("answer")
+        alignment = integer(answer, "dma_alignment") if isinstance(answer, dict) else None
+        memory = ram_of(self.read(IOMEM) or "")
+        if not memory:
+            raise BootLost(f"{IOMEM} does not say where memory lies: a stray DMA could not be told from a right one")
+        self.machine = MachineFacts(memory=memory, dma_alignment=alignment)
+
     def _hear_hello(self, started: float) -> None:
         """Wait for the agent's first word; ``started`` is when the system began, on the monotonic clock."""
         hello = self._talk.wait_for(is_hello, self.limits.boot_s, "the agent's first word")
         self.boot_s = time.monotonic() - started
         self.release = str(hello.get("release", ""))
+
+
+def ram_of(iomem: str) -> tuple[range, ...]:
+    """Where memory lies, by the text of /proc/iomem; empty if it does not say (not to every user)."""
+    found = (range(int(start, 16), int(end, 16) + 1) for start, end in _SYSTEM_RAM.findall(iomem))
+    return tuple(part for part in found if len(part) > 1)
 
 
 def lost(refused: Refused) -> BootLost:

@@ -37,12 +37,12 @@ def line(scenario: Scenario) -> str:
 
 
 def observation(
-    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory: range
+    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory: Sequence[range]
 ) -> Observation:
     """All that is known of one scenario.
 
     ``reply`` is the agent's to ``run``, ``records`` the kernel log of the scenario, ``trace`` what the device saw,
-    ``memory`` the physical addresses of guest memory.
+    ``memory`` the physical addresses of memory.
     """
     splats = tuple(parse_records(records))
     answer = reply.get("answer")
@@ -73,7 +73,7 @@ def observation(
 
 
 def _on_bus(
-    record: Record, answer: Message, trace: Sequence[BusMessage], memory: range
+    record: Record, answer: Message, trace: Sequence[BusMessage], memory: Sequence[range]
 ) -> tuple[BusMessage, ...] | None:
     """What was on the bus, by the word of those who can tell; None if nobody can."""
     match record:
@@ -143,23 +143,25 @@ def _caller_message(message: Message) -> CallerMessage:
     )
 
 
-def _mapped_message(message: Message, memory: range) -> BusMessage:
+def _mapped_message(message: Message, memory: Sequence[range]) -> BusMessage:
     """get_put stops before the bus: what was mapped stands in for what the device would have seen."""
     data = octets(message, "data")
     address = integer(message, "dma")
     segments: tuple[DmaSegment, ...] = ()
     if address is not None:
-        stray = not memory.start <= address <= memory.stop - len(data)
-        segments = (DmaSegment(address, len(data), stray),)
+        segments = (DmaSegment(address, len(data), not _inside(memory, address, len(data))),)
     return BusMessage(0, bool(integer(message, "rd", 0)), data, True, segments)
 
 
-def _hardware_message(message: Message, memory: range) -> BusMessage:
+def _inside(memory: Sequence[range], address: int, length: int) -> bool:
+    return length >= 0 and any(part.start <= address <= part.stop - length for part in memory)
+
+
+def _hardware_message(message: Message, memory: Sequence[range]) -> BusMessage:
     """What hardware in the guest saw of a payload; it says of an address itself if it leads elsewhere."""
     segments = []
     for segment in _messages(message, "segments"):
         address, length = integer(segment, "address", 0) or 0, integer(segment, "length", 0) or 0
-        inside = length >= 0 and memory.start <= address <= memory.stop - length
-        stray = bool(integer(segment, "stray", 1)) or not inside
+        stray = bool(integer(segment, "stray", 1)) or not _inside(memory, address, length)
         segments.append(DmaSegment(address, length, stray))
     return BusMessage(0, bool(integer(message, "rd", 0)), octets(message, "data"), True, tuple(segments))

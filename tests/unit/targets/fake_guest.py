@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dmasafe.guest.agent import Message
+from dmasafe.targets.session import IOMEM
 
 ADAPTERS = {"virtio": 3, "dmasafe": 4}
+MEMORY = (range(1 << 12, 256 << 20),)
 MAILBOX = "/sys/module/dmasafe_client/parameters/mailbox"
 Reply = Callable[[Message], Message | None]
 
@@ -27,7 +29,7 @@ class FakeGuest:
     """The agent. ``files`` can be read and written, ``does`` replaces the reply to an operation (None: silence)."""
 
     release: str | None = "6.12.117"
-    files: dict[str, str] = field(default_factory=lambda: {MAILBOX: "0x1000"})
+    files: dict[str, str] = field(default_factory=lambda: {MAILBOX: "0x1000", IOMEM: "00001000-0fffffff : System RAM"})
     does: dict[str, Reply] = field(default_factory=dict)
     heard: list[Message] = field(default_factory=list)
 

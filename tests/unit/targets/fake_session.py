@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.facts import KernelFacts, KernelInfo, MachineFacts
 from dmasafe.guest.agent import Message
 from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets.base import TargetRun
@@ -39,6 +39,7 @@ REJECTED = f"{PLACE}: rejecting DMA map of vmalloc memory"
 REPORTS = {"map-invalid-area": INVALID_AREA, "map-stack": ON_STACK, "map-vmalloc-rejected": REJECTED}
 COUNTED = (INVALID_AREA, ON_STACK, OVERLAP)
 MEMORY = range(1 << 12, 256 << 20)
+TOLD = MachineFacts(memory=(MEMORY,), dma_alignment=1)
 # Where the caller's buffer lies, and another one through which policies take it.
 BUFFER, BOUNCED = 0x5000, 0x9000
 TIMED_OUT: Message = {"answer": {"ret": -110, "transferred": False, "msgs": []}}
@@ -82,6 +83,7 @@ class FakeSession:
         self.adapters: dict[str, int] = {}
         self.release = system.release
         self.boot_s = system.boot_s
+        self.machine = TOLD
         self.reports_before = 0
         self.sent: list[Message] = []
         self.asked: list[str] = []
@@ -99,8 +101,8 @@ class FakeSession:
         self._known = {(line(one), settings(one)): one for one in known}
 
     @property
-    def memory(self) -> range:
-        return MEMORY
+    def memory(self) -> tuple[range, ...]:
+        return self.machine.memory
 
     def prepare(self) -> None:
         if self.system.prepare is not None:

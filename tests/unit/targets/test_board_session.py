@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from fake_guest import MAILBOX, FakeDevice, FakeGuest, FakeStream
+from fake_guest import MAILBOX, MEMORY, FakeDevice, FakeGuest, FakeStream
 
 from dmasafe.devices.errors import DevicesError
 from dmasafe.guest.link import Done, LinkError
@@ -96,7 +96,7 @@ class FakeLink:
 class Bench:
     def __init__(self, monkeypatch, directory):
         self.guest = FakeGuest()
-        self.guest.files = {MAILBOX: "0x1000", board_session._ERROR_COUNT: "3"}
+        self.guest.files[board_session._ERROR_COUNT] = "3"
         self.stream = FramedFake(self.guest)
         self.link = FakeLink()
         self.oracle = FakeDevice()
@@ -105,7 +105,7 @@ class Bench:
         self.files = tuple(directory / name for name in ("run", "dmasafe_client.ko", "agent-0123"))
         for path in self.files:
             path.write_bytes(path.name.encode())
-        self.place = Place(self.files, "0000:00:05.0", "0000:00:06.0", None, None, 1 << 28)
+        self.place = Place(self.files, "0000:00:05.0", "0000:00:06.0", None, None)
         monkeypatch.setattr(board_session, "FramedStream", self._framed)
         monkeypatch.setattr(board_session, "TraceListener", lambda path: self.oracle)
         monkeypatch.setattr(board_session.time, "sleep", lambda seconds: None)
@@ -140,7 +140,9 @@ def test_a_session_starts_the_agent_from_a_private_directory_and_leaves_the_boar
     with bench.up() as session:
         assert session.release == "6.12.117" and 0 < session.boot_s < 20
         directory = session.directory
-        assert directory.startswith("/tmp/dmasafe.") and session.memory == range(1 << 28)
+        assert directory.startswith("/tmp/dmasafe.")
+        session.prepare()
+        assert session.memory == MEMORY
     assert bench.link.uploaded == {
         directory: {"run": b"run", "dmasafe_client.ko": b"dmasafe_client.ko", "agent": b"agent-0123"}
     }

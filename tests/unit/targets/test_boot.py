@@ -14,13 +14,13 @@ import pytest
 from fake_guest import MAILBOX, FakeDevice, FakeGuest, FakeQemu
 
 from dmasafe.devices.errors import DevicesError
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, MachineFacts
 from dmasafe.qemu.machines import Machine
 from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import boot as boots
 from dmasafe.targets.boot import Boot, GuestImage, machine_config, make_devices, plugged_for
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.session import BORROWED, Limits
+from dmasafe.targets.session import BORROWED, IOMEM, Limits
 
 LIMITS = Limits(boot_s=20, request_s=21, silence_s=22, sync_s=7.0, last_words_s=0.05)
 # For those tests only in which nothing comes.
@@ -107,9 +107,22 @@ def test_what_comes_before_the_first_word_is_dropped(bench):
         boot.read("/x")
 
 
-def test_memory_lies_where_the_machine_has_it(bench):
-    with bench.up(replace(IMAGE, memory_mib=2, machine=replace(MACHINE, memory_base=0x40000000))) as boot:
-        assert boot.memory == range(0x40000000, 0x40200000)
+def test_memory_lies_where_the_running_kernel_says(bench):
+    bench.guest.files[IOMEM] = (
+        "40000000-401fffff : System RAM\n  40080000-400fffff : Kernel code\n80000000-80000fff : ram"
+    )
+    bench.guest.does["run"] = lambda request: {"seq": request["seq"], "answer": {"dma_alignment": 64}}
+    with bench.up() as boot:
+        boot.prepare()
+        assert boot.memory == (range(0x40000000, 0x40200000),)
+        assert boot.machine == MachineFacts(memory=boot.memory, dma_alignment=64)
+
+
+@pytest.mark.parametrize("said", ["", "00000000-00000000 : System RAM", "00100000-0fffffff : Reserved"])
+def test_a_guest_that_does_not_say_where_memory_lies_is_not_believed(bench, said):
+    bench.guest.files[IOMEM] = said
+    with bench.up() as boot, pytest.raises(BootLost, match=r"^/proc/iomem does not say where memory lies"):
+        boot.prepare()
 
 
 def test_qemu_gets_the_devices_sockets_and_the_logs_of_the_run(bench):

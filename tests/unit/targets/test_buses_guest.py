@@ -12,7 +12,7 @@ from dmasafe.targets.errors import BootLost
 from dmasafe.targets.runner import _run_message
 from dmasafe.targets.wire import line, observation
 
-MEMORY = range(1 << 12, 256 << 20)
+MEMORY = (range(1 << 12, 256 << 20),)
 SCENARIO = parse_scenario("heap/regmap_raw_write/bus-spi/2")
 
 

@@ -21,7 +21,7 @@ from fake_session import (
 )
 
 from dmasafe.expect import expect
-from dmasafe.facts import KernelFacts
+from dmasafe.facts import KernelFacts, MachineFacts
 from dmasafe.model.config import DEFAULT_SYMBOLS
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Outcome, Splat, Verdict
 from dmasafe.progress import Stage
@@ -282,6 +282,6 @@ MANY = f"user/i2cdev_rdwr/virtio/4+messages={','.join(['w4'] * 42)}"
 def test_what_the_running_machine_told_decides_what_is_expected(told, verdict):
     sent = tuple(BusMessage(0x30, False, bytes(4), True, (DmaSegment(BUFFER, 4),)) for _ in range(42))
     caller = tuple(CallerMessage(False, bytes(4), BUFFER) for _ in range(42))
-    facts = None if told is None else replace(ALL, queue_entries=told)
+    facts = None if told is None else replace(ALL, running=MachineFacts(queue_entries=told))
     run = run_of(facts=facts, observations={MANY: Observation(42, caller, sent)})
     assert rows(judged(FakeTarget(run), MANY))[MANY].verdict is verdict

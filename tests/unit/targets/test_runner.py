@@ -17,6 +17,7 @@ from fake_session import (
     OVERLAP,
     REJECTED,
     TIMED_OUT,
+    TOLD,
     TOO_MANY_OVERLAPS,
     WITHOUT_DMA_DEBUG,
     Rig,
@@ -124,13 +125,13 @@ def test_a_sound_run_is_trusted_and_its_kernel_log_is_kept(rig, tmp_path):
     assert (tmp_path / "kmsg.log").read_text().count("maps memory from invalid area") == 2
 
 
-def test_the_run_says_what_the_device_was_told_of_its_queue(rig):
+def test_the_run_says_what_the_machine_told_and_the_device_of_its_queue(rig):
     def tell(session, number, scenario):
         session.gathered.take_event({"ev": "queue", "controller": "virtio", "entries": 64})
         return sound(session, number, scenario)
 
-    assert rig().run(SEND).facts == FACTS
-    assert rig(System(does={SEND: tell})).run(SEND).facts == replace(FACTS, queue_entries=64)
+    assert rig().run(SEND).facts == replace(FACTS, running=TOLD)
+    assert rig(System(does={SEND: tell})).run(SEND).facts == replace(FACTS, running=replace(TOLD, queue_entries=64))
 
 
 def test_canaries_and_controls_stand_before_the_first_scenario_and_after_the_last(rig):
