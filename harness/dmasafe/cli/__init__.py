@@ -20,6 +20,7 @@ SECTIONS = {
         "parse": "Find the kernel's reports in any log.",
         "explain": "What a class of splat means, which rule it breaks, how to fix it.",
         "repro": "Reproduce the splats of a log on the kernel at hand.",
+        "compare": "What changed between two runs, or two directories of them.",
         "list": "What there is to run: suites, buffer kinds, operations, controllers.",
         "shell": "An interactive guest with the bus plugged in.",
         "doctor": "What is installed here, which accelerator works, what to do about the rest.",

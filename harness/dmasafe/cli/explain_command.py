@@ -16,6 +16,7 @@ from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
 from dmasafe.dmesg.explain import provoking
 from dmasafe.dmesg.files import LogError, open_log, read_all
 from dmasafe.errors import unknown
+from dmasafe.report.splats import grouped
 from dmasafe.report.text import blamed, one_line, which_of_both
 
 COLUMNS = 100
@@ -64,9 +65,11 @@ def _wanted(what: str) -> tuple[list[str], dict[str, list[str]]]:
     with open_log(what) as stream:
         found = read_all(stream, what, Tally())
     heads: dict[str, list[str]] = {}
-    for splat in found:
+    for group in grouped(found):
+        splat = group[0]
         whom = one_line(blamed(splat))
-        head = f"line {splat.log_line}: {one_line(splat.message)}" + (f" (look at {whom})" if whom else "")
+        more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+        head = f"line {splat.log_line}{more}: {one_line(splat.message)}" + (f" (look at {whom})" if whom else "")
         which = which_of_both(splat)
         heads.setdefault(splat.splat_class, []).extend([head, f"  {which}"] if which else [head])
     return list(heads), heads

@@ -70,8 +70,11 @@ def guard_streams() -> None:
             # The wrong way round, so that its use is an error.
             os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_WRONLY)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-    sys.stdout = _wrapped(_Output(1, "w", closefd=False), sys.stdout)
-    sys.stderr = _wrapped(_Errors(2, "w", closefd=False), sys.stderr)
+    # Whoever calls a command in his own process may have put something else there.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _wrapped(_Output(1, "w", closefd=False), sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _wrapped(_Errors(2, "w", closefd=False), sys.stderr)
 
 
 def _wrapped(raw: io.FileIO, old: Any) -> io.TextIOWrapper:

@@ -74,7 +74,7 @@ def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:
     if found:
         yield render.table(found)
         yield from render.reasons(found)
-        yield f"{len(found)} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means"
+        yield f"{len(found):,} found in {tally.lines:,} lines; 'dmasafe explain CLASS' tells what a class means"
     else:
         yield f"no splat in {tally.lines:,} lines"
 

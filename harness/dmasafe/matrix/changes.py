@@ -89,7 +89,7 @@ def as_text(found: Comparison, shown: int = SHOWN) -> Iterator[str]:
         f"{found.before} -> {found.after}: {plural(found.cells, 'cell')}, {plural(found.compared, 'verdict')} compared"
     )
     for kind in ChangeKind:
-        yield from _section(_HEADINGS[kind], [_row(rows) for rows in _by_scenario(found.of(kind))], shown)
+        yield from _section(_HEADINGS[kind], [_row(rows) for rows in _grouped(found.of(kind))], shown)
     signatures: dict[tuple[str, str], list[str]] = {}
     for one in found.signatures:
         signatures.setdefault((str(one.signature), one.scenario), []).append(one.cell.name)
@@ -128,18 +128,24 @@ def _section(heading: str, rows: Sequence[Sequence[str]], shown: int) -> Iterato
         yield f"  and {len(rows) - shown:,} more (--limit 0 shows all)"
 
 
-def _by_scenario(changes: Sequence[Change]) -> list[list[Change]]:
-    """Changes of the same scenario and the same findings in several cells together."""
-    groups: dict[tuple[str, StoredJudgement | None, StoredJudgement | None], list[Change]] = {}
+def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
+    """Changes to the same for the same reason together: of a scenario in several cells, then of several scenarios."""
+    by_scenario: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
-        groups.setdefault((change.scenario, change.before, change.after), []).append(change)
+        why = change.after.why if change.after is not None else ""
+        by_scenario.setdefault((change.scenario, _said(change.before), _said(change.after), why), []).append(change)
+    groups: dict[tuple[object, ...], list[Change]] = {}
+    for (_scenario, *said), rows in by_scenario.items():
+        groups.setdefault((*said, *(row.cell for row in rows)), []).extend(rows)
     return list(groups.values())
 
 
 def _row(changes: Sequence[Change]) -> list[str]:
     one = changes[0]
-    lines = [f"{one_line(one.scenario)}: {_said(one.before)} -> {_said(one.after)}"]
-    lines += [f"  {_cells([change.cell.name for change in changes])}"]
+    scenarios = len({change.scenario for change in changes})
+    what = one_line(one.scenario) if scenarios == 1 else f"{scenarios:,} scenarios (first {one_line(one.scenario)})"
+    lines = [f"{what}: {_said(one.before)} -> {_said(one.after)}"]
+    lines += [f"  {_cells(list(dict.fromkeys(change.cell.name for change in changes)))}"]
     if one.after is not None and one.after.why and one.kind is not ChangeKind.FIXED:
         lines.append(f"  {one.after.why}")
     return lines

@@ -4,21 +4,19 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from dmasafe.dmesg import blame
 from dmasafe.outcome import Outcome, Splat, Verdict
+from dmasafe.report import text
 from dmasafe.report.text import one_line
 
 LONGEST_WHY = 300
 LONGEST_NAME = 100
 # Distinct splats of one scenario that count; a flooded log is not to fill the history.
 MAX_SIGNATURES = 20
-_ADDRESS = re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.-])\d{3,}(?![\w.-])")
 
 TRUSTED = frozenset({Verdict.PASS, Verdict.FAIL})
 UNTRUSTED = frozenset({Verdict.INCONCLUSIVE, Verdict.ERROR})
@@ -49,7 +47,7 @@ def shortened(text: str, longest: int) -> str:
 
 def general(why: str) -> str:
     """A reason without the numbers that only this run has, so that the same reason is the same text every night."""
-    return shortened(_NUMBER.sub("N", _ADDRESS.sub("0x...", why)), LONGEST_WHY)
+    return shortened(text.general(why), LONGEST_WHY)
 
 
 @dataclass(frozen=True)

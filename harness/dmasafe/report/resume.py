@@ -56,7 +56,8 @@ def merge(earlier: Results, again: Results, source: Path) -> Results:
         total_s=earlier.total_s + again.total_s,
         # What spoilt the second run spoilt its rows only.
         reason=again.reason if len(rows) == len(earlier.rows) else None,
-        notes=(f"{len(rows)} scenarios of {source} were run again", *earlier.notes, *again.notes),
+        # What the earlier run noted is about boots whose rows were run again; of the kernel the second run says it.
+        notes=(f"{len(rows)} scenarios of {source} were run again", *again.notes),
     )
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dmasafe.dmesg import blame, explanation
 from dmasafe.outcome import Splat
-from dmasafe.report.text import blamed, one_line, visible, which_of_both
+from dmasafe.report.text import blamed, general, one_line, visible, which_of_both
 
 SARIF_VERSION = "2.1.0"
 # The specification's own name for its schema.
@@ -23,17 +23,34 @@ SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schem
 _DOCUMENTATION = "https://docs.kernel.org/"
 
 
-def table(splats: Iterable[Splat]) -> Table:
-    """One row a splat, in the order of the log."""
-    rows = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("line", "class", "device", "whom to look at", "what the kernel said"):
-        rows.add_column(heading, overflow="fold", justify="right" if heading == "line" else "left")
+def grouped(splats: Iterable[Splat]) -> list[list[Splat]]:
+    """The splats of the same class with the same culprit together, both in the order of the log."""
+    groups: dict[tuple[str, str], list[Splat]] = {}
     for splat in splats:
+        # Where nobody can be blamed, only the same words are the same thing.
+        whom = blamed(splat) or general(one_line(splat.message))
+        groups.setdefault((splat.splat_class, whom), []).append(splat)
+    return list(groups.values())
+
+
+def table(splats: Iterable[Splat]) -> Table:
+    """One row for each group, with its first splat and, if any group has several, how many there are."""
+    groups = grouped(splats)
+    headings = ["line", "class", "device", "whom to look at", "what the kernel said"]
+    if any(len(group) > 1 for group in groups):
+        headings.insert(0, "count")
+    rows = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in headings:
+        rows.add_column(heading, overflow="fold", justify="right" if heading in ("count", "line") else "left")
+    for group in groups:
+        splat = group[0]
         cut = " (cut short)" if splat.truncated else ""
-        device = " ".join(one_line(part) for part in (splat.driver, splat.device) if part)
+        devices = dict.fromkeys(" ".join(one_line(part) for part in (s.driver, s.device) if part) for s in group)
+        device = next(iter(devices)) + (f" and {len(devices) - 1:,} more" if len(devices) > 1 else "")
         said = one_line(splat.message) + cut
+        cells = [f"{len(group):,}", str(splat.log_line), splat.splat_class, device, one_line(blamed(splat)), said]
         # Text, not str: a log's brackets are no markup.
-        rows.add_row(*map(Text, (str(splat.log_line), splat.splat_class, device, one_line(blamed(splat)), said)))
+        rows.add_row(*map(Text, cells[-len(headings) :]))
     return rows
 
 

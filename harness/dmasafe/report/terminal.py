@@ -23,7 +23,7 @@ from rich.text import Text
 from dmasafe.outcome import Outcome, Splat, Verdict
 from dmasafe.report import detection
 from dmasafe.report.results import Results, Row, counts, exit_status
-from dmasafe.report.text import blamed, one_line, plural
+from dmasafe.report.text import blamed, general, one_line, plural
 from dmasafe.scenario import USER
 
 PLAIN_WIDTH = 100
@@ -134,6 +134,8 @@ def report(
         yield Text(f"NOT ALL SAVED: {one_line(unsaved)}", "bold red")
         return
     style, ending = _ENDINGS[exit_status(results)]
+    if results.rows and counts(results)[Verdict.SKIP] == len(results.rows):
+        ending = "INCONCLUSIVE: nothing was run, every scenario was skipped"
     yield Text(ending if results.reason is None else f"{ending}: {one_line(results.reason)}", style)
 
 
@@ -240,7 +242,7 @@ def _failures(results: Results) -> Iterator[Text]:
             yield from _first_splat(judgement.splats)
         yield Text()
     rest = Counter(
-        (row.judgement.expected, row.judgement.outcome, row.judgement.why) for row in failed[FAILURES_IN_FULL:]
+        (row.judgement.expected, row.judgement.outcome, general(row.judgement.why)) for row in failed[FAILURES_IN_FULL:]
     )
     for (expected, outcome, why), count in rest.most_common(REASONS_SHOWN):
         style = _STYLE[Verdict.FAIL]
@@ -272,9 +274,11 @@ def _reasons(rows: Sequence[Row], verdict: Verdict) -> Iterator[Text]:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if row.judgement.verdict is verdict:
-            groups.setdefault(row.judgement.why, []).append(row)
-    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    for why, group in ordered[:REASONS_SHOWN]:
+            groups.setdefault(general(row.judgement.why), []).append(row)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    for group in ordered[:REASONS_SHOWN]:
+        whys = {row.judgement.why for row in group}
+        why = whys.pop() if len(whys) == 1 else general(group[0].judgement.why)
         buffers = list(dict.fromkeys(row.buffer for row in group))
         which = ", ".join(buffers) if verdict is Verdict.SKIP and len(buffers) <= 4 else f"first {group[0].id}"
         yield Text.assemble((f"{verdict} {len(group):,}", _STYLE[verdict]), f": {one_line(why)} ({one_line(which)})")
@@ -298,7 +302,10 @@ def _counts_line(results: Results) -> Text:
 
 
 def _canary(results: Results) -> str:
-    return "the canary splatted" if results.canary_splatted else "the canary did NOT splat"
+    if results.canary_splatted:
+        return "the canary splatted"
+    ran = any(row.judgement.outcome is not None for row in results.rows)
+    return "the canary did NOT splat" if ran else "no canary was run, as nothing was"
 
 
 def _times(results: Results) -> str:

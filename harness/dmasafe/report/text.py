@@ -17,6 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 FRAMES_SHOWN = 8
+_ADDRESS = re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.-])\d{3,}(?![\w.-])")
 
 
 def visible(text: str) -> str:
@@ -32,6 +34,11 @@ def one_line(text: str) -> str:
 def xml_text(text: str) -> str:
     """``text`` with every character that XML 1.0 cannot hold spelled out."""
     return _NOT_XML.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def general(text: str) -> str:
+    """``text`` without the numbers that only one run or scenario has, so that the same reason is the same text."""
+    return _NUMBER.sub("N", _ADDRESS.sub("0x...", text))
 
 
 def plural(count: int, noun: str) -> str:

@@ -37,11 +37,11 @@ def test_only_what_is_open_runs_again():
 
 def test_the_merged_run_has_every_row_once_and_says_so():
     again = run_of(row(IDS[1], Verdict.PASS), row(IDS[2], Verdict.FAIL))
-    merged = resume.merge(EARLIER, again, Path("out/latest"))
+    merged = resume.merge(replace(EARLIER, notes=("note", "boot 1: the guest hung")), again, Path("out/latest"))
     assert [(each.id, each.judgement.verdict) for each in merged.rows] == [
         (IDS[0], Verdict.PASS), (IDS[1], Verdict.PASS), (IDS[2], Verdict.FAIL)
     ]  # fmt: skip
-    assert merged.notes[0] == "2 scenarios of out/latest were run again" and merged.total_s == 6.0
+    assert merged.notes == ("2 scenarios of out/latest were run again", "note") and merged.total_s == 6.0
     assert exit_status(merged) == 1
 
 

@@ -34,7 +34,9 @@ def out(tmp_path):
 
 def test_record_compare_regressions_report(out, place, tmp_path):
     recorded = dmasafe("record", out, "--db", place, GITHUB_SHA="abc123")
-    assert (recorded.returncode, recorded.stdout.split(":")[0]) == (0, "3 runs recorded"), recorded.stderr
+    assert (recorded.returncode, recorded.stdout.splitlines()[-1].split(":")[0]) == (0, "3 runs recorded"), (
+        recorded.stderr
+    )
     assert "0 runs recorded, 3 there already" in dmasafe("record", out, "--db", place, GITHUB_SHA="abc123").stdout
     same = dmasafe("compare", "2026-11-01", "2026-11-02", "--db", place)
     assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "no change: nothing new")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 
 from dmasafe.dmesg import parse_path
 from dmasafe.outcome import Splat
-from dmasafe.report.splats import table, to_json, to_ktap, to_sarif
+from dmasafe.report.splats import grouped, table, to_json, to_ktap, to_sarif
 from dmasafe.report.terminal import console_for
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures" / "dmesg").glob("*.log"))
@@ -52,3 +53,16 @@ def test_a_log_cannot_forge_a_ktap_result_or_markup():
 
 def test_a_clean_log_is_one_passed_test():
     assert to_ktap([]).splitlines() == ["KTAP version 1", "1..1", "ok 1 no_splat"]
+
+
+def test_splats_of_one_class_and_culprit_are_one_row_with_a_count():
+    (known,) = (s for log in FIXTURES if log.stem == "synthetic-6.12-map-stack" for s in parse_path(log))
+    many = [replace(known, log_line=line, device=f"dev{line % 3}") for line in range(10, 456)]
+    other = replace(HOSTILE, message="BUG: something at 0x12345678")
+    groups = grouped([*many, other, replace(other, message="BUG: something at 0x9abcdef0")])
+    assert [len(group) for group in groups] == [446, 2]
+    stream = io.StringIO()
+    console_for(stream).print(table([*many, HOSTILE]))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].split()[0] == "count" and lines[2].split()[0] == "446"
+    assert "and 2" in stream.getvalue() and len(lines) < 14

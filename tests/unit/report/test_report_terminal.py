@@ -163,3 +163,14 @@ def test_a_terminal_gets_colours_and_ci_does_not(passing, monkeypatch) -> None:
 def test_an_empty_run_is_reported_as_inconclusive(with_rows) -> None:
     text = printed(replace(with_rows(), reason="the guest never booted"))
     assert "INCONCLUSIVE" in text and text.rstrip().endswith("the guest never booted")
+
+
+def test_a_run_of_skips_has_no_canary_to_blame(with_rows) -> None:
+    text = printed(with_rows(skipped(), canary_splatted=False))
+    assert "no canary was run, as nothing was" in text and "did NOT splat" not in text
+    assert text.splitlines()[-1] == "INCONCLUSIVE: nothing was run, every scenario was skipped"
+
+
+def test_reasons_that_differ_by_a_number_are_one(with_rows) -> None:
+    text = printed(with_rows(*(lost(f"the guest hung after {1000 + n} ms") for n in range(40))))
+    assert "INCONCLUSIVE 40: the guest hung after N ms (first " in text

@@ -9,6 +9,7 @@ import click
 
 from dmasafe.cli.matrix.history import database_option, default_revision
 from dmasafe.matrix.database import open_history
+from dmasafe.matrix.history import SHORT_DIGEST
 from dmasafe.matrix.record import find, read, record
 from dmasafe.report.text import plural
 
@@ -39,7 +40,10 @@ def command(
     new = 0
     with open_history(place, create=True) as database:
         for start in range(0, len(found), _TOGETHER):
-            new += record(database, [read(path, given, assumed) for path in found[start : start + _TOGETHER]])
+            runs = [read(path, given, assumed) for path in found[start : start + _TOGETHER]]
+            new += record(database, runs)
+            for run in runs:
+                click.echo(f"run {run.digest[:SHORT_DIGEST]}: {run.cell.name}, night {run.night}")
         there = len(found) - new
         click.echo(
             f"{plural(new, 'run')} recorded" + (f", {there} there already" if there else "") + f": {database.name}"
