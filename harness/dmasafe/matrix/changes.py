@@ -42,6 +42,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
                 "run": change.run,
                 "before": _finding(change.before),
                 "after": _finding(change.after),
+                "repeats": list(change.repeats),
             }
             for change in found.changes
         ],
@@ -133,7 +134,7 @@ def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
     by_scenario: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
         why = change.after.why if change.after is not None else ""
-        by_scenario.setdefault((change.scenario, _said(change.before), _said(change.after), why), []).append(change)
+        by_scenario.setdefault((change.scenario, _said(change.before), _after(change), why), []).append(change)
     groups: dict[tuple[object, ...], list[Change]] = {}
     for (_scenario, *said), rows in by_scenario.items():
         groups.setdefault((*said, *(row.cell for row in rows)), []).extend(rows)
@@ -144,11 +145,17 @@ def _row(changes: Sequence[Change]) -> list[str]:
     one = changes[0]
     scenarios = len({change.scenario for change in changes})
     what = one_line(one.scenario) if scenarios == 1 else f"{scenarios:,} scenarios (first {one_line(one.scenario)})"
-    lines = [f"{what}: {_said(one.before)} -> {_said(one.after)}"]
+    lines = [f"{what}: {_said(one.before)} -> {_after(one)}"]
     lines += [f"  {_cells(list(dict.fromkeys(change.cell.name for change in changes)))}"]
     if one.after is not None and one.after.why and one.kind is not ChangeKind.FIXED:
         lines.append(f"  {one.after.why}")
     return lines
+
+
+def _after(change: Change) -> str:
+    if not change.repeats:
+        return _said(change.after)
+    return f"{_said(change.after)} ({len(change.repeats)} runs: {', '.join(change.repeats)})"
 
 
 def _said(found: StoredJudgement | None) -> str:

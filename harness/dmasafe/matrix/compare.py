@@ -3,7 +3,7 @@
 
 A scenario that fails now and did not before is a regression if the kernel did something else than before; if the kernel
 did the same and the expectation moved, model and kernel disagree. Where the same cell and source gave both verdicts, it
-is flaky. Nothing is passed over for lack of a verdict: what cannot be said makes the exit status 2.
+is flaky, and of a night the worst verdict counts. What cannot be said makes the exit status 2.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Change:
     """One scenario of one cell. ``before`` is its last trusted finding, None if it had none; ``after`` is None if gone.
 
     ``new`` is False for what was so before and is only told again: a known flaky one, a standing disagreement.
+    ``repeats`` are the verdicts of several runs in one night, if they differ.
     """
 
     kind: ChangeKind
@@ -64,6 +65,7 @@ class Change:
     after: StoredJudgement | None
     run: str
     new: bool = True
+    repeats: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,14 @@ def compare(
         if new is None:
             found.missing += [cell] if old is not None else []
             continue
-        past = history.runs_before(new, cell_id, FLAKY_RUNS)
-        known = history.vectors(run.vector_id for run in (*past, new, *([old] if old else [])))
+        tonight = history.repeats(new)
+        past = history.runs_before(tonight[0], cell_id, FLAKY_RUNS)
+        known = history.vectors(run.vector_id for run in (*past, *tonight, new, *([old] if old else [])))
         look = _Look(history, cell, cell_id, slower, found)
-        look.past(past if old is None or old in past else [*past, old], known)
-        look.window(new.step, known[new.vector_id])
+        look.past(past if old is None or old.id in {run.id for run in past} else [*past, old], known)
+        for run in tonight:
+            look.window(run.step, known[run.vector_id])
+        look.settle(new, known[new.vector_id])
         if old is None:
             look.judge([])
             continue
@@ -182,10 +187,15 @@ def regressions(
         look.past(past, known)
         for step, vector in history.steps_since(since, cell_id):
             look.window(step, vector)
-        if not look.ran:
+        if look.newest is None:
             found.missing += [cell] if past and past[0].night in recent else []
             continue
-        look.judge([known[run.vector_id] for run in past])
+        newest = history.run(look.newest.id)
+        [tonight] = history.nightly(history.runs_of_night(cell_id, newest.night, since))
+        look.settle(tonight, history.vectors([tonight.vector_id])[tonight.vector_id])
+        nights = history.nightly(past)
+        before = history.vectors(run.vector_id for run in nights)
+        look.judge([before[run.vector_id] for run in reversed(nights)])
         if past:
             for sighting in new_signatures.get(cell_id, []):
                 look.add_signature(sighting.signature, sighting.scenario_id)
@@ -202,11 +212,9 @@ class _Look:
         self._flakes = _Flakes(history)
         self._flaky_before: set[int] = set()
         self._past: list[Run] = []
-        self._newest: tuple[Step, Vector] | None = None
-
-    @property
-    def ran(self) -> bool:
-        return self._newest is not None
+        self._judged: tuple[Run, Vector] | None = None
+        #: The last of the runs in question.
+        self.newest: Step | None = None
 
     def past(self, runs: Sequence[Run], known: Mapping[int, Vector]) -> None:
         """Runs before those in question, the newest first."""
@@ -216,15 +224,19 @@ class _Look:
         self._flaky_before = self._flakes.anywhere()
 
     def window(self, step: Step, vector: Vector) -> None:
-        """One of the runs in question, the oldest first; the last one is judged."""
+        """One of the runs in question, the oldest first."""
         self._flakes.add(step, vector)
-        self._newest = step, vector
+        self.newest = step
+
+    def settle(self, run: Run, vector: Vector) -> None:
+        """What is to be judged: the last run, with the worst of its night."""
+        self._judged = run, vector
 
     def judge(self, before: Sequence[Vector]) -> None:
         """Compare the newest run with what was before it, the newest first; a cell without it is a fresh one."""
-        assert self._newest is not None
-        step, vector = self._newest
-        run = self.history.run(step.id)
+        assert self._judged is not None
+        run, vector = self._judged
+        step = run.step
         known = _last_said(self.history, before)
         now = self.history.by_scenario(vector)
         findings = self.history.findings(now.values())
@@ -242,7 +254,10 @@ class _Look:
             if kind is not None:
                 fresh = scenario_id not in self._flaky_before if kind is ChangeKind.FLAKY else not _standing(kind, old)
                 name = self.history.scenarios[scenario_id].name
-                self.found.changes.append(Change(kind, self.cell, self.cell_id, name, old, new, run.name, fresh))
+                repeats = self.history.verdicts(run, scenario_id)
+                self.found.changes.append(
+                    Change(kind, self.cell, self.cell_id, name, old, new, run.name, fresh, repeats)
+                )
         if before:
             self.found.cells += 1
             self.found.slower += _slower(self.cell, self.cell_id, run, self._past, self.slower)

@@ -18,6 +18,8 @@ from dmasafe.matrix.cells import Cell
 from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.judgements import Signature, StoredJudgement
 from dmasafe.matrix.writer import chunks
+from dmasafe.outcome import Verdict
+from dmasafe.report.compare import WORST_FIRST
 
 SHORT_DIGEST = 12
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -96,7 +98,7 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: the newest chosen run of each cell, and how the user called them."""
+    """One side of a comparison: of each cell the newest night (History.nightly), and how the user called them."""
 
     title: str
     runs: dict[int, Run]
@@ -110,6 +112,9 @@ class History:
         self._findings: dict[int, StoredJudgement] = {}
         self._sets: dict[int, array[int]] = {}
         self._first_time: int | None = None
+        # What nightly() made, by ids that no row has; the runs in it, by the newest one's id.
+        self._merged: dict[int, Vector] = {}
+        self._repeats: dict[int, list[Run]] = {}
 
     @cached_property
     def cells(self) -> dict[int, Cell]:
@@ -133,8 +138,9 @@ class History:
     def vectors(self, ids: Iterable[int]) -> dict[int, Vector]:
         """Vectors by id."""
         table = schema.vector
-        found: dict[int, Vector] = {}
-        for part in chunks(list(dict.fromkeys(ids))):
+        wanted = dict.fromkeys(ids)
+        found = {id_: self._merged[id_] for id_ in wanted if id_ in self._merged}
+        for part in chunks([id_ for id_ in wanted if id_ not in found]):
             rows = select(table.c.id, table.c.set_id, table.c.findings).where(table.c.id.in_(part))
             for id_, set_id, data in self.connection.execute(rows):
                 found[id_] = Vector(set_id, _inflated(data, len(self.members(set_id))))
@@ -165,6 +171,56 @@ class History:
         for scenario_id, finding_id in self.by_scenario(after).items():
             if known.get(scenario_id, finding_id) != finding_id:
                 yield scenario_id, known[scenario_id], finding_id
+
+    def nightly(self, runs: Iterable[Run]) -> list[Run]:
+        """One run for each cell and night: the newest, with the worst verdict that each scenario had in all of them.
+
+        Only runs of the newest one's source and harness are repeats: another source may be the fix. In the order of
+        the newest runs.
+        """
+        groups: dict[tuple[int, str], list[Run]] = {}
+        for run in sorted(runs, key=lambda run: (run.time, run.id)):
+            groups.setdefault((run.cell_id, run.night), []).append(run)
+        found = [self._worst(group) for group in groups.values()]
+        return sorted(found, key=lambda run: (run.time, run.id))
+
+    def repeats(self, run: Run) -> list[Run]:
+        """The runs that nightly() made ``run`` of, the oldest first; itself if there was one."""
+        return self._repeats.get(run.id, [run]) if run.vector_id in self._merged else [run]
+
+    def _worst(self, group: Sequence[Run]) -> Run:
+        newest = group[-1]
+        same = [run for run in group if (run.source_id, run.revision) == (newest.source_id, newest.revision)]
+        if len({run.vector_id for run in same}) == 1:
+            return newest
+        known = self.vectors(run.vector_id for run in same)
+        ids = self.by_scenario(known[newest.vector_id])
+        for run in reversed(same[:-1]):
+            for scenario_id, finding_id in self.by_scenario(known[run.vector_id]).items():
+                if ids.get(scenario_id, finding_id) != finding_id:
+                    findings = self.findings((finding_id, ids[scenario_id]))
+                    ids[scenario_id] = min(
+                        (ids[scenario_id], finding_id), key=lambda id_: WORST_FIRST.index(findings[id_].verdict)
+                    )
+        merged = -len(self._merged) - 1
+        self._merged[merged] = Vector(known[newest.vector_id].set_id, vectors.raw(ids.values()))
+        self._repeats[newest.id] = same
+        return newest._replace(vector_id=merged)
+
+    def verdicts(self, run: Run, scenario_id: int) -> tuple[Verdict, ...]:
+        """What each of the repeats said of a scenario, the oldest first; nothing if there was one run, or one word."""
+        runs = self.repeats(run)
+        known = self.vectors(one.vector_id for one in runs)
+        ids = [self.by_scenario(known[one.vector_id]).get(scenario_id) for one in runs]
+        findings = self.findings(id_ for id_ in ids if id_ is not None)
+        said = tuple(findings[id_].verdict for id_ in ids if id_ is not None)
+        return said if len(set(said)) > 1 else ()
+
+    def runs_of_night(self, cell_id: int, night: str, since: int = 0) -> list[Run]:
+        """The runs of a cell in a night, from a time on, the oldest first."""
+        table = schema.run
+        found = select(*_RUN).where(table.c.cell_id == cell_id, table.c.night == night, table.c.time >= since)
+        return self._runs(found.order_by(table.c.time, table.c.id))
 
     def runs_before(self, run_or_time: Run | int, cell_id: int, count: int) -> list[Run]:
         """The newest ``count`` runs of a cell before a run or a time, the newest first."""
@@ -256,15 +312,18 @@ class History:
             found = {"night": self._night, "run": self._run, "revision": self._revision}[kind](rest)
             if not found:
                 raise MatrixError(f"the history has no {kind} '{rest}': {self._what_there_is()}")
-            return _newest(words, found)
+            return self._side(words, found)
         if found := self._night(words):
-            return _newest(words if _DATE.fullmatch(words) else f"{words} ({found[0].night})", found)
+            return self._side(words if _DATE.fullmatch(words) else f"{words} ({found[0].night})", found)
         found, revision = self._run(words), self._revision(words)
         if found and revision:
             raise MatrixError(f"'{words}' is a run and a revision: write run:{words} or revision:{words}")
         if not found and not revision:
             raise MatrixError(f"the history has no night, run or revision '{words}': {self._what_there_is()}")
-        return _newest(words, found or revision)
+        return self._side(words, found or revision)
+
+    def _side(self, title: str, runs: Sequence[Run]) -> Side:
+        return Side(title, {run.cell_id: run for run in self.nightly(runs)})
 
     def moment(self, words: str) -> tuple[int, str]:
         """What --since means: the first second that belongs to it, and how to call it.
@@ -329,13 +388,6 @@ class History:
             select(func.count(), func.min(schema.run.c.night), func.max(schema.run.c.night)).select_from(schema.run)
         ).one()
         return f"its {count:,} runs are of {first} to {last}" if count else "it is empty, record runs first"
-
-
-def _newest(title: str, runs: Sequence[Run]) -> Side:
-    newest: dict[int, Run] = {}
-    for run in sorted(runs, key=lambda run: (run.time, run.id)):
-        newest[run.cell_id] = run
-    return Side(title, newest)
 
 
 def _midnight(day: date) -> int:

@@ -295,3 +295,42 @@ def test_the_text_groups_cells_and_the_json_has_everything(file_database):
     told = json.loads(json.dumps(changes.as_json(found)))
     assert (told["status"], len(told["changes"]), told["compared"]) == (1, 5, 15)
     assert told["changes"][0]["after"]["outcome"] == "SILENT"
+
+
+# Several runs in one night
+
+
+@pytest.mark.parametrize("verdicts", [("FAIL", "PASS"), ("PASS", "FAIL"), ("PASS", "FAIL", "PASS")])
+def test_a_pass_of_the_same_night_hides_no_fail(database, verdicts):
+    tonight = [
+        run(1, {SEND: failed()} if verdict == "FAIL" else {}, hour=hour) for hour, verdict in enumerate(verdicts)
+    ]
+    with history_of(database, run(0), *tonight) as history:
+        since, title = history.moment("latest")
+        for found in (
+            compare(history, history.side("latest~1"), history.side("latest")),
+            regressions(history, since, title),
+        ):
+            [change] = found.of(ChangeKind.FLAKY)
+            assert (change.scenario, change.after.verdict, change.repeats) == (SEND, Verdict.FAIL, verdicts)
+            assert found.exit_status == 1
+            text = "\n".join(changes.as_text(found))
+            assert f"{SEND}: PASS SAFE -> FAIL SILENT ({len(verdicts)} runs: {', '.join(verdicts)})" in text
+
+
+def test_a_night_before_that_failed_in_one_of_two_runs_is_a_failure_before(database):
+    nights = (run(0), run(1, {SEND: failed()}), run(1, hour=1), run(2, revision="d668415"))
+    with history_of(database, *nights) as history:
+        found = compare(history, history.side("latest~1"), history.side("latest"))
+        assert [change.kind for change in found.changes if change.new] == [ChangeKind.FIXED]
+
+
+def test_a_run_that_says_nothing_takes_nothing_from_its_night(database):
+    with history_of(database, run(0), run(1), run(1, {SEND: lost()}, hour=1)) as history:
+        assert compare(history, history.side("latest~1"), history.side("latest")).changes == []
+
+
+def test_another_source_of_the_same_night_is_no_repeat(database):
+    nights = (run(0), run(1, {SEND: failed()}, source_id="broken"), run(1, hour=1, source_id="mended"))
+    with history_of(database, *nights) as history:
+        assert compare(history, history.side("latest~1"), history.side("latest")).changes == []

@@ -25,8 +25,8 @@ def command(
 ) -> int:
     """Compare B with A: new failures, fixed, flaky, new splat signatures, slower boots and builds.
 
-    A and B are nights (a date, latest, latest~N), runs, or revisions of the harness; of each cell the newest run
-    counts. Exit status: 0 nothing new, 1 regressions, 2 it cannot be said.
+    A and B are nights (a date, latest, latest~N), runs, or revisions of the harness; of each cell the newest
+    night counts, with the worst verdict of its runs. Exit status: 0 nothing new, 1 regressions, 2 it cannot be said.
     """
     with open_history(place) as database, database.reading() as connection:
         history = History(connection)

@@ -163,7 +163,8 @@ def collect(history: History, nights: int, now: datetime) -> SiteData:
     if not newest:
         raise MatrixError("the history is empty: record runs first (dmasafe matrix record)")
     shown = tuple(reversed(newest))
-    runs = history.runs_of_nights(shown[0], shown[-1])
+    # Of several runs in a night the worst verdict of each scenario counts.
+    runs = history.nightly(history.runs_of_nights(shown[0], shown[-1]))
     found = history.vectors(run.vector_id for run in runs)
     counts = _all_counts(history, found)
     pages = _cells(history, shown, runs, found, counts)
@@ -254,13 +255,16 @@ def _fill(history: History, page: CellPage, columns: Mapping[str, Sequence[str]]
         page.model = from_json(unpacked(history.documents([page.newest.model_id])[page.newest.model_id]))
     for row, finding in bad[:MAX_TROUBLES]:
         told = evidence.get(row.name, {})
+        verdicts = history.verdicts(page.newest, row.id)
+        repeats = f"{len(verdicts)} runs: {', '.join(verdicts)}; " if verdicts else ""
         splats = tuple("\n".join(splat_lines(splat_from_json(one))) for one in told.get("splats", ()))
-        page.troubles.append(Trouble(row.name, finding, told.get("why", finding.why), splats))
+        page.troubles.append(Trouble(row.name, finding, repeats + told.get("why", finding.why), splats))
 
 
 def _evidence(history: History, page: CellPage) -> dict[str, Any]:
     """The newest that is known of each scenario that went wrong in the nights shown."""
-    ids = [run.evidence_id for run in page.runs if run is not None and run.evidence_id is not None]
+    runs = [one for run in page.runs if run is not None for one in history.repeats(run)]
+    ids = [run.evidence_id for run in runs if run.evidence_id is not None]
     documents = history.documents(ids)
     known: dict[str, Any] = {}
     for id_ in ids:
