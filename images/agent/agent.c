@@ -169,12 +169,15 @@ static void run(const struct request *request)
 	channel_write(&out);
 }
 
-/* In a guest, where init waits for nothing but us, power off; as a plain program just end. */
+/*
+ * In a guest, where init waits for nothing but us, restart, which ends QEMU (-no-reboot) and needs no ACPI, as
+ * powering off would on x86; as a plain program just end.
+ */
 static void power_off(void)
 {
 	if (!plain && getppid() == 1) {
 		sync();
-		reboot(RB_POWER_OFF);
+		reboot(RB_AUTOBOOT);
 	}
 	exit(0);
 }

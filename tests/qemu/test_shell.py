@@ -62,7 +62,7 @@ def test_what_was_typed_is_offered_in_the_next_session(shell, tmp_path):
     second.expect_exact("echo $((6 * 7))")
     second.send("\r")
     second.expect("\r\n42\r\n")
-    second.send("poweroff -f\r")
+    second.send("reboot -f\r")
     finish(second)
 
 

@@ -78,10 +78,12 @@ def list_(output: Output) -> None:
 def prune(unused_days: float, dry_run: bool, output: Output) -> None:
     """Remove kernels that were not used for some time, their sources and images, and what killed runs left.
 
-    What a running build, guest or run of the matrix uses stays, and so does the compiler's cache.
+    If more than $DMASAFE_CACHE_MAX (such as 20G) remains, the least recently used goes too; every build of a kernel
+    sees to that limit by itself. What a running build, guest or run of the matrix uses stays, and so does the
+    compiler's cache.
     """
     cache = kernels.open_cache()
-    pruned = kernels.prune(cache, unused_days, dry_run)
+    pruned = kernels.prune(cache, unused_days, dry_run, kernels.cache_limit())
     names = [str(path.relative_to(cache.root)) for path in pruned.paths]
     freed = f"{pruned.bytes_freed / 2**20:,.1f} MiB in {cache.root} {'would be' if dry_run else 'are'} free"
     output.show(

@@ -82,7 +82,7 @@ def command(
     gdb: bool,
     kernel: KernelChoice,
 ) -> int:
-    """Boot a guest and hand over its console; what is typed there is remembered. Ctrl-] or 'poweroff -f' ends it.
+    """Boot a guest and hand over its console; what is typed there is remembered. Ctrl-] or 'reboot -f' ends it.
 
     Without a terminal, --ssh and --gdb wait until the guest ends. With a COMMAND the exit status is the command's.
     """

@@ -7,7 +7,16 @@ and ``build_image`` add what runs in the guest. All of it lies in the cache and 
 
 from dmasafe.architecture import project_root
 from dmasafe.kernel.build import build_kernel, build_modules, find_kernel, kernel_key
-from dmasafe.kernel.cache import PRUNE_UNUSED_DAYS, Cache, Kernel, find_cache, list_kernels, open_cache, prune
+from dmasafe.kernel.cache import (
+    PRUNE_UNUSED_DAYS,
+    Cache,
+    Kernel,
+    cache_limit,
+    find_cache,
+    list_kernels,
+    open_cache,
+    prune,
+)
 from dmasafe.kernel.config import Matrix, find_configuration, load_matrix
 from dmasafe.kernel.errors import KernelError
 from dmasafe.kernel.guest import build_agent, build_image
@@ -28,6 +37,7 @@ __all__ = [
     "build_image",
     "build_kernel",
     "build_modules",
+    "cache_limit",
     "fetch",
     "find_cache",
     "find_configuration",

@@ -32,6 +32,9 @@ from dmasafe.progress import Progress
 CACHE_VARIABLE = "DMASAFE_CACHE"
 KEY_DIGITS = 16
 PRUNE_UNUSED_DAYS = 30.0
+LIMIT_VARIABLE = "DMASAFE_CACHE_MAX"
+#: What was used so lately is not taken for the limit's sake: a run may be between two uses of it.
+RECENT_S = 3600.0
 
 #: What each directory of the cache holds.
 DIRECTORIES = {
@@ -271,20 +274,48 @@ def list_kernels(cache: Cache) -> tuple[Kernel, ...]:
     return tuple(_kernel_from_json(cache, facts) for facts in found if facts is not None)
 
 
-def prune(cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS, dry_run: bool = False) -> Pruned:
+def prune(
+    cache: Cache, unused_days: float = PRUNE_UNUSED_DAYS, dry_run: bool = False, max_bytes: int | None = None
+) -> Pruned:
     """Remove what nobody used for ``unused_days`` (0: everything), and what killed runs left behind.
 
     A thing goes when its marker is that old: kernels, then the sources, modules and images that no remaining
-    kernel refers to. What a running process holds locked, has open or was started with stays. ``dry_run`` removes
-    nothing, and tells what would go.
+    kernel refers to. If more than ``max_bytes`` remain (without ccache's results, which have a limit of their own, and
+    the matrix's store), the least recently used go too, but nothing of the last RECENT_S. What a running process
+    holds locked, has open or was started with stays. ``dry_run`` removes nothing, and tells what would go.
     """
     in_use = _in_use(cache.root)
-    doomed = [path for path in _unused(cache, unused_days, in_use) if path not in in_use]
+    now = time.time()
+
+    def unused(since: float) -> list[Path]:
+        return [path for path in _unused(cache, since, unused_days <= 0, in_use) if path not in in_use]
+
+    doomed = unused(now - unused_days * 86400)
+    if max_bytes is not None:
+        places = [name for name in DIRECTORIES if name not in ("ccache", "store")]
+        entries = [path for name in places for path in cache.path(name).iterdir()]
+        sizes = {path: _size(path) for path in entries}
+        nested = (*cache.path("kernels").glob("*/kernel.json"), *cache.path("sources").glob("*/objects/*"))
+        uses = [_last_use(path) for path in (*entries, *nested)]
+        for since in sorted({use for use in uses if use < now - RECENT_S}):
+            if sum(sizes.values()) - sum(sizes.get(path) or _size(path) for path in doomed) <= max_bytes:
+                break
+            doomed = sorted({*doomed, *(path for path in unused(since) if path.parent.parent != cache.path("store"))})
     return Pruned(tuple(doomed), sum(_size(path) if dry_run else _remove(path) for path in doomed))
 
 
-def _unused(cache: Cache, unused_days: float, in_use: Container[Path]) -> list[Path]:
-    limit = time.time() - unused_days * 86400
+def cache_limit() -> int | None:
+    """The bytes of DMASAFE_CACHE_MAX ("20G"), None if it is not set. Raises KernelError if it is no size."""
+    text = os.environ.get(LIMIT_VARIABLE)
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise KernelError(f"{LIMIT_VARIABLE} is '{text}': give a size, such as 20G")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
+def _unused(cache: Cache, limit: float, everything: bool, in_use: Container[Path]) -> list[Path]:
     doomed: list[Path] = []
     for marker in cache.path("kernels").glob("*/kernel.json"):
         if marker.stat().st_mtime <= limit and marker.parent not in in_use:
@@ -299,12 +330,12 @@ def _unused(cache: Cache, unused_days: float, in_use: Container[Path]) -> list[P
             doomed.extend(idle)
         else:
             doomed.append(home)
-    for place in ("modules", "agents", "initramfs", "bundles", "configs", "logs"):
+    for place in ("downloads", "modules", "agents", "initramfs", "bundles", "configs", "logs"):
         doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
     # Its parts (dmasafe/matrix/): bundles/, index/, runs/.
     for part in cache.path("store").iterdir():
         doomed.extend(path for path in part.iterdir() if _last_use(path) <= limit)
-    if unused_days <= 0:
+    if everything:
         for place in ("git", "apt", "resolutions"):
             doomed.extend(cache.path(place).iterdir())
     doomed.extend(path for path in cache.path("tmp").iterdir() if not _owner_lives(path))

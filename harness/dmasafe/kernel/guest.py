@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmasafe.architecture import project_root
-from dmasafe.kernel.build import compiler_environment, copy_sources, toolchain_version, tree_digest
+from dmasafe.kernel.build import copy_sources, toolchain_version, tree_digest
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -92,7 +92,6 @@ def compile_agent(row: Architecture, agent_source_dir: Path, cache: Cache, progr
                 what=f"compiling {agent_source_dir}",
                 log=new_log(cache, f"agent-{architecture}"),
                 cwd=directory / "src",
-                env=compiler_environment(cache, row, directory),
                 hold_fds=[held],
                 shown_as={f"{directory}/src": str(agent_source_dir)},
             )

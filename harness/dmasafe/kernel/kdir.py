@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmasafe.architecture import architecture_of
-from dmasafe.kernel.build import compiler_environment, copy_modules, finished_modules, modules_digest, toolchain_version
+from dmasafe.kernel.build import copy_modules, finished_modules, modules_digest, toolchain_version
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -161,7 +161,6 @@ def _build_modules(
                 ],
                 what=f"building the modules against {kdir.path}",
                 log=new_log(cache, f"modules-board-{kdir.release}"),
-                env=compiler_environment(cache, row, home),
                 hold_fds=[held],
                 shown_as={str(copy): str(source)},
             )  # fmt: skip

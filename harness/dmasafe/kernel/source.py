@@ -38,6 +38,8 @@ from dmasafe.kernel.process import query, run
 from dmasafe.progress import SILENT, Progress
 
 DEFAULT_SOURCE = "apt:linux-source-6.12"
+#: What no configuration of any architecture builds for a guest: a third of a tree's bytes, a fifth of its files.
+NEVER_BUILT = ("*/Documentation/*/*", "*/drivers/gpu/drm/amd/include/asic_reg", "*/tools/perf", "*/tools/testing")
 #: A kernel tarball and what it unpacks to (7.2: 160 MB and 1.6 GiB).
 UNPACK_SPACE_BYTES = 2 * 2**30
 DOWNLOAD_TIMEOUT_S = 60.0
@@ -437,16 +439,10 @@ def _unpacked(
             unpack = directory / "unpack"
             unpack.mkdir()
             # Like the cache itself, its trees belong to whoever made them.
-            command: list[str | Path] = [
-                "tar",
-                "--extract",
-                "--no-same-owner",
-                "--no-same-permissions",
-                "--file",
-                tarball,
-            ]
+            command: list[str | Path] = ["tar", "--extract", "--no-same-owner", "--no-same-permissions", "--wildcards"]
+            command += [f"--exclude={pattern}" for pattern in NEVER_BUILT]
             run(
-                [*command, "--directory", unpack],
+                [*command, "--file", tarball, "--directory", unpack],
                 what=f"unpacking {description}",
                 log=new_log(cache, f"unpack-{slug}"),
                 hold_fds=[held],

@@ -28,8 +28,8 @@ from dmasafe.qemu.device_tree import without_properties
 from dmasafe.qemu.machines import (
     AGENT_SLOT,
     COMMON_CMDLINE,
-    FIRST_I2C_SLOT,
     HCDS,
+    I2C_SLOTS,
     NETWORK_SLOT,
     Machine,
     pci_function,
@@ -120,9 +120,7 @@ class MachineConfig:
 
     def i2c_functions(self) -> dict[str, str]:
         """Controller name -> the PCI function it sits on, as sysfs names it."""
-        return {
-            name: pci_function(self.machine, FIRST_I2C_SLOT + number) for number, name in enumerate(self.i2c_sockets)
-        }
+        return {name: pci_function(self.machine, slot) for name, slot in zip(self.i2c_sockets, I2C_SLOTS, strict=False)}
 
 
 def command_line(
@@ -159,11 +157,11 @@ def command_line(
         command += ["-dtb", str(device_tree)]
     if config.sandbox:
         command += ["-sandbox", SANDBOX]
-    for number, (name, path) in enumerate(config.i2c_sockets.items()):
+    for slot, (name, path) in zip(I2C_SLOTS, config.i2c_sockets.items(), strict=False):
         # Without iommu_platform the guest's virtio core bypasses the DMA API, and dma-debug sees nothing.
         command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
         device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
-        command += ["-device", f"{device},addr={FIRST_I2C_SLOT + number:#x}"]
+        command += ["-device", f"{device},addr={slot:#x}"]
     return command + _usb_options(config.usb)
 
 

@@ -37,7 +37,7 @@ MIDDLE_ANSWERS = 20
 STARVED_S = 1.6
 _SERIAL_FUNCTION = "0000:00:04.0"
 _FORGED = "DMA-API: forger 0000:00:06.0: device driver maps memory from invalid area [addr=0000000000001000] [len=8]\n"
-_VIRTIO_FUNCTION = "0000:00:05.0"
+_VIRTIO_FUNCTION = "0000:00:0a.0"
 
 
 class Moment(Enum):

@@ -346,6 +346,8 @@ def test_ccache_is_used_by_the_compilers_name(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("CCACHE_DIR", raising=False)
     row = load_matrix().architectures[ARCH]
     native = replace(row, cross_compile="cross-")
+    assert "CCACHE_DIR" not in build_module.compiler_environment(cache, native, tmp_path), "no other kernel will gain"
+    cache.path("kernels", "another").mkdir()
     environment = build_module.compiler_environment(open_cache(cache.root), native, tmp_path)
     masks = Path(environment["PATH"].split(":")[0])
     assert (masks / "gcc").readlink() == programs / "ccache"

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from dmasafe.kernel import cache as cache_module
 from dmasafe.kernel.cache import (
     Cache,
     Kernel,
+    cache_limit,
     digest,
     explained,
     list_kernels,
@@ -32,7 +35,7 @@ from dmasafe.kernel.cache import (
     save_kernel,
     staging,
 )
-from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError
+from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError, KernelError
 from dmasafe.progress import SILENT
 
 WAITER = """
@@ -180,6 +183,33 @@ def test_prune_takes_what_nobody_used_and_what_killed_runs_left(cache: Cache, mo
     assert [kernel.key for kernel in list_kernels(cache)] == ["new"]
     assert new.build_dir.exists()
     assert cache.path("tmp", "1-alive").exists()
+
+
+def test_prune_takes_old_downloads(cache: Cache) -> None:
+    old, new = cache.path("downloads", "old.tar.xz"), cache.path("downloads", "new.tar.xz")
+    for path in (old, new):
+        path.write_text("12345")
+    os.utime(old, (1_000_000, 1_000_000))
+    assert prune(cache).paths == (old,) and new.exists()
+
+
+def test_a_cache_over_its_limit_loses_the_least_recently_used(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    for key, hours in (("oldest", 9), ("older", 8), ("recent", 0)):
+        kernel = make_kernel(cache, key)
+        kernel.image.write_bytes(bytes(3 << 20))
+        for path in (cache.path("kernels", key, "kernel.json"), kernel.build_dir, kernel.build_dir.parent.parent):
+            os.utime(path, (now - hours * 3600, now - hours * 3600))
+    monkeypatch.setenv(cache_module.LIMIT_VARIABLE, "7M")
+    assert cache_limit() == 7 << 20
+    assert cache.path("kernels", "oldest") in prune(cache, dry_run=True, max_bytes=cache_limit()).paths
+    prune(cache, math.inf, max_bytes=cache_limit())
+    assert [kernel.key for kernel in list_kernels(cache)] == ["recent", "older"]
+    prune(cache, math.inf, max_bytes=0)
+    assert [kernel.key for kernel in list_kernels(cache)] == ["recent"], "a run may be about to boot it"
+    monkeypatch.setenv(cache_module.LIMIT_VARIABLE, "much")
+    with pytest.raises(KernelError, match="DMASAFE_CACHE_MAX is 'much': give a size, such as 20G"):
+        cache_limit()
 
 
 def test_prune_leaves_what_a_running_build_holds(cache: Cache) -> None:

@@ -25,8 +25,8 @@ def test_every_i2c_device_goes_through_the_dma_api_on_a_slot_of_its_own(config):
     devices = [word for word in command if word.startswith("vhost-user-i2c-pci")]
     assert len(devices) == 2
     assert all("iommu_platform=on" in device for device in devices)
-    assert config.i2c_functions() == {"virtio": "0000:00:05.0", "dmasafe": "0000:00:06.0"}
-    assert "addr=0x5" in devices[0] and "addr=0x6" in devices[1]
+    assert config.i2c_functions() == {"virtio": "0000:00:0a.0", "dmasafe": "0000:00:06.0"}
+    assert "addr=0xa" in devices[0] and "addr=0x6" in devices[1]
 
 
 def test_guest_memory_is_shared_and_commas_in_paths_are_doubled(config):

@@ -174,7 +174,7 @@ def test_preparing_loads_the_modules_takes_the_adapters_and_tells_the_mailbox(be
         {"path": "/modules/dmasafe_controller.ko", "params": ""},
     ]
     assert guest.asked("adapter") == [
-        {"name": "virtio", "device": "0000:00:05.0", "driver": "virtio-pci"},
+        {"name": "virtio", "device": "0000:00:0a.0", "driver": "virtio-pci"},
         {"name": "dmasafe", "device": "0000:00:06.0", "driver": "dmasafe_controller"},
     ]
     assert guest.asked("write") == [{"path": "/sys/kernel/debug/dma-api/all_errors", "data": "1"}]

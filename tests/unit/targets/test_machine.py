@@ -53,7 +53,7 @@ def test_a_board_is_up_once_its_ssh_server_listens_and_leaves_nothing(bench):
     bench.console(b"booting\r\n" + READY)
     with bench.guest(controllers=("cp2112",)) as guest:
         assert (guest.port, guest.identity, guest.known_hosts) == (2222, Path("/keys/id"), "127.0.0.1:2222")
-        assert guest.functions == {"virtio": "0000:00:05.0", "dmasafe": "0000:00:06.0"} and guest.serial is None
+        assert guest.functions == {"virtio": "0000:00:0a.0", "dmasafe": "0000:00:06.0"} and guest.serial is None
         assert 0 < guest.boot_s < 60 and bench.private[0].is_dir()
         assert bench.device.image.extras == Extras({"host-key": Path("/keys/host")}, ssh=True)
         assert bench.device.image.controllers == ("cp2112",) and bench.device.ready == [machines.DEVICE_READY_S]
