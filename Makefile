@@ -5,6 +5,8 @@
 PYTHON ?= python3
 SUITE ?= core
 SELECTION ?= quick
+HOSTS ?=
+ONLY ?=
 ARGS ?=
 FUZZ_SECONDS ?= 600
 
@@ -37,6 +39,11 @@ help: ## List these targets
 .PHONY: test-qemu
 test-qemu: packages $(VENV)/.stamp-run ## Build a kernel, boot it in QEMU, run the suite, print the verdicts
 	@$(EXPAND_KDIR); exec $(BIN)/dmasafe run --suite $(SUITE) --target qemu "$$@" $(ARGS)
+
+# Needs root and debootstrap; HOSTS="12 13 testing sid" and ONLY=test-qemu choose.
+.PHONY: test-hosts
+test-hosts: $(VENV)/.stamp-run ## Both commands of the README on every Debian, each from an empty machine (HOSTS=13, ONLY=test-qemu)
+	@exec $(BIN)/python -m tests.hosts $(HOSTS) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 .PHONY: matrix
 matrix: packages $(VENV)/.stamp-run ## Run a selection of the matrix (SELECTION=NAME), without the history

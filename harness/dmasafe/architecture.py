@@ -19,8 +19,8 @@ from dmasafe.errors import DmasafeError
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The architecture of the guests, unless another one is named.
-DEFAULT_ARCH = "x86_64"
+#: The architecture of the model, of findings' proofs, and of guests on a machine whose own has no file.
+REFERENCE_ARCH = "x86_64"
 
 
 class ArchitectureError(DmasafeError):
@@ -161,6 +161,13 @@ def architecture_of(machine: str) -> str | None:
         if any(fnmatchcase(machine, pattern) for pattern in (data.uname, data.debian, *data.names)):
             return name
     return None
+
+
+def host_arch() -> str:
+    """The architecture that this machine can accelerate and needs no cross compiler for: its own, if it has a file."""
+    import platform
+
+    return architecture_of(platform.machine()) or REFERENCE_ARCH
 
 
 @cache

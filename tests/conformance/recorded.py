@@ -69,14 +69,15 @@ def recordings():
 
 
 def _main(words):
+    from dmasafe.architecture import REFERENCE_ARCH
     from dmasafe.kernel import DEFAULT_SOURCE
     from dmasafe.progress import SILENT
-    from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
+    from dmasafe.targets.prepare import prepare
     from dmasafe.targets.qemu import QemuTarget
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernel", default=DEFAULT_SOURCE)
-    parser.add_argument("--arch", default=DEFAULT_ARCH)
+    parser.add_argument("--arch", default=REFERENCE_ARCH)
     parser.add_argument("--config", default="default")
     parser.add_argument("--scenarios", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
@@ -107,7 +108,7 @@ def _main(words):
     )
     version = ".".join(map(str, facts.version[:2]))
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    arch = "" if options.arch == DEFAULT_ARCH else f"{options.arch}-"
+    arch = "" if options.arch == REFERENCE_ARCH else f"{options.arch}-"
     path = DIRECTORY / f"{version}-{arch}{options.config}-{options.seed}.json"
     path.write_text(f'{head}, "scenarios": {{\n{rows}\n}}}}\n')
     print(path, len(scenarios))

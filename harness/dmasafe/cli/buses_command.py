@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dmasafe.architecture import DEFAULT_ARCH
+from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.cli.output import Output, output_options
 from dmasafe.report import json_report
 from dmasafe.report.buses import expected, measured, table
@@ -27,7 +27,7 @@ def command(results: Path | None, source: str, output: Output) -> None:
     With RESULTS (the results.json of a run of suite buses) as it was measured, without as the kernel's source has it.
     """
     if results is None:
-        facts, _ = model_kernel(source, CONFIGURATION, DEFAULT_ARCH)
+        facts, _ = model_kernel(source, CONFIGURATION, REFERENCE_ARCH)
         fates = expected(facts)
     else:
         fates = measured(json_report.load(results))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dmasafe import scratch
-from dmasafe.architecture import DEFAULT_ARCH
+from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
 from dmasafe.expect.clients import parse_client_scenario
@@ -56,7 +56,7 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
 def _by_rows(
     source: str, config: str, findings: Sequence[Finding], clients: bool, progress: Progress
 ) -> Mapping[str, Evidence]:
-    prepared = prepare(source, config, DEFAULT_ARCH, None, progress, extra_modules=MODULES if clients else None)
+    prepared = prepare(source, config, REFERENCE_ARCH, None, progress, extra_modules=MODULES if clients else None)
     names = list(dict.fromkeys(row.scenario for finding in findings for row in finding.proof.rows))
     started = time.monotonic()
     with scratch.directory() as logs:
@@ -71,8 +71,8 @@ def _by_rows(
 
 
 def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
-    board = board_image(progress, DEFAULT_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
-    kernel = KernelInfo(board.kernel.release, DEFAULT_ARCH, finding.proof.config, board.kernel.source)
+    board = board_image(progress, REFERENCE_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
+    kernel = KernelInfo(board.kernel.release, REFERENCE_ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with scratch.directory() as logs:
         try:

@@ -30,7 +30,7 @@ from dmasafe.kernel.config import Architecture, find_architecture
 from dmasafe.kernel.errors import BuildError, MissingToolError
 from dmasafe.kernel.process import clean_environment, run
 from dmasafe.kernel.rootfs import MINIMAL, build_rootfs, foreign_busybox, join_archives
-from dmasafe.kernel.tools import HEADER_DIRECTORIES, Step, cross_prefix, require
+from dmasafe.kernel.tools import HEADER_DIRECTORIES, Step, agent_compiler, cross_prefix, require
 from dmasafe.progress import SILENT, Progress
 
 AGENT_CFLAGS = ("-static", "-O2", "-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
@@ -69,11 +69,11 @@ def compile_agent(row: Architecture, agent_source_dir: Path, cache: Cache, progr
     header = next((place / "jsmn.h" for place in HEADER_DIRECTORIES if (place / "jsmn.h").is_file()), None)
     if header is None:
         raise MissingToolError("jsmn.h is missing: apt-get install libjsmn-dev")
-    compiler = f"{cross_prefix(row)}gcc"
+    compiler = agent_compiler(row)
     flags = (*AGENT_CFLAGS, *row.agent_cflags)
-    key = digest(tree_digest(agent_source_dir), header.read_bytes(), toolchain_version(row), " ".join(flags))[
-        :KEY_DIGITS
-    ]
+    key = digest(
+        tree_digest(agent_source_dir), header.read_bytes(), toolchain_version(row), " ".join((*compiler, *flags))
+    )[:KEY_DIGITS]
     program = cache.path("agents", f"{architecture}-{key}")
     with explained(cache):
         if program.exists():
@@ -88,7 +88,7 @@ def compile_agent(row: Architecture, agent_source_dir: Path, cache: Cache, progr
             # A cross compiler does not look into /usr/include, where this header-only library lies.
             shutil.copyfile(header, directory / "jsmn.h")
             run(
-                [compiler, *flags, "-idirafter", directory, "-o", directory / "agent", *sources],
+                [*compiler, *flags, "-idirafter", directory, "-o", directory / "agent", *sources],
                 what=f"compiling {agent_source_dir}",
                 log=new_log(cache, f"agent-{architecture}"),
                 cwd=directory / "src",

@@ -195,8 +195,17 @@ def _fetch_apt(source: AptSource, cache: Cache, progress: Progress, update: bool
         configuration = Path()
         if package is None:
             with lock(cache, "apt", progress, "reading package lists"):
-                package, configuration = apt.find(source.package, cache, progress)
-        tree = _package(package, configuration, cache, progress)
+                try:
+                    package, configuration = apt.find(source.package, cache, progress)
+                except SourceError:
+                    # Neither Debian nor its archive: kernel.org has the version that the name says.
+                    version = source.package.removeprefix("linux-source-")
+                    if apt.knows_archive() or not release.is_release(version):
+                        raise
+        if package is None:
+            tree = _fetch_release(ReleaseSource(version), cache, progress, update)
+        else:
+            tree = _package(package, configuration, cache, progress)
         _remember(cache, f"apt-{source.package}", tree)
         return tree
 

@@ -76,6 +76,24 @@ def is_native(architecture: Architecture) -> bool:
     return platform.machine() == architecture.machine
 
 
+def agent_compiler(architecture: Architecture) -> tuple[str, ...]:
+    """What links static programs for ``architecture``: its gcc, or musl's where glibc has no libc.a (Fedora's)."""
+    gcc = f"{cross_prefix(architecture)}gcc"
+    if is_native(architecture) and not _has_static_libc(gcc) and shutil.which("musl-gcc"):
+        # musl has none of the kernel's own headers; what it has is found first.
+        triplet = query([gcc, "-print-multiarch"]).strip()
+        return ("musl-gcc", "-idirafter", "/usr/include", "-idirafter", f"/usr/include/{triplet}")
+    return (gcc,)
+
+
+def _has_static_libc(gcc: str) -> bool:
+    try:
+        # gcc answers with the bare name if it does not find the file.
+        return "/" in query([gcc, "-print-file-name=libc.a"])
+    except KernelError:
+        return False
+
+
 def cross_prefix(architecture: Architecture) -> str:
     """What goes before ``gcc``: empty where this machine's own compiler is the right one."""
     return "" if is_native(architecture) else architecture.cross_compile
@@ -128,9 +146,4 @@ def _present(tool: Tool, architecture: Architecture) -> bool:
             places += [path for root in HEADER_DIRECTORIES for path in root.glob("*-linux-gnu*")]
             return any((place / tool.name).is_file() for place in places)
         case ToolKind.STATIC_LIBRARY:
-            compiler = f"{cross_prefix(architecture)}gcc"
-            try:
-                # gcc answers with the bare name if it does not find the file.
-                return "/" in query([compiler, f"-print-file-name={tool.name}"])
-            except KernelError:
-                return False
+            return agent_compiler(architecture)[0] == "musl-gcc" or _has_static_libc(f"{cross_prefix(architecture)}gcc")

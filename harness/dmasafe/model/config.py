@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from dmasafe.architecture import DEFAULT_ARCH, find_layout
+from dmasafe.architecture import REFERENCE_ARCH, find_layout
 from dmasafe.facts import DEFAULT_QUEUE_ENTRIES, MachineFacts
 
 DEFAULT_SYMBOLS = frozenset({"DMA_API_DEBUG", "I2C_CHARDEV", "I2C_VIRTIO", "KALLSYMS_ALL", "MODULES", "VMAP_STACK"})
@@ -62,7 +62,7 @@ class Config:
     ``no_hash_pointers`` are what the harness sets in its guests.
     """
 
-    arch: str = DEFAULT_ARCH
+    arch: str = REFERENCE_ARCH
     version: tuple[int, ...] = (6, 12)
     symbols: frozenset[str] = DEFAULT_SYMBOLS
     memory_bytes: int = DEFAULT_MEMORY_BYTES

@@ -29,7 +29,7 @@ OPTIONS = (
     Option("--dmasafe-kernel", "SOURCE", "", "kernel under test, as for 'dmasafe run --kernel'"),
     Option("--dmasafe-kdir", "DIR", "", "kernel under test: a tree of yours"),
     Option("--dmasafe-config", "NAME", "default", "configuration of the kernel under test (default: default)"),
-    Option("--dmasafe-arch", "NAME", "x86_64", "architecture of the kernel under test (default: x86_64)"),
+    Option("--dmasafe-arch", "NAME", "", "architecture of the kernel under test (default: this machine's)"),
     Option("--dmasafe-image", "NAME", "minimal", "what the guest has besides the agent (default: minimal)"),
     Option("--dmasafe-accel", "NAME", "", "QEMU accelerator (default: the first that proves to work)"),
     Option("--dmasafe-boot-scope", "SCOPE", "session", f"who shares a boot: {', '.join(SCOPES)} (default: session)",

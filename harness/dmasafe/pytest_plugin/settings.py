@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dmasafe.architecture import host_arch
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.pytest_plugin.options import OPTIONS
@@ -36,6 +37,7 @@ class Settings:
             if option.choices is not None and value not in option.choices:
                 raise DmasafeError(f"{option.ini} = {value}: it is one of {', '.join(option.choices)}")
             values[option.ini.removeprefix("dmasafe_")] = value
+        values["arch"] = values["arch"] or host_arch()
         settings = cls(**values)
         if settings.kernel and settings.kdir:
             raise DmasafeError("--dmasafe-kernel and --dmasafe-kdir both name a kernel: give one of them")

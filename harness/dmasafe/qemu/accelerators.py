@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dmasafe.atomic import publish
 from dmasafe.qemu.machines import Machine
-from dmasafe.qemu.versions import qemu_version
+from dmasafe.qemu.versions import firmware_options, qemu_version
 
 # Hardware needs a fraction of a second for this; a spinning one would need for ever.
 PROBE_TIMEOUT_S = 5.0
@@ -28,10 +28,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def _boots(machine: Machine, accelerator: str, kernel: Path) -> bool:
     """Whether this accelerator boots the kernel to its panic within PROBE_TIMEOUT_S."""
     command = [machine.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    command += ["-accel", accelerator, "-machine", machine.machine, "-cpu", "host", "-m", "256M"]
+    command += ["-accel", accelerator, "-machine", machine.words(accelerator), "-cpu", "host", "-m", "256M"]
     command += ["-kernel", str(kernel), "-append", " ".join((*machine.cmdline, "panic=-1")), "-serial", "stdio"]
-    if machine.firmware:
-        command += ["-bios", machine.firmware]
+    command += firmware_options(machine.binary, machine.firmware)
     try:
         done = subprocess.run(
             command,

@@ -19,13 +19,14 @@ class Machine:
     """One architecture's machine: the table ``[machine]`` of its file.
 
     ``pci`` is the PCI domain and bus on which devices sit; ``cmdline`` are the kernel's own words for this machine.
-    ``uname`` is what a host of this architecture calls itself, ``random`` the feature that gives the emulated processor
-    random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's options for it),
-    ``without`` are properties taken out of QEMU's
-    device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent, ``iommu``
-    whether DMA addresses are translated, ``hotplug`` whether a root port announces what is plugged in. ``variation``
-    is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold the
-    word, or "FILE -", where there must be no such file.
+    ``uname`` is what a host of this architecture calls itself, ``hardware`` what a hardware accelerator wants besides,
+    ``firmware`` the image that starts the kernel, where QEMU's own default is slower, ``random`` the feature that gives
+    the emulated processor random numbers of its own, ``login`` a second terminal (its name in the guest, then QEMU's
+    options for it), ``without`` are properties taken out
+    of QEMU's device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent,
+    ``iommu`` whether DMA addresses are translated, ``hotplug`` whether a root port announces what is plugged in.
+    ``variation`` is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold
+    the word, or "FILE -", where there must be no such file.
     """
 
     arch: str
@@ -36,6 +37,7 @@ class Machine:
     debian_package: str
     login: tuple[str, ...]
     firmware: str | None = None
+    hardware: str = ""
     random: str = ""
     pci: str = "0000:00"
     cmdline: tuple[str, ...] = ()
@@ -46,6 +48,10 @@ class Machine:
     hotplug: bool = False
     variation: str = ""
     proof: tuple[str, ...] = ()
+
+    def words(self, accelerator: str) -> str:
+        """The value of QEMU's -machine with this accelerator."""
+        return self.machine + (self.hardware if accelerator != "tcg" else "")
 
 
 @dataclass(frozen=True)

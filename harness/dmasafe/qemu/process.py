@@ -34,7 +34,7 @@ from dmasafe.qemu.machines import (
     Machine,
     pci_function,
 )
-from dmasafe.qemu.versions import options_for, qemu_version
+from dmasafe.qemu.versions import firmware_options, options_for, qemu_version
 
 QMP_TIMEOUT_S = 5.0
 MEMORY_MIB = 256
@@ -137,7 +137,7 @@ def command_line(
     command = [
         machine.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-accel", config.accelerator,
-        "-machine", f"{machine.machine},memory-backend=ram",
+        "-machine", f"{machine.words(config.accelerator)},memory-backend=ram",
         "-cpu", cpu if config.accelerator == "tcg" else "host",
         "-smp", str(config.cpus), "-m", f"{config.memory_mib}M",
         # vhost-user devices reach guest memory by mapping this file.
@@ -151,8 +151,7 @@ def command_line(
         "-device", "virtserialport,chardev=agent,name=dmasafe.agent",
         *config.extras.options(machine), *machine.options, *options_for(version),
     ]  # fmt: skip
-    if machine.firmware:
-        command += ["-bios", machine.firmware]
+    command += firmware_options(machine.binary, machine.firmware)
     if device_tree is not None:
         command += ["-dtb", str(device_tree)]
     if config.sandbox:

@@ -8,11 +8,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from dmasafe.qemu import QemuError
 
 VERSION_TIMEOUT_S = 10
 OLDEST = (7, 2)
+# Besides QEMU's own directories: where packages of their own put a firmware.
+FIRMWARE_DIRECTORIES = ("/usr/share/qemu", "/usr/share/qboot", "/usr/share/seabios", "/usr/share/qemu-firmware")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,28 @@ DIFFERENCES: tuple[Difference, ...] = (
 def options_for(version: tuple[int, int]) -> tuple[str, ...]:
     """The extra command line of this version."""
     return tuple(option for row in DIFFERENCES if row.since <= version < row.until for option in row.options)
+
+
+@lru_cache(maxsize=8)
+def firmware_options(binary: str, firmware: str | None) -> tuple[str, ...]:
+    """-bios with this image, from where QEMU looks or where a distribution puts it; nothing where no package has it.
+
+    QEMU then takes its own default, which for a PC is SeaBIOS: it starts the same kernels, more slowly.
+    """
+    if firmware is None:
+        return ()
+    # To ask QEMU costs its start; most have it where they are installed.
+    program = Path(shutil.which(binary) or binary).resolve()
+    near = (program.parents[1] / "share" / "qemu", *FIRMWARE_DIRECTORIES)
+    found = next((path for path in (Path(place) / firmware for place in near) if path.is_file()), None)
+    if found is None:
+        try:
+            done = subprocess.run([binary, "-L", "help"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise QemuError(f"{binary} -L help failed: {error}") from error
+        asked = (Path(place) / firmware for place in done.stdout.splitlines())
+        found = next((path for path in asked if path.is_file()), None)
+    return ("-bios", str(found)) if found else ()
 
 
 @lru_cache(maxsize=8)

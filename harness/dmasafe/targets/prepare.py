@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dmasafe import kernel as kernels
-from dmasafe.architecture import DEFAULT_ARCH as DEFAULT_ARCH
+from dmasafe.architecture import host_arch
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.kernel.config import not_verified, resolve
 from dmasafe.progress import Progress
@@ -26,6 +26,8 @@ from dmasafe.targets.kconfig import facts_from_config
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
+#: The architecture of the guests, unless another one is named.
+DEFAULT_ARCH = host_arch()
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from dmasafe.kernel import guest
+from dmasafe.architecture import project_root
+from dmasafe.kernel import guest, tools
 from dmasafe.kernel.cache import Cache, Kernel
 from dmasafe.kernel.errors import BuildError, MissingToolError
 from dmasafe.kernel.guest import build_agent, build_initramfs, find_busybox, is_static
@@ -53,6 +55,14 @@ def kernel(cache: Cache) -> Kernel:
         key="key", release="6.12.7", version="6.12.7", arch="x86_64", configuration="default", source="a test",
         source_identity="none", vmlinux=nothing, image=nothing, config=nothing, system_map=nothing, build_dir=build_dir,
     )  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="musl-tools is not installed")
+def test_musl_makes_the_real_agent_where_glibc_is_not_static(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_has_static_libc", lambda _: False)
+    program = build_agent("x86_64", project_root() / "images" / "agent", cache)
+    assert is_static(program)
+    assert b"GLIBC" not in program.read_bytes()
 
 
 def test_the_agent_is_static_and_compiled_once(cache: Cache, agent_dir: Path) -> None:

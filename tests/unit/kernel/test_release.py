@@ -201,6 +201,26 @@ def test_a_release_comes_from_kernel_org_checked(cache: Cache, kernel_org_site, 
     assert fetch(ReleaseSource(name), cache) == tree, "it was asked for again"
 
 
+def test_a_debian_package_is_that_series_of_kernel_org_where_there_is_no_debian(
+    cache: Cache, kernel_org_site, monkeypatch
+):
+    def find(package, cache, progress):
+        raise SourceError(f"no package {package}")
+
+    monkeypatch.setattr(apt, "find", find)
+    monkeypatch.setattr(apt, "installed", lambda package: None)
+    tree = fetch(parse_source("apt:linux-source-6.12"), cache)
+    assert tree.version == "6.12.7" and "linux-6.12.7.tar.xz" in tree.description
+    # What the name meant is remembered.
+    shutil.rmtree(kernel_org_site)
+    assert fetch(parse_source("apt:linux-source-6.12"), cache) == tree
+    with pytest.raises(SourceError, match="no package linux-image"):
+        fetch(parse_source("apt:linux-image-6.12"), cache)
+    monkeypatch.setattr(apt, "knows_archive", lambda: True)
+    with pytest.raises(SourceError, match=r"no package linux-source-6\.11"):
+        fetch(parse_source("apt:linux-source-6.11"), cache)
+
+
 def test_what_a_mirror_does_not_have_is_said(cache, kernel_org_site):
     with pytest.raises(SourceError, match=r"kernel.org has no Linux 6.12.9: .*v6.x/ lists no such tarball"):
         fetch(ReleaseSource("6.12.9"), cache)

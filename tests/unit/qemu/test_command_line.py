@@ -64,6 +64,30 @@ def test_an_unusable_qemu_is_said_in_one_sentence(tmp_path, script, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["share/qemu", "elsewhere", None])
+def test_qboot_is_taken_from_where_a_package_puts_it(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(versions, "FIRMWARE_DIRECTORIES", (str(tmp_path / "share/qboot"),))
+    binary = tmp_path / "bin" / "qemu-fake"
+    binary.parent.mkdir()
+    binary.write_text(f'#!/bin/sh\n[ "$1 $2" = "-L help" ] && echo {tmp_path}/elsewhere\n')
+    binary.chmod(0o755)
+    if place:
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "qboot.rom").touch()
+    found = versions.firmware_options(str(binary), "qboot.rom")
+    assert found == (("-bios", str(tmp_path / place / "qboot.rom")) if place else ())
+    assert versions.firmware_options(str(binary), None) == ()
+
+
+@pytest.mark.parametrize(("accelerator", "gic"), [("tcg", "gic-version=2"), ("kvm", "gic-version=host")])
+def test_an_arm64_guest_has_the_interrupt_controller_of_a_host_that_accelerates_it(config, accelerator, gic):
+    arm = replace(config, machine=find_machine("arm64"), accelerator=accelerator)
+    words = command_line(arm, 3, 4, 5)
+    machine = words[words.index("-machine") + 1]
+    # The last of several wins.
+    assert [word for word in machine.split(",") if word.startswith("gic-version")][-1] == gic
+
+
 def test_a_missing_qemu_names_the_package():
     with pytest.raises(QemuError, match="apt-get install qemu-system-x86"):
         qemu_version("qemu-system-none", "qemu-system-x86")

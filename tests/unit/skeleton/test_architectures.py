@@ -2,24 +2,30 @@
 """What differs between architectures stands in their files: no code asks for one by name."""
 
 import ast
+import platform
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from dmasafe.architecture import DEFAULT_ARCH, architecture_names, read_architecture
-from dmasafe.pytest_plugin.options import OPTIONS
+from dmasafe.architecture import REFERENCE_ARCH, architecture_names, host_arch, read_architecture
+from dmasafe.cli import doctor_command, kernel_command, run_command
+from dmasafe.kernel.config import find_architecture
+from dmasafe.kernel.tools import cross_prefix
+from dmasafe.pytest_plugin.settings import Settings
+from dmasafe.targets.prepare import DEFAULT_ARCH, KernelChoice
 
 ROOT = Path(__file__).parents[3]
 # File: the texts in it that may name an architecture, and why.
 ALLOWED = {
-    "harness/dmasafe/architecture.py": ({DEFAULT_ARCH}, "the architecture of the guests unless another one is named"),
-    "harness/dmasafe/pytest_plugin/options.py": (
-        {DEFAULT_ARCH},
-        "every pytest run reads this file, which therefore imports nothing; the last test compares the two",
-    ),
+    "harness/dmasafe/architecture.py": ({REFERENCE_ARCH}, "the architecture of the guests unless another one is named"),
     "harness/dmasafe/dmesg/culprit.py": (
-        {"arm_dma_", "x86_swiotlb_", "__arm64_sys_", "__riscv_sys_"},
+        {
+            *("x86_swiotlb_", "__arm64_sys_", "__riscv_sys_"),
+            *("arm_dma_", "__arm_dma_", "arm_iommu_", "arm_coherent_dma_", "arm_coherent_iommu_", "arm_nommu_dma_"),
+            "^(?:__)?arm_(?:nommu_|coherent_|iommu_)?(?:dma|iommu)_|^dma_(?:free|alloc|unmap|map)_",
+        },
         "names of functions in any kernel's logs, whether there are guests of its architecture or not",
     ),
 }
@@ -98,6 +104,29 @@ def test_the_page_of_cells_says_what_is_special_about_each():
     assert [arch for arch in architecture_names() if f"\n| `{arch}` | " not in page] == []
 
 
-def test_the_plugins_default_architecture_is_everybodys():
-    (option,) = (option for option in OPTIONS if option.flag == "--dmasafe-arch")
-    assert option.default == DEFAULT_ARCH
+@pytest.mark.parametrize(
+    ("machine", "arch", "prefixes"),
+    [
+        ("x86_64", "x86_64", {"x86_64": "", "arm64": "aarch64-linux-gnu-"}),
+        ("aarch64", "arm64", {"arm64": "", "x86_64": "x86_64-linux-gnu-"}),
+        ("riscv64", "riscv64", {"riscv64": "", "arm64": "aarch64-linux-gnu-"}),
+        ("pdp11", REFERENCE_ARCH, {"x86_64": "x86_64-linux-gnu-"}),
+    ],
+)
+def test_without_arch_a_guest_is_of_this_machines_architecture(machine, arch, prefixes, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert host_arch() == arch
+    assert {name: cross_prefix(find_architecture(name)) for name in prefixes} == prefixes
+    ini = SimpleNamespace(getoption=lambda name: None, getini=lambda name: "")
+    assert Settings.of(ini).arch == arch
+
+
+def test_every_command_that_boots_takes_it():
+    assert KernelChoice().arch == DEFAULT_ARCH == host_arch()
+    defaults = {
+        parameter.default
+        for command in (run_command.command, kernel_command.build, doctor_command.command)
+        for parameter in command.params
+        if parameter.name == "arch"
+    }
+    assert defaults == {DEFAULT_ARCH}

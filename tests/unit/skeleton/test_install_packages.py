@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from dmasafe.architecture import architecture_names, read_architecture
+
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "scripts" / "install-packages"
-PACKAGES = ROOT / "images" / "packages-debian.txt"
+LISTS = sorted((ROOT / "images").glob("packages-*.txt"))
 # A warm `make test-qemu` pays for the check every time.
 CHECK_BOUND_S = 0.15
+FORBIDS = "DMASAFE_INSTALL=no forbids installing.\n"
 
 LIST = """\
 # a comment
@@ -38,6 +41,9 @@ seen=; for word; do
 done
 exit 0
 """,
+    "rpm": 'shift 3; for p; do grep -qx "$p" "$STATE/installed" && echo "$p installed" || echo "package $p no"; done',
+    "dnf": 'echo "$*" >>"$STATE/calls"; shift 3; for p; do echo "$p" >>"$STATE/installed"; done',
+    "uname": 'echo "${MACHINE:-x86_64}"',
     "id": 'cat "$STATE/uid"',
     "sudo": '[ -e "$STATE/sudo" ] || exit 1; shift; exec "$@"',
 }
@@ -174,11 +180,79 @@ def test_an_unknown_setting_is_one_sentence(debian: Debian) -> None:
     assert ran.returncode == 1 and "use yes, no or skip" in ran.stderr
 
 
-def test_every_row_of_the_list_has_a_name_a_known_group_and_a_reason() -> None:
-    rows = [line.split(None, 2) for line in PACKAGES.read_text().splitlines() if line and not line.startswith("#")]
+def rows_of(path: Path) -> list[list[str]]:
+    return [line.split(None, 2) for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_every_row_of_a_list_has_a_name_a_known_group_and_a_reason(path: Path) -> None:
+    rows = rows_of(path)
     assert all(len(row) == 3 for row in rows)
-    assert {row[1] for row in rows} <= {"kernel", "guest", "qemu", "python", "optional"}
+    assert {row[1].partition(":")[0] for row in rows} == {"kernel", "guest", "qemu", "python", "optional"}
     assert len({row[0] for row in rows}) == len(rows)
+    machines = {machine for row in rows for machine in row[1].partition(":")[2].split(",")}
+    assert {"x86_64", "aarch64"} <= machines
+
+
+@pytest.mark.parametrize("arch", architecture_names())
+def test_a_machine_of_every_architecture_gets_the_qemu_that_accelerates_it(arch: str) -> None:
+    row = read_architecture(arch)
+    for path in LISTS:
+        if path.stem == "packages-fedora":
+            continue
+        found = [name for name, group, _ in rows_of(path) if row.uname in group.partition(":")[2].split(",")]
+        assert found == [row.machine["debian_package"]]
+
+
+@pytest.mark.parametrize(
+    ("os_release", "installs"),
+    [
+        ("ID=debian\n", "apt-get install --yes --no-install-recommends gcc libc6-dev"),
+        ("NAME=x\nID=ubuntu\nID_LIKE=debian\n", "libjsmn-dev busybox-static qemu-system-x86 python3-venv"),
+        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', "gnupg"),
+        ("ID=raspbian\nID_LIKE=debian\n", "debian-archive-keyring"),
+        ("ID=fedora\n", "dnf install --assumeyes --setopt=install_weak_deps=False gcc glibc-devel glibc-static"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "qemu-system-x86-core"),
+        ("ID=arch\n", None),
+        (None, None),
+    ],
+)
+def test_os_release_chooses_the_list(os_release: str | None, installs: str | None, debian: Debian) -> None:
+    path = debian.place / "os-release"
+    if os_release is not None:
+        path.write_text(os_release)
+    ran = debian.run(DMASAFE_PACKAGE_LIST="", DMASAFE_OS_RELEASE=str(path), DMASAFE_INSTALL="no")
+    assert ran.returncode == 1
+    if installs is None:
+        assert "no package list for this system" in ran.stderr and ran.stderr.count("\n") == 1
+    else:
+        assert installs in ran.stdout
+        assert "qemu-system-aarch64-core" not in ran.stdout and "qemu-system-arm" not in ran.stdout
+
+
+def test_a_machine_gets_its_own_qemu_only(debian: Debian) -> None:
+    (debian.place / "list").write_text("gcc kernel compiles\nqemu-x qemu:x86_64,i686 runs\nqemu-a qemu:aarch64 runs\n")
+    assert debian.run(DMASAFE_INSTALL="no", MACHINE="aarch64").stderr.endswith(
+        "gcc qemu-a: not installed, and " + FORBIDS
+    )
+    assert debian.run(DMASAFE_INSTALL="no", MACHINE="i686").stderr.endswith("gcc qemu-x: not installed, and " + FORBIDS)
+
+
+def test_on_fedora_dnf_installs_what_rpm_does_not_know(debian: Debian) -> None:
+    path = debian.place / "packages-fedora.txt"
+    path.write_text(LIST)
+    debian.state(installed="gcc")
+    ran = debian.run(DMASAFE_PACKAGE_LIST=str(path))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert debian.installed == {"gcc", "qemu-x", "ccache"}
+    assert debian.run(DMASAFE_PACKAGE_LIST=str(path)).stdout == ""
+
+
+def test_cross_building_on_fedora_is_refused_in_one_sentence(debian: Debian) -> None:
+    path = debian.place / "os-release"
+    path.write_text("ID=fedora\n")
+    ran = debian.run(DMASAFE_PACKAGE_LIST="", DMASAFE_OS_RELEASE=str(path), DMASAFE_ARCH="arm64")
+    assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and "another architecture" in ran.stderr
 
 
 def test_the_check_is_fast_enough_for_every_run() -> None:
