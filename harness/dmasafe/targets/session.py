@@ -17,13 +17,15 @@ from dmasafe.guest import ChannelClosed
 from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.gathered import OUTSIDE, Gathered
+from dmasafe.targets.gathered import Gathered
 
 KMSG_LOG = "kmsg.log"
 MODULES = ("dmasafe_client", "dmasafe_controller")
 # Needs the client, and a kernel that has those buses.
 # vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
 BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
+# The number of what is asked before any scenario; those begin at 1.
+_OWN = 0
 IOMEM = "/proc/iomem"
 _SYSTEM_RAM = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", re.MULTILINE)
 _ARGV_INIT_BYTES = {8: 272, 4: 136}
@@ -166,7 +168,7 @@ class Session(Closing, ABC):
 
     def _ask_machine(self) -> None:
         """Have the system say what no table can know of it; the client module must be loaded. Raises BootLost."""
-        reply = self.request("run", seq=OUTSIDE, line="op=predicates buffer=heap len=64")
+        reply = self.request("run", seq=_OWN, line="op=predicates buffer=heap len=64")
         answer = reply.get("answer")
         alignment = integer(answer, "dma_alignment") if isinstance(answer, dict) else None
         memory = ram_of(self.read(IOMEM) or "")

@@ -116,6 +116,8 @@ def test_memory_lies_where_the_running_kernel_says(bench):
         boot.prepare()
         assert boot.memory == (range(0x40000000, 0x40200000),)
         assert boot.machine == MachineFacts(memory=boot.memory, dma_alignment=64)
+        # The agent refuses a number below 0.
+        assert [request["seq"] for request in bench.guest.asked("run")] == [0]
 
 
 @pytest.mark.parametrize("said", ["", "00000000-00000000 : System RAM", "00100000-0fffffff : Reserved"])
