@@ -153,6 +153,9 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agre
             signature = signature_of(splat)
             if signature not in examples:
                 examples[signature] = id_, packed(_splat(splat))
+    revision = facts.revision
+    if revision is None and results.provenance is not None:
+        revision = results.provenance.dmasafe.revision
     moment = facts.time.astimezone(UTC)
     source_id = facts.source_id if facts.source_id is not None else identity_of(kernel.source, kernel.release)
     return NewRun(
@@ -162,7 +165,7 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agre
         night=(facts.night or moment.date()).isoformat(),
         source_id=shortened(source_id, _LONGEST_NAME),
         release=shortened(_text(kernel.release, name), 200),
-        revision=None if facts.revision is None else shortened(_text(facts.revision, name), 100),
+        revision=None if revision is None else shortened(_text(revision, name), 100),
         accel=None if results.accel is None else shortened(_text(results.accel, name), 100),
         build_s=_duration(facts.build_s, name),
         boot_s=_duration(results.boot_s, name),

@@ -81,3 +81,12 @@ def qemu_version(binary: str, debian_package: str) -> tuple[int, int]:
     if version < OLDEST:
         raise QemuError(f"{binary} is {version[0]}.{version[1]}; vhost-user-i2c needs {OLDEST[0]}.{OLDEST[1]} or later")
     return version
+
+
+def version_text(binary: str, debian_package: str) -> str | None:
+    """As qemu_version(), for people and files; None if there is none."""
+    try:
+        major, minor = qemu_version(binary, debian_package)
+    except QemuError:
+        return None
+    return f"{major}.{minor}"

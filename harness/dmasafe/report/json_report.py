@@ -47,6 +47,7 @@ def head(results: Results) -> dict[str, Any]:
         },
         "stages": [{"name": stage.name, "seconds": _seconds(stage.seconds)} for stage in results.stages],
         "notes": list(results.notes),
+        **({"provenance": asdict(results.provenance)} if results.provenance else {}),
     }
 
 

@@ -14,6 +14,7 @@ from dmasafe.facts import KernelInfo
 from dmasafe.faults import Fault
 from dmasafe.outcome import Judgement, Noticed, Verdict
 from dmasafe.progress import Stage
+from dmasafe.report.provenance import Provenance
 from dmasafe.scenario import OPERATIONS
 
 
@@ -84,6 +85,7 @@ class Results:
 
     ``boot_s`` and ``scenarios_s`` are None when the run did not get so far. ``reason`` says why no verdict of
     this boot can be trusted, None if they can. ``notes`` are sentences for the reader that change no verdict.
+    ``provenance`` is None in results of earlier versions.
     """
 
     suite: str
@@ -98,6 +100,7 @@ class Results:
     stages: tuple[Stage, ...] = ()
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    provenance: Provenance | None = None
 
 
 def counts(results: Results) -> dict[Verdict, int]:

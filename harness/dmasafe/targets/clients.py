@@ -24,6 +24,7 @@ from dmasafe.expect.clients import ClientScenario, Place, expect_client
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.outcome import Observation, Skip
 from dmasafe.progress import Progress
+from dmasafe.qemu.versions import version_text
 from dmasafe.report.results import Results
 from dmasafe.targets import audit
 from dmasafe.targets.base import TargetRun
@@ -143,6 +144,7 @@ class Performer:
             scenarios_s=max(0.0, time.monotonic() - started - self._boot_s),
             boots=self._boots,
             notes=tuple(self._notes),
+            qemu=version_text(self._image.machine.binary, self._image.machine.debian_package),
         )
 
     @staticmethod

@@ -11,6 +11,7 @@ from dmasafe.facts import KernelFacts
 from dmasafe.model.layout import same_machine
 from dmasafe.outcome import Expectation, Skip, judge, noticed
 from dmasafe.progress import Progress
+from dmasafe.report.provenance import provenance
 from dmasafe.report.results import Performed, Results, Row
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import Target, TargetRun
@@ -73,6 +74,7 @@ def judged(
         stages=progress.stages(),
         reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
         notes=(*run.kernel.notes, *run.notes),
+        provenance=provenance(run.accel, run.qemu),
     )
 
 

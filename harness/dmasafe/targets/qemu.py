@@ -12,6 +12,7 @@ from typing import BinaryIO
 from dmasafe.carriers import Where, controller_of
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.progress import Progress
+from dmasafe.qemu.versions import version_text
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.boot import Boot, GuestImage, plugged_for
@@ -67,4 +68,5 @@ class QemuTarget:
             self.limits,
             accel=self.image.accelerator,
         )
-        return runner.run(scenarios, destructive, self.watch(progress))
+        version = version_text(image.machine.binary, image.machine.debian_package)
+        return replace(runner.run(scenarios, destructive, self.watch(progress)), qemu=version)

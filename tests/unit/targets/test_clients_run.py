@@ -10,6 +10,7 @@ from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.model.config import DEFAULT_SYMBOLS
 from dmasafe.outcome import Verdict
 from dmasafe.progress import SILENT
+from dmasafe.qemu.machines import find_machine
 from dmasafe.report.results import exit_status
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets import clients
@@ -22,7 +23,9 @@ WANTED = [parse_client_scenario(f"lm75/{phase}/dmasafe:bounce") for phase in ("p
 
 def prepared(*symbols):
     facts = KernelFacts("x86_64", (7, 2, 0), DEFAULT_SYMBOLS | {*symbols})
-    return SimpleNamespace(image=SimpleNamespace(accelerator="tcg"), kernel=KERNEL, facts=facts)
+    return SimpleNamespace(
+        image=SimpleNamespace(accelerator="tcg", machine=find_machine("x86_64")), kernel=KERNEL, facts=facts
+    )
 
 
 @pytest.fixture
