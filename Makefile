@@ -22,6 +22,11 @@ BIN = $(VENV)/bin
 EXPAND_KDIR = set --; if [ -n "$${KDIR-}" ]; then \
 	case $$KDIR in "~" | "~/"*) KDIR=$$HOME$${KDIR\#"~"} ;; esac; set -- --kernel "$$KDIR"; fi
 
+# Kbuild's other way to ask for clang; LLVM=1 is refused where kernels are built.
+ifeq ($(origin CC),command line)
+$(if $(filter clang%,$(notdir $(CC))),$(error CC=$(CC): dmasafe builds kernels with gcc only))
+endif
+
 .PHONY: help
 help: ## List these targets
 	@echo "Usage: make TARGET [VARIABLE=value ...]"

@@ -178,14 +178,14 @@ class GitHub:
                 },
                 "inputs": inputs, "needs": {one: {"outputs": outputs[one]} for one in _list(job.get("needs"))},
             }  # fmt: skip
-            matrix = _evaluate(job.get("strategy", {}).get("matrix", {"include": [{}]}), base, Path())
+            matrix = evaluate(job.get("strategy", {}).get("matrix", {"include": [{}]}), base, Path())
             for include in matrix["include"]:
                 context = {**base, "matrix": include, "steps": {}}
                 environment = {**workflow.get("env", {}), **job.get("env", {})}
-                result = self._job(job, context, {k: _evaluate(v, context, Path()) for k, v in environment.items()})
+                result = self._job(job, context, {k: evaluate(v, context, Path()) for k, v in environment.items()})
                 results[f"{job_id} {include.get('key', '')}".strip()] = result
                 outputs[job_id] = {
-                    key: _evaluate(value, context, Path()) for key, value in job.get("outputs", {}).items()
+                    key: evaluate(value, context, Path()) for key, value in job.get("outputs", {}).items()
                 }
         return results
 
@@ -197,7 +197,7 @@ class GitHub:
             condition = str(step.get("if", "success()"))
             status = "always()" in condition or not failed
             context["status"] = failed
-            if not status or not _evaluate(f"${{{{ {condition} }}}}", context, place):
+            if not status or not evaluate(f"${{{{ {condition} }}}}", context, place):
                 continue
             for path in files.values():
                 path.touch()
@@ -205,10 +205,10 @@ class GitHub:
             identity = step.get("id", str(number))
             context["steps"][identity] = {"outputs": {}}
             if "uses" in step:
-                words = _evaluate(step.get("with", {}), context, place)
+                words = evaluate(step.get("with", {}), context, place)
                 found = self._uses(step["uses"].partition("@")[0], words, place)
             else:
-                script = _evaluate(step["run"], context, place)
+                script = evaluate(step["run"], context, place)
                 done = self.system.shell(
                     script, place, {**self.system.environment(), **environment, **{k: str(v) for k, v in files.items()}}
                 )
@@ -235,10 +235,10 @@ class GitHub:
                 if name.endswith(f"\0{version}") and name.startswith(prefix)
             ]  # fmt: skip
             name = exact if exact in system.kept else next(iter(there), None)
-            if name is None:
-                return {}
-            system.bring(name, place)
-            return {"cache-hit": str(name == exact).lower()}
+            if name is not None:
+                system.bring(name, place)
+            hit = {} if name is None else {"cache-hit": str(name == exact).lower()}
+            return {"cache-primary-key": words["key"], **hit}
         elif action == "actions/cache/save":
             name = f"{words['key']}\0" + "\n".join(paths)
             # One that is there stays.
@@ -263,14 +263,7 @@ def _list(value: Any) -> list[str]:
 
 
 def _matching(patterns: list[str], place: Path) -> list[Path]:
-    found = {path for one in patterns if not one.startswith("!") for path in place.glob(one)}
-    without = {path for one in patterns if one.startswith("!") for path in place.glob(one[1:])}
-    listed: list[Path] = []
-    for path in sorted(found):
-        # Only what is just below is ever excluded.
-        inside = any(one.is_relative_to(path) for one in without)
-        listed += [below for below in path.iterdir() if below not in without] if inside else [path]
-    return listed
+    return sorted({path for one in patterns for path in place.glob(one)})
 
 
 def _below(pattern: str, place: Path) -> list[Path]:
@@ -278,12 +271,12 @@ def _below(pattern: str, place: Path) -> list[Path]:
     return list(place.glob(f"{pattern}/*" if pattern.endswith("**") else pattern))
 
 
-def _evaluate(value: Any, context: dict[str, Any], place: Path) -> Any:
+def evaluate(value: Any, context: dict[str, Any], place: Path) -> Any:
     """``${{ }}`` in a value of a workflow, as GitHub's expressions: names, strings, &&, ||, !=, functions."""
     if isinstance(value, dict):
-        return {key: _evaluate(one, context, place) for key, one in value.items()}
+        return {key: evaluate(one, context, place) for key, one in value.items()}
     if isinstance(value, list):
-        return [_evaluate(one, context, place) for one in value]
+        return [evaluate(one, context, place) for one in value]
     if not isinstance(value, str):
         return value
 

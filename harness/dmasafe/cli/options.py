@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -51,6 +52,21 @@ source_option = click.option(
 
 def suite_option(text: str, name: str = "--suite") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(name, "suite_name", metavar="NAME", shell_complete=SUITE_NAMES, help=text)
+
+
+def qemu_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--qemu-arg``; the command gets all words of all of them as ``qemu_arguments``."""
+    return click.option(
+        "--qemu-arg", "qemu_arguments", metavar="WORDS", multiple=True, callback=_shell_words,
+        help="More words for QEMU, such as '-smp 2'; repeatable. The results say that they were given.",
+    )(function)  # fmt: skip
+
+
+def _shell_words(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(word for value in values for word in shlex.split(value))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}: quote it as for a shell") from error
 
 
 def kernel_words(kernel: KernelChoice) -> list[str]:

@@ -12,7 +12,7 @@ import click
 
 from dmasafe import scratch
 from dmasafe.cli.board import board_arguments, board_options
-from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
+from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, qemu_option, suite_option
 from dmasafe.cli.output import RESULT_FORMATS, Output, conclude, output_options, results_option
 from dmasafe.report import directory, resume
 from dmasafe.report.progress import ProgressDisplay
@@ -51,6 +51,7 @@ DEFAULT_TARGET = "qemu"
 @results_option
 @click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
 @board_options
+@qemu_option
 @kernel_options
 @output_options(*RESULT_FORMATS, also={"--json": "json", "--detection": "markdown"})
 def command(
@@ -60,6 +61,7 @@ def command(
     suite_name: str | None,
     out: Path,
     sabotage: str | None,
+    qemu_arguments: tuple[str, ...],
     kernel: KernelChoice,
     output: Output,
     **board: Any,
@@ -88,7 +90,7 @@ def command(
     with interrupt_once(), scratch.directory() as logs:
         with (
             ProgressDisplay() as progress,
-            open_target(kind, rest, kernel, arguments, logs, progress, sabotage) as place,
+            open_target(kind, rest, kernel, arguments, logs, progress, sabotage, qemu_arguments) as place,
         ):
             if earlier is not None:
                 # Before anything is run.

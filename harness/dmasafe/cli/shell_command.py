@@ -21,15 +21,14 @@ import click
 
 from dmasafe import kernel as kernels
 from dmasafe import scratch
-from dmasafe.cli.options import kernel_options
+from dmasafe.cli.options import kernel_options, qemu_option
 from dmasafe.cli.shell_history import ShellHistory, history_file, load, save
 from dmasafe.errors import DmasafeError
-from dmasafe.qemu.process import Extras
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.handover import Keys, make_keys
 from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
-from dmasafe.targets.prepare import KernelChoice, Prepared, prepare
+from dmasafe.targets.prepare import KernelChoice, Prepared, prepare, with_qemu_arguments
 from dmasafe.targets.session import KMSG_LOG
 
 # Ctrl-], as telnet and pexpect have it.
@@ -72,6 +71,7 @@ class Wishes:
     help=f"Say how to log in by SSH, or run COMMAND that way; the default of --config is then {BOARD_CONFIGURATION}.",
 )  # fmt: skip
 @click.option("--gdb", is_flag=True, help=f"Say how to debug the guest's kernel; adds +{DEBUG_INFO} to --config.")
+@qemu_option
 @kernel_options
 @click.pass_context
 def command(
@@ -80,6 +80,7 @@ def command(
     image_name: str | None,
     ssh: bool,
     gdb: bool,
+    qemu_arguments: tuple[str, ...],
     kernel: KernelChoice,
 ) -> int:
     """Boot a guest and hand over its console; what is typed there is remembered. Ctrl-] or 'reboot -f' ends it.
@@ -104,6 +105,7 @@ def command(
         kmsg_log = stack.enter_context((private / KMSG_LOG).open("wb"))
         with ProgressDisplay() as progress:
             prepared = prepare(*kernel, progress, words, image_name=image_name)
+            prepared = with_qemu_arguments(prepared, qemu_arguments)
             keys = make_keys(private) if ssh else None
             progress.stage("boot")
             boot = stack.enter_context(Boot(_image(prepared, keys, wishes, private), private, kmsg_log))
@@ -112,7 +114,7 @@ def command(
 
 def _image(prepared: Prepared, keys: Keys | None, wishes: Wishes, private: Path) -> GuestImage:
     """The prepared image in a machine that has what was asked for."""
-    extras = Extras(gdb=private / "gdb.sock" if wishes.gdb else None)
+    extras = replace(prepared.image.extras, gdb=private / "gdb.sock" if wishes.gdb else None)
     image = replace(prepared.image, extras=extras)
     return with_ssh(image, keys, extras) if keys is not None else image
 

@@ -69,6 +69,7 @@ RECIPE = {
 }
 #: An object directory without debug information takes 220 MiB.
 BUILD_SPACE_BYTES = 2**29
+NO_CLANG = "dmasafe builds kernels and modules with gcc only, and has verified nothing that clang built"
 CCACHE_DEFAULT_SIZE = "5G"
 CCACHE_VARIABLE = "DMASAFE_CCACHE"
 #: The file in an object directory that says which kernel its objects belong to.
@@ -170,6 +171,9 @@ def _asked(
     tree: SourceTree, configuration: str, architecture: str, matrix: Matrix | None
 ) -> tuple[Matrix, ConfigRequest, str, str]:
     """What is asked for: the matrix, the request, the compiler's version, the key of the merged configuration."""
+    llvm = os.environ.get("LLVM", "")
+    if llvm not in ("", "0"):
+        raise BuildError(f"LLVM={llvm}: {NO_CLANG}")
     matrix = matrix or load_matrix()
     request = resolve(matrix, configuration, architecture, tree.version)
     require(request.architecture, Step.KERNEL)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmasafe.architecture import architecture_of
-from dmasafe.kernel.build import copy_modules, finished_modules, modules_digest, toolchain_version
+from dmasafe.kernel.build import NO_CLANG, copy_modules, finished_modules, modules_digest, toolchain_version
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
@@ -117,6 +117,8 @@ def build_for_board(
     ``cross_compile`` goes before ``gcc``; ``extra_modules`` names a directory of ``images`` with more modules.
     Raises BuildError, MissingToolError, CacheError.
     """
+    if parse_config(kdir.config).get("CC_IS_CLANG") == "y":
+        raise BuildError(f"{kdir.path} was built with clang: {NO_CLANG}")
     if shutil.which(f"{cross_compile}gcc") is None:
         raise MissingToolError(f"{cross_compile}gcc is not installed: name a compiler for {machine} by --cross-compile")
     native = make_arch_of(os.uname().machine) == kdir.make_arch

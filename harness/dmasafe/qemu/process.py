@@ -57,13 +57,15 @@ class Extras:
 
     ``handover``: files that the guest finds as fw_cfg files below opt/dmasafe. ``ssh``: a network in which there is
     only the guest, whose port 22 the host reaches at a port of 127.0.0.1. ``login``: the machine's second terminal, at
-    a pty of the host's. ``gdb``: the socket that a debugger connects to.
+    a pty of the host's. ``gdb``: the socket that a debugger connects to. ``arguments``: a user's
+    own words for QEMU, which come last.
     """
 
     handover: Mapping[str, Path] = field(default_factory=dict)
     ssh: bool = False
     login: bool = False
     gdb: Path | None = None
+    arguments: tuple[str, ...] = ()
 
     def options(self, machine: Machine) -> list[str]:
         """QEMU's options for all this."""
@@ -161,7 +163,7 @@ def command_line(
         command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
         device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
         command += ["-device", f"{device},addr={slot:#x}"]
-    return command + _usb_options(config.usb)
+    return command + _usb_options(config.usb) + list(config.extras.arguments)
 
 
 def _usb_options(devices: Mapping[str, UsbDevice]) -> list[str]:

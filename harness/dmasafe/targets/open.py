@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from dmasafe.progress import Progress
 from dmasafe.targets.base import Target
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.prepare import KernelChoice, Prepared, model_kernel, prepare
+from dmasafe.targets.prepare import KernelChoice, Prepared, model_kernel, prepare, with_qemu_arguments
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.sabotage import MODULES, SHORT, saboteur
 
@@ -70,17 +70,21 @@ def open_target(
     logs: Path,
     progress: Progress,
     sabotage: str | None = None,
+    qemu_arguments: Sequence[str] = (),
 ) -> Iterator[Target]:
     """The target of this name, ready to run; whatever it holds is let go at the end.
 
-    ``choice`` is the kernel of a model or a guest; ``sabotage`` names what wrecks the guest (dmasafe selftest).
+    ``choice`` is the kernel of a model or a guest; ``sabotage`` names what wrecks the guest (dmasafe selftest),
+    ``qemu_arguments`` are more words for QEMU. Raises TargetError if there is none.
     """
+    if qemu_arguments and kind != "qemu":
+        raise TargetError(f"--qemu-arg is for the target qemu: {kind} has no QEMU")
     if kind == "model":
         facts, kernel = model_kernel(choice.source, choice.configuration, choice.arch)
         yield ModelTarget(facts, kernel, logs)
     elif kind == "qemu":
         prepared = prepare(*choice, progress, extra_modules=None if sabotage is None else MODULES)
-        yield _guest_target(prepared, logs, sabotage)
+        yield _guest_target(with_qemu_arguments(prepared, qemu_arguments), logs, sabotage)
     else:
         with open_board(kind, rest, arguments, logs, progress) as board:
             yield board

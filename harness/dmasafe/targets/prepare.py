@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,6 +79,18 @@ def prepare(
     config = kernel.config.read_text()
     info, facts = described(image, config, kernel.release, arch, configuration, kernel.source, kernel.notes)
     return Prepared(image, info, facts, kernel)
+
+
+def with_qemu_arguments(prepared: Prepared, arguments: Sequence[str]) -> Prepared:
+    """The same in a machine of the user's making; its results say so."""
+    if not arguments:
+        return prepared
+    note = (
+        f"QEMU was given '{shlex.join(arguments)}' as well (--qemu-arg): the machine is not the one that was verified"
+    )
+    extras = replace(prepared.image.extras, arguments=tuple(arguments))
+    kernel = replace(prepared.kernel, notes=(*prepared.kernel.notes, note))
+    return replace(prepared, image=replace(prepared.image, extras=extras), kernel=kernel)
 
 
 def pack_initrd(

@@ -15,6 +15,7 @@ from dmasafe.kernel.build import build_kernel, build_modules, configure, find_ke
 from dmasafe.kernel.cache import Cache, Kernel, list_kernels, open_cache
 from dmasafe.kernel.config import load_matrix
 from dmasafe.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
+from dmasafe.kernel.kdir import KernelDirectory, build_for_board
 from dmasafe.kernel.source import LocalSource, fetch
 from dmasafe.progress import SILENT, Progress
 
@@ -116,6 +117,20 @@ def test_the_recipe_reaches_make_and_the_callers_make_does_not(build: Builder, m
     monkeypatch.setenv("MAKELEVEL", "7")
     kernel = build()
     assert (kernel.build_dir / "calls").read_text() == "dmasafe 0\n"
+
+
+def test_clang_is_refused_in_one_sentence(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLVM", "-18")
+    with pytest.raises(BuildError, match=r"^LLVM=-18: dmasafe builds kernels and modules with gcc only"):
+        build()
+    monkeypatch.setenv("LLVM", "0")
+    assert build().release == "6.12.7"
+
+
+def test_a_board_whose_kernel_clang_built_is_refused(tmp_path: Path, cache: Cache) -> None:
+    kdir = KernelDirectory(tmp_path, "6.12.7", "x86", "CONFIG_CC_IS_CLANG=y\n")
+    with pytest.raises(BuildError, match=f"{tmp_path} was built with clang"):
+        build_for_board(kdir, "x86_64", "", tmp_path, cache)
 
 
 def test_configurations_have_kernels_and_objects_of_their_own(build: Builder) -> None:

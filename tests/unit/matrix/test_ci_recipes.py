@@ -12,8 +12,21 @@ import subprocess
 import pytest
 import yaml
 
+from dmasafe.kernel import DEFAULT_SOURCE, fetch, find_kernel, open_cache, parse_source
 from dmasafe.matrix import emit, selections
-from tests.ci.systems import RECIPES, ROOT, GitHub, System, load, run_gitlab, run_jenkins, wait_until
+from tests.ci.systems import (
+    RECIPES,
+    ROOT,
+    GitHub,
+    System,
+    check_out,
+    copy,
+    evaluate,
+    load,
+    run_gitlab,
+    run_jenkins,
+    wait_until,
+)
 from tests.slow import slow
 
 BOUND_S = 300
@@ -93,6 +106,58 @@ def test_a_kernel_tree_is_built_once_for_a_commit_and_its_objects_are_kept(syste
     kept = system.kept["dmasafe@b\0cache/store\ncache/ccache"] / "cache"
     assert len(list((kept / "ccache").iterdir())) == 2
     assert len(list((kept / "store" / "bundles").iterdir())) == 1
+
+
+def test_a_drivers_kernel_is_kept_once_also_where_its_tests_fail(system, tmp_path):
+    driver = tmp_path / "driver"
+    driver.mkdir()
+    # As the tests of a driver, which fail: what they build is in the cache.
+    (system.home / "tools" / "pytest").write_text(
+        """#!/bin/sh
+mkdir -p "$DMASAFE_CACHE/kernels" "$DMASAFE_CACHE/ccache"
+test -e "$DMASAFE_CACHE/kernels/one" || echo build one >> "$RECIPE_LOG"
+touch "$DMASAFE_CACHE/kernels/one" "$DMASAFE_CACHE/ccache/object" ../junit.xml
+exit 1"""
+    )
+    for expected in ((1, 0), (0, 0)):
+        github = GitHub(system, {"driver": driver})
+        assert github.run("github-driver.yml", {}) == {"dma-safety": "failure"}
+        assert counted(system.did()) == expected
+        assert set(github.artefacts) == {"results"}
+    (kept,) = system.kept.values()
+    assert [path.name for path in (kept / "cache").iterdir()] == ["kernels"]
+
+
+@slow
+def test_a_drivers_tests_pass_on_the_kernel_that_was_kept(system):
+    """In a guest. What was kept is what this machine's cache has of the kernel."""
+    cache = open_cache()
+    kernel = find_kernel(fetch(parse_source(DEFAULT_SOURCE), cache), "default", "x86_64", cache)
+    if kernel is None:
+        pytest.skip("first: dmasafe kernel build")
+    kept = system.home / "first-run"
+    for name in ("agents", "configs", "initramfs", "resolutions", "accelerators.json"):
+        copy(cache.path(name), kept / "cache" / name)
+    for name in ("kernels", "modules"):
+        for path in cache.path(name).glob(f"{kernel.key}*"):
+            # The driver is built where its copy lies now.
+            if not (path / "src" / "thermo.c").exists():
+                copy(path, kept / "cache" / name / path.name)
+    source = kernel.build_dir.parents[1]
+    (kept / "cache" / "sources").mkdir()
+    (kept / "cache" / "sources" / source.name).symlink_to(source)
+    (step,) = [one["with"] for one in load("github-driver.yml")["jobs"]["dma-safety"]["steps"] if "id" in one]
+    place = system.workspace()
+    check_out(place / "dmasafe")
+    words = evaluate(step, {}, place)
+    system.kept[f"{words['key']}\0{words['path']}"] = kept
+    github = GitHub(system, {"driver": ROOT / "docs" / "examples"})
+    for program in ("sudo", "id", "hostname"):
+        (system.home / "tools" / program).unlink()
+    assert github.run("github-driver.yml", {}) == {"dma-safety": "success"}
+    assert len(system.kept) == 1
+    logs = [path.name for path in (system.home / f"job-{system.jobs}" / "cache" / "logs").iterdir()]
+    assert not [name for name in logs if "modules" not in name], logs
 
 
 @pytest.mark.parametrize("name", ["github-kernel.yml", "github-driver.yml"])

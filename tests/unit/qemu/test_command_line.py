@@ -35,6 +35,11 @@ def test_guest_memory_is_shared_and_commas_in_paths_are_doubled(config):
     assert any("a,,b.sock" in word for word in command)
 
 
+def test_a_users_words_for_qemu_come_last(config):
+    extras = replace(config.extras, arguments=("-smp", "2"))
+    assert command_line(replace(config, extras=extras), 3, 4, 5)[-2:] == ["-smp", "2"]
+
+
 def test_nothing_listens_and_the_sandbox_is_on(config):
     command = command_line(config, 3, 4, 5)
     assert not any("server=on" in word or "tcp:" in word for word in command)

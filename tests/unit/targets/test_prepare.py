@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which of the built kernels the model takes after."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from dmasafe.cli import run_command
+from dmasafe.facts import KernelInfo
 from dmasafe.kernel.cache import Kernel, open_cache, publish_json
+from dmasafe.qemu.machines import find_machine
 from dmasafe.targets import prepare
+from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import TargetError
+from dmasafe.targets.prepare import Prepared, with_qemu_arguments
 
 
 @pytest.fixture
@@ -34,3 +42,18 @@ def test_the_model_takes_after_the_built_kernel(built, source):
 def test_a_name_that_was_never_looked_up_has_no_version(built):
     with pytest.raises(TargetError, match="cannot tell the version of 'longterm'"):
         prepare.model_kernel("longterm", "default", "x86_64")
+
+
+def test_a_users_words_for_qemu_are_in_the_results():
+    image = GuestImage(find_machine("x86_64"), Path("vmlinux"), Path("initrd"), "tcg")
+    prepared = Prepared(image, KernelInfo("6.12.117", "x86_64", "default", "here"), None, None)
+    assert with_qemu_arguments(prepared, ()) is prepared
+    given = with_qemu_arguments(prepared, ("-smp", "2"))
+    assert given.image.extras.arguments == ("-smp", "2")
+    (note,) = given.kernel.notes
+    assert note.startswith("QEMU was given '-smp 2' as well")
+
+
+def test_a_target_without_qemu_takes_no_words_for_it():
+    done = CliRunner().invoke(run_command.command, ["--target", "model", "--qemu-arg", "-smp 2"], standalone_mode=False)
+    assert "model has no QEMU" in str(done.exception)
