@@ -14,7 +14,8 @@ _PACKAGE = re.compile(r"(?P<label>linux-[\w.+-]+) (?P<version>\d\S*)")
 class Cell(NamedTuple):
     """``source`` names what is followed over time (a package, a branch), not one version of it.
 
-    Target and suite belong to it: only runs of the same scenarios in the same kind of place can be compared.
+    Target and suite belong to it: only runs of the same scenarios in the same kind of place can be compared. A target
+    in QEMU has QEMU's version behind a space: another version may be another machine.
     """
 
     source: str
@@ -22,6 +23,11 @@ class Cell(NamedTuple):
     config: str
     target: str
     suite: str
+
+    @property
+    def family(self) -> Cell:
+        """The cell whatever QEMU's version is."""
+        return self._replace(target=self.target.partition(" ")[0])
 
     @property
     def name(self) -> str:

@@ -137,30 +137,35 @@ def compare(
     Raises MatrixError if the sides have no cell in common.
     """
     cells = {id_: cell for id_, cell in history.cells.items() if chosen(cell)}
-    if not any(id_ in before.runs and id_ in after.runs for id_ in cells):
+    earlier, now = (
+        {cells[id_].family: run for id_, run in side.runs.items() if id_ in cells} for side in (before, after)
+    )
+    if not earlier.keys() & now.keys():
         raise MatrixError(f"{before.title} and {after.title} have no cell in common: there is nothing to compare")
     found = Comparison(before.title, after.title)
     first_seen = {(one.cell_id, one.signature): one.first_time for one in history.sightings()}
     for cell_id, cell in cells.items():
         old, new = before.runs.get(cell_id), after.runs.get(cell_id)
         if new is None:
-            found.missing += [cell] if old is not None else []
+            found.missing += [cell] if old is not None and cell.family not in now else []
             continue
+        # A cell that had another version of QEMU before is compared with it, but is no repeat of it.
+        kin = old or earlier.get(cell.family)
         tonight = history.repeats(new)
         past = history.runs_before(tonight[0], cell_id, FLAKY_RUNS)
-        known = history.vectors(run.vector_id for run in (*past, *tonight, new, *([old] if old else [])))
+        known = history.vectors(run.vector_id for run in (*past, *tonight, new, *([kin] if kin else [])))
         look = _Look(history, cell, cell_id, slower, found)
         look.past(past if old is None or old.id in {run.id for run in past} else [*past, old], known)
         for run in tonight:
             look.window(run.step, known[run.vector_id])
         look.settle(new, known[new.vector_id])
-        if old is None:
+        if kin is None:
             look.judge([])
             continue
-        look.judge([known[old.vector_id]])
-        shown_before = look.signatures(known[old.vector_id])
+        look.judge([known[kin.vector_id]])
+        shown_before = look.signatures(known[kin.vector_id])
         for one, scenario_id in look.signatures(known[new.vector_id]).items():
-            seen = old.time < new.time and first_seen.get((cell_id, one), new.time) <= old.time
+            seen = kin.time < new.time and first_seen.get((cell_id, one), new.time) <= kin.time
             if one not in shown_before and not seen:
                 look.add_signature(one, scenario_id)
     return _sorted(found)
@@ -177,6 +182,7 @@ def regressions(
     new_signatures: dict[int, list[Sighting]] = {}
     for sighting in history.sightings(since=since):
         new_signatures.setdefault(sighting.cell_id, []).append(sighting)
+    ran: set[Cell] = set()
     recent = set(history.nights(MISSED_NIGHTS, before=datetime.fromtimestamp(since, UTC).date().isoformat()))
     for cell_id, cell in history.cells.items():
         if not chosen(cell):
@@ -190,18 +196,29 @@ def regressions(
         if look.newest is None:
             found.missing += [cell] if past and past[0].night in recent else []
             continue
+        ran.add(cell.family)
         newest = history.run(look.newest.id)
         [tonight] = history.nightly(history.runs_of_night(cell_id, newest.night, since))
         look.settle(tonight, history.vectors([tonight.vector_id])[tonight.vector_id])
-        nights = history.nightly(past)
+        # A cell that had another version of QEMU before is compared with it.
+        nights = history.nightly(past or _relatives(history, cell, since))
         before = history.vectors(run.vector_id for run in nights)
         look.judge([before[run.vector_id] for run in reversed(nights)])
         if past:
             for sighting in new_signatures.get(cell_id, []):
                 look.add_signature(sighting.signature, sighting.scenario_id)
+    found.missing = [cell for cell in found.missing if cell.family not in ran]
     if not found.cells and not found.fresh:
         raise MatrixError(f"nothing was recorded since {title}: name an earlier time, or record runs first")
     return _sorted(found)
+
+
+def _relatives(history: History, cell: Cell, before: int) -> list[Run]:
+    """The newest runs before a time of the cell that differs in QEMU's version only, of those the newest."""
+    kin = (
+        history.runs_before(before, id_, FLAKY_RUNS) for id_, one in history.cells.items() if one.family == cell.family
+    )
+    return max(kin, key=lambda runs: runs[0].time if runs else 0)
 
 
 class _Look:

@@ -256,7 +256,7 @@ def _explanation(finding: StoredJudgement, told: Mapping[str, Any]) -> Iterator[
 
 def _environment(cell: Cell, accel: str | None) -> dict[str, Any]:
     # Dashboards group by "platform".
-    platform = shortened(cell.target, _LONGEST_COMMENT)
+    platform = shortened(cell.family.target, _LONGEST_COMMENT)
     return {"comment": f"{platform} ({accel})" if accel else platform, "misc": {"platform": platform}}
 
 

@@ -139,7 +139,9 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agre
     """
     kernel = results.kernel
     source = facts.source or label_of(_text(kernel.source, name))
-    cell = Cell(*(_text(part, name) for part in (source, kernel.arch, kernel.config, results.target, results.suite)))
+    made = results.provenance
+    target = f"{results.target} {made.qemu}" if made is not None and made.qemu else results.target
+    cell = Cell(*(_text(part, name) for part in (source, kernel.arch, kernel.config, target, results.suite)))
     rows = {_text(row.id, name): row for row in results.rows}
     if len(rows) != len(results.rows):
         raise MatrixError(f"{name} has a scenario twice: it was not written by dmasafe")
@@ -154,8 +156,8 @@ def prepare(results: Results, data: bytes, facts: Facts, name: str, agreed: Agre
             if signature not in examples:
                 examples[signature] = id_, packed(_splat(splat))
     revision = facts.revision
-    if revision is None and results.provenance is not None:
-        revision = results.provenance.dmasafe.revision
+    if revision is None and made is not None:
+        revision = made.dmasafe.revision
     moment = facts.time.astimezone(UTC)
     source_id = facts.source_id if facts.source_id is not None else identity_of(kernel.source, kernel.release)
     return NewRun(

@@ -63,7 +63,7 @@ def summarise(history: History, nights: int) -> list[Line]:
         raise MatrixError("the history is empty: record runs first (dmasafe matrix run, dmasafe matrix record)")
     newest: dict[int, Run] = {}
     for run in history.nightly(history.runs_of_nights(names[-1], names[0])):
-        if history.cells[run.cell_id].target == "qemu":
+        if history.cells[run.cell_id].family.target == "qemu":
             newest[run.cell_id] = run
     lines: dict[tuple[str, str], Line] = {}
     for cell_id, run in newest.items():

@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from matrix_samples import (
@@ -27,6 +28,7 @@ from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.judgements import Signature
 from dmasafe.matrix.record import Facts, prepare
 from dmasafe.outcome import Judgement, Outcome, Verdict
+from dmasafe.report.provenance import Host, Provenance, Tool
 
 NEW = "6.12.118-1"
 
@@ -334,3 +336,37 @@ def test_another_source_of_the_same_night_is_no_repeat(database):
     nights = (run(0), run(1, {SEND: failed()}, source_id="broken"), run(1, hour=1, source_id="mended"))
     with history_of(database, *nights) as history:
         assert compare(history, history.side("latest~1"), history.side("latest")).changes == []
+
+
+# Versions of QEMU
+
+
+def in_qemu(version, night, changes=None, hour=0):
+    made = Provenance(Tool("1", "1bc8f64"), version, Host("Debian", "some", "tcg"), "dmasafe run")
+    found = replace(results(changes), provenance=made)
+    facts = Facts(FIRST + timedelta(days=night, hours=hour))
+    return prepare(found, f"{version} {night} {hour} {changes}".encode(), facts, "results.json")
+
+
+def test_cells_of_different_qemu_are_told_apart(database):
+    runs = [in_qemu("7.2", 0), in_qemu("10.0", 0, {SEND: failed()}, hour=1)]
+    more = [in_qemu("7.2", 1), in_qemu("10.0", 1, {SEND: failed()}, hour=1)]
+    with history_of(database, *runs, *more) as history:
+        assert {cell.target for cell in history.cells.values()} == {"qemu 7.2", "qemu 10.0"}
+        assert {cell.family.name for cell in history.cells.values()} == {"linux-source-6.12 x86_64 default"}
+        found = compare(history, history.side("latest~1"), history.side("latest"))
+        # Nothing is flaky, and nothing is new.
+        assert found.of(ChangeKind.FLAKY) == found.of(ChangeKind.NEW_FAILURE) == [] and found.cells == 2
+
+
+def test_a_new_version_of_qemu_is_compared_with_the_one_before(database):
+    with history_of(database, run(0), in_qemu("7.2", 1), in_qemu("10.0", 2, {SEND: failed()})) as history:
+        since, title = history.moment("latest")
+        for found in (
+            compare(history, history.side("latest~1"), history.side("latest")),
+            regressions(history, since, title),
+        ):
+            assert [change.scenario for change in found.of(ChangeKind.NEW_FAILURE)] == [SEND]
+            assert found.missing == [] and found.fresh == [] and found.exit_status == 1
+        # And results of before there was a version in them with those that have one.
+        assert compare(history, history.side("latest~2"), history.side("latest~1")).exit_status == 0

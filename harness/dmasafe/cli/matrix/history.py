@@ -47,7 +47,12 @@ def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def chooser(patterns: tuple[str, ...]) -> Callable[[Cell], bool]:
     """Whether a cell is one of those that --cell names; all of them if there is no --cell."""
-    return lambda cell: not patterns or any(fnmatch.fnmatchcase(cell.name, pattern) for pattern in patterns)
+
+    def chosen(cell: Cell) -> bool:
+        names = (cell.name, cell.family.name)
+        return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+    return chosen
 
 
 def show(found: Comparison, output: Output, limit: int) -> int:
