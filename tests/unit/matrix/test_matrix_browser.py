@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from matrix_samples import RECEIVE, SEND, history_of
-from matrix_site import HOSTILE, runs
+from matrix_site import HOSTILE, runs, troubled
 
 from dmasafe.matrix import site
 from dmasafe.matrix.database import open_history
@@ -122,12 +122,15 @@ def test_splats_timings_and_faults_are_filtered(open_page):
     assert len(visible_rows(page, "article")) == 4
     page.get_by_label("Splat or cell contains").fill("guilty")
     assert page.locator("#splat-count").text_content() == "1 splats"
+    assert len(visible_rows(page, "#splat-index tbody tr")) == 1
     page = open_page("timings.html")
     page.get_by_label("Cell contains").fill("debug-sg")
     assert len(visible_rows(page, "#timings tbody tr")) == 1
     page = open_page("detection.html")
     page.get_by_label("Mistake contains").fill("map-stack")
-    assert len(visible_rows(page, "#faults tbody tr")) < page.locator("#faults tbody tr").count()
+    shown = visible_rows(page, "#faults tbody tr")
+    assert 0 < len(shown) < page.locator("#faults tbody tr").count()
+    assert len(visible_rows(page, "#faults section")) <= len(shown)
 
 
 def test_markup_in_a_log_is_shown_as_text_and_never_runs(open_page, directory):
@@ -229,11 +232,11 @@ def ground(page):
 def test_dark_and_light_follow_the_system_until_told_otherwise(open_page, directory, scheme):
     page = open_page("index.html", color_scheme=scheme)
     assert (ground(page) < 128) is (scheme == "dark")
-    button = page.get_by_role("button", name="Dark")
-    assert button.get_attribute("aria-pressed") == str(scheme == "dark").lower()
+    button, other = page.locator("#theme"), {"light": "Dark", "dark": "Light"}
+    assert button.text_content() == other[scheme]
     button.click()
     assert (ground(page) < 128) is (scheme == "light")
-    assert button.get_attribute("aria-pressed") == str(scheme == "light").lower()
+    assert button.text_content() == scheme.capitalize()
     page.goto(f"file://{directory}/splats.html")
     assert (ground(page) < 128) is (scheme == "light")
 
@@ -289,7 +292,12 @@ def test_without_javascript_the_tables_are_there(open_page):
     assert page.locator(".heat").nth(2).is_visible()
     assert not page.get_by_label("Cell contains").is_visible()
     page = open_page("scenarios.html", java_script_enabled=False)
-    assert page.get_by_text("which needs JavaScript").is_visible()
+    assert page.get_by_text("Searching needs JavaScript").is_visible()
+    assert page.locator("#without-script li").filter(has_text=SEND).get_by_text("FAIL").is_visible()
+    assert not page.get_by_text("Found:").is_visible()
+    for name in ("splats.html", "timings.html", "detection.html"):
+        page = open_page(name, java_script_enabled=False)
+        assert page.locator("tbody tr").first.is_visible()
 
 
 def test_the_site_works_wherever_it_lies(browser, directory, tmp_path):
@@ -300,3 +308,121 @@ def test_the_site_works_wherever_it_lies(browser, directory, tmp_path):
     page.get_by_role("link", name="Scenarios").click()
     assert page.locator("#found tr").count() > 1
     page.close()
+
+
+# ---- what is seen at once, at the sizes of a phone and two screens
+
+SIZES = {"phone": (390, 844), "laptop": (1280, 800), "screen": (1920, 1080)}
+_SEEN = """(element) => {
+    const box = element.getBoundingClientRect();
+    const inside = box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
+    // Nothing lies over its middle.
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return inside && box.width > 0 && (element.contains(top) || Boolean(top && top.contains(element)));
+}"""
+
+
+@pytest.fixture(scope="module")
+def troubled_directory(tmp_path_factory):
+    place = tmp_path_factory.mktemp("troubled")
+    with open_history(str(place / "history"), create=True) as database, history_of(database, *troubled()) as history:
+        site.write(history, place / "site")
+    return place / "site"
+
+
+@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+def look(request, open_page, troubled_directory):
+    """Opens a page of the troubled site at this size and in this theme."""
+    size, scheme = request.param
+    width, height = SIZES[size]
+
+    def opened(name, **options):
+        viewport = {"width": width, "height": height}
+        page = open_page("index.html", viewport=viewport, color_scheme=scheme, **options)
+        page.goto(f"file://{troubled_directory}/{name}")
+        return page
+
+    opened.size = size
+    return opened
+
+
+def seen(locator):
+    return [one for one in locator.all() if one.evaluate(_SEEN)]
+
+
+def test_48_failures_are_on_the_first_screen(look):
+    for script in (True, False):
+        page = look("index.html", java_script_enabled=script)
+        fields = seen(page.locator(".heat").first.locator("td.fail a"))
+        assert [one.text_content() for one in fields] == ["24 FAIL", "24 FAIL"]
+        assert [one.get_attribute("aria-label").partition(":")[0] for one in fields] == ["stack", "vmalloc"]
+        (count,) = seen(page.locator(".figures strong.fail"))
+        assert count.text_content() == "48"
+        row = page.locator(".heat").first.locator("tbody tr").first
+        assert row.get_attribute("data-name").endswith("zz-last") and seen(row.locator("th a"))
+        heads = page.locator(".heat").first.locator("thead th").all_text_contents()
+        assert heads[2:4] == ["stack", "vmalloc"] and heads[4:] == sorted(heads[4:])
+
+
+def test_the_products_name_and_all_pages_are_in_one_line(look):
+    page = look("index.html")
+    assert seen(page.locator(".brand"))[0].text_content() == "dmasafe"
+    links = seen(page.locator("nav a"))
+    assert len(links) == len(PAGES)
+    assert len({round(one.bounding_box()["y"]) for one in links}) == 1
+    assert len(seen(page.locator("#theme"))) == 1
+
+
+def test_what_scrolls_fades_and_keeps_its_first_column(look):
+    page = look("index.html")
+    box = page.locator(".heat-scroll:visible")
+    wide = box.evaluate("(box) => box.scrollWidth > box.clientWidth + 1")
+    assert wide is (look.size != "screen")
+    assert box.evaluate("(box) => getComputedStyle(box).maskImage !== 'none'") is wide
+    if wide:
+        box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+        page.wait_for_function("!document.querySelector('.heat-scroll:not([hidden])').classList.contains('more')")
+        assert seen(page.locator(".heat:visible tbody th a").first)
+        assert not seen(page.locator(".heat:visible td.fail a").first)
+
+
+def test_the_page_uses_the_width(look):
+    page = look("index.html")
+    box = page.locator(".heat-scroll:visible").bounding_box()
+    assert box["width"] >= 0.9 * SIZES[look.size][0]
+
+
+def test_a_reason_has_room(look, troubled_directory):
+    page = look(cell_page(troubled_directory))
+    assert page.locator("td.why").first.bounding_box()["width"] >= 220
+    if look.size == "phone":
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
+        assert page.locator("td.why").first.bounding_box()["width"] >= 330
+
+
+def test_new_splats_come_first_and_stacks_are_folded(look):
+    page = look("splats.html")
+    first = page.locator("#splat-index tbody tr").first
+    assert "guilty" in first.text_content() and first.locator(".badge").text_content() == "new"
+    assert seen(first.locator("a"))
+    assert not any(pre.is_visible() for pre in page.locator("article pre").all())
+    first.locator("a").click()
+    page.get_by_text("the report").first.click()
+    assert page.locator("article pre").first.is_visible()
+
+
+def test_timings_mark_what_the_index_calls_slower(look):
+    page = look("timings.html")
+    row = page.locator("#timings tbody tr").first
+    assert row.get_attribute("data-name").endswith("zz-last")
+    assert row.locator("td.fail").text_content() == "4.50 slower"
+    assert page.locator("#timings td.fail").count() == 1
+    assert seen(row.locator("th a"))
+
+
+def test_detection_begins_with_what_nobody_notices(look):
+    page = look("detection.html")
+    titles = page.locator("#faults h2").all_text_contents()
+    assert [title.partition(":")[0] for title in titles] == ["Nobody notices", "The kernel's log reports it"]
+    assert seen(page.locator("#faults h2").first)
+    assert page.locator("#faults section").first.locator("td.fail").count() == int(titles[0].partition(":")[2])

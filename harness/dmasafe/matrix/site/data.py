@@ -67,7 +67,10 @@ class Group(NamedTuple):
 
 @dataclass
 class CellPage:
-    """A cell, its run of each night (None where it did not run), and what its newest run found."""
+    """A cell, its run of each night (None where it did not run), and what its newest run found.
+
+    ``slow``: of what its newest run needed more time than usual.
+    """
 
     id: int
     cell: Cell
@@ -79,6 +82,12 @@ class CellPage:
     troubles: list[Trouble] = field(default_factory=list)
     more_troubles: int = 0
     model: Agreement | None = None
+    slow: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Sorts cells with most trouble first."""
+        return -self.total.failed, -self.total.unsaid, self.cell.name
 
     @property
     def file(self) -> str:
@@ -133,12 +142,26 @@ class Detected(NamedTuple):
     state: str
 
 
+class Mistake(NamedTuple):
+    """One seeded fault, and what was said of it in each cell."""
+
+    name: str
+    what: str
+    cells: tuple[Detected | None, ...]
+
+    @property
+    def worst(self) -> str:
+        """The worst state in a cell: nobody noticed, others than the kernel did, it was not judged, the kernel did."""
+        states = {one.state for one in self.cells if one is not None}
+        return next(state for state in ("fail", "others", "unsaid", "pass") if state in states)
+
+
 @dataclass(frozen=True)
 class DetectionTable:
     """Seeded fault x cell. ``noticed``: faults that somebody noticed, that the kernel reported, that were judged."""
 
     cells: tuple[CellPage, ...]
-    rows: tuple[tuple[str, str, tuple[Detected | None, ...]], ...]
+    rows: tuple[Mistake, ...]
     noticed: tuple[tuple[int, int, int], ...]
 
 
@@ -171,15 +194,20 @@ def collect(history: History, nights: int, now: datetime) -> SiteData:
     columns = _columns(history, pages)
     for page in pages:
         _fill(history, page, columns)
+    _trouble_first(pages)
     last = [run.time for run in runs if run.night == shown[-1]]
     revisions = [page.newest.revision for page in pages if page.newest.revision]
-    splats, more = _splats(history, pages, min(run.time for run in runs))
+    second = min((run.time for run in runs if run.night != shown[0]), default=None)
+    splats, more = _splats(history, pages, min(run.time for run in runs), second)
+    changes = regressions(history, min(last), f"the night of {shown[-1]}")
+    for page in pages:
+        page.slow = tuple(one.what for one in changes.slower if one.cell_id == page.id)
     return SiteData(
         nights=shown,
         all_nights=history.count_nights(),
         cells=tuple(pages),
-        columns={key: (_GROUPINGS[key], names) for key, names in columns.items()},
-        changes=regressions(history, min(last), f"the night of {shown[-1]}"),
+        columns={key: (title, tuple(one.name for one in pages[0].heat[key])) for key, title in _GROUPINGS.items()},
+        changes=changes,
         splats=splats,
         more_splats=more,
         detection=_detection(history, pages),
@@ -261,6 +289,20 @@ def _fill(history: History, page: CellPage, columns: Mapping[str, Sequence[str]]
         page.troubles.append(Trouble(row.name, finding, repeats + told.get("why", finding.why), splats))
 
 
+def _trouble_first(pages: Sequence[CellPage]) -> None:
+    """Sort the fields of all heat maps alike: groups with most trouble first, then by name."""
+    for key in _GROUPINGS:
+        columns = list(zip(*(page.heat[key] for page in pages), strict=True))
+
+        def trouble(number: int, columns: Sequence[Sequence[Group]] = columns) -> tuple[int, int]:
+            fields = columns[number]
+            return -sum(field.failed for field in fields), -sum(field.unsaid for field in fields)
+
+        order = sorted(range(len(columns)), key=trouble)
+        for page in pages:
+            page.heat[key] = [page.heat[key][number] for number in order]
+
+
 def _evidence(history: History, page: CellPage) -> dict[str, Any]:
     """The newest that is known of each scenario that went wrong in the nights shown."""
     runs = [one for run in page.runs if run is not None for one in history.repeats(run)]
@@ -272,27 +314,30 @@ def _evidence(history: History, page: CellPage) -> dict[str, Any]:
     return known
 
 
-def _splats(history: History, pages: Sequence[CellPage], since: int) -> tuple[tuple[SplatPage, ...], int]:
+def _splats(
+    history: History, pages: Sequence[CellPage], since: int, new_since: int | None
+) -> tuple[tuple[SplatPage, ...], int]:
+    """The signatures seen since then, the newest first, and how many more there are; new from the second night on."""
     by_cell = {page.id: page for page in pages}
     groups: dict[tuple[str, str], list[Sighting]] = {}
     for one in history.sightings(last_since=since):
         if one.cell_id in by_cell:
             groups.setdefault(one.signature, []).append(one)
+    # So that what does not fit is old.
+    ordered = sorted(groups.values(), key=_first, reverse=True)
     found = [
-        _splat(history, number, seen, since, by_cell)
-        for number, seen in enumerate(list(groups.values())[:MAX_SPLATS], 1)
+        _splat(history, number, seen, new_since is not None and _first(seen) >= new_since, by_cell)
+        for number, seen in enumerate(ordered[:MAX_SPLATS], 1)
     ]
-    found.sort(key=lambda one: not one.new)
     return tuple(found), max(0, len(groups) - MAX_SPLATS)
 
 
 def _splat(
-    history: History, number: int, seen: Sequence[Sighting], since: int, by_cell: Mapping[int, CellPage]
+    history: History, number: int, seen: Sequence[Sighting], new: bool, by_cell: Mapping[int, CellPage]
 ) -> SplatPage:
     newest = max(seen, key=lambda one: one.last_time)
     splat = splat_from_json(unpacked(newest.example))
     splat_class, function = newest.signature
-    first = min(one.first_time for one in seen)
     return SplatPage(
         anchor=f"splat-{number}",
         splat_class=splat_class,
@@ -301,11 +346,15 @@ def _splat(
         blame=blamed(splat),
         text="\n".join(splat_lines(splat)),
         scenario=history.scenarios[newest.scenario_id].name,
-        first=_day(first),
+        first=_day(_first(seen)),
         last=_day(max(one.last_time for one in seen)),
-        new=first >= since and history.first_time() < since,
+        new=new,
         cells=tuple((by_cell[one.cell_id].cell.name, by_cell[one.cell_id].file) for one in seen),
     )
+
+
+def _first(seen: Iterable[Sighting]) -> int:
+    return min(one.first_time for one in seen)
 
 
 def _detection(history: History, pages: Sequence[CellPage]) -> DetectionTable:
@@ -321,7 +370,7 @@ def _detection(history: History, pages: Sequence[CellPage]) -> DetectionTable:
     rows = []
     for name in names:
         what = next(faults[name]["what"] for faults in told if name in faults)
-        rows.append((name, what, tuple(_detected(faults[name]) if name in faults else None for faults in told)))
+        rows.append(Mistake(name, what, tuple(_detected(faults[name]) if name in faults else None for faults in told)))
     return DetectionTable(cells, tuple(rows), tuple(_noticed(faults.values()) for faults in told))
 
 

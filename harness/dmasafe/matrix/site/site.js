@@ -24,7 +24,11 @@
 
   function themeButton() {
     const button = document.getElementById("theme");
-    const show = () => button.setAttribute("aria-pressed", String(isDark()));
+    // It says what it makes of the page.
+    const show = () => {
+      button.textContent = isDark() ? "Light" : "Dark";
+      button.setAttribute("aria-label", button.textContent + " theme");
+    };
     button.hidden = false;
     button.addEventListener("click", () => {
       root.dataset.theme = isDark() ? "light" : "dark";
@@ -33,6 +37,20 @@
     });
     dark.addEventListener("change", show);
     show();
+  }
+
+  // Marks boxes that hold more at the right than is seen; the style sheet fades them there.
+  function fades() {
+    const boxes = Array.from(document.querySelectorAll(".scroll"));
+    const mark = (box) => {
+      box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+    };
+    const watch = new ResizeObserver((entries) => { for (const entry of entries) mark(entry.target.closest(".scroll")); });
+    for (const box of boxes) {
+      box.addEventListener("scroll", () => mark(box), { passive: true });
+      watch.observe(box);
+      watch.observe(box.firstElementChild);
+    }
   }
 
   function make(tag, text, className) {
@@ -48,7 +66,7 @@
   }
 
   // Hides what does not match and says how much is left.
-  function filter(formId, items, matches, countId, noun) {
+  function filter(formId, items, matches, countId, noun, after) {
     const form = document.getElementById(formId);
     if (!form) return;
     const apply = () => {
@@ -58,6 +76,7 @@
         if (!item.hidden) shown += 1;
       }
       document.getElementById(countId).textContent = shown + " " + noun;
+      if (after) after();
     };
     form.hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -115,13 +134,19 @@
   }
 
   function otherFilters() {
-    filter("splat-filter", () => document.querySelectorAll("article"), (splat) =>
-      contains(splat.textContent, value("splat-text")) && (!checked("splat-new") || splat.dataset.new === "yes"),
-      "splat-count", "splats");
+    filter("splat-filter", () => document.querySelectorAll("article"), (splat) => {
+      const wanted = contains(splat.textContent, value("splat-text")) &&
+        (!checked("splat-new") || splat.dataset.new === "yes");
+      document.getElementById("to-" + splat.id).hidden = !wanted;
+      return wanted;
+    }, "splat-count", "splats");
     filter("timing-filter", () => document.querySelectorAll("#timings tbody tr"),
       (row) => contains(row.dataset.name, value("timing-text")), "timing-count", "cells");
+    const sections = document.querySelectorAll("#faults section");
     filter("fault-filter", () => document.querySelectorAll("#faults tbody tr"),
-      (row) => contains(row.dataset.name, value("fault-text")), "fault-count", "rows");
+      (row) => contains(row.dataset.name, value("fault-text")), "fault-count", "rows", () => {
+        for (const section of sections) section.hidden = !section.querySelector("tbody tr:not([hidden])");
+      });
   }
 
   // The form of this data is described where it is made: harness/dmasafe/matrix/site/data.py.
@@ -279,7 +304,8 @@
         const verdict = make("td");
         verdict.append(make("span", newest[0], "badge " + STATES[newest[0]]));
         if (newest[1]) verdict.append(" " + newest[1] + (newest[2] && newest[2] !== newest[1] ? ", expected " + newest[2] : ""));
-        const why = make("td", newest[4], "wide");
+        const why = make("td", newest[4], "wide why");
+        why.dataset.label = "why";
         if (newest[3].length) why.append(make("br"), make("span", newest[3].join(", "), "id"));
         line.append(head, verdict, strip(cell, scenario), why);
         return line;
@@ -297,6 +323,7 @@
     let ours = "";
     document.getElementById("without-script").hidden = true;
     form.hidden = false;
+    document.getElementById("search").hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => {
       const there = new URLSearchParams(location.hash.slice(1));
@@ -314,6 +341,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     themeButton();
+    fades();
     heatMap();
     otherFilters();
     scenarios();
