@@ -367,5 +367,6 @@ def test_ccache_is_used_by_the_compilers_name(tmp_path: Path, monkeypatch: pytes
     masks = Path(environment["PATH"].split(":")[0])
     assert (masks / "gcc").readlink() == programs / "ccache"
     assert environment["CCACHE_DIR"] == str(cache.path("ccache"))
+    assert "CCACHE_NOCPP2" not in environment, "Kbuild would probe the compiler wrongly"
     (programs / "ccache").unlink()
     assert "CCACHE_DIR" not in build_module.compiler_environment(cache, native, tmp_path)
