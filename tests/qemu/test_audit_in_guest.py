@@ -46,9 +46,10 @@ def test_a_clean_driver_passes(dmasafe):
     assert found["distrust"] == found["splats"] == found["findings"] == [] and found["counts"]["messages"] == 2
 
 
-def test_an_audit_of_nothing_and_one_that_overflows_are_inconclusive(dmasafe):
+def test_an_audit_of_nothing_is_inconclusive_and_one_that_overflows_says_so(dmasafe):
     assert "no I2C message" in audited(dmasafe, "--", "true", check=2)["distrust"][0]
-    lost = audited(dmasafe, "--rows", "8", "--suite", "smoke", check=2)
+    # Its canaries are errors, which outweigh what was lost.
+    lost = audited(dmasafe, "--rows", "8", "--suite", "smoke", check=1)
     assert lost["counts"]["lost"] > 0 and "found no room" in lost["distrust"][0]
 
 

@@ -58,7 +58,9 @@ def test_a_run_without_canary_is_skipped():
         ((), 1, (FINDING,), Word.BAD),
         # The driver did not bind: nothing was shown.
         ((), 1, (), Word.SKIP),
-        (("a log line is missing",), 0, (FINDING,), Word.SKIP),
+        (("a log line is missing",), 0, (), Word.SKIP),
+        # What was found is not less found.
+        (("a log line is missing",), 0, (FINDING,), Word.BAD),
     ],
 )
 def test_an_audits_verdict_is_the_commits(distrust, command_status, findings, word):
