@@ -47,6 +47,18 @@ def finish(session):
     assert session.exitstatus == 0
 
 
+def test_a_module_is_loaded_and_a_directory_is_there(shell, tmp_path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "file").write_text("from the host\n")
+    driver = Path(__file__).parents[2] / "docs" / "examples" / "fixed"
+    session = shell("--module", str(driver), "--share", str(tmp_path / "tools"))
+    session.send("cat /share/file; ls /sys/module/thermo/refcnt\r")
+    session.expect("from the host")
+    session.expect("\r\n/sys/module/thermo/refcnt")
+    session.send(CTRL_BRACKET)
+    finish(session)
+
+
 def test_what_was_typed_is_offered_in_the_next_session(shell, tmp_path):
     first = shell()
     first.send("echo $((6 * 7))\r")

@@ -18,6 +18,7 @@ from dmasafe.audit import DEFAULT_BOUNCE_BYTES, Judgement, judge
 from dmasafe.cli.board import board_arguments, board_options
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, suite_option
 from dmasafe.cli.output import Output, output_options
+from dmasafe.kernel import require_modules
 from dmasafe.report import audit as render
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import visible
@@ -165,6 +166,8 @@ def _wanted(
         raise CliError("scenarios, --module and --policy are for the guest in QEMU: on a board, run what you run there")
     if scenarios and (modules or policy):
         raise CliError("scenarios say themselves what runs: --module and --policy go with a COMMAND or --seconds")
+    for directory in modules:
+        require_modules(directory)
     line = None
     if words:
         line = words[0] if len(words) == 1 else shlex.join(words)

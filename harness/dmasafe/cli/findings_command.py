@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.cli.options import completing
+from dmasafe.cli.options import completing, no_build_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.findings.catalogue import Finding, load
 from dmasafe.findings.evidence import Report
@@ -31,6 +31,7 @@ KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2")
     "--kernel", "sources", metavar="SOURCE", multiple=True, default=KERNELS, show_default=True,
     help="Where to look; may be repeated, oldest first.",
 )  # fmt: skip
+@no_build_option
 @output_options("table", "json", "markdown", also={"--json": "json"})
 def command(wanted: tuple[str, ...], only_list: bool, sources: tuple[str, ...], output: Output) -> int:
     """Reproduce the findings of the catalogue (all of them, or those named) and list what was reproduced.

@@ -75,6 +75,19 @@ def kernel_words(kernel: KernelChoice) -> list[str]:
     return [word for option, value, default in named if value != default for word in (option, str(value))]
 
 
+def no_build_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--no-build``: a kernel that is not built yet ends the command. Without it, a build says what it is for."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, no_build: bool, **rest: Any) -> Any:
+        with kernels.building(f"'dmasafe {click.get_current_context().info_name}'", allowed=not no_build):
+            return function(*arguments, **rest)
+
+    option = click.option("--no-build", is_flag=True, help="Do not build a kernel that is not built yet: say so.")
+    decorated: Callable[..., Any] = option(command)
+    return decorated
+
+
 def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose a kernel, the same for every command that boots one, which gets a KernelChoice."""
 
@@ -84,7 +97,7 @@ def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         return function(*arguments, kernel=KernelChoice(kernel_source, configuration, arch, accel), **rest)
 
-    decorated: Callable[..., Any] = command
+    decorated = no_build_option(command)
     for option in (
         click.option(
             "--accel", metavar="NAME", help="QEMU accelerator; default: the first that proves to work (kvm, tcg)."

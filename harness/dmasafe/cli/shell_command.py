@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 import tty
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from dmasafe.cli.options import kernel_options, qemu_option
 from dmasafe.cli.shell_history import ShellHistory, history_file, load, save
 from dmasafe.errors import DmasafeError
 from dmasafe.report.progress import ProgressDisplay
+from dmasafe.targets.audit import load_all
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.handover import Keys, make_keys
 from dmasafe.targets.machine import BOARD_CONFIGURATION, BOARD_IMAGE, BOARD_USER, require_ssh, with_ssh
 from dmasafe.targets.prepare import KernelChoice, Prepared, prepare, with_qemu_arguments
 from dmasafe.targets.session import KMSG_LOG
+from dmasafe.targets.share import SHARE, mount_share, with_share
 
 # Ctrl-], as telnet and pexpect have it.
 ESCAPE = b"\x1d"
@@ -49,6 +52,8 @@ class Wishes:
     ssh: bool
     gdb: bool
     remote: tuple[str, ...]
+    modules: tuple[Path, ...] = ()
+    share: Path | None = None
 
     @property
     def interactive(self) -> bool:
@@ -57,8 +62,8 @@ class Wishes:
 
 @click.command(
     name="shell",
-    epilog="Examples: dmasafe shell --config debug-sg | dmasafe shell --image python --ssh | "
-    "dmasafe shell --ssh -- i2cdetect -l",
+    epilog="Examples: dmasafe shell --config debug-sg | dmasafe shell --module ~/thermo --share ~/tools | "
+    "dmasafe shell --image python --ssh | dmasafe shell --ssh -- python3 -m smbus2",
 )
 @click.argument("remote", nargs=-1, metavar="[-- COMMAND]...")
 @click.option(
@@ -72,6 +77,14 @@ class Wishes:
 )  # fmt: skip
 @click.option("--gdb", is_flag=True, help=f"Say how to debug the guest's kernel; adds +{DEBUG_INFO} to --config.")
 @qemu_option
+@click.option(
+    "--module", "modules", metavar="DIR", multiple=True, type=click.Path(path_type=Path),
+    help="Build the external modules in DIR and load them (again for more).",
+)  # fmt: skip
+@click.option(
+    "--share", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help=f"Have DIR in the guest, at {SHARE}: by 9p if the kernel has it, else a copy.",
+)  # fmt: skip
 @kernel_options
 @click.pass_context
 def command(
@@ -81,6 +94,8 @@ def command(
     ssh: bool,
     gdb: bool,
     qemu_arguments: tuple[str, ...],
+    modules: tuple[Path, ...],
+    share: Path | None,
     kernel: KernelChoice,
 ) -> int:
     """Boot a guest and hand over its console; what is typed there is remembered. Ctrl-] or 'reboot -f' ends it.
@@ -89,7 +104,9 @@ def command(
     """
     if remote and not ssh:
         raise DmasafeError("a COMMAND is run over SSH: say dmasafe shell --ssh -- COMMAND")
-    wishes = Wishes(ssh, gdb, remote)
+    for module in modules:
+        kernels.require_modules(module)
+    wishes = Wishes(ssh, gdb, remote, modules, share)
     if not (wishes.interactive or ssh or gdb):
         raise DmasafeError("dmasafe shell needs a terminal on standard input")
     if ssh and context.get_parameter_source("configuration") is click.core.ParameterSource.DEFAULT:
@@ -106,26 +123,39 @@ def command(
         with ProgressDisplay() as progress:
             prepared = prepare(*kernel, progress, words, image_name=image_name)
             prepared = with_qemu_arguments(prepared, qemu_arguments)
+            files = [file for module in modules for file in _built(prepared, module, progress)]
             keys = make_keys(private) if ssh else None
             progress.stage("boot")
             boot = stack.enter_context(Boot(_image(prepared, keys, wishes, private), private, kmsg_log))
-        return _session(prepared, boot, keys, wishes)
+        return _session(prepared, boot, keys, wishes, files)
+
+
+def _built(prepared: Prepared, directory: Path, progress: ProgressDisplay) -> tuple[Path, ...]:
+    return kernels.build_modules(prepared.build, directory, kernels.open_cache(), progress)
 
 
 def _image(prepared: Prepared, keys: Keys | None, wishes: Wishes, private: Path) -> GuestImage:
     """The prepared image in a machine that has what was asked for."""
     extras = replace(prepared.image.extras, gdb=private / "gdb.sock" if wishes.gdb else None)
     image = replace(prepared.image, extras=extras)
-    return with_ssh(image, keys, extras) if keys is not None else image
+    if keys is not None:
+        image = with_ssh(image, keys, extras)
+    return with_share(image, prepared.build, wishes.share, private) if wishes.share is not None else image
 
 
-def _session(prepared: Prepared, boot: Boot, keys: Keys | None, wishes: Wishes) -> int:
+def _session(prepared: Prepared, boot: Boot, keys: Keys | None, wishes: Wishes, modules: Sequence[Path]) -> int:
     """Say how to get in and stay until the end; the exit status."""
     boot.prepare()
+    load_all(boot, modules)
+    shared = mount_share(boot, boot.image) if wishes.share is not None else ""
     port = boot.qemu.ssh_port() if keys is not None else 0
     if keys is not None and wishes.remote:
         return _run_remote(keys, port, wishes.remote)
     _say_what_is_there(boot)
+    if modules:
+        click.echo(f"loaded: {', '.join(file.stem for file in modules)}")
+    if shared:
+        click.echo(f"{SHARE} is {wishes.share}, {shared}")
     if keys is not None:
         click.echo(f"ssh: {ssh_line(keys, port)}")
     if boot.image.extras.gdb is not None:

@@ -6,7 +6,7 @@ and ``build_image`` add what runs in the guest. All of it lies in the cache and 
 """
 
 from dmasafe.architecture import project_root
-from dmasafe.kernel.build import build_kernel, build_modules, find_kernel, kernel_key
+from dmasafe.kernel.build import build_kernel, build_modules, find_kernel, kernel_key, require_modules
 from dmasafe.kernel.cache import (
     PRUNE_UNUSED_DAYS,
     Cache,
@@ -20,6 +20,7 @@ from dmasafe.kernel.cache import (
 from dmasafe.kernel.config import Matrix, find_configuration, load_matrix
 from dmasafe.kernel.errors import KernelError
 from dmasafe.kernel.guest import build_agent, build_image
+from dmasafe.kernel.permission import NotBuilt, building
 from dmasafe.kernel.rootfs import MINIMAL, image_names
 from dmasafe.kernel.source import DEFAULT_SOURCE, SourceTree, fetch, parse_source, remembered
 from dmasafe.kernel.tools import missing_packages
@@ -32,11 +33,13 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Matrix",
+    "NotBuilt",
     "SourceTree",
     "build_agent",
     "build_image",
     "build_kernel",
     "build_modules",
+    "building",
     "cache_limit",
     "fetch",
     "find_cache",
@@ -52,4 +55,5 @@ __all__ = [
     "project_root",
     "prune",
     "remembered",
+    "require_modules",
 ]

@@ -52,6 +52,7 @@ from dmasafe.kernel.config import (
 )
 from dmasafe.kernel.errors import BuildError
 from dmasafe.kernel.kconfig import Kconfig, read_kconfig
+from dmasafe.kernel.permission import announcement, may_build
 from dmasafe.kernel.process import clean_environment, query, run
 from dmasafe.kernel.source import SourceTree
 from dmasafe.kernel.tools import Step, cross_prefix, require
@@ -307,8 +308,7 @@ def build_modules(
     The sources are copied to the cache first, to a directory ``src``; ``cflags`` are added to the compiler's. Raises
     BuildError (its lines name the files in ``module_source_dir``), CacheError.
     """
-    if not any((module_source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
-        raise BuildError(f"{module_source_dir} has no Kbuild file: give a directory of external modules")
+    require_modules(module_source_dir)
     architecture = find_architecture(kernel.arch)
     key = digest(kernel.key, modules_digest(module_source_dir), *cflags)[:KEY_DIGITS]
     home = cache.path("modules", f"{kernel.key}-{key}")
@@ -349,6 +349,14 @@ def build_modules(
                 raise BuildError(f"{module_source_dir} built no module: its Kbuild file sets no obj-m")
             publish_json(home / "modules.json", {"kernel": kernel.key, "modules": names})
             return tuple(home / name for name in names)
+
+
+def require_modules(directory: Path) -> None:
+    """Raises BuildError unless ``directory`` can be one of external modules."""
+    if not directory.is_dir():
+        raise BuildError(f"there is no module directory {directory}")
+    if not any((directory / name).is_file() for name in ("Kbuild", "Makefile")):
+        raise BuildError(f"{directory} has no Kbuild file: give a directory of external modules")
 
 
 def finished_modules(home: Path) -> tuple[Path, ...]:
@@ -475,12 +483,15 @@ def _build(
     make: Make, request: ConfigRequest, merged: Merged, toolchain: str, cache: Cache, progress: Progress
 ) -> Kernel:
     tree, object_dir, row = make.tree, make.object_dir, request.architecture
+    what = f"Linux {tree.version}, configuration {request.name} for {row.name},"
+    may_build(what, f"dmasafe kernel build --config {request.name} --arch {row.name}")
     key = _kernel_key(tree, request, merged, toolchain)
     object_dir.mkdir(parents=True, exist_ok=True)
     (object_dir / OBJECTS_KEY).unlink(missing_ok=True)
     config = object_dir / ".config"
     if not config.exists() or config.read_text(encoding="utf-8") != merged.text:
         publish_text(config, merged.text)
+    progress.stage(f"not built yet: {what} {announcement(make.jobs)}")
     progress.stage(f"building {tree.version} {request.name} for {row.name}")
     series = ".".join(tree.version.split(".")[:2])
     steps_file = cache.path("configs", f"steps-{series}-{row.name}-{_file_name(request)}.json")

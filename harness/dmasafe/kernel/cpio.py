@@ -18,13 +18,16 @@ _ALIGNMENT = 4
 BLOCK_BYTES = 512
 
 
-def write_tree(root: Path, links: Mapping[str, str], sink: BinaryIO) -> None:
+def write_tree(root: Path, links: Mapping[str, str], sink: BinaryIO, at: str = "") -> None:
     """Write what is below ``root``, and symbolic ``links`` (path to target), owned by root and without times.
+
+    ``at`` is the directory that the tree becomes there.
 
     Equal trees give equal bytes. Raises OSError.
     """
     archive = _Archive(sink)
-    entries: dict[str, Path | str] = {str(path.relative_to(root)): path for path in root.rglob("*")}
+    entries: dict[str, Path | str] = {str(at / path.relative_to(root)): path for path in root.rglob("*")}
+    entries |= {at: ""} if at else {}
     entries |= links
     # The kernel makes no directory that is not named before what is in it (do_symlink() in init/initramfs.c).
     for name in list(links):

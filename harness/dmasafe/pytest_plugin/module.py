@@ -151,8 +151,6 @@ class ModuleLoader:
         """
         __tracebackhide__ = True
         source = (self._directory / directory).resolve()
-        if not source.is_dir():
-            raise PluginError(f"there is no module directory {source}")
         module = self._built(source, name)
         loaded = LoadedModule(module.stem.replace("-", "_"), self._guest, device or module.stem)
         if any(other.name == loaded.name and other.loaded for other in self.loaded):

@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmasafe.atomic import publish
+from dmasafe.qemu import QemuError
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.versions import firmware_options, qemu_version
 
 # Hardware needs a fraction of a second for this; a spinning one would need for ever.
 PROBE_TIMEOUT_S = 5.0
+KVM = "/dev/kvm"
+ACCELERATORS = ("kvm", "tcg")
 _PROOF = b"Linux version "
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -56,7 +59,7 @@ def accelerator_works(machine: Machine, accelerator: str, kernel: Path, memory: 
 
     ``kernel`` is the image that the proof boots, ``memory`` the JSON file of remembered answers.
     """
-    if accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if accelerator == "kvm" and not os.access(KVM, os.R_OK | os.W_OK):
         return False
     remembered: dict[str, bool] = {}
     with contextlib.suppress(OSError, ValueError):
@@ -75,8 +78,17 @@ def accelerator_works(machine: Machine, accelerator: str, kernel: Path, memory: 
     return bool(remembered[key])
 
 
+def require_accelerator(wanted: str | None) -> None:
+    """Raises QemuError for a user's choice that cannot be, as far as that is known without a boot."""
+    name = (wanted or "tcg").partition(",")[0]
+    if name not in ACCELERATORS:
+        raise QemuError(f"there is no accelerator '{name}': it is {' or '.join(ACCELERATORS)}")
+    if name == "kvm" and not os.access(KVM, os.R_OK | os.W_OK):
+        raise QemuError(f"there is no {KVM} that you may open: leave --accel out, or use --accel tcg")
+
+
 def choose_accelerator(
-    machine: Machine, kernel: Path, memory: Path, wanted: str | None = None, candidates: Sequence[str] = ("kvm", "tcg")
+    machine: Machine, kernel: Path, memory: Path, wanted: str | None = None, candidates: Sequence[str] = ACCELERATORS
 ) -> str:
     """The first accelerator that works; TCG always does. ``wanted`` is the user's own choice, taken unproved.
 

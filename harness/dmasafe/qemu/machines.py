@@ -97,6 +97,7 @@ def find_machine(arch: str, variation: str = "") -> Machine:
 # PCI slots on the root bus; 0x1f is q35's own LPC.
 NETWORK_SLOT = 0x3
 AGENT_SLOT = 0x4
+SHARE_SLOT = 0x1D
 # In the order of the controllers. i2c-virtio has an interrupt line only, as QEMU's function has too few MSI-X vectors.
 # On q35, qboot names the right line for even slots: it takes the first of them, q35 the fifth, in steps of a quarter.
 I2C_SLOTS = (0xA, 0x6, 0xC, 0xE)

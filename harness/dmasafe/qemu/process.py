@@ -31,6 +31,7 @@ from dmasafe.qemu.machines import (
     HCDS,
     I2C_SLOTS,
     NETWORK_SLOT,
+    SHARE_SLOT,
     Machine,
     pci_function,
 )
@@ -38,6 +39,7 @@ from dmasafe.qemu.versions import firmware_options, options_for, qemu_version
 
 QMP_TIMEOUT_S = 5.0
 MEMORY_MIB = 256
+SHARE_TAG = "dmasafe"
 # Seccomp: refuse obsolete and resource-control calls, new privileges and new processes.
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _PR_SET_PDEATHSIG = 1
@@ -59,6 +61,7 @@ class Extras:
     only the guest, whose port 22 the host reaches at a port of 127.0.0.1. ``login``: the machine's second terminal, at
     a pty of the host's. ``gdb``: the socket that a debugger connects to. ``arguments``: a user's
     own words for QEMU, which come last.
+    a pty of the host's. ``gdb``: the socket that a debugger connects to. ``share``: a directory, as 9p's SHARE_TAG.
     """
 
     handover: Mapping[str, Path] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class Extras:
     login: bool = False
     gdb: Path | None = None
     arguments: tuple[str, ...] = ()
+    share: Path | None = None
 
     def options(self, machine: Machine) -> list[str]:
         """QEMU's options for all this."""
@@ -81,6 +85,9 @@ class Extras:
         if self.gdb is not None:
             options += ["-chardev", f"socket,id=gdb,path={_escape(self.gdb)},server=on,wait=off"]
             options += ["-gdb", "chardev:gdb"]
+        if self.share is not None:
+            options += ["-fsdev", f"local,id=share,security_model=none,path={_escape(self.share)}"]
+            options += ["-device", f"virtio-9p-pci,fsdev=share,mount_tag={SHARE_TAG},addr={SHARE_SLOT:#x}"]
         return options
 
     def words(self, machine: Machine) -> list[str]:

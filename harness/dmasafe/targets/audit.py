@@ -11,7 +11,7 @@ import errno
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -107,6 +107,21 @@ def load(session: Session, file: Path) -> None:
         hands.load(path)
     finally:
         session.request("command", command=f"rm -f {shlex.quote(path)}", timeout_ms=2000)
+
+
+def load_all(session: Session, files: Sequence[Path]) -> None:
+    """Load modules that may need each other: those whose turn has not come are tried again. Raises like load()."""
+    left = list(files)
+    while left:
+        failed = []
+        for file in left:
+            try:
+                load(session, file)
+            except AuditError:
+                failed.append(file)
+        if len(failed) == len(left):
+            load(session, failed[0])
+        left = failed
 
 
 def _hands(session: Session) -> Hands:

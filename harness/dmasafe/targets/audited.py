@@ -25,7 +25,7 @@ from dmasafe.targets.audit import (
     Outcome,
     Workload,
     audit,
-    load,
+    load_all,
     running,
     splats_with_lines,
     waiting,
@@ -126,8 +126,6 @@ def _objects(prepared: Prepared, directories: Sequence[Path], progress: Progress
     found = _Objects(prepared.build.vmlinux if prepared.facts.has("DEBUG_INFO") else None)
     found.places[f"{(prepared.build.build_dir / 'source').resolve()}/"] = ""
     for directory in (images / "modules", *directories):
-        if not directory.is_dir():
-            raise AuditError(f"there is no module directory {directory}")
         for module in kernels.build_modules(prepared.build, directory, store, progress, cflags=_CFLAGS):
             found.modules[module.stem.replace("-", "_")] = module
             copy = next(parent for parent in module.parents if parent.name == "src")
@@ -147,8 +145,7 @@ def _in_guest(prepared: Prepared, wanted: AuditTask, objects: _Objects, logs: Pa
             _set_policy(boot, wanted.policy)
 
         def before(session: Session) -> None:
-            for file in objects.under_test:
-                load(session, file)
+            load_all(session, objects.under_test)
 
         module = f"/modules/{MODULE}.ko"
         return audit(boot, module, wanted.workload, progress, wanted.rows, before)

@@ -18,8 +18,10 @@ from dmasafe import kernel as kernels
 from dmasafe.architecture import host_arch
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.kernel.config import not_verified, resolve
+from dmasafe.kernel.permission import may_build
+from dmasafe.kernel.source import AptSource, ReleaseSource
 from dmasafe.progress import Progress
-from dmasafe.qemu.accelerators import choose_accelerator
+from dmasafe.qemu.accelerators import choose_accelerator, require_accelerator
 from dmasafe.qemu.machines import Machine, find_machine
 from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import TargetError
@@ -55,7 +57,10 @@ def build_kernel(
 ) -> kernels.Kernel:
     """The kernel of this source and configuration, built if it is not in the cache. Raises KernelError."""
     store = kernels.open_cache()
-    tree = kernels.fetch(kernels.parse_source(kernel_source), store, progress, update=update)
+    source = kernels.parse_source(kernel_source)
+    if isinstance(source, AptSource | ReleaseSource) and kernels.remembered(source, store) is None:
+        may_build(f"a kernel of {kernel_source}", f"dmasafe kernel build {kernel_source}")
+    tree = kernels.fetch(source, store, progress, update=update)
     return kernels.build_kernel(tree, configuration, arch, store, progress, jobs=jobs)
 
 
@@ -73,6 +78,9 @@ def prepare(
 
     ``extra_modules`` names a directory of images/ whose modules go into the initramfs too, or several.
     """
+    # What is wrong in any case is said before minutes are spent.
+    kernels.find_configuration(kernels.load_matrix(), configuration, arch)
+    require_accelerator(accel)
     kernel = build_kernel(kernel_source, configuration, arch, progress)
     initrd = pack_initrd(kernel, image_name, progress, extra_modules)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)

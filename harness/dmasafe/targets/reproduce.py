@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dmasafe import scratch
 from dmasafe.dmesg import blame, explanation
 from dmasafe.dmesg.explain import provoking
+from dmasafe.kernel import NotBuilt
 from dmasafe.outcome import Splat
 from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario, parse_scenario
@@ -51,7 +52,11 @@ def reproduce(
             why = "no scenario is known to provoke this class by itself"
             rows.append(Reproduction(splat_class, None, config, None, why))
             continue
-        prepared = prepare(kernel_source, config, arch, accel, progress)
+        try:
+            prepared = prepare(kernel_source, config, arch, accel, progress)
+        except NotBuilt as error:
+            rows.append(Reproduction(splat_class, scenarios[0].id, config, None, str(error)))
+            continue
         with scratch.directory() as logs:
             target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
             run = target.run(scenarios, frozenset(), progress)

@@ -37,6 +37,11 @@ def test_a_command_needs_ssh(refused):
     assert "dmasafe shell --ssh -- COMMAND" in refused("--", "ls")
 
 
+def test_a_module_and_a_directory_that_are_not_there_are_said_at_once(refused, tmp_path):
+    assert "no module directory" in refused("--module", str(tmp_path / "none"))
+    assert "has no Kbuild file" in refused("--module", str(tmp_path))
+
+
 def test_an_image_without_a_server_is_said_at_once(refused):
     assert "--image python" in refused("--ssh", "--image", "minimal")
 

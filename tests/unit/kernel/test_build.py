@@ -90,7 +90,12 @@ def test_a_kernel_is_built_once(build: Builder) -> None:
     assert kernel.image == kernel.vmlinux
     assert "CONFIG_WANTED=y" in kernel.config.read_text()
     assert kernel.absences == ("NEWER",)
-    assert told.stages == ["configuring 6.12.7 default", "building 6.12.7 default for x86_64"]
+    assert told.stages == [
+        "configuring 6.12.7 default",
+        "not built yet: Linux 6.12.7, configuration default for x86_64, "
+        "about 20 minutes with 1 job if nothing is cached",
+        "building 6.12.7 default for x86_64",
+    ]
     assert told.steps == [(1, 3, "init/main.o")]
     again = Told()
     assert build(progress=again) == kernel

@@ -28,3 +28,13 @@ def test_every_option_is_in_the_table_with_its_choices():
     for option in OPTIONS:
         (row,) = (line for line in table if f"`{option.flag}`" in line)
         assert all(f"`{choice}`" in row for choice in option.choices or ()), option.flag
+
+
+def test_no_document_tells_to_install_into_debians_own_python():
+    """PEP 668: it refuses. A virtual environment's pip and pipx do not."""
+    for document in (DOCS.parent / "README.md", DOCS / "pytest.md", DOCS / "index.md"):
+        shown = "\n".join(re.findall(r"^```\n(.*?)^```", document.read_text(), re.S | re.M))
+        lines = [line for line in shown.splitlines() if "pip install" in line]
+        assert lines, document
+        for line in lines:
+            assert re.search(r"venv/bin/pip install", line), f"{document}: {line}"
