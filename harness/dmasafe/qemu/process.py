@@ -60,8 +60,7 @@ class Extras:
     ``handover``: files that the guest finds as fw_cfg files below opt/dmasafe. ``ssh``: a network in which there is
     only the guest, whose port 22 the host reaches at a port of 127.0.0.1. ``login``: the machine's second terminal, at
     a pty of the host's. ``gdb``: the socket that a debugger connects to. ``arguments``: a user's
-    own words for QEMU, which come last.
-    a pty of the host's. ``gdb``: the socket that a debugger connects to. ``share``: a directory, as 9p's SHARE_TAG.
+    own words for QEMU, which come last. ``share``: a directory, as 9p's SHARE_TAG.
     """
 
     handover: Mapping[str, Path] = field(default_factory=dict)
