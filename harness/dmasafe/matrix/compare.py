@@ -246,7 +246,7 @@ class _Look:
         self.newest = step
 
     def settle(self, run: Run, vector: Vector) -> None:
-        """What is to be judged: the last run, with the worst of its night."""
+        """What judge() looks at: the last run, with the worst of its night."""
         self._judged = run, vector
 
     def judge(self, before: Sequence[Vector]) -> None:

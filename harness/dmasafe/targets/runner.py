@@ -61,7 +61,7 @@ class _State:
     boot_s: float | None = None
     boots: int = 0
     done: int = 0
-    # No other session is to be tried.
+    # No other session is tried.
     over: bool = False
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
