@@ -64,7 +64,7 @@ def test_a_later_versions_keys_are_let_through_where_they_may_come() -> None:
     ("text", "says"),
     [
         ("[", "cannot read .*: Expecting value: line 1"),
-        ("[" * 100_000, "cannot read .*recursion"),
+        ("[" * 100_000, "cannot read .*(recursion|Stack overflow)"),
         (json.dumps({"schema": 1, "text": "x" * 100}), "cannot read .*: it has more than 64 bytes"),
         ("3", "has no 'schema': it was not written by dmasafe"),
         ('{"schema": 2}', "has schema 2, this dmasafe reads 1: use the one that wrote it"),

@@ -98,6 +98,8 @@ def test_advance_outside_a_stage_and_without_a_total_is_harmless() -> None:
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
 def test_the_bar_keeps_its_width_and_the_line_stays_one(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.delenv("CI", raising=False)
+    # Without colours the rest of a bar is blank.
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(columns))
     stream, clock = Terminal(), Clock()
