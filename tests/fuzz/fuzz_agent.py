@@ -27,7 +27,7 @@ with fuzzing.instrumented():
     from dmasafe.targets.gathered import MAX_VIOLATIONS, Gathered
     from dmasafe.targets.wire import observation
 
-MEMORY = range(256 << 20)
+MEMORY = (range(256 << 20),)
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "I2C_VIRTIO"}))
 SCENARIOS = select(
     [

@@ -69,7 +69,7 @@ def test_controllers_sit_in_their_slots_and_share_the_bus():
     kernel = ModelKernel()
     virtio, dmasafe = kernel.adapter("virtio"), kernel.adapter("dmasafe")
     assert [(device.name, device.driver) for device in kernel.devices.values()] == [
-        ("0000:00:05.0", "virtio-pci"),
+        ("0000:00:0a.0", "virtio-pci"),
         ("0000:00:06.0", "dmasafe_controller"),
     ]
     assert kernel.adapter("virtio") is virtio and [virtio.nr, dmasafe.nr] == [0, 1]

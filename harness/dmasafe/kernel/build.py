@@ -70,7 +70,7 @@ RECIPE = {
 }
 #: An object directory without debug information takes 220 MiB.
 BUILD_SPACE_BYTES = 2**29
-NO_CLANG = "dmasafe builds kernels and modules with gcc only, and has verified nothing that clang built"
+NO_CLANG = "kernels and modules are built with gcc only, and nothing that clang built was verified"
 CCACHE_DEFAULT_SIZE = "5G"
 CCACHE_VARIABLE = "DMASAFE_CCACHE"
 #: The file in an object directory that says which kernel its objects belong to.

@@ -111,7 +111,6 @@ class History:
         self.connection = connection
         self._findings: dict[int, StoredJudgement] = {}
         self._sets: dict[int, array[int]] = {}
-        self._first_time: int | None = None
         # What nightly() made, by ids that no row has; the runs in it, by the newest one's id.
         self._merged: dict[int, Vector] = {}
         self._repeats: dict[int, list[Run]] = {}
@@ -264,15 +263,6 @@ class History:
 
     def count_nights(self) -> int:
         return int(self.connection.execute(select(func.count(schema.run.c.night.distinct()))).scalar_one())
-
-    def first_time(self) -> int:
-        """When the history begins; now, as it were, if it is empty."""
-        if self._first_time is None:
-            table = schema.run
-            oldest = select(func.min(table.c.night)).scalar_subquery()
-            found = self.connection.execute(select(func.min(table.c.time)).where(table.c.night == oldest)).scalar()
-            self._first_time = 2**62 if found is None else int(found)
-        return self._first_time
 
     def runs_of_nights(self, first: str, last: str) -> list[Run]:
         """The runs of these nights and those between, the oldest first."""

@@ -30,7 +30,7 @@ from dmasafe.vocabulary import Scenario
 
 SYMBOLS = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "I2C_CHARDEV", "MODULES", "KALLSYMS_ALL", "I2C_VIRTIO"})
 PACKAGE = Path(dmasafe.__file__).parent
-MEMORY = range(1 << 12, 256 << 20)
+MEMORY = (range(1 << 12, 256 << 20),)
 
 
 def kernel(*symbols, machine=""):
@@ -96,7 +96,7 @@ HOST = Controller(
     needs=("I2C_DUMMY",),
     absent="this kernel has no i2c-dummy",
     model=PolicyDriver("dummy adapter", policy="trusting"),
-    plug=Plug("vhost-user", 0x7),
+    plug=Plug("vhost-user", 0xC),
     driver="i2c_dummy",
 )
 # Another: hardware that a module plays, of which a rule tells what must come.
