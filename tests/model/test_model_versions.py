@@ -17,7 +17,13 @@ def test_what_another_version_reports_differs_where_its_source_does():
     assert by_version == {(5, 10): (), (6, 1): ("cacheline-overlap",), (6, 12): ("cacheline-overlap",), (7, 2): ()}
 
 
-@pytest.mark.parametrize(("version", "outcome"), [((5, 10), "SAFE"), ((6, 1), "SAFE"), ((6, 12), "REFUSED")])
+@pytest.mark.parametrize(
+    ("version", "outcome"),
+    [
+        *(((5, 10), "SAFE"), ((6, 1), "SAFE"), ((6, 12), "REFUSED")),
+        *(((6, 12, 107), "SAFE"), ((6, 12, 117), "REFUSED"), ((7, 2), "REFUSED")),
+    ],
+)
 def test_an_empty_block_is_refused_since_the_length_check(version, outcome):
     text = "user/i2cdev_smbus/dmasafe:bounce/0@40+command=18+protocol=block_data+rd=0"
     assert predict(parse_scenario(text), Config(version=version)).outcome == outcome

@@ -43,8 +43,9 @@ I2C_SMBUS_I2C_BLOCK_DATA: Final = 8
 I2C_SMBUS_BLOCK_MAX: Final = 32
 
 # __i2c_smbus_xfer() rejects block lengths of 0 and above 32 up front: a fix that is in stable kernels too (read in
-# 6.1.192, 6.12.117 and 7.2.13, not in 6.1.176 and 5.10.223).
+# 6.1.192, 6.12.117 and 7.2.13, not in 6.1.176, 6.12.107 and 5.10.223).
 LENGTH_CHECK_SINCE = (6, 1, 192)
+_NO_LENGTH_CHECK = ((6, 12, 0), (6, 12, 108))
 # i2c_smbus_xfer_emulated() clears the first byte of the second buffer (read in 7.2, not in 6.12).
 _CLEARED_SINCE = (7, 0)
 
@@ -80,7 +81,9 @@ class Smbus:
         self.log = log
         self.core = core
         self.memory = memory
-        self._checks_length = config.version >= LENGTH_CHECK_SINCE
+        self._checks_length = config.version >= LENGTH_CHECK_SINCE and not (
+            _NO_LENGTH_CHECK[0] <= config.version < _NO_LENGTH_CHECK[1]
+        )
         self._clears = config.version >= _CLEARED_SINCE
 
     # Packet error codes.
