@@ -33,9 +33,13 @@ def check(data: bytes) -> None:
     import json
 
     from dmasafe.dmesg import SPLAT_CLASSES, Tally, blame, parse, parse_records, parse_stream
+    from dmasafe.dmesg.unpack import Unpacker
 
     length, data = (data[0] or LONGEST_PIECE_BYTES, data[1:]) if data else (1, b"")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 is parse_stream()'s alone
+    told: dict[str, None] = {}
+    plain = b"".join([*(unpacker := Unpacker(told.setdefault)).take(data), *unpacker.close()])
+    if plain != data:  # compressed files and UTF-16 are parse_stream()'s alone
+        assert told
         list(parse_stream(io.BytesIO(data)))
         return
     tally = Tally()

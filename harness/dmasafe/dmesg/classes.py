@@ -289,7 +289,7 @@ def _cut_message(line: str) -> Message | None:
 
 def may_begin_message(line: str) -> bool:
     """Whether a line that no row explains may be the beginning of a message that goes on in the next line."""
-    if _DMA_API in line:
+    if _DMA_API in line or _DEVICE_ALONE.match(line):
         return True
     tail = line.rpartition(": ")[2]
     return len(tail) >= TELLING_PIECE_CHARS and any(known.head.startswith(tail) for _, known in _FORMATS)
@@ -309,7 +309,9 @@ def join_message(pieces: Sequence[str]) -> Message | None:
             joined = [text + glue + more for text in joined for glue in (" ", "")]
             for text in joined:
                 found = read_message(text)
-                if found is not None and (best is None or found.complete or len(found.fields) > len(best.fields)):
+                if found is None or (best is not None and best.complete):
+                    continue
+                if best is None or found.complete or len(found.fields) > len(best.fields):
                     best = found
         if best is not None:
             return best
@@ -363,6 +365,7 @@ _SPACES = re.compile(r" {2,}")
 _PROSE = re.compile(r"[,;]?\s+[^\W\d_]{2,}\s+[^\W\d_]{2,}|,\s+[^\W\d_]{2,}")
 # A device's name as buses make them: 0000:00:14.0, fea2f000.fcp, usb1, 1-1.2:1.0.
 _DEVICE = re.compile(r"[\w:.,@+-]*\d[\w:.,@+-]*$")
+_DEVICE_ALONE = re.compile(r"[\w.-]{2,60} [\w:.,@+-]{0,60}\d[\w:.,@+-]{0,60}:$")
 # What no driver is called: the clock, the level, the task of some unknown prefix before it.
 _STAMPED = re.compile(r"\d[:.]\d\d|[\[\](){}<>|\"']|[:;,](?: |$)")
 # dma_direct_map_page: overflow ... (4.16 to 5.0), nommu_map_single: overflow ...

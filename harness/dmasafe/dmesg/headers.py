@@ -163,7 +163,7 @@ MAIL = re.compile(
 # Who prints: the third line or so of every report.
 TASK = re.compile(r"(?:CPU: \d+ )(?:UID: \d+ )?PID: (?P<pid>\d{1,9}) Comm: ")
 # A WARNING header whose place is on the next line: mail and narrow terminals wrap it.
-WRAPPED_WARNING = re.compile(r"WARNING: (?:CPU: \d|at \S|[^\s/]{1,100}/)")
+WRAPPED_HEADER = re.compile(r"WARNING: (?:CPU: \d|at \S|[^\s/]{1,100}/)|kernel BUG at(?:$| [^!]{0,200}$)")
 # The functions that a row of the class table names as the source of its message.
 FUNCTION = re.compile(r"(\w+)\(\)")
 # The module of the symbol at the end of the line before.
@@ -233,6 +233,10 @@ _ANCHORS = (
     "QUOTED-PRINTABLE",
     "ncoding: base64",
     "ncoding: BASE64",
+    "ncoding: 7bit",
+    "ncoding: 8bit",
+    "multipart/alternative",
+    "text/html",
 )
 # Browsers, word processors and mailers put other spaces between words.
 _SPACED = tuple(

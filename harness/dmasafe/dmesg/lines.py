@@ -129,17 +129,20 @@ def decoded(line: bytes) -> str:
     return line[:LONGEST_LINE_BYTES].decode("utf-8", "replace")
 
 
-def read_line(line: str) -> list[Line]:
-    """The kernel's text in one line of a log: mostly one line; none if there is none, several if they share it."""
+def read_line(line: str, marks: bool = True) -> list[Line]:
+    """The kernel's text in one line of a log: mostly one line; none if there is none, several if they share it.
+
+    ``marks`` says whether what stands before "cut here" or "end trace" is thrown away, whatever it is.
+    """
     line = line[:LONGEST_LINE_CHARS]
     if _DICTIONARY.match(line):
         return []
     line = _CONTROL.sub("", line)
     parts = [part for part in line.split("\r", MAX_PARTS) if part.strip()]
-    return [text for part in parts for text in _read_part(part.strip(), 1)]
+    return [text for part in parts for text in _read_part(part.strip(), 1, marks)]
 
 
-def _read_part(text: str, nesting: int) -> list[Line]:
+def _read_part(text: str, nesting: int, marks: bool) -> list[Line]:
     """What is between two carriage returns; ``nesting`` is how many layers of JSON may still be around it."""
     caller, stamped, own = "", False, False
     for prefix in PREFIXES:
@@ -159,13 +162,13 @@ def _read_part(text: str, nesting: int) -> list[Line]:
         if _JSON_LINE.match(text):
             found = _read_json(text)
             if found is not None:
-                return [inner._replace(stamped=True) for part in found for inner in _read_part(part.strip(), 0)]
+                return [inner._replace(stamped=True) for part in found for inner in _read_part(part.strip(), 0, marks)]
         if _JSON_REST.match(text):
             return []
-    return _split(caller, text.strip(), stamped, own)
+    return _split(caller, text.strip(), stamped, own, marks)
 
 
-def _split(caller: str, text: str, stamped: bool, own: bool) -> list[Line]:
+def _split(caller: str, text: str, stamped: bool, own: bool, marks: bool) -> list[Line]:
     """Several lines that share one: each stamp begins one, and what no stamp precedes is not the kernel's."""
     if "[" not in text:
         return [Line(caller, text, stamped)]
@@ -175,7 +178,7 @@ def _split(caller: str, text: str, stamped: bool, own: bool) -> list[Line]:
         head = [Line(caller, text[: starts[0]].strip())] if own and starts[0] else []
         ends = [*starts[1:], len(text)]
         return head + [_stamped(text[start:end]) for start, end in zip(starts, ends, strict=True)]
-    mark = _INNER_MARK.search(text)
+    mark = _INNER_MARK.search(text) if marks else None
     if mark is not None and mark.start():
         text = text[mark.start() :]
     return [Line(caller, text, stamped)]

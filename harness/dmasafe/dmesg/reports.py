@@ -231,6 +231,7 @@ class Reader:
         # Older reports without a caller that may still go on, oldest first; the newest is in _open.
         self._aside: list[_Report] = []
         self._half: _Half | None = None
+        self._caller = ""
         self._fed = 0
         self._done: list[Splat] = []
 
@@ -243,6 +244,10 @@ class Reader:
         """One line of text (lines.Line), read from line ``number`` (1-based) of the log."""
         self._fed += 1
         self._expire()
+        if stamped or caller:
+            self._caller = caller
+        else:  # the rest of a wrapped line
+            caller = self._caller
         if not self._completes_half(number, caller, text, stamped):
             if _is_half(text):
                 self._half = _Half(caller, [(number, text, stamped)], [text])
@@ -449,13 +454,15 @@ def _warning_place(text: str) -> str | None:
 
 
 def _names_place(text: str) -> bool:
+    if text.startswith("kernel BUG at "):
+        return text.endswith("!")
     place = _warning_place(text)
     return place is not None and headers.read_place(text[text.find(place) :]) is not None
 
 
 def _is_half(text: str) -> bool:
-    """Whether a line is a WARNING header without the place that every such header ends with."""
-    return headers.WRAPPED_WARNING.match(text) is not None and not _names_place(text)
+    """Whether a line is a header of WARNING or BUG without the place that every such header ends with."""
+    return headers.WRAPPED_HEADER.match(text) is not None and not _names_place(text)
 
 
 def _may_go_on(report: _Report, kind: HeaderKind) -> bool:
@@ -639,7 +646,8 @@ def _is_mail(report: _Report, text: str) -> bool:
     if headers.MAIL.match(text):
         return True
     before = report.raw[-1] if report.raw else report.header or ""
-    return report.stamped and 0 < len(before) < SHORTEST_WRAPPED_CHARS
+    short = report.stamped and 0 < len(before) < SHORTEST_WRAPPED_CHARS
+    return short and not before.endswith(":") and not may_begin_message(before)
 
 
 def _locks(report: _Report, text: str) -> bool:

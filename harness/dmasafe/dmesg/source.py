@@ -7,13 +7,15 @@ found, and the shape of what stands before them is this log's prefix: from then 
 
 from __future__ import annotations
 
+import binascii
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dmasafe.dmesg import headers
 from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, LONGEST_LINE_CHARS, Line, decoded, read_line
+from dmasafe.dmesg.unpack import PackedError, Unpacker
 
 # So many prefixes one log may have (a loader's, a daemon's, a console's); an older one is forgotten.
 MAX_SHAPES = 8
@@ -29,7 +31,8 @@ MAX_ESCAPED_LINES = 20_000
 # What the kernel begins lines of reports with; nothing else does.
 BEGINS = re.compile(
     r"-{3,20}\[ (?:cut here|end trace|end Kernel panic)|8<--- cut here"
-    r"|[^\s:]{1,40} [^\s:]{0,30}(?:[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.\d|\d[^\s:]{0,20})(?::\d\.\d)?: DMA-API: "
+    r"|[\w.-]{1,40} [^\s:]{0,30}(?:[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.\d|\d[^\s:]{0,20})(?::\d\.\d)?"
+    r": DMA-API: (?:device driver|mapping sg|cpu touching|exceeded|cacheline)"
     r"|DMA-API: |WARNING: (?:CPU: \d|PID: \d|at \S+:\d|[^\s:]{1,200}:\d+ at |possible |suspicious |inconsistent )"
     r"|BUG: (?:KASAN|KMSAN|KCSAN|KFENCE|unable|kernel NULL|sleeping|spinlock|soft lockup|workqueue|memory leak"
     r"|using |scheduling|Bad )|kernel BUG at |UBSAN: |Unable to handle kernel |Internal error: |Oops: "
@@ -85,6 +88,7 @@ _TAG = re.compile(r"</?(?:br|p|pre|span|div|td|tr|li|ul|ol|code|font|b|i|u|a|tt|
 _MARKED = re.compile(r"(-{1,24})\[ ?(cut here|end (?:trace|Kernel panic)[^\]]{0,120}) ?\](-{1,24})")
 _QP = re.compile(r"(?:=[0-9A-F]{2})+")
 _QP_MARK = re.compile(r"=3D|=20$|=E2=80")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{1,998}={0,2}$")
 _QP_HEADER = re.compile(r"Content-Transfer-Encoding:\s{0,8}(\S{1,20})", re.IGNORECASE)
 _ESCAPED_LINE = re.compile(r"(?:\\+r)?\\+n|(?:\\+u000d)?\\+u000a")
 _ESCAPES = re.compile(r"\\+(u[0-9a-fA-F]{4}|[\"'/t\\])")
@@ -111,16 +115,27 @@ class Source:
         # The beginning of a line that goes on: number, text, how many lines it has.
         self._held: tuple[int, str, int] | None = None
         self._open: tuple[int, Line, int] | None = None
+        # Of a mail: a part in base64, whether the same text comes as HTML too, whether that is passed over.
+        self._part: _Part | None = None
+        self._alternative = False
+        self._passing = False
 
     @property
     def idle(self) -> bool:
-        """Whether no line waits for its other half."""
-        return self._held is None and self._open is None
+        """Whether no line waits for its other half, and no part of a mail is being read."""
+        return self._held is None and self._open is None and self._part is None and not self._passing
 
     def read(self, number: int, raw: bytes | str) -> Iterator[tuple[int, Line]]:
         """The kernel's text in one line of the log, with the number of the line where it begins."""
         line = decoded(raw) if isinstance(raw, bytes) else raw
         line = line[:LONGEST_LINE_BYTES].rstrip("\r\n")
+        if self._part is not None:
+            yield from self._part.take(number, line)
+            if not self._part.over:
+                return
+            self._part = None
+        if self._mail(line):
+            return
         if self._held is not None:
             number, held, count = self._held
             self._held = None
@@ -136,6 +151,9 @@ class Source:
 
     def close(self) -> Iterator[tuple[int, Line]]:
         """The line that still waits."""
+        if self._part is not None:
+            yield from self._part.close(0)
+            self._part = None
         if self._held is not None:
             number, held, _ = self._held
             self._held = None
@@ -149,6 +167,23 @@ class Source:
     def note(self, text: str) -> None:
         if len(self.notes) < MAX_NOTES:
             self.notes.setdefault(text)
+
+    def _mail(self, line: str) -> bool:
+        """Note what a mail says of the part that comes; True for a line of a part that is another one as HTML."""
+        if self._passing:
+            self._passing = not line.startswith(("--", "From "))
+            return self._passing
+        if "ncoding:" in line and (header := _QP_HEADER.search(line)) is not None:
+            coding = header[1].lower()
+            self._quoted_printable = coding == "quoted-printable"
+            if coding == "base64":
+                self.note("base64")
+                self._part = _Part(self.note)
+        if "multipart/alternative" in line:
+            self._alternative = True
+        elif self._alternative and "text/html" in line and line.lower().startswith("content-type:"):
+            self._alternative, self._passing, self._part = False, True, None
+        return False
 
     def _breaks(self, line: str, count: int) -> bool:
         """Whether the line is one of quoted-printable that goes on."""
@@ -173,17 +208,10 @@ class Source:
 
     def _plain(self, line: str) -> list[str]:
         """The line without mail's, browsers' and word processors' ways to write characters."""
-        if "=" in line:
-            if "ncoding:" in line:
-                header = _QP_HEADER.search(line)
-                self._quoted_printable = header is not None and header[1].lower() == "quoted-printable"
-            if self._quoted_printable or _QP_MARK.search(line):
-                self._quoted_printable = True
-                self.note("quoted-printable")
-                line = _QP.sub(_unquoted, line)
-        elif "ncoding:" in line:
-            header = _QP_HEADER.search(line)
-            self._quoted_printable = header is not None and header[1].lower() == "quoted-printable"
+        if "=" in line and (self._quoted_printable or _QP_MARK.search(line)):
+            self._quoted_printable = True
+            self.note("quoted-printable")
+            line = _QP.sub(_unquoted, line)
         if "&" in line and _ENTITY.search(line):
             self.note("HTML entities")
             line = html.unescape(html.unescape(line) if "&amp;" in line else line)
@@ -261,7 +289,7 @@ class Source:
 
     def _strip(self, text: str) -> list[Line]:
         """The lines in a text without any prefix, known or inferred."""
-        return [part for line in read_line(text) for part in self._inferred(line)]
+        return [part for line in read_line(text, marks=False) for part in self._inferred(line)]
 
     def _inferred(self, line: Line) -> list[Line]:
         text = line.text
@@ -292,10 +320,54 @@ class Source:
             return [line]
         quote = before.rstrip()[-1:]
         self.note(f"prefix inferred: {before!r}")
-        learnt = [(re.compile(shape), quote)]
-        loose = _shape(before, loose=True)
-        self._shapes = [*learnt, *self._shapes[: MAX_SHAPES - 2], (re.compile(loose), quote)]
+        self._shapes = [(re.compile(shape), quote), *self._shapes[: MAX_SHAPES - 2]]
+        if _STAMP.search(before):
+            self._shapes.append((re.compile(_shape(before, loose=True)), quote))
         return _rest(line, text[limit:], quote)
+
+
+class _Part:
+    """A part of a mail in base64: a log of its own, perhaps compressed. ``over`` once a line is not base64."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.over = False
+        self._body = False
+        self._source = Source()
+        self._unpacker = Unpacker(note)
+        self._rest = b""
+        self._letters = ""
+
+    def take(self, number: int, line: str) -> Iterator[tuple[int, Line]]:
+        text = line.strip()
+        if not self._body:
+            # Its other headers, up to an empty line; a boundary says that nothing comes.
+            self._body, self.over = not text, text.startswith("--")
+            return
+        if not _BASE64.match(text):
+            self.over = bool(text)
+            yield from self.close(number)
+            return
+        self._letters += text
+        whole = len(self._letters) & ~3
+        letters, self._letters = self._letters[:whole], self._letters[whole:]
+        try:
+            for piece in self._unpacker.take(binascii.a2b_base64(letters)):
+                yield from self._lines(number, piece)
+        except (binascii.Error, PackedError):
+            self.over = True
+
+    def close(self, number: int) -> Iterator[tuple[int, Line]]:
+        self.over = True
+        for piece in self._unpacker.close():
+            yield from self._lines(number, piece)
+        yield from self._lines(number, b"\n")
+        yield from self._source.close()
+
+    def _lines(self, number: int, data: bytes) -> Iterator[tuple[int, Line]]:
+        *lines, self._rest = (self._rest[:LONGEST_LINE_BYTES] + data).split(b"\n")
+        for line in lines:
+            for _, part in self._source.read(number, line):
+                yield number, part
 
 
 def _is_prefix(before: str) -> bool:

@@ -7,7 +7,6 @@ one is open. The splats are those of parse() on the same lines.
 
 from __future__ import annotations
 
-import codecs
 import os
 import select
 import stat
@@ -21,6 +20,7 @@ from dmasafe.dmesg.anchors import anchor_positions, may_matter
 from dmasafe.dmesg.lines import LONGEST_LINE_BYTES
 from dmasafe.dmesg.reports import Reader
 from dmasafe.dmesg.source import Source
+from dmasafe.dmesg.unpack import Unpacker
 from dmasafe.outcome import Splat
 
 CHUNK_BYTES = 1 << 18
@@ -32,8 +32,6 @@ IDLE_S = 0.5
 _WINDOW_BYTES = 256
 _TEXT_PERCENT = 75
 _TEXT = bytes([*range(0x20, 0x7F), *b"\t\n\r\x1b"])
-# PowerShell redirects into UTF-16.
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass
@@ -68,16 +66,12 @@ class _Scanner:
         self._source.notes = tally.notes
         self._reader = Reader()
         self._rest = b""  # the beginning of a line whose end has not come
-        self._decode: codecs.IncrementalDecoder | None = None
-        self._first = True
+        self._unpacker = Unpacker(self._source.note)
 
     def take(self, data: bytes) -> list[Splat]:
-        if self._first and data:
-            self._first = False
-            if data.startswith(_UTF_16):
-                self._decode = codecs.getincrementaldecoder("utf-16")("replace")
-        if self._decode is not None:
-            data = self._decode.decode(data).encode("utf-8", "surrogatepass")
+        return [splat for piece in self._unpacker.take(data) for splat in self._take(piece)]
+
+    def _take(self, data: bytes) -> list[Splat]:
         self._tally.take(data)
         end = data.rfind(b"\n") + 1
         if not end:
@@ -98,7 +92,8 @@ class _Scanner:
         return self._reader.flush()
 
     def close(self) -> list[Splat]:
-        splats = self._line(self._rest) if self._rest else []
+        splats = [splat for piece in self._unpacker.close() for splat in self._take(piece)]
+        splats += self._line(self._rest) if self._rest else []
         for number, line in self._source.close():
             splats += self._reader.feed(number, *line)
         return splats + self._reader.close()

@@ -7,18 +7,18 @@ import io
 import json
 import random
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dmesg_wrappers import DIALECTS, Text, stamp
 
 from dmasafe.dmesg import parse, parse_stream
 from dmasafe.dmesg.lines import read_line
 from dmasafe.outcome import Splat
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
-Text = list[str]
 
 
 def texts(name: str) -> Text:
@@ -30,99 +30,6 @@ def texts(name: str) -> Text:
 STACK = texts("synthetic-6.12-map-stack")
 LEAK = texts("synthetic-7.2-leak-on-release")
 ARM = texts("synthetic-5.10-arm-free-size")
-
-
-def stamp(number: int) -> str:
-    return f"[{1.3 + number / 1e4:12.6f}]"
-
-
-def each(make: Callable[[int, str], str], end: str = "\n") -> Callable[[Text], str]:
-    return lambda lines: "".join(make(number, line) + end for number, line in enumerate(lines))
-
-
-def dmesg_json(lines: Text) -> str:
-    indent = "\n" + 9 * " "
-    records = ",".join(
-        f'{{{indent}"pri": 4,{indent}"time": {1.3 + number / 1e4:12.6f},{indent}"msg": {json.dumps(line)}\n      }}'
-        for number, line in enumerate(lines)
-    )
-    return f'{{\n   "dmesg": [\n      {records}\n   ]\n}}\n'
-
-
-def journal(number: int, line: str) -> str:
-    record = {
-        "__CURSOR": "s=1",
-        "_TRANSPORT": "kernel",
-        "PRIORITY": "4",
-        "MESSAGE": line,
-        "SYSLOG_IDENTIFIER": "kernel",
-    }
-    return json.dumps(record)
-
-
-def coloured(number: int, line: str) -> str:
-    """dmesg --color=always, print_record() of util-linux: the time, the words before the first colon, the rest."""
-    head, colon, rest = line.partition(": ")
-    text = f"\x1b[33m{head}\x1b[0m{colon}{rest}" if colon else line
-    return f"\x1b[32m{stamp(number)} \x1b[0m{text}"
-
-
-DIALECTS: dict[str, Callable[[Text], str]] = {
-    "dmesg": each(lambda n, line: f"{stamp(n)} {line}"),
-    "dmesg -T": each(lambda n, line: f"[Mon Nov  2 09:58:{n % 60:02}  2026] {line}".replace("  2026", " 2026")),
-    "dmesg -x": each(lambda n, line: f"kern  :warn  : {stamp(n)} {line}"),
-    "dmesg -xT": each(lambda n, line: f"kern  :notice: [Mon Nov 22 09:58:{n % 60:02} 2026] {line}"),
-    "dmesg -r": each(lambda n, line: f"<4>{stamp(n)} {line}"),
-    "dmesg -d": each(lambda n, line: f"[{1.3 + n / 1e4:12.6f} <{n / 1e4:12.6f}>] {line}"),
-    "dmesg -e": each(lambda n, line: f"[Nov22 09:58] {line}" if n == 0 else f"[  +0.000{n:03}] {line}"),
-    "dmesg -t": each(lambda n, line: line),
-    "dmesg --time-format iso": each(lambda n, line: f"2026-11-22T09:58:{n % 60:02},000{n:03}+00:00 {line}"),
-    "dmesg --color": each(coloured),
-    "dmesg --json": dmesg_json,
-    "dmesg --json, one record a line": each(lambda n, line: json.dumps({"pri": 4, "time": 1.3, "msg": line})),
-    "/dev/kmsg": each(lambda n, line: f"4,{n},{1300000 + n},-;{line}\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:05.0"),
-    "/dev/kmsg with callers": each(lambda n, line: f"4,{n},{1300000 + n},-,caller=T35;{line}"),
-    "journalctl": each(lambda n, line: f"Nov 22 09:58:00 box kernel: {line}"),
-    "journalctl -o short-precise": each(lambda n, line: f"Nov 22 09:58:00.123456 box kernel: {line}"),
-    "journalctl -o short-iso": each(lambda n, line: f"2026-11-22T09:58:00+0000 box kernel: {line}"),
-    "journalctl -o short-full": each(lambda n, line: f"Sun 2026-11-22 09:58:00 UTC box kernel: {line}"),
-    "journalctl -o short-monotonic": each(lambda n, line: f"{stamp(n)} box kernel: {line}"),
-    "journalctl -o short-unix": each(lambda n, line: f"1795341480.123456 box kernel: {line}"),
-    "journalctl -o json": each(journal),
-    "syslog": each(lambda n, line: f"Nov  2 09:58:00 box kernel: {stamp(n)} {line}"),
-    "rsyslog, RFC 3339": each(lambda n, line: f"2026-11-22T09:58:00.123456+02:00 box kernel: {stamp(n)} {line}"),
-    "serial": each(lambda n, line: f"{stamp(n)} {line}", "\r\n"),
-    "serial, two carriage returns": each(lambda n, line: f"{stamp(n)} {line}", "\r\r\n"),
-    "serial with escape sequences": each(
-        lambda n, line: f"\x1b[0;1;31m\x1b[?2004h{stamp(n)} {line}\x1b[0m\x1b[K", "\r\n"
-    ),
-    "serial with a title and NULs": each(lambda n, line: f"\x1b]0;board\x07\x00\x00{stamp(n)} {line}"),
-    "terminal with the host's clock": each(lambda n, line: f"[2026-11-22 09:58:00.123] {stamp(n)} {line}"),
-    "ts": each(lambda n, line: f"Nov 22 09:58:00 {stamp(n)} {line}"),
-    "grabserial": each(lambda n, line: f"[{n / 1e3:.6f} 0.000123] {stamp(n)} {line}"),
-    "PRINTK_CALLER, task": each(lambda n, line: f"{stamp(n)}[   T35] {line}"),
-    "PRINTK_CALLER, processor": each(lambda n, line: f"{stamp(n)}[    C1] {line}"),
-    "GitHub": each(lambda n, line: f"2026-11-22T09:58:00.1234567Z {stamp(n)} {line}"),
-    "GitHub, no kernel times": each(lambda n, line: f"2026-11-22T09:58:00.1234567Z {line}"),
-    "gh run view --log": each(lambda n, line: f"build\tBoot it\t2026-11-22T09:58:00.1234567Z {stamp(n)} {line}"),
-    "GitLab": each(lambda n, line: f"2026-11-22T09:58:00.123456Z 01O {stamp(n)} {line}"),
-    "Jenkins": each(lambda n, line: f"[2026-11-22T09:58:00.123Z] {stamp(n)} {line}"),
-    "LAVA, plain": each(lambda n, line: f"09:58:00.123456  {stamp(n)} {line}"),
-    "KernelCI": each(lambda n, line: f"2026-11-22T09:58:00.123456  <4>{stamp(n)} {line}"),
-    "LAVA, JSON": each(
-        lambda n, line: "- " + json.dumps({"dt": "2026-11-22T09:58:00", "lvl": "target", "msg": f"{stamp(n)} {line}"})
-    ),
-    "LAVA, YAML": each(
-        lambda n, line: (
-            f"- {{dt: '2026-11-22T09:58:00', lvl: target, msg: '{stamp(n)} {line.replace(chr(39), chr(39) * 2)}'}}"
-        )
-    ),
-    "markdown": each(lambda n, line: f"> {stamp(n)} {line}"),
-    "markdown, nested": each(lambda n, line: f"> > >> {stamp(n)} {line}"),
-    "markdown, code": each(lambda n, line: f"    {stamp(n)} {line}"),
-    "UTF-8 with a mark": lambda lines: "\ufeff" + each(lambda n, line: f"{stamp(n)} {line}")(lines),
-    "docker": each(lambda n, line: json.dumps({"log": f"{stamp(n)} {line}\n", "stream": "stdout"})),
-}
 
 
 def same(found: Iterable[Splat], expected: Splat) -> bool:
