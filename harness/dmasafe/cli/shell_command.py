@@ -63,7 +63,7 @@ class Wishes:
 @click.command(
     name="shell",
     epilog="Examples: dmasafe shell --config debug-sg | dmasafe shell --module ~/thermo --share ~/tools | "
-    "dmasafe shell --image python --ssh | dmasafe shell --ssh -- python3 -m smbus2",
+    "dmasafe shell --image python --ssh | dmasafe shell --ssh -- i2cdetect -l",
 )
 @click.argument("remote", nargs=-1, metavar="[-- COMMAND]...")
 @click.option(
