@@ -174,7 +174,7 @@ class GitHub:
                 "github": {
                     "sha": self.sha, "run_id": str(self.runs), "run_attempt": "1",
                     # actions/runner#2058: not the path that a container sees.
-                    "workspace": "/home/runner/work/x/x",
+                    "workspace": "/host/workspace",
                 },
                 "inputs": inputs, "needs": {one: {"outputs": outputs[one]} for one in _list(job.get("needs"))},
             }  # fmt: skip
