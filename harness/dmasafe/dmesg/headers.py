@@ -184,9 +184,12 @@ _ANCHORS = (
     "BUG ",
     "DMA-API",
     "rejecting ",
-    "device driver ",
+    # Not "device driver " alone, which the logs of healthy boots have.
+    *(f"device driver {verb} " for verb in ("maps", "failed", "tries", "frees", "syncs", "has")),
     "sg segment",
     "cacheline tracking",
+    "dma mapped cacheline",
+    "dma_map_resource",
     "swiotlb buffer is full",
     "swiotlb: coherent",
     "unreferenced object",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dmasafe.dmesg import SPLAT_CLASSES, blame, parse, parse_records
 from dmasafe.dmesg.anchors import may_matter
+from dmasafe.dmesg.formats import Prefix
 from dmasafe.dmesg.headers import ANCHORS
 from dmasafe.dmesg.lines import read_line
 from dmasafe.dmesg.reports import Reader
@@ -258,6 +259,13 @@ RUBBISH = st.lists(
     ),
     max_size=60,
 )
+
+
+@pytest.mark.parametrize("slug", SPLAT_CLASSES)
+def test_a_message_without_its_dma_api_is_looked_at(slug: str) -> None:
+    for known in SPLAT_CLASSES[slug].formats:
+        if known.prefix is Prefix.DMA_API:
+            assert may_matter(f"foo 1000.i2c: {known.core}"), known.core
 
 
 @given(RUBBISH)
