@@ -141,6 +141,17 @@ def test_every_row_of_the_matrix_resolves_for_every_architecture() -> None:
     assert {"default", "no-vmap-stack", "no-dma-debug", "debug-sg"} <= set(matrix.configurations)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [row.name for row in load_matrix().configurations.values() if "x86_64" in (row.architectures or ("x86_64",))],
+)
+def test_a_kernel_with_acpi_is_not_asked_for_the_command_line_of_one_without(name: str) -> None:
+    """A line that Kconfig can only drop would be a note on every result."""
+    wanted = {line.symbol: line.value for line in resolve(load_matrix(), name, "x86_64").wanted}
+    without = wanted["ACPI"] == "n"
+    assert (wanted["CMDLINE_BOOL"] == "y", wanted["CMDLINE"] == '"noapic"') == (without, without)
+
+
 def test_every_fragment_is_used_or_documented_as_an_addition() -> None:
     matrix = load_matrix()
     used = {name for row in matrix.configurations.values() for name in row.fragments}
