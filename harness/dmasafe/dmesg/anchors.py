@@ -1,17 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where in a log anything can matter: the first pass over clean text, at memory speed.
 
-All anchors of headers.py are looked for at once by one automaton (Aho-Corasick, from the Rust crate of that name):
-41 calls of bytes.find() read the text 41 times.
+The anchors are those of headers.py and the beginnings of the class table's messages. One automaton looks for all at
+once (Aho-Corasick, from the Rust crate of that name): 41 calls of bytes.find() read the text 41 times.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from dmasafe.dmesg.headers import ANCHORS, WHOLE_WORDS
+from dmasafe.dmesg import headers
+from dmasafe.dmesg.classes import SPLAT_CLASSES
+from dmasafe.dmesg.formats import Prefix
+
+# Messages whose "DMA-API: " somebody trimmed: two words, as of "device driver", are in the logs of healthy boots too.
+_BEGINNING_WORDS = 3
+_BEGINNINGS = {
+    f"{' '.join(known.core.split()[:_BEGINNING_WORDS])} "
+    for row in SPLAT_CLASSES.values()
+    for known in row.formats
+    if known.prefix is Prefix.DMA_API
+}
+_PLAIN = (*headers.ANCHORS, *sorted(_BEGINNINGS))
+# Browsers, word processors and mailers put other spaces between words.
+_SPACES = ("\u00a0", "&nbsp;", "&#160;")
+ANCHORS = tuple(dict.fromkeys((*_PLAIN, *(re.sub(" +", space, plain) for space in _SPACES for plain in _PLAIN))))
+# Not after a letter: "DEBUG: " is on every line of some logs.
+WHOLE_WORDS = tuple(anchor for anchor in ANCHORS if anchor.startswith(("BUG", "RIP")))
 
 # The automaton as a table costs a few kB here, and its speed does not depend on the text.
 _AUTOMATON = BytesAhoCorasick([anchor.encode() for anchor in ANCHORS], implementation=Implementation.DFA)

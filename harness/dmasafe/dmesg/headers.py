@@ -173,7 +173,7 @@ DUMP = re.compile(r"(?:[0-9a-f]{4,16}|GPR\d\d|[A-Za-z]\w{1,3})\s?: {0,2}[0-9a-f]
 
 # A line that can change anything while no report is open holds one of these; many lines that hold one change nothing.
 # ESC stands for the colon where "dmesg --color" has coloured the words before it (print_record() of util-linux).
-_ANCHORS = (
+ANCHORS = (
     "cut here",
     "WARNING: ",
     "WARNING\x1b",
@@ -184,12 +184,8 @@ _ANCHORS = (
     "BUG ",
     "DMA-API",
     "rejecting ",
-    # Not "device driver " alone, which the logs of healthy boots have.
-    *(f"device driver {verb} " for verb in ("maps", "failed", "tries", "frees", "syncs", "has")),
     "sg segment",
     "cacheline tracking",
-    "dma mapped cacheline",
-    "dma_map_resource",
     "swiotlb buffer is full",
     "swiotlb: coherent",
     "unreferenced object",
@@ -241,22 +237,6 @@ _ANCHORS = (
     "multipart/alternative",
     "text/html",
 )
-# Browsers, word processors and mailers put other spaces between words.
-_SPACED = tuple(
-    anchor.replace(" ", space)
-    for space in ("\u00a0", "&nbsp;", "&#160;")
-    for anchor in _ANCHORS
-    if anchor.rstrip() == anchor and " " in anchor
-)
-_TRAILED = tuple(
-    f"{anchor.rstrip()}{space}".replace(" ", space)
-    for space in ("\u00a0", "&nbsp;", "&#160;")
-    for anchor in _ANCHORS
-    if anchor.rstrip() != anchor
-)
-ANCHORS = tuple(dict.fromkeys((*_ANCHORS, *_SPACED, *_TRAILED)))
-# Not after a letter: "DEBUG: " is on every line of some logs.
-WHOLE_WORDS = tuple(anchor for anchor in ANCHORS if anchor.startswith(("BUG", "RIP")))
 
 _SYMBOL = r"(?P<function>[A-Za-z_$.][\w$.]{0,199})\+0x(?P<offset>[0-9a-f]{1,16})/0x(?P<size>[0-9a-f]{1,16})"
 # "[mod]"; "[mod <build id>]" under CONFIG_STACKTRACE_BUILD_ID; taint flags of arm64 and others: "(P)".

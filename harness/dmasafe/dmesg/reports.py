@@ -237,7 +237,7 @@ class Reader:
 
     @property
     def idle(self) -> bool:
-        """Whether only a line that holds one of headers.ANCHORS can matter now."""
+        """Whether only a line that holds one of anchors.ANCHORS can matter now."""
         return not self._open and self._half is None
 
     def feed(self, number: int, caller: str, text: str, stamped: bool = True) -> list[Splat]:

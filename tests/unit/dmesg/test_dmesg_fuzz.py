@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmasafe.dmesg.headers import ANCHORS
+from dmasafe.dmesg.anchors import ANCHORS
 
 TESTS = Path(__file__).parents[2]
 LOGS = [path.read_bytes() for path in sorted((TESTS / "fixtures" / "dmesg").glob("*.log"))]

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmasafe.dmesg import SPLAT_CLASSES, blame, parse, parse_records
-from dmasafe.dmesg.anchors import may_matter
+from dmasafe.dmesg.anchors import ANCHORS, may_matter
 from dmasafe.dmesg.formats import Prefix
-from dmasafe.dmesg.headers import ANCHORS
 from dmasafe.dmesg.lines import read_line
 from dmasafe.dmesg.reports import Reader
 from dmasafe.dmesg.source import Source

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmasafe.dmesg import Tally, follow, parse, parse_path, parse_stream
-from dmasafe.dmesg.headers import ANCHORS
+from dmasafe.dmesg.anchors import ANCHORS
 from dmasafe.dmesg.reports import MAX_OPEN_REPORTS
 from dmasafe.dmesg.stream import CHUNK_BYTES, IDLE_S
 from dmasafe.dmesg.unpack import Unpacker
