@@ -29,6 +29,7 @@ from dmasafe.guest.hands import Hands, Refused, errno_text
 from dmasafe.guest.link import Link, private_name
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.gathered import OUTSIDE, Gathered
+from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.session import BORROWED, MODULES, Limits, Session, borrowed_objects
 
 RUN_SCRIPT = "run"
@@ -177,18 +178,21 @@ class BoardSession(Session):
         """Have the device's whole trace here. Raises BootLost."""
         if self._oracle is None:
             return
-        try:
-            self._oracle.sync(self.limits.sync_s)
-        except DevicesError as error:
-            raise BootLost(str(error)) from error
-        finally:
-            self._take_trace()
+        with interrupt_deferred():
+            try:
+                self._oracle.sync(self.limits.sync_s)
+            except DevicesError as error:
+                raise BootLost(str(error)) from error
+            finally:
+                self._take_trace()
 
     def _take_trace(self) -> None:
         assert self._oracle is not None
         try:
-            for event in self._oracle.receive():
-                self.gathered.take_event(event)
+            # As with the agent's lines: half a trace is a transfer that was never on the bus.
+            with interrupt_deferred():
+                for event in self._oracle.receive():
+                    self.gathered.take_event(event)
         except DevicesError as error:
             raise BootLost(str(error)) from error
 

@@ -26,6 +26,7 @@ from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, Q
 from dmasafe.targets.buses import mount_file_systems
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
+from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.session import (
     BORROWED,
     LIMITS,
@@ -213,19 +214,22 @@ class Boot(Session):
 
     def _take_trace(self) -> None:
         try:
-            for event in self.device.receive():
-                self.gathered.take_event(event)
+            # As with the agent's lines: half a trace is a transfer that was never on the bus.
+            with interrupt_deferred():
+                for event in self.device.receive():
+                    self.gathered.take_event(event)
         except DevicesError as error:
             raise BootLost(str(error)) from error
 
     def sync_device(self) -> None:
         """Make sure that the trace of everything done so far is here. Raises BootLost."""
-        try:
-            self.device.sync(self.limits.sync_s)
-        except DevicesError as error:
-            raise BootLost(self._stopped() or str(error)) from error
-        finally:
-            self._take_trace()
+        with interrupt_deferred():
+            try:
+                self.device.sync(self.limits.sync_s)
+            except DevicesError as error:
+                raise BootLost(self._stopped() or str(error)) from error
+            finally:
+                self._take_trace()
 
     def _stopped(self) -> str | None:
         """A sentence if a process was stopped (SIGSTOP, a debugger), which no time-out can tell from slowness."""

@@ -18,6 +18,7 @@ from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
+from dmasafe.targets.interrupt import interrupt_deferred
 
 KMSG_LOG = "kmsg.log"
 MODULES = ("dmasafe_client", "dmasafe_controller")
@@ -158,11 +159,13 @@ class Session(Closing, ABC):
     def _exchange_lines(self) -> None:
         """Send the agent what is queued, and take what it has said. Raises BootLost if its channel is closed."""
         try:
-            self.agent.flush()
-            for message in self.agent.receive():
-                reply = self.gathered.take_message(message)
-                if reply is not None:
-                    self._talk.waiting.append(reply)
+            # What was read and not sorted would be missing: a report that was logged, and the driver blamed.
+            with interrupt_deferred():
+                self.agent.flush()
+                for message in self.agent.receive():
+                    reply = self.gathered.take_message(message)
+                    if reply is not None:
+                        self._talk.waiting.append(reply)
         except ChannelClosed as error:
             raise self._lost(str(error)) from error
 

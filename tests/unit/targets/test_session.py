@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The conversation with an agent: the right reply is taken, its absence is noticed in time, and errors have words."""
 
+import os
+import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from dmasafe.guest.hands import Hands, errno_text
+from dmasafe.targets.board_session import BoardSession
+from dmasafe.targets.boot import Boot
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.session import Conversation, Limits, borrowed_objects, is_hello, lost
+from dmasafe.targets.session import Conversation, Limits, Session, borrowed_objects, is_hello, lost
 
 LIMITS = Limits(request_s=15.0, silence_s=20.0)
 
@@ -125,3 +130,45 @@ def test_only_objects_that_the_kernel_has_are_borrowed(symbols, words):
 )
 def test_why_a_reply_says_no_has_words(reply, text):
     assert errno_text(reply) == text
+
+
+class Half:
+    """Something that has said three things; the signal comes while they are sorted."""
+
+    said = (1, 2, 3)
+
+    def __init__(self):
+        self.taken = []
+        self.waiting = []
+
+    def flush(self):
+        pass
+
+    def sync(self, _timeout_s):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def receive(self):
+        return self.said
+
+    def take_event(self, event):
+        if event == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.taken.append(event)
+
+    def take_message(self, message):
+        self.take_event(message)
+        return message
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Session._exchange_lines, Boot._take_trace, BoardSession._take_trace, Boot.sync_device, BoardSession.sync_device],
+)
+def test_an_interrupt_never_loses_half_of_what_was_said(step):
+    """A trace or a log without its end would be wrong data without a report, and the driver blamed."""
+    half = Half()
+    session = SimpleNamespace(agent=half, device=half, _oracle=half, gathered=half, _talk=half, limits=LIMITS)
+    session._take_trace = lambda: BoardSession._take_trace(session)
+    with pytest.raises(KeyboardInterrupt):
+        step(session)
+    assert half.taken == [1, 2, 3] and half.waiting in ([], [1, 2, 3])
