@@ -19,13 +19,15 @@ from dmasafe.errors import DmasafeError, os_sentence
 
 PREFIX = "dmasafe-"
 _LOCK = ".lock"
+# A stale directory that has this file is left to who can read it (dmasafe/targets/journal.py).
+UNFINISHED = "unfinished.json"
 
 
 @contextlib.contextmanager
 def directory(what: str = "") -> Iterator[Path]:
     """A private directory, ``what`` in its name; gone at the end, whatever is in it. Raises DmasafeError."""
     try:
-        _sweep(Path(tempfile.gettempdir()))
+        _sweep()
         made = Path(tempfile.mkdtemp(prefix=PREFIX + what))
     except OSError as error:
         where = error.filename or "a directory for temporary files"
@@ -34,7 +36,7 @@ def directory(what: str = "") -> Iterator[Path]:
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        remove(made)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -54,21 +56,42 @@ def _lock(made: Path) -> int | None:
     return None
 
 
-def _sweep(root: Path) -> None:
-    with contextlib.suppress(OSError), os.scandir(root) as entries:
+def stale() -> Iterator[Path]:
+    """The directories of this user's that dead processes left. While the caller has one, nobody else is given it."""
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
-                # Somebody else's, without a lock, or in use.
-                with contextlib.suppress(OSError):
-                    _remove_stale(Path(entry.path))
+                with _locked(Path(entry.path)) as path:
+                    if path is not None:
+                        yield path
 
 
-def _remove_stale(path: Path) -> None:
-    if path.stat().st_uid != os.geteuid():
-        return
-    descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+def remove(path: Path) -> None:
+    """Remove a directory with all that is in it, as far as that can be done."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep() -> None:
+    for path in stale():
+        if not (path / UNFINISHED).exists():
+            remove(path)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[Path | None]:
+    """``path``, if it can be locked: None for somebody else's, one without a lock, or in use."""
+    descriptor = None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            if path.stat().st_uid == os.geteuid():
+                descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found: Path | None = path
+            else:
+                found = None
+        except OSError:
+            found = None
+        yield found
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)

@@ -59,7 +59,8 @@ def group() -> None:
     """May DMA touch this buffer? Scenarios on real kernels in QEMU, judged by four oracles.
 
     Exit status: 0 and 1 are a command's answer, as its help says; 2 nothing can be said, or a user's mistake; 3 an
-    internal error, to be reported; 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP before there was a result.
+    internal error, to be reported; 128 and a signal ended by SIGINT, SIGTERM, SIGHUP, SIGQUIT before
+    there was a result.
     """
 
 

@@ -84,7 +84,7 @@ def _wrapped(raw: io.FileIO, old: Any) -> io.TextIOWrapper:
 
 
 def hear_signals() -> None:
-    """Make SIGTERM and SIGHUP do what Ctrl-C does, unless they are ignored, as nohup does."""
+    """Make SIGTERM, SIGHUP and SIGQUIT do what Ctrl-C does, unless they are ignored, as nohup does."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

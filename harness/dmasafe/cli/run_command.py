@@ -18,6 +18,7 @@ from dmasafe.report import directory, resume
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
 from dmasafe.scenario import Scenario, ScenarioError, select, suite
+from dmasafe.targets import journal
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.interrupt import interrupt_once
 from dmasafe.targets.judged import run_and_judge
@@ -87,6 +88,8 @@ def command(
         return exit_status(earlier)
     directory.prepare(out)
     name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
+    for said in journal.save_killed():
+        click.echo(f"dmasafe: {said}", err=True)
     with interrupt_once(), scratch.directory() as logs:
         with (
             ProgressDisplay() as progress,
@@ -95,6 +98,7 @@ def command(
             if earlier is not None:
                 # Before anything is run.
                 resume.require_same_kernel(earlier.kernel, place.kernel)
+            journal.begin(logs, out, place, wanted, name)
             results = run_and_judge(place, wanted, name, progress, started)
         if earlier is not None and resumed is not None:
             results = resume.merge(earlier, results, resumed)

@@ -27,8 +27,9 @@ def load(path: Path) -> Results:
 
 
 def left_open(earlier: Results) -> list[Scenario]:
-    """What was not reached, or could not be trusted."""
-    return [parse_scenario(row.id) for row in earlier.rows if row.judgement.verdict in _OPEN]
+    """What was not reached, or could not be trusted; all that was run if that is the run as a whole."""
+    wanted = _OPEN if earlier.reason is None or _any_open(earlier) else frozenset(Verdict) - {Verdict.SKIP}
+    return [parse_scenario(row.id) for row in earlier.rows if row.judgement.verdict in wanted]
 
 
 def require_same_kernel(earlier: KernelInfo, now: KernelInfo) -> None:
@@ -54,11 +55,15 @@ def merge(earlier: Results, again: Results, source: Path) -> Results:
         rows=tuple(rows.get(row.id, row) for row in earlier.rows),
         scenarios_s=_sum(earlier.scenarios_s, again.scenarios_s),
         total_s=earlier.total_s + again.total_s,
-        # What spoilt the second run spoilt its rows only.
-        reason=again.reason if len(rows) == len(earlier.rows) else None,
+        # What spoilt the second run spoilt its rows only, if they say so.
+        reason=again.reason if len(rows) == len(earlier.rows) or not _any_open(again) else None,
         # What the earlier run noted is about boots whose rows were run again; of the kernel the second run says it.
         notes=(f"{len(rows)} scenarios of {source} were run again", *again.notes),
     )
+
+
+def _any_open(results: Results) -> bool:
+    return any(row.judgement.verdict in _OPEN for row in results.rows)
 
 
 def _sum(*seconds: float | None) -> float | None:

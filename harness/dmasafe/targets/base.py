@@ -21,7 +21,8 @@ class TargetRun:
     its boot (or its own records) cannot be trusted, ``skipped`` one to why this place cannot do it.
     ``boot_s`` is the first boot from the start of QEMU to the agent's first word, ``scenarios_s`` the time from there
     to the last answer, in seconds. ``facts`` are the target's facts() with what only the running machine tells; None if
-    there is no more. ``qemu`` is the version of the QEMU that it was in.
+    there is no more. ``qemu`` is the version of the QEMU that it was in. ``unchecked`` is why no checks came after the
+    last scenario of a boot whose scenarios were all done.
     """
 
     kernel: KernelInfo
@@ -36,6 +37,7 @@ class TargetRun:
     notes: tuple[str, ...] = ()
     facts: KernelFacts | None = None
     qemu: str | None = None
+    unchecked: str | None = None
 
 
 class Target(Protocol):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ctrl-C, SIGTERM or SIGHUP at a moment when obeying it would lose what was measured.
+"""Ctrl-C, Ctrl-\\, SIGTERM or SIGHUP at a moment when obeying it would lose what was measured.
 
-All three interrupt (dmasafe/cli/guard.py): CI systems send SIGTERM, a window that closes SIGHUP.
+All four interrupt (dmasafe/cli/guard.py): CI systems send SIGTERM, a window that closes SIGHUP.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 Handler = Callable[[int, FrameType | None], Any]
 
 

@@ -16,6 +16,8 @@ from dmasafe.report.results import Performed, Results, Row
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import Target, TargetRun
 
+UNCHECKED = "the checks after the last scenario were not made"
+
 
 def run_and_judge(
     target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
@@ -60,6 +62,7 @@ def judged(
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
     reasons = set(run.untrusted.values())
+    unchecked = f"{UNCHECKED}: {run.unchecked}" if run.unchecked and not reasons else None
     everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
     return Results(
         suite=suite_name,
@@ -72,7 +75,7 @@ def judged(
         scenarios_s=run.scenarios_s,
         total_s=time.monotonic() - started,
         stages=progress.stages(),
-        reason=next(iter(reasons)) if everything and len(reasons) == 1 else None,
+        reason=next(iter(reasons)) if everything and len(reasons) == 1 else unchecked,
         notes=(*run.kernel.notes, *run.notes),
         provenance=provenance(run.accel, run.qemu),
     )

@@ -67,6 +67,6 @@ class QemuTarget:
             self.log_directory,
             self.limits,
             accel=self.image.accelerator,
+            qemu=version_text(image.machine.binary, image.machine.debian_package),
         )
-        version = version_text(image.machine.binary, image.machine.debian_package)
-        return replace(runner.run(scenarios, destructive, self.watch(progress)), qemu=version)
+        return runner.run(scenarios, destructive, self.watch(progress))

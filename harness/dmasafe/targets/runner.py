@@ -28,11 +28,14 @@ from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
+from dmasafe.targets.journal import Journal, Machine, Seen
 from dmasafe.targets.session import KMSG_LOG, LIMITS, Limits, Session
 from dmasafe.targets.wire import line, observation, settings
 
 # Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
 WINDOW = 32
+# What a killed process may lose.
+KEEP_EVERY_S = 0.5
 
 # Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
 # and a scenario's wrong data says nothing.
@@ -54,6 +57,7 @@ _DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_coun
 class _State:
     """One run's growing results."""
 
+    journal: Journal
     observations: dict[str, Observation] = field(default_factory=dict)
     untrusted: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -66,6 +70,8 @@ class _State:
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
+    # Why a session that did all its scenarios was not checked afterwards.
+    unchecked: str | None = None
 
     def lost(self, why: str) -> None:
         """Keep it for the reader, and for the scenarios that were not reached."""
@@ -79,7 +85,8 @@ SessionFactory = Callable[[BinaryIO], AbstractContextManager[Session]]
 class Runner:
     """Runs scenarios in sessions that ``sessions`` makes, each writing the kernel's log to the file it is given.
 
-    ``word`` is what a session is called in notes and stages; ``accel`` is QEMU's accelerator, if any.
+    ``word`` is what a session is called in notes and stages; ``accel`` is QEMU's accelerator, ``qemu`` its
+    version, if any.
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class Runner:
         limits: Limits = LIMITS,
         word: str = "boot",
         accel: str | None = None,
+        qemu: str | None = None,
     ) -> None:
         self._sessions = sessions
         self._kernel = kernel
@@ -99,13 +107,14 @@ class Runner:
         self._limits = limits
         self._word = word
         self._accel = accel
+        self._qemu = qemu
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
         # The agent changes the controller's policy as rarely as this order lets it.
         places = {(s.controller, s.policy): n for n, s in enumerate(scenarios)}
         todo = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
-        state = _State()
+        state = _State(Journal(self._log_directory))
         total = len(todo)
         started = time.monotonic()
         fruitless = 0
@@ -143,6 +152,8 @@ class Runner:
             boots=state.boots,
             notes=tuple(state.notes),
             facts=replace(self._facts, running=state.machine),
+            qemu=self._qemu,
+            unchecked=state.unchecked,
         )
 
     def _run_session(
@@ -171,14 +182,14 @@ class Runner:
                 progress.stage("scenarios")
                 try:
                     reason = self._perform_all(session, batch, destructive, total, state, progress) or reason
-                    reason = reason or self._trailing_checks(session, batch)
+                    reason = reason or self._trailing_checks(session, batch, state)
                 except BootLost as error:
-                    batch.lost(str(error))
+                    state.unchecked = batch.lost(str(error)) or state.unchecked
                     state.lost(f"{self._word} {state.boots}: {error}")
                     batch.trace_ends_at = _rescue_trace(session)
                 except (HostTrouble, KeyboardInterrupt) as error:
                     why = str(error) if isinstance(error, HostTrouble) else f"interrupted by {by_whom(error)}"
-                    batch.lost(why)
+                    state.unchecked = batch.lost(why) or state.unchecked
                     state.lost(why)
                     state.over = True
                     batch.trace_ends_at = _rescue_trace(session)
@@ -296,17 +307,42 @@ class Runner:
                     batch.lost_log[number_or_none] = session.gathered.lost_log
                     session.gathered.lost_log = None
                 progress.advance(state.done, total, answered.id)
+            if time.monotonic() >= batch.keep_at:
+                session.sync_device()
+                self._keep(session, batch, state)
         return None
 
-    def _trailing_checks(self, session: Session, batch: _Batch) -> str | None:
+    def _keep(self, session: Session, batch: _Batch, state: _State) -> None:
+        """Onto the disk what is new, in case that this process is killed; the device's trace of it must be here."""
+        gathered = session.gathered
+        queue = gathered.queue_entries or state.machine.queue_entries
+        facts = replace(self._facts, running=replace(session.machine, queue_entries=queue))
+        new = [
+            Seen(
+                scenario.id,
+                reply,
+                gathered.records.get(number, ()),
+                gathered.trace.get(number, ()),
+                batch.doubt(session, gathered.distrust, number, scenario, reply),
+            )
+            for number, scenario, reply in batch.replies[batch.kept :]
+        ]
+        with interrupt_deferred():
+            state.journal.keep(Machine(self._kernel, facts, self._accel, self._qemu), new)
+            batch.kept = len(batch.replies)
+        batch.keep_at = time.monotonic() + KEEP_EVERY_S
+
+    def _trailing_checks(self, session: Session, batch: _Batch, state: _State) -> str | None:
         """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
         if batch.spends_boot and self._facts.has("DMA_API_DEBUG"):
             # dma-debug is gone, as was asked for; the canary before the scenario proves that it reported.
             session.sync_device()
+            self._keep(session, batch, state)
             session.request("kmsg")
             return session.gathered.lost_log
         reason = self._canary(session, batch) or self._controls(session, batch)
         session.sync_device()
+        self._keep(session, batch, state)
         session.request("kmsg")
         # No scenario comes after it that could answer for it, and whose records they were is not known.
         reason = reason or session.gathered.lost_log
@@ -341,11 +377,7 @@ class Runner:
         state.observations |= observed
         reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
         for number, scenario, reply in batch.replies:
-            why = (
-                batch.lost_log.get(number) or reason or (None if scenario.fault else gathered.broken_rules.get(number))
-            )
-            if why is None and _timed_out(reply) and gathered.late_s:
-                why = f"the transfer timed out{_late(session)}"
+            why = batch.doubt(session, reason, number, scenario, reply)
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
                 why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
             if why is not None:
@@ -379,6 +411,9 @@ class _Batch:
         self.other_splats: list[Splat] = []
         self.error_count: str | None = None
         self.reports_before = 0
+        # How many of the replies the journal has, and when it is given more.
+        self.kept = 0
+        self.keep_at = time.monotonic() + KEEP_EVERY_S
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
         self._number = 0
 
@@ -395,18 +430,32 @@ class _Batch:
             return f"dma-debug counted {self.error_count} reports{before}; the log has {read}"
         return f"dma-debug counted {self.error_count} reports, the log has {read}"
 
+    def doubt(
+        self, session: Session, reason: str | None, number: int, scenario: Scenario, reply: Message
+    ) -> str | None:
+        """Why an answer cannot be trusted; ``reason`` is why none of them can."""
+        broken_rule = None if scenario.fault else session.gathered.broken_rules.get(number)
+        why = self.lost_log.get(number) or reason or broken_rule
+        if why is None and _timed_out(reply) and session.gathered.late_s:
+            why = f"the transfer timed out{_late(session)}"
+        return why
+
     def next_number(self) -> int:
         self._number += 1
         return self._number
 
-    def lost(self, why: str) -> None:
-        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back."""
+    def lost(self, why: str) -> str | None:
+        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back.
+
+        Returns ``why`` if none was left: then only the checks at the end are missing.
+        """
         if self.under_way:
             number = min(self.under_way)
             scenario = self.under_way[number]
             self.broken.append((number, scenario))
             self.broken_why = why
             self.todo.remove(scenario)
+        return why if self.replies and not self.broken and not self.todo else None
 
 
 def _is_counted(splat: Splat) -> bool:

@@ -113,7 +113,9 @@ sys.exit(guard.status_of(command))
 """
 
 
-@pytest.mark.parametrize(("number", "ignored"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGHUP, 1)])
+@pytest.mark.parametrize(
+    ("number", "ignored"), [(signal.SIGTERM, 0), (signal.SIGQUIT, 0), (signal.SIGHUP, 0), (signal.SIGHUP, 1)]
+)
 def test_signals_interrupt_unless_they_are_ignored(number, ignored):
     how = signal.SIG_IGN if ignored else signal.SIG_DFL
     child = subprocess.Popen(

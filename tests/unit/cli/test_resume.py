@@ -45,6 +45,14 @@ def test_the_merged_run_has_every_row_once_and_says_so():
     assert exit_status(merged) == 1
 
 
+def test_a_run_that_was_not_checked_at_its_end_is_run_again_whole():
+    rows = [row(id_, Verdict.PASS) for id_ in IDS[:2]] + [row(IDS[2], Verdict.SKIP)]
+    unchecked = run_of(*rows, reason="the checks after the last scenario were not made")
+    assert [scenario.id for scenario in resume.left_open(unchecked)] == list(IDS[:2])
+    assert resume.merge(unchecked, run_of(*rows[:2]), Path("x")).reason is None
+    assert exit_status(resume.merge(unchecked, run_of(*rows[:2], reason="again not"), Path("x"))) == 2
+
+
 def test_a_second_run_without_a_canary_is_no_pass():
     again = run_of(
         row(IDS[1], Verdict.INCONCLUSIVE), row(IDS[2], Verdict.INCONCLUSIVE), canary=False, reason="no canary"

@@ -33,9 +33,13 @@ from fake_session import (
 from dmasafe.devices.errors import DevicesError, TraceError
 from dmasafe.guest import GuestError
 from dmasafe.outcome import Expectation, Outcome, Verdict, judge
+from dmasafe.progress import SILENT
 from dmasafe.qemu import QemuError
+from dmasafe.report.results import exit_status
+from dmasafe.scenario import parse_scenario
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
+from dmasafe.targets.judged import judged
 from dmasafe.targets.runner import CONTROLS, WINDOW
 from dmasafe.targets.session import Limits
 
@@ -554,10 +558,28 @@ def test_another_reason_stands_before_the_end_of_the_trace(rig):
     assert run.untrusted[SEND] == "the kernel overwrote log records before they were read"
 
 
-def test_a_loss_after_the_last_scenario_is_a_note_and_those_done_are_kept(rig):
-    system = System(does={CONTROL: only_once_more(raises(BootLost("the guest died")))})
-    run = rig(system).run(*BOTH)
-    assert (run.untrusted, run.notes, run.boots) == ({}, ("boot 1: the guest died",), 1)
+@pytest.mark.parametrize(
+    ("ending", "why"),
+    [
+        (BootLost("the guest died"), "the guest died"),
+        (KeyboardInterrupt("SIGTERM"), "interrupted by SIGTERM"),
+        (HostTrouble("the disk is full"), "the disk is full"),
+    ],
+)
+def test_a_loss_after_the_last_scenario_keeps_its_verdict_and_makes_the_run_inconclusive(rig, ending, why):
+    """What came late in dma-debug's count, or was never logged, would have shown only then."""
+    run = rig(System(does={CONTROL: only_once_more(raises(ending))})).run(*BOTH)
+    assert (run.untrusted, run.boots, run.unchecked) == ({}, 1, why)
+    scenarios = [parse_scenario(id_) for id_ in BOTH]
+    results = judged("qemu", run, scenarios, dict.fromkeys(BOTH, SAFE), "smoke", SILENT, 0.0)
+    assert {row.judgement.verdict for row in results.rows} == {Verdict.PASS}
+    assert results.reason == f"the checks after the last scenario were not made: {why}"
+    assert exit_status(results) == 2
+
+
+def test_a_loss_that_a_scenario_answers_for_says_no_more_of_the_run(rig):
+    assert rig(System(does={RECV: raises(BootLost("the guest died"))}), System()).run(*BOTH).unchecked is None
+    assert rig().run(*BOTH).unchecked is None
 
 
 def test_a_failure_to_leave_costs_nothing_that_was_measured(rig):
