@@ -43,9 +43,10 @@ def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:
     """
     source, reader = Source(), Reader()
     for number, raw in enumerate(lines, 1):
-        if reader.idle and source.idle and not may_matter(raw[:LONGEST_LINE_BYTES]):
+        matters = not reader.idle or may_matter(raw[:LONGEST_LINE_BYTES])
+        if not matters and source.idle:
             continue
-        for begun, line in source.read(number, raw):
+        for begun, line in source.read(number, raw, matters):
             yield from reader.feed(begun, *line)
     for begun, line in source.close():
         yield from reader.feed(begun, *line)

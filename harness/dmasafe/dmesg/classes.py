@@ -242,6 +242,11 @@ def read_message(line: str) -> Message | None:
     return found or _cut_message(line)
 
 
+def readings(line: str) -> Iterator[Reading]:
+    """The formats whose beginnings a line holds, whatever stands before them."""
+    return (reading for _, known in _FORMATS if (reading := known.read(line)) is not None)
+
+
 def _whole_message(line: str) -> Message | None:
     best: Message | None = None
     for row, known in _FORMATS:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-_HEADER = re.compile(r"(\d{1,10}),(\d{1,20}),(\d{1,20}),([^,;]{0,8})((?:,[^;]{0,200})?);")
+HEADER = re.compile(r"(\d{1,10}),(\d{1,20}),(\d{1,20}),([^,;]{0,8})((?:,[^;]{0,200})?);")
 _CALLER = re.compile(r",caller=([TC]\d{1,10})")
 _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})")
 
@@ -54,7 +54,7 @@ def parse_record(record: str | bytes) -> Record | None:
     if isinstance(record, bytes):
         record = record.decode("latin-1")
     first, *rest = record.rstrip("\r\n").split("\n")
-    match = _HEADER.match(first)
+    match = HEADER.match(first)
     if match is None:
         return None
     prefix, sequence, us, flags, extra = match.groups()

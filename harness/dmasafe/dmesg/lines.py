@@ -105,12 +105,15 @@ _CONTROL = re.compile(
     r"\x1b(?:\[[0-9;?]{0,20}[ -/]?[@-~]|\][^\x07\x1b\r\n]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9]|[78=>cDEHMZ])"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]"
 )
+# The commonest prefix, where no other can follow: most lines need no more than this one pattern.
+_PLAIN_STAMP = re.compile(r"\[ {0,4}\d{1,6}\.\d{6}\] (?=[^\[<{\"'\d])")
+MAX_HOST_CHARS = 100
 # A kernel line that starts where a prompt, a program or another kernel line had not finished its own.
-_INNER_STAMP = re.compile(r"(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]")
+INNER_STAMP = re.compile(r"(?:<\d{1,3}>)?\[ {0,5}\d{1,6}\.\d{6}\]")
 _INNER_MARK = re.compile(r"-{3,20}\[ (?:cut here|end trace)")
 
 # The dictionary of a /dev/kmsg record: no text of the kernel's log.
-_DICTIONARY = re.compile(r" (?:SUBSYSTEM|DEVICE)=")
+DICTIONARY = re.compile(r" (?:SUBSYSTEM|DEVICE)=")
 
 # "msg": dmesg --json and LAVA; "MESSAGE": journalctl -o json; "log": docker. Both LAVA quotings.
 _MESSAGE_KEYS = re.compile(r"(?:(?<![\\\w])\"(?:msg|MESSAGE|message|log)\"\s{0,8}:|[{,] msg:)\s{0,8}(?=[\"'\[])")
@@ -135,15 +138,27 @@ def read_line(line: str, marks: bool = True) -> list[Line]:
     ``marks`` says whether what stands before "cut here" or "end trace" is thrown away, whatever it is.
     """
     line = line[:LONGEST_LINE_CHARS]
-    if _DICTIONARY.match(line):
+    if DICTIONARY.match(line):
         return []
     line = _CONTROL.sub("", line)
     parts = [part for part in line.split("\r", MAX_PARTS) if part.strip()]
     return [text for part in parts for text in _read_part(part.strip(), 1, marks)]
 
 
-def _read_part(text: str, nesting: int, marks: bool) -> list[Line]:
-    """What is between two carriage returns; ``nesting`` is how many layers of JSON may still be around it."""
+class Stripped(NamedTuple):
+    """A line without its known prefixes: see Line; ``own`` says that one of them was more than a level."""
+
+    caller: str
+    text: str
+    stamped: bool
+    own: bool
+
+
+def strip_prefixes(text: str) -> Stripped:
+    """Take off what PREFIXES know."""
+    plain = _PLAIN_STAMP.match(text)
+    if plain is not None and " kernel" not in text[:MAX_HOST_CHARS]:
+        return Stripped("", text[plain.end() :], True, True)
     caller, stamped, own = "", False, False
     for prefix in PREFIXES:
         match = prefix.pattern.match(text)
@@ -154,6 +169,12 @@ def _read_part(text: str, nesting: int, marks: bool) -> list[Line]:
         caller = match.groupdict().get("caller") or caller
         stamped = stamped or prefix.stamps
         own = own or (prefix.stamps and prefix is not _LEVEL)
+    return Stripped(caller, text, stamped, own)
+
+
+def _read_part(text: str, nesting: int, marks: bool) -> list[Line]:
+    """What is between two carriage returns; ``nesting`` is how many layers of JSON may still be around it."""
+    caller, text, stamped, own = strip_prefixes(text)
     if text[:1].isdigit():
         record = parse_record(text)
         if record is not None:
@@ -172,9 +193,9 @@ def _split(caller: str, text: str, stamped: bool, own: bool, marks: bool) -> lis
     """Several lines that share one: each stamp begins one, and what no stamp precedes is not the kernel's."""
     if "[" not in text:
         return [Line(caller, text, stamped)]
-    stamp = _INNER_STAMP.search(text)
+    stamp = INNER_STAMP.search(text)
     if stamp is not None:
-        starts = [match.start() for match in _INNER_STAMP.finditer(text)][:MAX_PARTS]
+        starts = [match.start() for match in INNER_STAMP.finditer(text)][:MAX_PARTS]
         head = [Line(caller, text[: starts[0]].strip())] if own and starts[0] else []
         ends = [*starts[1:], len(text)]
         return head + [_stamped(text[start:end]) for start, end in zip(starts, ends, strict=True)]

@@ -12,10 +12,22 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from dmasafe.dmesg import headers
-from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, LONGEST_LINE_CHARS, Line, decoded, read_line
+from dmasafe.dmesg.kmsg import HEADER
+from dmasafe.dmesg.lines import (
+    DICTIONARY,
+    INNER_STAMP,
+    LONGEST_LINE_BYTES,
+    LONGEST_LINE_CHARS,
+    Line,
+    decoded,
+    read_line,
+    strip_prefixes,
+)
 from dmasafe.dmesg.unpack import PackedError, Unpacker
+from dmasafe.dmesg.wrapped import Unwrapper, told
 
 # So many prefixes one log may have (a loader's, a daemon's, a console's); an older one is forgotten.
 MAX_SHAPES = 8
@@ -27,6 +39,8 @@ MAX_JOINED = 8
 QP_LINE_CHARS = range(60, 77)
 # A log in one string of JSON: so many lines of it.
 MAX_ESCAPED_LINES = 20_000
+# LOG_LINE_MAX of kernel/printk/printk.c: what is longer does not go on.
+LONGEST_TAIL_CHARS = 1024
 
 # What the kernel begins lines of reports with; nothing else does.
 BEGINS = re.compile(
@@ -91,6 +105,9 @@ _QP_MARK = re.compile(r"=3D|=20$|=E2=80")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{1,998}={0,2}$")
 _QP_HEADER = re.compile(r"Content-Transfer-Encoding:\s{0,8}(\S{1,20})", re.IGNORECASE)
 _ESCAPED_LINE = re.compile(r"(?:\\+r)?\\+n|(?:\\+u000d)?\\+u000a")
+# A line that ends within a string, and one that begins or ends within it: where a terminal has wrapped the string.
+_OPEN_STRING = re.compile(r"\"\s{0,8}:\s{0,8}\"(?=(?:[^\"\\]|\\.)*\\?$)")
+_ESCAPED_STAMP = re.compile(r"\\n(?=(?:<\d{1,3}>)?\[(?:$| {0,8}\d))")
 _ESCAPES = re.compile(r"\\+(u[0-9a-fA-F]{4}|[\"'/t\\])")
 _ESCAPED = {"t": "\t", "\\": "\\"}
 # journalctl -o export and verbose: FIELD=value.
@@ -102,12 +119,27 @@ _KEY = re.compile(r"\"([^\"\\]{1,60})\"\s{0,8}:\s{0,8}\"")
 _QUOTES = "\"'`"
 
 
+class _Shape(NamedTuple):
+    """An inferred prefix; the quote that it ends with, if any; whether it stands after a known one.
+
+    ``telling`` is False if it can also stand in the middle of a line, as a quote can.
+    """
+
+    pattern: re.Pattern[str]
+    quote: str
+    stamped: bool
+    telling: bool
+
+
 class Source:
     """Reads one log's lines. ``notes`` says how it was read where that was inferred, in sentences, once each."""
 
     def __init__(self) -> None:
         self.notes: dict[str, None] = {}
-        self._shapes: list[tuple[re.Pattern[str], str]] = []
+        self._shapes: list[_Shape] = []
+        # The beginning of a line in a string that a terminal has wrapped.
+        self._tail: str | None = None
+        self._number = 0
         self._keys: list[str] = []
         self._before = ""
         self._fields = False
@@ -119,16 +151,57 @@ class Source:
         self._part: _Part | None = None
         self._alternative = False
         self._passing = False
+        self._unwrapper = Unwrapper(self._begins, self.note)
 
     @property
     def idle(self) -> bool:
         """Whether no line waits for its other half, and no part of a mail is being read."""
-        return self._held is None and self._open is None and self._part is None and not self._passing
+        return (
+            self._unwrapper.idle
+            and self._held is None
+            and self._open is None
+            and self._tail is None
+            and self._part is None
+            and not self._passing
+        )
 
-    def read(self, number: int, raw: bytes | str) -> Iterator[tuple[int, Line]]:
-        """The kernel's text in one line of the log, with the number of the line where it begins."""
+    def read(self, number: int, raw: bytes | str, matters: bool = True) -> Iterator[tuple[int, Line]]:
+        """The kernel's text in one line of the log, with the number of the line where it begins.
+
+        A line comes out when the next one has come. ``matters`` is False if it is of no interest but as the rest of
+        the line before.
+        """
         line = decoded(raw) if isinstance(raw, bytes) else raw
         line = line[:LONGEST_LINE_BYTES].rstrip("\r\n")
+        for begun, whole in self._unwrapper.take(number, line, matters):
+            yield from self._read(begun, whole)
+
+    def flush(self) -> Iterator[tuple[int, Line]]:
+        """The line that may go on, where no more come for a while."""
+        for begun, whole in self._unwrapper.flush():
+            yield from self._read(begun, whole)
+
+    def _begins(self, line: str) -> bool:
+        """Whether a line begins as this log's lines do, so that it is not the rest of the one before."""
+        rest = strip_prefixes(line)
+        text = rest.text.lstrip()
+        if (
+            self._tail is not None
+            or rest.stamped
+            or text[:1] in ("{", "")
+            or INNER_STAMP.search(line, 0, LONGEST_PREFIX_CHARS)
+        ):
+            return True
+        if HEADER.match(text) or DICTIONARY.match(line):
+            return True
+        if (text[:1] == '"' and _KEY.match(text)) or text.startswith(("- {", "[{")):
+            return True
+        if (match := _FIELD.match(text)) is not None and (self._fields or match[1] == "MESSAGE"):
+            return True
+        return any(shape.telling and shape.pattern.match(rest.text) for shape in self._shapes)
+
+    def _read(self, number: int, line: str) -> Iterator[tuple[int, Line]]:
+        self._number = number
         if self._part is not None:
             yield from self._part.take(number, line)
             if not self._part.over:
@@ -151,6 +224,7 @@ class Source:
 
     def close(self) -> Iterator[tuple[int, Line]]:
         """The line that still waits."""
+        yield from self.flush()
         if self._part is not None:
             yield from self._part.close(0)
             self._part = None
@@ -159,6 +233,8 @@ class Source:
             self._held = None
             for part in self._lines(held):
                 yield number, part
+        for part in self._tail_over():
+            yield self._number, part
         if self._open is not None:
             number, line, _ = self._open
             self._open = None
@@ -226,6 +302,12 @@ class Source:
         return [line]
 
     def _lines(self, line: str) -> list[Line]:
+        if self._tail is not None or "\\" in line:
+            found = self._string_goes_on(line)
+            if found is not None:
+                return found
+            if self._tail is not None:
+                return [*self._tail_over(), *self._lines(line)]
         field = self._field(line)
         if field is not None:
             return [Line("", text.strip()) for text in field]
@@ -237,6 +319,28 @@ class Source:
             self.note("line ends that were escaped")
             return [part for piece in pieces for part in self._strip(_ESCAPES.sub(_unescaped, piece))]
         return self._strip(line)
+
+    def _string_goes_on(self, line: str) -> list[Line] | None:
+        """The lines in a string that a terminal has wrapped, but for the last, which goes on; None if it is none."""
+        if self._tail is None:
+            begin = _OPEN_STRING.search(line) if line.lstrip().startswith("{") else None
+            if "\\n" not in line or not (_ESCAPED_STAMP.search(line) or begin):
+                return None
+            if begin is None and '"' in line.replace('\\"', ""):
+                return None  # a string that also ends here
+            self.note("line ends that were escaped")
+            line = line[begin.end() :] if begin is not None else line
+        elif line.lstrip().startswith("{") or not line.strip() or len(self._tail) > LONGEST_TAIL_CHARS:
+            return None
+        else:
+            line = max((f"{self._tail}{glue}{line}" for glue in (" ", "")), key=_first_told)
+        *whole, self._tail = _ESCAPED_LINE.split(line, maxsplit=MAX_ESCAPED_LINES)
+        return [part for piece in whole for part in self._strip(_ESCAPES.sub(_unescaped, piece))]
+
+    def _tail_over(self) -> list[Line]:
+        """The last line of a wrapped string."""
+        tail, self._tail = self._tail, None
+        return self._strip(_ESCAPES.sub(_unescaped, tail)) if tail else []
 
     def _field(self, line: str) -> list[str] | None:
         """The text of a line of journalctl -o export or verbose; None if it is none."""
@@ -301,10 +405,10 @@ class Source:
         limit = begin.start() if begin is not None else len(text)
         if limit == 0:
             return [line]
-        for pattern, quote in self._shapes:
-            match = pattern.match(text)
+        for shape in self._shapes:
+            match = shape.pattern.match(text) if line.stamped or not shape.stamped else None
             if match is not None and match.end() <= limit:
-                return _rest(line, text[match.end() :], quote)
+                return _rest(line, text[match.end() :], shape.quote)
         tagged = _TAGGED.match(text)
         if tagged is not None:
             narrow = f"{tagged[1]}: {text[tagged.end() :]}"
@@ -313,16 +417,18 @@ class Source:
         if begin is None:
             return [line]
         before = text[:limit]
-        shape = _shape(before)
-        known = shape == self._before
-        self._before = shape
+        found = _shape(before)
+        known = found == self._before
+        self._before = found
         if not (known or _SURE.match(text, limit) or _is_prefix(before)):
             return [line]
         quote = before.rstrip()[-1:]
         self.note(f"prefix inferred: {before!r}")
-        self._shapes = [(re.compile(shape), quote), *self._shapes[: MAX_SHAPES - 2]]
+        telling = not line.stamped and any(char.isalnum() for char in before)
+        self._shapes = [_Shape(re.compile(found), quote, line.stamped, telling), *self._shapes[: MAX_SHAPES - 2]]
         if _STAMP.search(before):
-            self._shapes.append((re.compile(_shape(before, loose=True)), quote))
+            loose = re.compile(_shape(before, loose=True))
+            self._shapes.append(_Shape(loose, quote, line.stamped, telling))
         return _rest(line, text[limit:], quote)
 
 
@@ -408,6 +514,10 @@ def _rest(line: Line, text: str, quote: str) -> list[Line]:
     if quote and quote in _QUOTES and quote in text:
         text = text[: text.rindex(quote)].replace(quote * 2, quote)
     return [part._replace(caller=part.caller or line.caller, stamped=True) for part in read_line(text)]
+
+
+def _first_told(line: str) -> int:
+    return told(_ESCAPED_LINE.split(line, maxsplit=1)[0])
 
 
 def _unquoted(match: re.Match[str]) -> str:

@@ -89,7 +89,8 @@ class _Scanner:
         return splats
 
     def flush(self) -> list[Splat]:
-        return self._reader.flush()
+        splats = [splat for number, line in self._source.flush() for splat in self._reader.feed(number, *line)]
+        return splats + self._reader.flush()
 
     def close(self) -> list[Splat]:
         splats = [splat for piece in self._unpacker.close() for splat in self._take(piece)]
@@ -120,8 +121,9 @@ class _Scanner:
     def _line(self, line: bytes) -> list[Splat]:
         self._tally.lines += 1
         splats: list[Splat] = []
-        if not (self._reader.idle and self._source.idle) or may_matter(line[:LONGEST_LINE_BYTES]):
-            for number, part in self._source.read(self._tally.lines, line):
+        matters = not self._reader.idle or may_matter(line[:LONGEST_LINE_BYTES])
+        if matters or not self._source.idle:
+            for number, part in self._source.read(self._tally.lines, line, matters):
                 splats += self._reader.feed(number, *part)
         return splats
 
