@@ -10,10 +10,13 @@ from dmasafe.architecture import project_root
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.values import describe, make
 from dmasafe.facts import KernelInfo
+from dmasafe.findings import reproduce
 from dmasafe.findings.catalogue import CatalogueError, load
 from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
 from dmasafe.findings.page import to_json, to_markdown
+from dmasafe.kernel import NotBuilt
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
+from dmasafe.progress import SILENT
 from dmasafe.report.results import Results, Row
 
 KERNEL = KernelInfo("7.2.13", "x86_64", "upstream", "linux-source-7.2 7.2.13-1")
@@ -181,3 +184,16 @@ def test_a_catalogue_that_is_none_is_refused(tmp_path, text, says):
 def test_an_unknown_finding_is_refused():
     with pytest.raises(CatalogueError, match="no finding is called 'nothing'"):
         load(["nothing"])
+
+
+def test_a_kernel_that_may_not_be_built_costs_the_other_findings_nothing(monkeypatch):
+    other = next(finding for finding in load() if finding.proof.program)
+
+    def not_built(source, *_):
+        raise NotBuilt(f"a kernel of {source} is not built")
+
+    monkeypatch.setattr(reproduce, "_by_program", not_built)
+    monkeypatch.setattr(reproduce, "_by_rows", lambda *_: {OSIF.id: evidence(OSIF, True)})
+    report = reproduce.reproduce([other, OSIF], [SOURCE], SILENT)
+    assert [(each.finding, each.reproduced) for each in report.evidence] == [(other, None), (OSIF, True)]
+    assert report.evidence[0].why == f"a kernel of {SOURCE} is not built" and report.status == 2

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dmasafe.findings.catalogue import PROGRAMS, Finding, Proof
 from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
 from dmasafe.guest import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
+from dmasafe.kernel import NotBuilt
 from dmasafe.progress import Progress
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
@@ -46,11 +47,25 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
         group = [finding for finding in rest if finding.proof.config == config]
         for clients in (False, True):
             rows = [finding for finding in group if finding.proof.rows and bool(finding.proof.client) is clients]
-            found |= _by_rows(source, config, rows, clients, progress) if rows else {}
+            with _what_is_not_built(source, config, rows, found):
+                found |= _by_rows(source, config, rows, clients, progress) if rows else {}
         for finding in group:
             if finding.proof.program:
-                found[finding.id] = _by_program(source, finding, progress)
+                with _what_is_not_built(source, config, [finding], found):
+                    found[finding.id] = _by_program(source, finding, progress)
     return [found[finding.id] for finding in rest]
+
+
+@contextmanager
+def _what_is_not_built(
+    source: str, config: str, findings: Sequence[Finding], found: dict[str, Evidence]
+) -> Iterator[None]:
+    """Within, a kernel that may not be built makes these findings inconclusive, and costs the others nothing."""
+    try:
+        yield
+    except NotBuilt as error:
+        kernel = KernelInfo(source, REFERENCE_ARCH, config, source)
+        found |= {finding.id: Evidence(finding, kernel, source, None, str(error)) for finding in findings}
 
 
 def _by_rows(

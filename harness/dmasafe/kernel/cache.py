@@ -114,7 +114,7 @@ def find_cache(root: Path | None = None) -> Cache:
 def open_cache(root: Path | None = None) -> Cache:
     """What find_cache() names, created if it is missing. Raises CacheUnwritableError or CacheFullError."""
     cache = find_cache(root)
-    with explained(cache):
+    with explained(cache, any_reason=True):
         for name in DIRECTORIES:
             cache.path(name).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache.path("tmp")):
@@ -127,8 +127,11 @@ def open_cache(root: Path | None = None) -> Cache:
 
 
 @contextmanager
-def explained(cache: Cache) -> Iterator[None]:
-    """Turn an OSError about the cache (unwritable, full) into a sentence; others pass unchanged."""
+def explained(cache: Cache, any_reason: bool = False) -> Iterator[None]:
+    """Turn an OSError about the cache (unwritable, full) into a sentence; others pass unchanged.
+
+    ``any_reason``: nothing but what the user named can be the cause, so every one of them is about the cache.
+    """
     try:
         yield
     except OSError as cause:
@@ -140,7 +143,7 @@ def explained(cache: Cache) -> Iterator[None]:
                 f"the disk of {cache.root} is full: make room ('dmasafe kernel prune'), or set {CACHE_VARIABLE}"
             ) from cause
         ancestors = (str(parent) for parent in (cache.root, *cache.root.parents))
-        if (about_cache or str(at) in ancestors) and cause.errno in _UNWRITABLE:
+        if any_reason or ((about_cache or str(at) in ancestors) and cause.errno in _UNWRITABLE):
             raise CacheUnwritableError(
                 f"the cache {cache.root} cannot be written ({cause.strerror}: {at}): "
                 f"set {CACHE_VARIABLE} to a directory that can be written"

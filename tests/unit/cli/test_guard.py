@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -136,6 +137,16 @@ def test_signals_interrupt_unless_they_are_ignored(number, ignored):
     assert child.returncode == 128 + expected and told == f"dmasafe: interrupted by {signal.Signals(expected).name}\n"
 
 
+def test_the_start_imports_nothing_before_ctrl_c_ends_it():
+    script = "import sys; before = set(sys.modules); import dmasafe.__main__; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, env=_found())
+    assert done.stdout == "['dmasafe', 'dmasafe.__main__']\n"
+
+
+def _found():
+    return {**os.environ, "PYTHONPATH": str(Path(dmasafe.__path__[0]).parent)}
+
+
 def test_ctrl_c_before_the_first_import_says_nothing():
     script = "import os, signal, sys; import dmasafe.__main__ as m\n"
     script += "class Stop:\n def find_spec(self, *_): os.kill(os.getpid(), signal.SIGINT)\n"
@@ -146,6 +157,34 @@ def test_ctrl_c_before_the_first_import_says_nothing():
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run"],
+        ["shell", "--ssh", "--", "true"],
+        ["predicates"],
+        ["clients"],
+        ["findings"],
+        ["conform"],
+        ["detection"],
+        ["kernel", "build"],
+        ["kernel", "prune"],
+        ["matrix", "run", "quick"],
+        ["doctor"],
+    ],
+    ids=" ".join,
+)
+def test_a_cache_that_cannot_be_made_is_a_user_error(words, tmp_path, monkeypatch, capsys):
+    from dmasafe.cli import group
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DMASAFE_CACHE", "/proc/nothing")
+    assert status_of(lambda: group.main(words, prog_name="dmasafe", standalone_mode=False)) == 2
+    told = "".join(capsys.readouterr())
+    assert "the cache /proc/nothing cannot be written (No such file or directory: /proc/nothing)" in told
+    assert "set DMASAFE_CACHE to a directory that can be written" in told
 
 
 def unreadable():
