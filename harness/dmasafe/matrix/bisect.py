@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +43,6 @@ JOB = "job.json"
 # git bisect run's own: this commit cannot be judged.
 _SKIP_STATUS = 125
 _BROKEN_STATUS = 255
-_FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first (?:bad|new) commit", re.MULTILINE)
 _STEP_MODULE = "dmasafe.matrix.bisect"
 
 
@@ -113,16 +111,17 @@ def bisect(tree: Path, good: str, bad: str, job: Job, tell: Callable[[Step], Non
             if step.word is not word:
                 called = word.name.lower()
                 raise BisectError(f"{revision} is called {called}, and comes out as {step.word.name}: {step.why}")
-        output = _run(work, private, ends, told, tell)
+        found, output = _run(work, private, ends, told, tell)
         steps = _journal(private)
-        found = _FOUND.search(output)
         if found is None:
             raise BisectError(_unfound(output, steps))
-        return Found(found[1], _git(work, "show", "--no-patch", "--format=%s", found[1]), steps)
+        return Found(found, _git(work, "show", "--no-patch", "--format=%s", found), steps)
 
 
-def _run(work: Path, private: Path, ends: dict[Word, str], told: int, tell: Callable[[Step], None]) -> str:
-    """git bisect run, from start to reset; what it said. ``told`` steps of the journal are known."""
+def _run(
+    work: Path, private: Path, ends: dict[Word, str], told: int, tell: Callable[[Step], None]
+) -> tuple[str | None, str]:
+    """git bisect run, from start to reset: the commit it found, and what it said. ``told`` steps are known."""
     _git(work, "bisect", "start", ends[Word.BAD], ends[Word.GOOD])
     process = subprocess.Popen(
         ["git", "bisect", "run", sys.executable, "-m", _STEP_MODULE, str(private)],
@@ -139,13 +138,15 @@ def _run(work: Path, private: Path, ends: dict[Word, str], told: int, tell: Call
                 told += len(new)
                 for step in new:
                     tell(step)
+        # Its sentences differ from version to version: 2.55 quotes the terms.
+        found = _git(work, "rev-parse", "--verify", "refs/bisect/bad") if process.returncode == 0 else None
     except BaseException:
         # The steps got the terminal's Ctrl-C too, and end by themselves.
         process.wait()
         raise
     finally:
         _git(work, "bisect", "reset", ends[Word.BAD])
-    return "".join(said)
+    return found, "".join(said)
 
 
 def _unfound(output: str, steps: Sequence[Step]) -> str:
