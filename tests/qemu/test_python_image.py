@@ -19,7 +19,7 @@ from dmasafe.targets.handover import make_keys
 from dmasafe.targets.machine import BoardGuest, board_image
 
 PASSWORD = "correct horse"
-LOGIN_S = 30
+LOGIN_S = 120
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ def version_of(release):
 def run_both(board, adapter, bus):
     """(rows, results on the model, results in the guest) for one controller, ``bus`` being its number there."""
     version = version_of(board.run("uname -r").strip())
-    on_model, in_guest = run_on_model(adapter, version), board.suite(bus, adapter)
+    in_guest = board.suite(bus, adapter)
+    on_model = run_on_model(adapter, version=version, queue_entries=board.queue_entries())
     return compare(adapter, on_model, in_guest), on_model, in_guest
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.dmesg import parse_records
+from dmasafe.facts import DEFAULT_QUEUE_ENTRIES
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
 
 HERE = Path(__file__).parent
@@ -13,6 +14,7 @@ GUEST_SCRIPTS = HERE / "guest"
 SUITE = HERE / "smbus2_suite"
 DIRECTORY = "/tmp/smbus2"
 SUITE_TIMEOUT_S = 400
+COMMAND_TIMEOUT_S = 120
 
 _BIND = """set -e
 device=/sys/bus/pci/devices/{function}
@@ -31,6 +33,7 @@ class Board:
     """What tests do on a BoardGuest, through one SSH connection."""
 
     def __init__(self, guest):
+        self._device, self._queue_entries = guest.device, DEFAULT_QUEUE_ENTRIES
         address = parse_address(f"{guest.user}@{guest.host}:{guest.port}")
         self._link = SshLink(address, SshOptions(guest.known_hosts, guest.identity))
         self.run(f"mkdir -p {DIRECTORY}/{SUITE.name}; echo 1 > /sys/kernel/debug/dma-api/all_errors")
@@ -47,12 +50,12 @@ class Board:
     def __exit__(self, *_):
         self.close()
 
-    def attempt(self, script, timeout_s=30.0):
+    def attempt(self, script, timeout_s=COMMAND_TIMEOUT_S):
         """Exit status and output of a shell script, in the directory with the scripts."""
         done = self._link.command(f"cd {DIRECTORY} 2>/dev/null; {script}", timeout_s)
         return done.status, done.output
 
-    def run(self, script, timeout_s=30.0):
+    def run(self, script, timeout_s=COMMAND_TIMEOUT_S):
         """The output of a shell script that succeeds."""
         status, output = self.attempt(script, timeout_s)
         assert status == 0, f"{script[:300]}: status {status}: {output[-2000:]}"
@@ -92,6 +95,13 @@ class Board:
         """The number of the I2C adapter on a PCI function, or None."""
         numbers = self.run(_NUMBER.format(function=function)).split()
         return int(numbers[0]) if numbers else None
+
+    def queue_entries(self):
+        """The length of i2c-virtio's queue, which differs by QEMU's version, once its driver has bound."""
+        for event in self._device.receive():
+            if event["ev"] == "queue" and event["controller"] == "virtio":
+                self._queue_entries = event["entries"]
+        return self._queue_entries
 
     def suite(self, bus, adapter):
         """Every case's result by its name, with the classes of what the kernel reported meanwhile as ``splats``."""

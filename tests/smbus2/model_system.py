@@ -14,8 +14,8 @@ PROCESS_TIMEOUT_S = 120
 
 
 class ModelSystem:
-    def __init__(self, adapter, version=None):
-        config = Config() if version is None else Config(version=version)
+    def __init__(self, adapter, **config):
+        config = Config(**config)
         self.kernel = ModelKernel(config, slaves=default_bus())
         self.adapter = adapter
         self.bus = self.kernel.adapter(adapter).nr
@@ -47,9 +47,12 @@ class ModelSystem:
         return results
 
 
-def run_on_model(adapter, version=None):
-    """Every case's result by its name, in the suite's order, on one model; ``splats`` as in board.py."""
-    system = ModelSystem(adapter, version)
+def run_on_model(adapter, **config):
+    """Every case's result by its name, in the suite's order, on one model; ``splats`` as in board.py.
+
+    ``config`` is what of the model's Config is not as it always is.
+    """
+    system = ModelSystem(adapter, **config)
     results = {}
     with system.kernel.installed():
         for case in all_cases(system):

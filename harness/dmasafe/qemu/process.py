@@ -24,6 +24,7 @@ from typing import Any
 from dmasafe import scratch
 from dmasafe.closing import Closing
 from dmasafe.qemu import QemuError
+from dmasafe.qemu.clock import clock_words
 from dmasafe.qemu.device_tree import without_properties
 from dmasafe.qemu.machines import (
     AGENT_SLOT,
@@ -140,7 +141,8 @@ def command_line(
     """
     machine = config.machine
     version = qemu_version(machine.binary, machine.debian_package)
-    append = " ".join((*COMMON_CMDLINE, *machine.cmdline, *config.extras.words(machine), *config.cmdline))
+    words = (*COMMON_CMDLINE, *machine.cmdline, *clock_words(machine, config.accelerator))
+    append = " ".join((*words, *config.extras.words(machine), *config.cmdline))
     cpu = machine.cpu + (machine.random if config.extras.ssh else "")
     command = [
         machine.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -21,7 +21,7 @@ from .case import (
     payload,
 )
 
-# i2c-virtio's queue in QEMU 7.2: what does not fit is not sent, and nobody is told but by the count.
+# i2c-virtio's shortest queue, QEMU 7.2's: what does not fit is not sent, and nobody is told but by the count.
 QUEUE = 4
 
 
@@ -76,10 +76,11 @@ class Messages(Case):
         self.bus.write_byte(REGISTERS, 0x80)
         answers = [read(REGISTERS, 1) for _ in range(MAX_MESSAGES)]
         done = self.bus.rdwr(*answers)
-        self.assertEqual(done, MAX_MESSAGES if self.adapter == "dmasafe" else QUEUE)
-        self.assertEqual([payload(answer)[0] for answer in answers[:QUEUE]], [0, 1, 2, 3])
         if self.adapter == "dmasafe":
-            self.assertEqual([payload(answer)[0] for answer in answers[:32]], list(range(32)))
+            self.assertEqual(done, MAX_MESSAGES)
+        self.assertIn(done, range(QUEUE, MAX_MESSAGES + 1))
+        sent = min(done, 32)
+        self.assertEqual([payload(answer)[0] for answer in answers[:sent]], list(range(sent)))
 
     def test_one_more_than_there_may_be(self):
         self.bus.write_byte(REGISTERS, 0x10)

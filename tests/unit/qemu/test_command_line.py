@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dmasafe.architecture import architecture_names
-from dmasafe.qemu import QemuError, process, versions
+from dmasafe.qemu import QemuError, clock, process, versions
 from dmasafe.qemu.machines import find_machine
 from dmasafe.qemu.process import Extras, MachineConfig, command_line
 from dmasafe.qemu.versions import options_for, qemu_version
@@ -38,6 +41,42 @@ def test_guest_memory_is_shared_and_commas_in_paths_are_doubled(config):
 def test_a_users_words_for_qemu_come_last(config):
     extras = replace(config.extras, arguments=("-smp", "2"))
     assert command_line(replace(config, extras=extras), 3, 4, 5)[-2:] == ["-smp", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arch", "accelerator", "host", "told"),
+    [
+        ("x86_64", "tcg", "x86_64", True),
+        ("i386", "tcg,thread=single", "x86_64", True),
+        ("x86_64", "kvm", "x86_64", False),
+        ("arm64", "tcg", "x86_64", False),
+        ("x86_64", "tcg", "aarch64", False),
+    ],
+)
+def test_an_emulated_x86_guest_is_told_how_fast_its_counter_is(config, monkeypatch, arch, accelerator, host, told):
+    machine = find_machine(arch)
+    if told and os.uname().machine != host:
+        pytest.skip("this machine has another counter")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine=host))
+    rates = []
+    for _ in range(2):
+        clock.tsc_khz.cache_clear()
+        command = command_line(replace(config, machine=machine, accelerator=accelerator), 3, 4, 5)
+        rates += re.findall(r"\btsc_early_khz=(\d+)", command[command.index("-append") + 1])
+    clock.tsc_khz.cache_clear()
+    assert len(rates) == 2 * told
+    if told:
+        assert int(rates[0]) == pytest.approx(int(rates[1]), rel=0.01) and int(rates[0]) > 100_000
+
+
+def test_a_counter_that_may_not_be_read_is_left_to_the_guest(monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr("mmap.mmap", forbidden)
+    clock.tsc_khz.cache_clear()
+    assert clock.tsc_khz() is None
+    clock.tsc_khz.cache_clear()
 
 
 def test_nothing_listens_and_the_sandbox_is_on(config):
