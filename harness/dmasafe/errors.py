@@ -42,6 +42,14 @@ def os_sentence(doing: str, path: object, error: OSError, elsewhere: str = "writ
     return f"cannot {doing} {path}: {reason}" + (f"; {advice.format(elsewhere)}" if advice else "")
 
 
+def to_install(*packages: str) -> str:
+    """How Debian's ``packages`` come to this system: a command where they are called so."""
+    from shutil import which
+
+    names = " ".join(packages)
+    return f"apt-get install {names}" if which("apt-get") else f"install what Debian calls {names}"
+
+
 def unknown(what: str, word: str, known: Iterable[str]) -> str:
     """The sentence for a ``word`` that is none of the ``known`` ones, with the one that was meant if one is like it."""
     # A third of what importing dmasafe.model takes.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmasafe.architecture import project_root
+from dmasafe.errors import to_install
 from dmasafe.kernel.build import copy_sources, toolchain_version, tree_digest
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
@@ -68,7 +69,7 @@ def compile_agent(row: Architecture, agent_source_dir: Path, cache: Cache, progr
         raise BuildError(f"{agent_source_dir} has no .c file: give the agent's source directory")
     header = next((place / "jsmn.h" for place in HEADER_DIRECTORIES if (place / "jsmn.h").is_file()), None)
     if header is None:
-        raise MissingToolError("jsmn.h is missing: apt-get install libjsmn-dev")
+        raise MissingToolError(f"jsmn.h is missing: {to_install('libjsmn-dev')}")
     compiler = agent_compiler(row)
     flags = (*AGENT_CFLAGS, *row.agent_cflags)
     key = digest(
@@ -110,7 +111,7 @@ def find_busybox(architecture: str, cache: Cache, progress: Progress = SILENT) -
     require(row, Step.INITRAMFS)
     path = Path(shutil.which("busybox") or "busybox")
     if not is_static(path):
-        raise MissingToolError(f"{path} needs shared libraries, which a guest has not: apt-get install busybox-static")
+        raise MissingToolError(f"{path} needs shared libraries, which a guest has not: {to_install('busybox-static')}")
     return path
 
 

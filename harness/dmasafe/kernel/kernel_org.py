@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dmasafe import scratch
+from dmasafe.errors import to_install
 from dmasafe.kernel.cache import Cache
 from dmasafe.kernel.errors import KernelError, MissingToolError, SourceError
 from dmasafe.kernel.process import clean_environment, query
@@ -164,7 +165,7 @@ def _own_keys(environment: Mapping[str, str]) -> set[str]:
 def _gpg() -> str:
     gpg = shutil.which("gpg")
     if gpg is None:
-        raise MissingToolError("kernel.org's signatures are checked with gpg: apt-get install gnupg")
+        raise MissingToolError(f"kernel.org's signatures are checked with gpg: {to_install('gnupg')}")
     return gpg
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dmasafe.errors import to_install
 from dmasafe.kernel import apt, kernel_org, release
 from dmasafe.kernel import tree as local
 from dmasafe.kernel.cache import (
@@ -354,7 +355,7 @@ def _transfer(url: str, into: Path, progress: Progress) -> None:
 
 def _fetch_git(source: GitSource, cache: Cache, progress: Progress, update: bool) -> SourceTree:
     if shutil.which("git") is None:
-        raise SourceError("a git source needs git: apt-get install git")
+        raise SourceError(f"a git source needs git: {to_install('git')}")
     is_local = "://" not in source.url and Path(source.url).expanduser().exists()
     url = str(Path(source.url).expanduser().resolve()) if is_local else source.url
     name = f"git-{digest(url)[:12]}"

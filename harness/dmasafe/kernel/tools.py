@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from dmasafe.errors import to_install
 from dmasafe.kernel.config import Architecture
 from dmasafe.kernel.errors import KernelError, MissingToolError
 from dmasafe.kernel.process import query
@@ -134,7 +135,7 @@ def require(architecture: Architecture, *steps: Step) -> None:
     missing = missing_packages(architecture, steps)
     if missing:
         tools = ", ".join(name for names in missing.values() for name in names)
-        raise MissingToolError(f"{tools} is missing: apt-get install {' '.join(sorted(missing))}")
+        raise MissingToolError(f"{tools} is missing: {to_install(*sorted(missing))}")
 
 
 def _present(tool: Tool, architecture: Architecture) -> bool:

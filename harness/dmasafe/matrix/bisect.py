@@ -24,7 +24,7 @@ from pathlib import Path
 from dmasafe import scratch
 from dmasafe.audit import Judgement as AuditJudgement
 from dmasafe.audit import judge as judge_audit
-from dmasafe.errors import DmasafeError
+from dmasafe.errors import DmasafeError, to_install
 from dmasafe.kernel.process import clean_environment
 from dmasafe.matrix.errors import BisectError
 from dmasafe.outcome import Judgement, Verdict
@@ -286,7 +286,7 @@ def _is_ancestor(tree: Path, older: str, newer: str) -> bool:
 
 def _git(directory: Path, *words: str) -> str:
     if shutil.which("git") is None:
-        raise BisectError("bisecting needs git: apt-get install git")
+        raise BisectError(f"bisecting needs git: {to_install('git')}")
     done = subprocess.run(
         ["git", "-C", str(directory), *words],
         env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,

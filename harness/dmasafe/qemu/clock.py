@@ -11,11 +11,13 @@ import ctypes
 import functools
 import mmap
 import os
-import re
 import time
 
-from dmasafe.qemu.machines import Machine
+from dmasafe.architecture import architecture_of
+from dmasafe.qemu.machines import Machine, find_machine
 
+# A kernel that is told to rely on the counter is of an architecture that has it.
+_RELIES = "tsc=reliable"
 # A 32-bit counter wraps within half a second at 8 GHz.
 _MEASURE_S = 0.02
 _WRAP_S = 0.5
@@ -26,7 +28,7 @@ _RDTSC = b"\x0f\x31\xc3"
 
 def clock_words(machine: Machine, accelerator: str) -> tuple[str, ...]:
     """What the kernel of ``machine`` has to be told of its clock; KVM has a clock of its own."""
-    if accelerator.partition(",")[0] != "tcg" or "tsc=reliable" not in machine.cmdline:
+    if accelerator.partition(",")[0] != "tcg" or _RELIES not in machine.cmdline:
         return ()
     khz = tsc_khz()
     return () if khz is None else (f"tsc_early_khz={khz}",)
@@ -35,7 +37,8 @@ def clock_words(machine: Machine, accelerator: str) -> tuple[str, ...]:
 @functools.cache
 def tsc_khz() -> int | None:
     """The rate of this machine's counter, None where there is none or reading it is forbidden. It takes 20 ms."""
-    if not re.fullmatch("x86_64|i[3-6]86", os.uname().machine):
+    host = architecture_of(os.uname().machine)
+    if host is None or _RELIES not in find_machine(host).cmdline:
         return None
     try:
         page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from dmasafe.errors import to_install
 from dmasafe.qemu import QemuError
 
 VERSION_TIMEOUT_S = 10
@@ -69,7 +70,7 @@ def firmware_options(binary: str, firmware: str | None) -> tuple[str, ...]:
 def qemu_version(binary: str, debian_package: str) -> tuple[int, int]:
     """(major, minor) of this QEMU. Raises QemuError if it is missing, broken or older than 7.2."""
     if shutil.which(binary) is None:
-        raise QemuError(f"{binary} is not installed: apt-get install {debian_package}")
+        raise QemuError(f"{binary} is not installed: {to_install(debian_package)}")
     try:
         done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 
 from dmasafe import kernel as kernels
-from dmasafe.errors import DmasafeError
+from dmasafe.errors import DmasafeError, to_install
 from dmasafe.kernel.config import find_architecture
 from dmasafe.kernel.tools import required_tools
 from dmasafe.qemu import QemuError
@@ -45,14 +45,12 @@ def _packages(arch: str) -> list[Check]:
     found = []
     if missing:
         names = ", ".join(name for tools in missing.values() for name in tools)
-        found.append(Check("build tools", False, f"missing: {names}", f"apt-get install {' '.join(sorted(missing))}"))
+        found.append(Check("build tools", False, f"missing: {names}", to_install(*sorted(missing))))
     else:
         found.append(Check("build tools", True, f"all {sum(not tool.optional for tool in tools)} are here"))
     faster = kernels.missing_packages(architecture, optional=True)
     if faster:
-        found.append(
-            Check("optional tools", None, f"missing: {', '.join(faster)}", f"apt-get install {' '.join(faster)}")
-        )
+        found.append(Check("optional tools", None, f"missing: {', '.join(faster)}", to_install(*faster)))
     return found
 
 
@@ -61,7 +59,7 @@ def _qemu(arch: str) -> Check:
     try:
         version = qemu_version(machine.binary, machine.debian_package)
     except QemuError as error:
-        remedy = f"apt-get install {machine.debian_package}"
+        remedy = to_install(machine.debian_package)
         return Check("QEMU", False, str(error).removesuffix(f": {remedy}"), remedy)
     return Check("QEMU", True, f"{machine.binary} {version[0]}.{version[1]}")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dmasafe.errors import to_install
 from dmasafe.targets.errors import TargetError
 
 # USB-to-I2C bridges with a driver in the kernel's tree: (vendor, product) -> its module. From the drivers' tables of
@@ -73,7 +74,7 @@ def look(context: Any = None) -> Seen:
         try:
             pyudev: Any = importlib.import_module("pyudev")
         except ImportError as error:
-            raise TargetError("dmasafe targets needs libudev: apt-get install libudev1") from error
+            raise TargetError(f"dmasafe targets needs libudev: {to_install('libudev1')}") from error
         context = pyudev.Context()
     return Seen(_serial(context), _i2c(context), _bridges(context))
 

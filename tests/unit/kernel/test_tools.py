@@ -32,10 +32,20 @@ def test_an_empty_machine_misses_everything_for_the_asked_step(tmp_path: Path, m
         "libc6-dev": ("stdio.h", "libc.a"),
         "libjsmn-dev": ("jsmn.h",),
     }
+    with pytest.raises(MissingToolError, match=r"busybox is missing: install what Debian calls busybox-static"):
+        require(NATIVE, Step.INITRAMFS)
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n")
+    (tmp_path / "apt-get").chmod(0o755)
     with pytest.raises(MissingToolError, match=r"busybox is missing: apt-get install busybox-static"):
         require(NATIVE, Step.INITRAMFS)
     assert "ccache" not in missing_packages(NATIVE)
     assert missing_packages(NATIVE, optional=True) == {"git": ("git",), "ccache": ("ccache",)}
+
+
+def test_nothing_tells_a_fedora_to_use_apt_get() -> None:
+    telling = [path for path in project_root().glob("harness/dmasafe/**/*.py") if "apt-get install" in path.read_text()]
+    # Where apt's own archive is asked, there is apt-get.
+    assert {path.name for path in telling} == {"errors.py", "apt.py"}
 
 
 def test_headers_are_found_in_multiarch_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
