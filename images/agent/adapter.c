@@ -39,7 +39,13 @@ struct adapter {
 	} written[SETTINGS];
 };
 
-static struct adapter adapters[ADAPTERS];
+/* In memory that every worker has. */
+static struct adapter *adapters;
+
+void adapters_open(void)
+{
+	adapters = shared_memory(ADAPTERS * sizeof(*adapters));
+}
 
 struct adapter *adapter_find(const char *name)
 {

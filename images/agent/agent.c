@@ -18,8 +18,8 @@
 #include "frame.h"
 
 static struct text out;
-/* A plain program on a system that is not ours to switch off. */
-static bool plain;
+/* Started by init: the system is ours to switch off. */
+static bool owner;
 
 /* The beginning of a reply: what it answers, and the number that the host gave it. */
 static void begin_reply(const char *op, const struct request *request)
@@ -59,8 +59,8 @@ static void add_error(const char *why)
 	text_add(&out, "\"}\n");
 }
 
-/* The line as the worker gets it: what the host wrote, the scenario's number and the adapter's. */
-static void worker_line(struct text *line, const char *words, long long seq, const struct adapter *adapter)
+/* The line as it is performed: what the host wrote, the scenario's number and the adapter's. */
+static void performed_line(struct text *line, const char *words, long long seq, const struct adapter *adapter)
 {
 	text_clear(line);
 	text_add_bytes(line, words, strlen(words));
@@ -81,65 +81,77 @@ static int rebind(struct adapter *adapter)
 	return adapter ? adapter_rebind(adapter) : -ENODEV;
 }
 
-/* The reply's end: what became of the line. */
+/*
+ * The scenario's end: its log and trace, and the reply's beginning. Returns the number of records. room is what the
+ * rest of the reply needs.
+ */
+static unsigned int begin_run_reply(const struct under_way *way, size_t room)
+{
+	static struct text trace;
+	long long end_mark = kmsg_end(way->seq);
+	unsigned int records = kmsg_forward(&out, way->seq, &end_mark);
+
+	trace_end(way->adapter, &out, &trace, LINE_MAX_BYTES - LINE_REST_BYTES - room);
+	text_add(&out, "{\"re\":\"run\"");
+	if (way->numbered)
+		text_add(&out, ",\"n\":%lld", way->number);
+	text_add(&out, ",\"seq\":%lld", way->seq);
+	if (end_mark >= 0)
+		text_add(&out, ",\"log\":%lld", end_mark);
+	text_add_bytes(&out, trace.data, trace.len);
+	return records;
+}
+
 static void perform(const struct request *request, const char *words, long long seq, struct adapter *adapter)
 {
-	static struct text line, trace;
-	int timeout_ms = request_number(request, "timeout_ms", RUN_TIMEOUT_MS);
-	enum worker_end end;
-	size_t len = 0;
-	char *answer = NULL, *kept = NULL;
-	int signal = 0, nr = -1;
-	unsigned int strange;
+	static struct text line, answer;
+	struct under_way way = {
+		.seq = seq,
+		.numbered = request_field(request, "n"),
+		.number = request_number(request, "n", 0),
+		.timeout_ms = request_number(request, "timeout_ms", RUN_TIMEOUT_MS),
+		.adapter = adapter,
+	};
+	int nr = -1;
+	unsigned int records;
 
-	worker_line(&line, words, seq, adapter);
+	performed_line(&line, words, seq, adapter);
 	trace_begin(adapter, seq);
-	kmsg_begin(&out, seq);
-	end = worker_ask(line.data, line.len, timeout_ms, &answer, &len, &signal);
-	/* Between the marks, for what the kernel says to the driver's leaving is part of the scenario. */
-	if (end == WORKER_ANSWERED && request_number(request, "rebind", 0)) {
-		/* The worker's next answer takes the place of this one. */
-		kept = strndup(answer, len);
-		answer = kept ?: "{}";
-		len = strlen(answer);
+	kmsg_begin(&out);
+	worker_perform(&way, line.data, line.len, &answer);
+	/* Before the end, for what the kernel says to the driver's leaving is part of the scenario. */
+	if (request_number(request, "rebind", 0)) {
 		worker_let_go();
 		nr = rebind(adapter);
 	}
-	kmsg_end(seq);
-	strange = kmsg_forward(&out, seq);
-	trace_end(adapter, &out, &trace, LINE_MAX_BYTES - LINE_REST_BYTES - len);
-
-	begin_reply("run", request);
-	text_add(&out, ",\"seq\":%lld", seq);
-	text_add_bytes(&out, trace.data, trace.len);
-	switch (end) {
-	case WORKER_ANSWERED:
-		/* {"error":"..."} becomes a member of the reply. */
-		if (!strncmp(answer, "{\"error\":", strlen("{\"error\":"))) {
-			text_add(&out, ",");
-			text_add_bytes(&out, answer + 1, len - 1);
-			text_add(&out, "\n");
-		} else {
-			text_add(&out, ",\"answer\":");
-			text_add_bytes(&out, answer, len);
-			add_rebound(nr);
-		}
-		break;
-	case WORKER_DIED:
-		text_add(&out, ",\"died\":%d", signal);
-		add_rebound(rebind(adapter));
-		break;
-	case WORKER_HUNG:
-		text_add(&out, ",\"hung\":%d", timeout_ms);
-		add_rebound(rebind(adapter));
-		break;
+	records = begin_run_reply(&way, answer.len);
+	/* {"error":"..."} becomes a member of the reply. */
+	if (!strncmp(answer.data, "{\"error\":", strlen("{\"error\":"))) {
+		text_add(&out, ",");
+		text_add_bytes(&out, answer.data + 1, answer.len - 1);
+		text_add(&out, "\n");
+	} else {
+		text_add(&out, ",\"answer\":");
+		text_add_bytes(&out, answer.data, answer.len);
+		add_rebound(nr);
 	}
-	free(kept);
 	channel_write(&out);
-	if (strange || end != WORKER_ANSWERED)
+	if (records)
 		rearm_warnings();
-	if (end != WORKER_ANSWERED)
-		kmsg_quiet();
+}
+
+/* The supervisor's: the worker died in a call, or hangs there. */
+static void end_for_worker(const struct under_way *way, int signal, int hung_ms)
+{
+	begin_run_reply(way, 0);
+	if (hung_ms)
+		text_add(&out, ",\"hung\":%d", hung_ms);
+	else
+		text_add(&out, ",\"died\":%d", signal);
+	add_rebound(rebind(way->adapter));
+	channel_write(&out);
+	rearm_warnings();
+	kmsg_quiet();
 }
 
 static void run(const struct request *request)
@@ -175,7 +187,7 @@ static void run(const struct request *request)
  */
 static void power_off(void)
 {
-	if (!plain && getppid() == 1) {
+	if (owner) {
 		sync();
 		reboot(RB_AUTOBOOT);
 	}
@@ -201,7 +213,7 @@ static void handle(char *line, size_t len)
 	if (!strcmp(op, "kmsg")) {
 		if (request_number(&request, "skip", 0))
 			kmsg_skip();
-		kmsg_forward(&out, -1);
+		kmsg_forward(&out, -1, NULL);
 		begin_reply(op, &request);
 	} else {
 		begin_reply(op, &request);
@@ -215,31 +227,39 @@ static void handle(char *line, size_t len)
 	channel_write(&out);
 }
 
-int main(int argc, char **argv)
+/* The worker's whole life. */
+static void serve(void)
 {
 	enum line_kind kind;
 	size_t len;
 	char *line;
 
-	plain = argc > 1;
-	if (argc == 6 && !strcmp(argv[1], "--frame"))
-		frame_relay(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
-	signal(SIGPIPE, SIG_IGN);
-	kmsg_open();
-	worker_start();
-	channel_open(plain);
-
-	text_add(&out, "{\"re\":\"hello\"");
-	request_hello(&out);
-	text_add(&out, "}\n");
-	channel_write(&out);
 	while ((kind = channel_line(&line, &len)) != LINE_END) {
 		if (kind == LINE_TOO_LONG)
 			reply_error("the line is longer than 65536 bytes");
 		else if (len)
 			handle(line, len);
 	}
-	if (!plain && getppid() == 1)
+	if (owner)
 		fputs("dmasafe: the agent ended: its port has no host\n", stderr);
 	power_off();
+}
+
+int main(int argc, char **argv)
+{
+	bool plain = argc > 1;
+
+	owner = !plain && getppid() == 1;
+	if (argc == 6 && !strcmp(argv[1], "--frame"))
+		frame_relay(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
+	signal(SIGPIPE, SIG_IGN);
+	kmsg_open();
+	adapters_open();
+	channel_open(plain);
+
+	text_add(&out, "{\"re\":\"hello\"");
+	request_hello(&out);
+	text_add(&out, "}\n");
+	channel_write(&out);
+	return workers(serve, end_for_worker);
 }

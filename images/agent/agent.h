@@ -2,10 +2,11 @@
 /*
  * The agent: runs in the guest (or on a board), does what the host asks. docs/agent-protocol.md is its contract.
  *
- * agent.c (main, the scenario loop) takes lines from channel.c, has requests.c and adapter.c do what needs no
- * worker, and hands scenarios to the worker process (worker.c). That asks the client module (client.c), or makes
- * i2c-dev calls (i2cdev.c, which asks the client module too). kmsg.c forwards the kernel's log, trace.c brings what
- * the module's engine saw. text.c, json.c and file.c know strings and files, command.c runs shell commands.
+ * agent.c (main, the scenario loop) takes lines from channel.c, has requests.c and adapter.c do what is no scenario,
+ * and makes the calls of scenarios: to the client module (client.c) or to i2c-dev (i2cdev.c, which asks the client
+ * module too). All that runs in a worker process, which a scenario may kill: worker.c. kmsg.c forwards the kernel's
+ * log, trace.c brings what the module's engine saw. text.c, json.c and file.c know strings and files, command.c runs
+ * shell commands.
  */
 #ifndef DMASAFE_AGENT_H
 #define DMASAFE_AGENT_H
@@ -90,16 +91,20 @@ void channel_write(struct text *text);
 void kmsg_open(void);
 /* Leaves out all records so far. */
 void kmsg_skip(void);
-/* Mark in the log where a scenario begins and ends. What waited before may be forwarded first. */
-void kmsg_begin(struct text *out, long long seq);
-void kmsg_end(long long seq);
+/* Forwards what was logged before a scenario. */
+void kmsg_begin(struct text *out);
+/*
+ * Writes the mark at which a scenario's records end: it also makes a record final that had no newline. Returns 0, or
+ * -1 where there is no mark, as the kernel would limit the rate of what user space writes.
+ */
+int kmsg_end(long long seq);
 /* Undoes what an oops does to the console's log level: the rest of the boot would be printed there in full. */
 void kmsg_quiet(void);
 /*
- * Adds an event for each waiting record, up to the scenario's end mark. What stands before its begin mark, or all of
- * it if seq is -1, is nobody's. Returns the number of records that are not marks.
+ * Adds the waiting records as events of the scenario seq, or of nobody if it is -1; up to the scenario's end mark if
+ * *mark is 0. Then *mark becomes the mark's record number, or -1. Returns the number of records.
  */
-unsigned int kmsg_forward(struct text *out, long long seq);
+unsigned int kmsg_forward(struct text *out, long long seq, long long *mark);
 
 /* file.c: small files of sysfs, debugfs and procfs. */
 
@@ -124,6 +129,7 @@ int command_run(const char *command, int timeout_ms, char *output, size_t room, 
 
 struct adapter;
 
+void adapters_open(void);
 /* Finds an adapter by the host's name for it, or returns NULL. */
 struct adapter *adapter_find(const char *name);
 /* The N of /dev/i2c-N, or -1 if it is gone. */
@@ -146,21 +152,34 @@ void trace_begin(const struct adapter *adapter, long long seq);
 /* Ends it. What was seen becomes a member of the reply; what is more than room bytes, events before it. */
 void trace_end(const struct adapter *adapter, struct text *events, struct text *member, size_t room);
 
-/* requests.c: what the supervisor does itself. */
+/* requests.c: what is no scenario. */
 
 void request_hello(struct text *out);
 /* Adds the reply. Returns false if the operation is not known here. */
 bool request_perform(const char *op, const struct request *request, struct text *out);
 
-/* worker.c: the process that makes the calls under test, and may die of them. */
+/* worker.c: the process that makes the calls under test, and may die of them; and its supervisor. */
 
-enum worker_end { WORKER_ANSWERED, WORKER_DIED, WORKER_HUNG };
+/* A call under test: what its end needs to know. */
+struct under_way {
+	long long seq;
+	/* The request's "n", if it had one. */
+	bool numbered;
+	long long number;
+	int timeout_ms;
+	struct adapter *adapter;
+};
 
-void worker_start(void);
-/* Has a line performed. *answer is valid until the next call; *signal is set if the worker died. */
-enum worker_end worker_ask(const char *line, size_t len, int timeout_ms, char **answer, size_t *answer_len,
-			   int *signal);
-/* Makes the worker close its device files, which would keep drivers and modules from going. */
+/* Zeroed memory that workers and supervisor share. Ends the process if there is none. */
+void *shared_memory(size_t len);
+/*
+ * Runs work() in a worker process. If a call of worker_perform() kills it or takes too long, end() is called here, with
+ * the signal or the time, and the next worker begins. Returns an exit status when a worker ends by itself.
+ */
+int workers(void (*work)(void), void (*end)(const struct under_way *way, int signal, int hung_ms));
+/* In the worker: performs a line, and puts its answer into a text. */
+void worker_perform(const struct under_way *way, char *line, size_t len, struct text *answer);
+/* In the worker: closes its device files, which would keep drivers and modules from going. */
 void worker_let_go(void);
 
 /* client.c: the client module's device, and the words key=value of a scenario's line. */

@@ -27,6 +27,7 @@
 #define HOST_GONE_MS 5000
 #define READ_AHEAD_BYTES (16 * LINE_MAX_BYTES)
 
+/* In memory that every worker has: the next one goes on where this one ended. */
 static struct {
 	int in;
 	int out;
@@ -35,10 +36,10 @@ static struct {
 	bool drained;
 	bool ended;
 	bool skipping;
-	char *buffer;
 	size_t start;
 	size_t end;
-} channel;
+	char buffer[READ_AHEAD_BYTES + 1];
+} *channel;
 
 static void sleep_ms(int ms)
 {
@@ -85,23 +86,21 @@ void channel_open(bool standard)
 {
 	int waited;
 
-	channel.buffer = malloc(READ_AHEAD_BYTES + 1);
-	if (!channel.buffer)
-		exit(1);
+	channel = shared_memory(sizeof(*channel));
 	for (waited = 0; !standard && waited < PORT_WAIT_MS; waited += HOST_POLL_MS) {
-		channel.in = open_port();
-		if (channel.in >= 0) {
-			channel.out = channel.in;
-			channel.port = true;
+		channel->in = open_port();
+		if (channel->in >= 0) {
+			channel->out = channel->in;
+			channel->port = true;
 			return;
 		}
 		if (access(PORT_CLASS, F_OK))
 			break;
 		sleep_ms(HOST_POLL_MS);
 	}
-	channel.in = STDIN_FILENO;
-	channel.out = STDOUT_FILENO;
-	make_raw(channel.in);
+	channel->in = STDIN_FILENO;
+	channel->out = STDOUT_FILENO;
+	make_raw(channel->in);
 }
 
 /* Takes what has arrived, as far as there is room. Sets ended at the end of standard input. */
@@ -109,25 +108,25 @@ static void take_input(void)
 {
 	ssize_t len;
 
-	if (channel.start && channel.end == READ_AHEAD_BYTES) {
-		memmove(channel.buffer, channel.buffer + channel.start, channel.end - channel.start);
-		channel.end -= channel.start;
-		channel.start = 0;
+	if (channel->start && channel->end == READ_AHEAD_BYTES) {
+		memmove(channel->buffer, channel->buffer + channel->start, channel->end - channel->start);
+		channel->end -= channel->start;
+		channel->start = 0;
 	}
-	if (channel.end == READ_AHEAD_BYTES)
+	if (channel->end == READ_AHEAD_BYTES)
 		return;
-	len = read(channel.in, channel.buffer + channel.end, READ_AHEAD_BYTES - channel.end);
-	channel.drained = len <= 0;
-	channel.met |= len > 0;
+	len = read(channel->in, channel->buffer + channel->end, READ_AHEAD_BYTES - channel->end);
+	channel->drained = len <= 0;
+	channel->met |= len > 0;
 	if (len > 0)
-		channel.end += len;
-	else if (!channel.port && (len == 0 || (errno != EINTR && errno != EAGAIN)))
-		channel.ended = true;
+		channel->end += len;
+	else if (!channel->port && (len == 0 || (errno != EINTR && errno != EAGAIN)))
+		channel->ended = true;
 }
 
 static bool input_full(void)
 {
-	return !channel.start && channel.end == READ_AHEAD_BYTES;
+	return !channel->start && channel->end == READ_AHEAD_BYTES;
 }
 
 /*
@@ -137,8 +136,8 @@ static bool input_full(void)
 static void wait_for(bool write)
 {
 	struct pollfd fds[2] = {
-		{ .fd = channel.in, .events = input_full() || channel.ended ? 0 : POLLIN },
-		{ .fd = channel.out, .events = write ? POLLOUT : 0 },
+		{ .fd = channel->in, .events = input_full() || channel->ended ? 0 : POLLIN },
+		{ .fd = channel->out, .events = write ? POLLOUT : 0 },
 	};
 	int gone_ms;
 
@@ -147,23 +146,23 @@ static void wait_for(bool write)
 	 * interrupt wakes nobody: were it the second of two looks at one port, and not asked for POLLIN, the first would
 	 * have seen nothing, and this would sleep on a request that is there.
 	 */
-	if (channel.port) {
+	if (channel->port) {
 		fds[0].events |= fds[1].events;
 		fds[1].fd = -1;
 	}
 	/* Standard input at its end would be ready for ever, too. */
-	if (!fds[0].events && !channel.port)
+	if (!fds[0].events && !channel->port)
 		fds[0].fd = -1;
-	for (gone_ms = 0; !channel.met || gone_ms < HOST_GONE_MS; gone_ms += HOST_POLL_MS) {
+	for (gone_ms = 0; !channel->met || gone_ms < HOST_GONE_MS; gone_ms += HOST_POLL_MS) {
 		if (poll(fds, 2, -1) < 0)
 			return;
 		if (fds[0].revents)
 			take_input();
-		if (!channel.port || !(fds[0].revents & POLLHUP) || !channel.drained)
+		if (!channel->port || !(fds[0].revents & POLLHUP) || !channel->drained)
 			return;
 		sleep_ms(HOST_POLL_MS);
 	}
-	channel.ended = true;
+	channel->ended = true;
 }
 
 enum line_kind channel_line(char **line, size_t *len)
@@ -171,15 +170,15 @@ enum line_kind channel_line(char **line, size_t *len)
 	size_t searched = 0;
 
 	for (;;) {
-		size_t size = channel.end - channel.start;
-		char *start = channel.buffer + channel.start;
+		size_t size = channel->end - channel->start;
+		char *start = channel->buffer + channel->start;
 		char *newline = memchr(start + searched, '\n', size - searched);
 
 		if (newline) {
-			bool skipped = channel.skipping;
+			bool skipped = channel->skipping;
 
-			channel.start += newline - start + 1;
-			channel.skipping = false;
+			channel->start += newline - start + 1;
+			channel->skipping = false;
 			if (skipped)
 				continue;
 			if (newline - start > LINE_MAX_BYTES)
@@ -190,21 +189,21 @@ enum line_kind channel_line(char **line, size_t *len)
 			return LINE_READ;
 		}
 		searched = size;
-		if (channel.skipping || size > LINE_MAX_BYTES) {
-			bool skipped = channel.skipping;
+		if (channel->skipping || size > LINE_MAX_BYTES) {
+			bool skipped = channel->skipping;
 
-			channel.start = channel.end = 0;
+			channel->start = channel->end = 0;
 			searched = 0;
-			channel.skipping = true;
+			channel->skipping = true;
 			if (!skipped)
 				return LINE_TOO_LONG;
 		} else if (!size) {
-			channel.start = channel.end = 0;
+			channel->start = channel->end = 0;
 		}
-		if (channel.ended)
+		if (channel->ended)
 			return LINE_END;
 		/* A port is opened non-blocking: in a long batch the next line is there, and poll() can be saved. */
-		if (channel.port && !channel.drained)
+		if (channel->port && !channel->drained)
 			take_input();
 		else
 			wait_for(false);
@@ -215,10 +214,10 @@ void channel_write(struct text *text)
 {
 	size_t done = 0;
 
-	while (done < text->len && !(channel.ended && channel.port)) {
-		ssize_t len = write(channel.out, text->data + done, text->len - done);
+	while (done < text->len && !(channel->ended && channel->port)) {
+		ssize_t len = write(channel->out, text->data + done, text->len - done);
 
-		channel.met |= len > 0;
+		channel->met |= len > 0;
 		if (len > 0)
 			done += len;
 		else if (len < 0 && errno == EAGAIN)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The kernel's log: records out of /dev/kmsg to the host, marks into it. */
+/* The kernel's log: records out of /dev/kmsg to the host, marks into it. Workers share the place that was read to. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,9 +13,7 @@
 #define RECORD_MAX_BYTES 8192
 /* Facility user, level debug: not worth the serial console's time unless everything is. */
 #define MARK_PREFIX "<15>"
-#define MARK "dmasafe: "
-#define MARK_BEGIN "begin"
-#define MARK_END "end"
+#define MARK "dmasafe: end "
 
 #define CONSOLE_LEVEL "/proc/sys/kernel/printk"
 #define DEVKMSG "/proc/sys/kernel/printk_devkmsg"
@@ -46,30 +45,22 @@ void kmsg_skip(void)
 		lseek(kmsg_in, 0, SEEK_END);
 }
 
-/* The newline makes the record final: without one it could be continued, and is not shown to readers yet. */
-static void put_mark(const char *word, long long seq)
+void kmsg_begin(struct text *out)
+{
+	kmsg_forward(out, -1, NULL);
+	/* Of a worker that dies nothing is left but what was written. */
+	if (out->len)
+		channel_write(out);
+}
+
+int kmsg_end(long long seq)
 {
 	char mark[96];
-	int len = snprintf(mark, sizeof(mark), MARK_PREFIX MARK "%s %lld\n", word, seq);
-	ssize_t written;
+	int len = snprintf(mark, sizeof(mark), MARK_PREFIX MARK "%lld\n", seq);
 
-	if (kmsg_out < 0)
-		return;
-	written = write(kmsg_out, mark, len);
-	/* A lost mark shows in the record numbers the host checks; nothing to be done here. */
-	(void)written;
-}
-
-void kmsg_begin(struct text *out, long long seq)
-{
-	if (!marks_kept)
-		kmsg_forward(out, -1);
-	put_mark(MARK_BEGIN, seq);
-}
-
-void kmsg_end(long long seq)
-{
-	put_mark(MARK_END, seq);
+	if (!marks_kept || kmsg_out < 0)
+		return -1;
+	return write(kmsg_out, mark, len) == len ? 0 : -1;
 }
 
 void kmsg_quiet(void)
@@ -78,59 +69,70 @@ void kmsg_quiet(void)
 		file_write(CONSOLE_LEVEL, console_level, console_level_len);
 }
 
-/* The text of a record that is a mark, after "dmasafe: ", or NULL. Text follows the first ';'. */
-static const char *mark_of(const char *record, size_t len)
+/* The number of a record that is this scenario's end mark, or -1. "priority,number,time,flags;text" */
+static long long mark_number(const char *record, size_t len, long long seq)
 {
 	const char *text = memchr(record, ';', len);
-
-	if (!text || (size_t)(record + len - text) <= strlen(MARK) || memcmp(text + 1, MARK, strlen(MARK)))
-		return NULL;
-	return text + 1 + strlen(MARK);
-}
-
-/* Whether a mark says that this scenario begins, or ends. */
-static bool mark_is(const char *mark, const char *word, long long seq)
-{
+	const char *number = memchr(record, ',', len);
 	char wanted[48];
-	int len = snprintf(wanted, sizeof(wanted), "%s %lld\n", word, seq);
+	int wanted_len = snprintf(wanted, sizeof(wanted), ";" MARK "%lld\n", seq);
 
-	return !strncmp(mark, wanted, len);
+	if (!text || !number || number > text || strncmp(text, wanted, wanted_len))
+		return -1;
+	return strtoll(number + 1, NULL, 10);
 }
 
-unsigned int kmsg_forward(struct text *out, long long seq)
+unsigned int kmsg_forward(struct text *out, long long seq, long long *mark)
 {
 	char record[RECORD_MAX_BYTES + 1];
-	unsigned int strange = 0;
-	/* Without a mark to go by, kmsg_begin() has left nothing that came before. */
-	long long current = marks_kept ? -1 : seq;
-	bool ended = false;
+	bool awaits_mark = mark && !*mark;
+	unsigned int records = 0;
+	size_t start = 0;
 
-	while (kmsg_in >= 0 && !ended) {
+	if (mark)
+		*mark = -1;
+	while (kmsg_in >= 0) {
 		ssize_t len = read(kmsg_in, record, RECORD_MAX_BYTES);
-		const char *mark;
 
-		if (len < 0 && errno == EPIPE) {
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0 && errno != EPIPE)
+			break;
+		if (len > 0) {
+			record[len] = '\0';
+			if (awaits_mark) {
+				*mark = mark_number(record, len, seq);
+				if (*mark >= 0)
+					break;
+			}
+		}
+		/* The events stay below a line's length. */
+		if (start && (len <= 0 || out->len - start > LINE_MAX_BYTES / 2)) {
+			text_add(out, "]}\n");
+			start = 0;
+			if (out->len > LINE_MAX_BYTES)
+				channel_write(out);
+		}
+		if (len < 0) {
 			text_add(out, "{\"ev\":\"kmsg-lost\"}\n");
 			continue;
 		}
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len <= 0)
+		if (!len)
 			break;
-		record[len] = '\0';
-		mark = mark_of(record, len);
-		if (mark && mark_is(mark, MARK_BEGIN, seq))
-			current = seq;
-		ended = mark && mark_is(mark, MARK_END, seq);
-		strange += !mark;
+		if (!start) {
+			start = out->len + 1;
+			text_add(out, "{\"ev\":\"kmsg\",\"seq\":%lld,\"records\":[\"", seq);
+		} else {
+			text_add(out, ",\"");
+		}
 		/* The record's last newline is the line's end. */
-		if (record[len - 1] == '\n')
-			len--;
-		text_add(out, "{\"ev\":\"kmsg\",\"seq\":%lld,\"record\":\"", current);
-		text_add_json(out, record, len);
-		text_add(out, "\"}\n");
-		if (out->len > LINE_MAX_BYTES)
-			channel_write(out);
+		text_add_json(out, record, record[len - 1] == '\n' ? len - 1 : len);
+		text_add(out, "\"");
+		records++;
 	}
-	return strange;
+	if (start)
+		text_add(out, "]}\n");
+	if (awaits_mark && *mark < 0)
+		text_add(out, "{\"ev\":\"kmsg-lost\"}\n");
+	return records;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the supervisor does itself: files, symbols, modules, adapters. One row an operation. */
+/* What is no scenario: files, symbols, modules, adapters. One row an operation. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@ void request_hello(struct text *out)
 	uname(&name);
 	if (len > 0 && cmdline[len - 1] == '\n')
 		len--;
-	text_add(out, ",\"protocol\":1,\"release\":\"");
+	text_add(out, ",\"protocol\":2,\"release\":\"");
 	text_add_json(out, name.release, strlen(name.release));
 	text_add(out, "\",\"machine\":\"");
 	text_add_json(out, name.machine, strlen(name.machine));

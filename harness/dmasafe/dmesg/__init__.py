@@ -13,7 +13,7 @@ from dmasafe.dmesg.anchors import may_matter
 from dmasafe.dmesg.classes import SPLAT_CLASSES
 from dmasafe.dmesg.culprit import Blame, blame
 from dmasafe.dmesg.explain import Explanation, explanation
-from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, read_line
+from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, read_line, record_lines
 from dmasafe.dmesg.reports import Reader
 from dmasafe.dmesg.source import Source
 from dmasafe.dmesg.stream import Tally, follow, parse_path, parse_stream
@@ -61,7 +61,11 @@ def parse_records(records: Iterable[str]) -> list[Splat]:
     reader = Reader()
     splats: list[Splat] = []
     for number, record in enumerate(records, 1):
-        for line in record.rstrip("\n").split("\n"):
-            for part in read_line(line):
-                splats += reader.feed(number, *part)
+        if reader.idle and not may_matter(record):
+            continue
+        lines = record_lines(record)
+        if lines is None:
+            lines = [part for line in record.rstrip("\n").split("\n") for part in read_line(line)]
+        for line in lines:
+            splats += reader.feed(number, *line)
     return splats + reader.close()

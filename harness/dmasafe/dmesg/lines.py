@@ -145,6 +145,14 @@ def read_line(line: str, marks: bool = True) -> list[Line]:
     return [text for part in parts for text in _read_part(part.strip(), 1, marks)]
 
 
+def record_lines(text: str) -> list[Line] | None:
+    """The kernel's text in one record as /dev/kmsg has it; None if it is no such record."""
+    record = parse_record(text)
+    if record is None:
+        return None
+    return [Line(record.caller, part.strip()) for part in _CONTROL.sub("", record.text).splitlines()]
+
+
 class Stripped(NamedTuple):
     """A line without its known prefixes: see Line; ``own`` says that one of them was more than a level."""
 
@@ -176,9 +184,9 @@ def _read_part(text: str, nesting: int, marks: bool) -> list[Line]:
     """What is between two carriage returns; ``nesting`` is how many layers of JSON may still be around it."""
     caller, text, stamped, own = strip_prefixes(text)
     if text[:1].isdigit():
-        record = parse_record(text)
-        if record is not None:
-            return [Line(record.caller, part.strip()) for part in _CONTROL.sub("", record.text).splitlines()]
+        lines = record_lines(text)
+        if lines is not None:
+            return lines
     if nesting and not stamped:
         if _JSON_LINE.match(text):
             found = _read_json(text)

@@ -12,6 +12,8 @@ import re
 from collections import deque
 from typing import Any, Protocol
 
+import msgspec
+
 from dmasafe.guest import ChannelClosed
 
 # The agent's own bound is 64 KiB; escapes can make a line of log text longer on the way.
@@ -113,14 +115,14 @@ class AgentChannel:
         if len(line) > MAX_LINE_BYTES:
             self._violation(f"a line of {len(line)} bytes")
             return None
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            self._violation(f"no JSON: {line[:80]!r}")
-            return None
         if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
             # str() of such a thing may reach Python's recursion limit.
             self._violation(f"nested more than {MAX_DEPTH} deep: {line[:80]!r}")
+            return None
+        try:
+            message = msgspec.json.decode(line)
+        except (ValueError, RecursionError):
+            self._violation(f"no JSON: {line[:80]!r}")
             return None
         if not isinstance(message, dict):
             self._violation(f"no JSON object: {line[:80]!r}")

@@ -67,6 +67,11 @@ RECIPE = {
     "KBUILD_BUILD_VERSION": "1",
     # Set and empty: setlocalversion then adds no "+" for a commit without a tag.
     "LOCALVERSION": "",
+    # No such programs: Kconfig would note the versions of those that happen to be installed, which nothing here uses,
+    # and the same kernel would have another key in another PATH.
+    "RUSTC": "no-rustc",
+    "BINDGEN": "no-bindgen",
+    "PAHOLE": "no-pahole",
 }
 #: An object directory without debug information takes 220 MiB.
 BUILD_SPACE_BYTES = 2**29

@@ -56,7 +56,7 @@ class Gathered:
         """One of the agent's: an event is kept here, a reply given back. Raises HostTrouble if it cannot be logged."""
         event = message.get("ev")
         if event == "kmsg":
-            self._take_record(message)
+            self._take_records(message)
         elif event == "kmsg-lost":
             self.lost_log = "the kernel overwrote log records before they were read"
         elif event == "trace":
@@ -64,6 +64,8 @@ class Gathered:
         else:
             if "trace" in message:
                 self.take_agents_trace(message.pop("trace"))
+            if "log" in message:
+                self._take_sequence(integer(message, "log"))
             return message
         return None
 
@@ -96,33 +98,40 @@ class Gathered:
         if len(self.violations) < MAX_VIOLATIONS:
             self.violations.append(what)
 
-    def _take_record(self, message: Message) -> None:
-        record = message.get("record")
-        text = record if isinstance(record, str) else ""
+    def _take_records(self, message: Message) -> None:
         number = integer(message, "seq", OUTSIDE)
+        number = OUTSIDE if number is None else number
+        found = message.get("records")
+        texts = [text if isinstance(text, str) else "" for text in (found if isinstance(found, list) else [""])]
         try:
-            self.kmsg_log.write(text.encode("latin-1", "replace") + b"\n")
+            self.kmsg_log.write("\n".join((*texts, "")).encode("latin-1", "replace"))
         except OSError as error:
             raise HostTrouble.writing(self.kmsg_log.name, error) from error
-        # "priority,sequence,time,flags;text": the parser reads the rest, once.
-        fields = text.split(",", 2)
-        # A kernel's number has 64 bits; int() refuses to read one of thousands of digits.
-        if len(fields) < 3 or not (fields[1].isascii() and fields[1].isdecimal() and len(fields[1]) <= 20):
-            self.violation(f"no kernel log record: {text[:80]!r}")
-            return
-        sequence = int(fields[1])
-        if self._last_sequence is not None and sequence != self._last_sequence + 1:
-            self.lost_log = f"log records {self._last_sequence + 1} to {sequence - 1} are missing"
-        self._last_sequence = sequence
-        number = OUTSIDE if number is None else number
         if number not in self.records and len(self.records) >= MAX_SCENARIOS:
             self.lost_log = "log records of more scenarios than there are"
             return
-        records = self.records.setdefault(number, [])
-        if len(records) < MAX_RECORDS_PER_SCENARIO:
-            records.append(text)
-        elif number != OUTSIDE:
-            self.lost_log = f"more than {MAX_RECORDS_PER_SCENARIO} log records in one scenario"
+        for text in texts:
+            # "priority,sequence,time,flags;text": the parser reads the rest, once.
+            fields = text.split(",", 2)
+            # A kernel's number has 64 bits; int() refuses to read one of thousands of digits.
+            if len(fields) < 3 or not (fields[1].isascii() and fields[1].isdecimal() and len(fields[1]) <= 20):
+                self.violation(f"no kernel log record: {text[:80]!r}")
+                continue
+            self._take_sequence(int(fields[1]))
+            records = self.records.setdefault(number, [])
+            if len(records) < MAX_RECORDS_PER_SCENARIO:
+                records.append(text)
+            elif number != OUTSIDE:
+                self.lost_log = f"more than {MAX_RECORDS_PER_SCENARIO} log records in one scenario"
+
+    def _take_sequence(self, sequence: int | None) -> None:
+        """The number of a record that was read, or of the mark at a scenario's end: gaps are lost records."""
+        if sequence is None:
+            self.lost_log = "a scenario's log has no end"
+            return
+        if self._last_sequence is not None and sequence != self._last_sequence + 1:
+            self.lost_log = f"log records {self._last_sequence + 1} to {sequence - 1} are missing"
+        self._last_sequence = sequence
 
     def _take_trace(self, number: int | None, message: BusMessage) -> None:
         stray = next((segment for segment in message.segments if segment.stray), None)

@@ -10,6 +10,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
@@ -22,22 +23,56 @@ def by_whom(interrupt: KeyboardInterrupt) -> str:
     return str(interrupt) or "the user"
 
 
-@contextlib.contextmanager
-def interrupt_deferred() -> Iterator[None]:
-    """A signal within takes effect at the end. For work that takes a bounded, short time; nests."""
-    caught: list[tuple[Handler, int, FrameType | None]] = []
-    try:
-        with _handled_by(lambda previous: lambda number, frame: caught.append((previous, number, frame))):
-            yield
-    finally:
-        for previous, number, frame in caught[:1]:
+class _Gate:
+    """Handlers that stay while a run lasts: to set them anew for each piece of work costs more than the work."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.waiting: list[tuple[Handler, int, FrameType | None]] = []
+
+    def __enter__(self) -> None:
+        self.closed += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.closed -= 1
+        if self.waiting and not self.closed:
+            (previous, number, frame), self.waiting = self.waiting[0], []
             previous(number, frame)
+
+    def guarded(self, handler: Handler) -> Handler:
+        """The handler, which waits while the gate is closed."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.closed:
+                self.waiting.append((handler, number, frame))
+            else:
+                handler(number, frame)
+
+        return handle
+
+
+# Of the interrupt_once() that is under way.
+_gate: _Gate | None = None
+
+
+def interrupt_deferred() -> AbstractContextManager[None]:
+    """A signal within takes effect at the end. For work that takes a bounded, short time; nests."""
+    return _gate if _gate is not None and _in_main_thread() else _deferred()
+
+
+@contextlib.contextmanager
+def _deferred() -> Iterator[None]:
+    gate = _Gate()
+    with gate, _handled_by(gate.guarded):
+        yield
 
 
 @contextlib.contextmanager
 def interrupt_once() -> Iterator[None]:
     """Signals after the first one change nothing: who was interrupted is about to keep what there is, and end."""
+    global _gate
     seen: list[int] = []
+    gate, outer = _Gate(), _gate
 
     def handler(previous: Handler) -> Handler:
         def handle(number: int, frame: FrameType | None) -> None:
@@ -45,10 +80,19 @@ def interrupt_once() -> Iterator[None]:
             if len(seen) == 1:
                 previous(number, frame)
 
-        return handle
+        return gate.guarded(handle)
 
     with _handled_by(handler):
-        yield
+        try:
+            if _in_main_thread():
+                _gate = gate
+            yield
+        finally:
+            _gate = outer
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
@@ -56,7 +100,7 @@ def _handled_by(make: Callable[[Handler], Handler]) -> Iterator[None]:
     """Within, each signal has the handler that ``make`` makes of its own one."""
     previous = {number: signal.getsignal(number) for number in SIGNALS}
     # Only the main thread may set handlers, and only a Python one can be put off.
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         previous = {}
     ours = {number: handler for number, handler in previous.items() if callable(handler)}
     try:

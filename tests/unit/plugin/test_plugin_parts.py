@@ -97,7 +97,7 @@ def test_more_than_can_be_kept_is_never_silently_less():
     assert "I2C messages" in seen.overflow
     seen = SeenRecords(io.BytesIO())
     for number in range(MAX_RECORDS_PER_SCENARIO):
-        seen.take_message({"ev": "kmsg", "seq": -1, "record": f"4,{number},0,-;text"})
+        seen.take_message({"ev": "kmsg", "seq": -1, "records": [f"4,{number},0,-;text"]})
     seen.outside()
     assert "log records" in seen.overflow
 

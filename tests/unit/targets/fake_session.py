@@ -161,7 +161,7 @@ class FakeSession:
     def log(self, number: int, text: str, gap: int = 0, counted: bool | None = None) -> None:
         """One record of the kernel's log; dma-debug counts it if it is a report of its own."""
         self._sequence += 1 + gap
-        self.gathered.take_message({"ev": "kmsg", "seq": number, "record": f"4,{self._sequence},1,-;{text}"})
+        self.gathered.take_message({"ev": "kmsg", "seq": number, "records": [f"4,{self._sequence},1,-;{text}"]})
         self.counted += text in COUNTED if counted is None else counted
 
     def trace(self, number: int | None, data: bytes, read: bool = False, address: int = BUFFER) -> None:

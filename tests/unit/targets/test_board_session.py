@@ -253,7 +253,7 @@ def test_a_module_that_the_board_refuses_is_named_with_what_the_kernel_said_of_i
     def kmsg(request):
         if not request.get("skip"):
             for sequence, text in enumerate(("dmasafe_client: unknown symbol x", "other", "dmasafe_client: no  ")):
-                record = {"ev": "kmsg", "seq": -1, "record": f"4,{sequence},1,-;{text}"}
+                record = {"ev": "kmsg", "seq": -1, "records": [f"4,{sequence},1,-;{text}"]}
                 bench.stream.say(record)
         return {"errno": 0}
 

@@ -318,7 +318,7 @@ def test_a_file_is_read_stripped_and_a_missing_one_is_none(bench):
 
 def test_events_are_kept_and_replies_given(bench):
     def run(request):
-        bench.qemu.agent.say({"ev": "kmsg", "seq": 1, "record": "4,1,1,-;text"})
+        bench.qemu.agent.say({"ev": "kmsg", "seq": 1, "records": ["4,1,1,-;text"]})
         bench.device.say(MESSAGE)
         return {"seq": 1}
 

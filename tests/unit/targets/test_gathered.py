@@ -16,7 +16,7 @@ def gathered():
 
 
 def record(sequence, number=1):
-    return {"ev": "kmsg", "seq": number, "record": f"4,{sequence},1,-;text"}
+    return {"ev": "kmsg", "seq": number, "records": [f"4,{sequence},1,-;text"]}
 
 
 def violation(what, number=None):
@@ -46,6 +46,20 @@ def test_a_gap_in_the_records_numbers_is_a_lost_log(gathered):
     assert gathered.lost_log == "log records 3 to 8 are missing"
 
 
+def test_a_scenarios_end_mark_continues_the_records_numbers(gathered):
+    gathered.take_message(record(1))
+    assert gathered.take_message({"re": "run", "seq": 1, "log": 2}) == {"re": "run", "seq": 1, "log": 2}
+    gathered.take_message({"re": "run", "seq": 2, "log": 3})
+    assert gathered.lost_log is None
+    gathered.take_message({"re": "run", "seq": 3, "log": 5})
+    assert gathered.lost_log == "log records 4 to 4 are missing"
+
+
+def test_an_end_mark_without_a_number_is_a_lost_log(gathered):
+    gathered.take_message({"re": "run", "seq": 1, "log": "x"})
+    assert gathered.lost_log == "a scenario's log has no end"
+
+
 def test_a_flood_of_records_is_bounded_and_said(gathered):
     for sequence in range(MAX_RECORDS_PER_SCENARIO + 5):
         gathered.take_message(record(sequence))
@@ -57,7 +71,7 @@ def test_a_flood_of_records_is_bounded_and_said(gathered):
     "text", ["", "nonsense", "4,x,1,-;t", "4,²,1,-;t", f"4,{'9' * 5000},1,-;t", ["4,1,1,-;t"], {"a": 1}, None, 7]
 )
 def test_what_is_no_record_is_a_note(gathered, text):
-    gathered.take_message({"ev": "kmsg", "seq": 1, "record": text})
+    gathered.take_message({"ev": "kmsg", "seq": 1, "records": [text]})
     assert gathered.violations and gathered.records == {}
 
 
@@ -105,7 +119,7 @@ def test_a_log_that_cannot_be_written_is_this_machines_trouble():
 
 @pytest.mark.parametrize("text", ["4,٣,1,-;t", "4,1", "4", f"4,{'1' * 21},1,-;t"])
 def test_a_number_that_the_kernel_cannot_have_written_is_none(gathered, text):
-    gathered.take_message({"ev": "kmsg", "seq": 1, "record": text})
+    gathered.take_message({"ev": "kmsg", "seq": 1, "records": [text]})
     assert gathered.violations == [f"no kernel log record: {text[:80]!r}"] and gathered.records == {}
 
 
@@ -181,7 +195,7 @@ def test_a_lost_log_and_a_record_without_a_gap_are_told_apart(gathered):
 def test_what_makes_no_sense_is_quoted_in_part(gathered):
     gathered.take_message({"ev": "trace", "trace": ["x" * 500]})
     assert gathered.distrust.startswith("the agent's trace makes no sense: ") and len(gathered.distrust) < 300
-    gathered.take_message({"ev": "kmsg", "record": "y" * 200})
+    gathered.take_message({"ev": "kmsg", "records": ["y" * 200]})
     assert gathered.violations == [f"no kernel log record: {'y' * 80!r}"]
 
 
