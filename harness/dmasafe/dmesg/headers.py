@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 from dmasafe.outcome import Frame
 
@@ -285,6 +286,8 @@ def read_place(text: str) -> Frame | None:
     return _frame(match, True) if match else read_frame(text)
 
 
+# Traces of one run go through the same functions again and again.
+@lru_cache(maxsize=1024)
 def read_frame(text: str) -> Frame | None:
     """One line of a backtrace (surrounding space removed); None if it is something else."""
     if not any(mark in text for mark in _FRAME_MARKS):
