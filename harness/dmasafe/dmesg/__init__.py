@@ -7,18 +7,22 @@ stream.py reads logs of any length. culprit.py and symbols.py say whose code it 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from dmasafe.dmesg.anchors import may_matter
 from dmasafe.dmesg.classes import SPLAT_CLASSES
-from dmasafe.dmesg.culprit import Blame, blame
-from dmasafe.dmesg.explain import Explanation, explanation
 from dmasafe.dmesg.lines import LONGEST_LINE_BYTES, read_line, record_lines
 from dmasafe.dmesg.reports import Reader
 from dmasafe.dmesg.source import Source
 from dmasafe.dmesg.stream import Tally, follow, parse_path, parse_stream
-from dmasafe.dmesg.symbols import Symbols
 from dmasafe.outcome import Splat
+
+if TYPE_CHECKING:
+    from dmasafe.dmesg.culprit import Blame, blame
+    from dmasafe.dmesg.explain import Explanation, explanation
+    from dmasafe.dmesg.symbols import Symbols
 
 __all__ = [
     "SPLAT_CLASSES",
@@ -34,6 +38,17 @@ __all__ = [
     "parse_records",
     "parse_stream",
 ]
+
+# What only reading a log does not need, imported when it is used: most logs have no splat.
+_LATER = {
+    "Blame": "culprit", "blame": "culprit", "Explanation": "explain", "explanation": "explain", "Symbols": "symbols",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
 
 
 def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:

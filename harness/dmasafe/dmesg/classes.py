@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ahocorasick_rs import AhoCorasick
+
 from dmasafe.dmesg.formats import Format, Prefix, Reading
 
 # What the values mean. Integers, unless it says otherwise.
@@ -244,12 +246,12 @@ def read_message(line: str) -> Message | None:
 
 def readings(line: str) -> Iterator[Reading]:
     """The formats whose beginnings a line holds, whatever stands before them."""
-    return (reading for _, known in _FORMATS if (reading := known.read(line)) is not None)
+    return (reading for _, known in _formats_in(line) if (reading := known.read(line)) is not None)
 
 
 def _whole_message(line: str) -> Message | None:
     best: Message | None = None
-    for row, known in _FORMATS:
+    for row, known in _formats_in(line):
         found = known.read(line)
         if found is None:
             continue
@@ -357,6 +359,18 @@ def _all_formats() -> Iterator[tuple[SplatClass, Format]]:
 
 
 _FORMATS = tuple(_all_formats())
+
+# All heads are looked for at once; only the formats that have one of those in the line read it.
+_HEADS = tuple(dict.fromkeys(known.head for _, known in _FORMATS))
+_FINDER = AhoCorasick(_HEADS)
+_WITH_HEAD = tuple([n for n, (_, known) in enumerate(_FORMATS) if known.head == head] for head in _HEADS)
+
+
+def _formats_in(line: str) -> list[tuple[SplatClass, Format]]:
+    """The formats whose heads a line holds, in the table's order."""
+    found = {head for head, _, _ in _FINDER.find_matches_as_indexes(line, overlapping=True)}
+    return [_FORMATS[number] for number in sorted(number for head in found for number in _WITH_HEAD[head])]
+
 
 # The formats by how their cores begin.
 _CORES: dict[str, list[tuple[SplatClass, Format]]] = {}

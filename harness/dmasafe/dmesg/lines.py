@@ -140,9 +140,8 @@ def read_line(line: str, marks: bool = True) -> list[Line]:
     line = line[:LONGEST_LINE_CHARS]
     if DICTIONARY.match(line):
         return []
-    line = _CONTROL.sub("", line)
-    parts = [part for part in line.split("\r", MAX_PARTS) if part.strip()]
-    return [text for part in parts for text in _read_part(part.strip(), 1, marks)]
+    parts = [line] if line.isprintable() else _CONTROL.sub("", line).split("\r", MAX_PARTS)
+    return [text for part in parts if (bare := part.strip()) for text in _read_part(bare, 1, marks)]
 
 
 def record_lines(text: str) -> list[Line] | None:
@@ -162,11 +161,17 @@ class Stripped(NamedTuple):
     own: bool
 
 
+def plain_text(text: str) -> str | None:
+    """What follows the kernel's own stamp, where that is the only prefix of PREFIXES; None if it may not be."""
+    plain = _PLAIN_STAMP.match(text)
+    return text[plain.end() :] if plain is not None and " kernel" not in text[:MAX_HOST_CHARS] else None
+
+
 def strip_prefixes(text: str) -> Stripped:
     """Take off what PREFIXES know."""
-    plain = _PLAIN_STAMP.match(text)
-    if plain is not None and " kernel" not in text[:MAX_HOST_CHARS]:
-        return Stripped("", text[plain.end() :], True, True)
+    plain = plain_text(text)
+    if plain is not None:
+        return Stripped("", plain, True, True)
     caller, stamped, own = "", False, False
     for prefix in PREFIXES:
         match = prefix.pattern.match(text)

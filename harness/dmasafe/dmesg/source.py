@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from ahocorasick_rs import AhoCorasick
+
 from dmasafe.dmesg import headers
 from dmasafe.dmesg.kmsg import HEADER
 from dmasafe.dmesg.lines import (
@@ -23,6 +25,7 @@ from dmasafe.dmesg.lines import (
     LONGEST_LINE_CHARS,
     Line,
     decoded,
+    plain_text,
     read_line,
     strip_prefixes,
 )
@@ -54,6 +57,16 @@ BEGINS = re.compile(
     r"|(?:rcu|watchdog): (?:INFO|BUG): "
     r"|Modules linked in:|CPU: \d+ (?:UID: \d+ )?PID: \d+ |Hardware name: |[ER]IP: [0-9a-f]{4}:|Call [Tt]race:"
     r"|DMA: Out of SW-IOMMU"
+)
+# Cheap to look for: a line without any of these is no such beginning.
+_MAY_BEGIN = (
+    "[ ", "cut here", "DMA-API", "WARNING", "BUG", "UBSAN", "Unable to", "Internal error", "Oops", "Kernel panic",
+    "general protection", "divide error", "INFO: ", "Modules linked", "PID: ", "Hardware name", "IP: ", "Call ",
+    "DMA: Out",
+)  # fmt: skip
+# What a prefix, an encoding or a mail is told by.
+_ODD = AhoCorasick(
+    (*_MAY_BEGIN, *'=&<\\"', " :", "[0", "[ ", *(f"[{n}" for n in range(1, 10)), "ncoding", "multipart", "text/")
 )
 # Only these are sure to be no sentence's.
 _SURE = re.compile(r"-{3,20}\[ (?:cut here \]-{3}|end trace [0-9a-f]{16} \]-{3})")
@@ -183,6 +196,8 @@ class Source:
 
     def _begins(self, line: str) -> bool:
         """Whether a line begins as this log's lines do, so that it is not the rest of the one before."""
+        if plain_text(line) is not None:
+            return True
         rest = strip_prefixes(line)
         text = rest.text.lstrip()
         if (
@@ -202,6 +217,10 @@ class Source:
 
     def _read(self, number: int, line: str) -> Iterator[tuple[int, Line]]:
         self._number = number
+        text = plain_text(line)
+        if text is not None and self._is_plain(text):
+            yield number, Line("", text.strip())
+            return
         if self._part is not None:
             yield from self._part.take(number, line)
             if not self._part.over:
@@ -221,6 +240,13 @@ class Source:
         for text in self._plain(line):
             for part in self._lines(text):
                 yield from self._joined(number, part)
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether nothing of what follows here can change what stands after the kernel's own stamp: most is such."""
+        waits = self._held or self._open or self._part or self._passing or self._tail is not None
+        if waits or self._shapes or self._keys or self._fields or self._quoted_printable:
+            return False
+        return text.isascii() and text.isprintable() and not _ODD.find_matches_as_indexes(text)
 
     def close(self) -> Iterator[tuple[int, Line]]:
         """The line that still waits."""
@@ -397,11 +423,12 @@ class Source:
 
     def _inferred(self, line: Line) -> list[Line]:
         text = line.text
-        if not text:
+        may_begin = any(word in text for word in _MAY_BEGIN)
+        if not may_begin and not self._shapes and " :" not in text:
             return [line]
         if headers.read_frame(text) is not None:
             return [line]
-        begin = BEGINS.search(text, 0, LONGEST_PREFIX_CHARS)
+        begin = BEGINS.search(text, 0, LONGEST_PREFIX_CHARS) if may_begin else None
         limit = begin.start() if begin is not None else len(text)
         if limit == 0:
             return [line]
