@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 10 has more.
 DEFAULT_QUEUE_ENTRIES = 4
+# images/strict/strict_main.c: x86's own lines.
+STRICT_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class KernelFacts:
     ``coherent`` says whether the controller sees what is in the processor's caches; None takes the architecture's
     habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
     says whether DMA addresses are translated, ``machine`` which variation of the machine it is (empty: the plain one).
+    ``strict_line`` are the bytes of the strict machine's cache lines, 0 where it is none.
     ``running`` is what the machine itself has told since.
     """
 
@@ -43,6 +46,7 @@ class KernelFacts:
     swiotlb: str | None = None
     iommu: bool = False
     machine: str = ""
+    strict_line: int = 0
     running: MachineFacts = NOT_ASKED
 
     def has(self, symbol: str) -> bool:

@@ -24,7 +24,8 @@ class Fault(NamedTuple):
     """A mistake: ``what`` the driver does, ``shown_with`` the scenarios (without the fault) that suite ``faults`` uses.
 
     ``rebinds``: the driver is unbound and bound again within the scenario. ``spends_boot``: dma-debug does not outlive
-    it, so that it needs a boot of its own.
+    it, so that it needs a boot of its own. ``unseen_alone``: it shows where mappings fail on purpose, as the strict
+    machine can make them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Fault(NamedTuple):
     shown_with: tuple[str, ...]
     rebinds: bool = False
     spends_boot: bool = False
+    unseen_alone: bool = False
 
 
 _ROWS = (
@@ -42,7 +44,7 @@ _ROWS = (
     Fault("map-invalid-area", "maps a static buffer of its module", (RECV_BOUNCED,)),
     Fault("map-text-or-rodata", "maps the distance between two unrelated objects", (SEND, RECV)),
     Fault("map-resource-ram", "maps RAM with dma_map_resource()", (RECV,)),
-    Fault("map-error-unchecked", "does not call dma_mapping_error()", (SEND, RECV)),
+    Fault("map-error-unchecked", "does not call dma_mapping_error()", (SEND, RECV), unseen_alone=True),
     Fault("map-error-ignored", "goes on after the mapping has failed", (SEND, RECV)),
     Fault("addr-overflow", "sets a DMA mask that is too small", (RECV,)),
     Fault("wrong-device-map", "maps for the I2C adapter instead of its parent", (RECV,)),

@@ -107,4 +107,25 @@ struct virtio_i2c_in_hdr {
 #define audit_in_kfence(address) false
 #endif
 
+/* struct dma_map_ops has map_phys instead of map_page and map_resource since some release between 6.12 and 7.2. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define STRICT_MAP_PHYS
+#endif
+
+/* alloc_pages in struct dma_map_ops was renamed in 6.10, when it became a macro elsewhere. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define STRICT_ALLOC_PAGES alloc_pages_op
+#else
+#define STRICT_ALLOC_PAGES alloc_pages
+#endif
+
+/* Since 6.10 a device remembers that it needs no syncs: a bit, later a flag with accessors. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0) && defined(CONFIG_DMA_NEED_SYNC)
+#define strict_no_skipped_sync(dev) dev_clear_dma_skip_sync(dev)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0) && defined(CONFIG_DMA_NEED_SYNC)
+#define strict_no_skipped_sync(dev) ((dev)->dma_skip_sync = false)
+#else
+#define strict_no_skipped_sync(dev) do { } while (0)
+#endif
+
 #endif

@@ -151,6 +151,7 @@ struct answer {
  * @seq: seq=
  * @fill: fill=, seeds the bytes of a write
  * @threshold: threshold=, of get_put
+ * @fail: fail=, one mapping of so many fails on the strict machine
  * @command: command=, of smbus
  * @dma_safe: dma_safe=
  * @rd: the direction of @operation or rd=
@@ -187,6 +188,7 @@ struct scenario {
 	u32 seq;
 	u32 fill;
 	unsigned int threshold;
+	unsigned int fail;
 	u8 command;
 	bool dma_safe;
 	bool rd;

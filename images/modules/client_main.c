@@ -166,6 +166,8 @@ static bool parse_word(struct scenario *s, struct words *words, const char *key,
 		s->seq = number;
 	else if (!strcmp(key, "threshold"))
 		s->threshold = number;
+	else if (!strcmp(key, "fail"))
+		s->fail = number;
 	else if (!strcmp(key, "command") && number <= 0xff)
 		s->command = number;
 	else if (!strcmp(key, "dma_safe") && number <= 1)
@@ -236,6 +238,32 @@ static bool take_adapter(struct scenario *s)
 	return true;
 }
 
+/* The strict machine's, where it is one (images/strict/). */
+void dmasafe_strict_settle(void);
+void dmasafe_strict_fail(unsigned int one_of);
+
+/* Has it report what devices have done so far, while the scenario is under way. */
+static void settle(void)
+{
+	void (*strict_settle)(void) = symbol_get(dmasafe_strict_settle);
+
+	if (!strict_settle)
+		return;
+	strict_settle();
+	symbol_put(dmasafe_strict_settle);
+}
+
+/* Has one mapping of so many fail, where the machine can. */
+static void fail_mappings(unsigned int one_of)
+{
+	void (*strict_fail)(unsigned int) = symbol_get(dmasafe_strict_fail);
+
+	if (!strict_fail)
+		return;
+	strict_fail(one_of);
+	symbol_put(dmasafe_strict_fail);
+}
+
 static void run_operation(struct scenario *s, const struct words *words)
 {
 	s->operation = client_find_operation(words->op);
@@ -259,7 +287,12 @@ static void run_operation(struct scenario *s, const struct words *words)
 	if (!take_adapter(s))
 		return;
 	mailbox_set(s->seq);
+	if (s->fail)
+		fail_mappings(s->fail);
 	client_operation_run(s);
+	if (s->fail)
+		fail_mappings(0);
+	settle();
 	mailbox_set(MAILBOX_NONE);
 	session_drop_adapter(s);
 }
@@ -277,6 +310,7 @@ static void run_line(struct session *session)
 	s->nr = -1;
 	s->seq = 0;
 	s->threshold = 1;
+	s->fail = 0;
 	s->command = 0;
 	s->dma_safe = false;
 	s->ret = 0;
@@ -295,6 +329,7 @@ static void run_line(struct session *session)
 		answer_add(&s->answer, "{\"ret\":0}");
 	} else if (!strcmp(words.op, "seen")) {
 		record_stop(&session->watch);
+		settle();
 		mailbox_set(MAILBOX_NONE);
 		answer_seen(&s->answer, &session->watch);
 	} else {

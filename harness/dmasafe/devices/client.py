@@ -119,6 +119,13 @@ class DeviceProcess(Channel):
         self._ask(op="fault", controller=controller, name=name)
         self.sync()
 
+    def set_strict(self, table: int | None, devices: Mapping[str, str]) -> None:
+        """Has the controllers reach only what the strict machine's table (physical address) has mapped.
+
+        ``devices`` are their names in the guest; None for ``table``: all of memory again.
+        """
+        self._ask(op="strict", address=table, devices=dict(devices))
+
     def sync(self, timeout: float = SYNC_TIMEOUT_S) -> None:
         """Returns when every request that the guest has kicked so far is done and its events can be received."""
         self._answered("sync", timeout)

@@ -28,6 +28,9 @@ class AddressSpace(Protocol):
     def reach(self, address: int, length: int, write: bool) -> Reach | None:
         """Where ``length`` bytes from ``address`` lie, or None if any of them is stray."""
 
+    def physical(self, address: int, reach: Reach) -> int:
+        """The guest-physical address that ``address``, which leads to ``reach``, stands for."""
+
 
 def fetch(reach: Reach) -> bytes:
     """The bytes that lie there."""
@@ -138,6 +141,10 @@ class GuestMemory:
             if region.user_start <= address and address + length <= region.user_end:
                 return region.mapping, region.base + address - region.user_start
         return None
+
+    def physical(self, address: int, reach: Reach) -> int:
+        """See AddressSpace."""
+        return address
 
     def guest_address(self, reach: Reach) -> int:
         """The guest-physical address at which ``reach`` starts; it must be of this memory."""

@@ -97,6 +97,10 @@ class Iotlb:
             found.append((*slot, size))
         return tuple(found)
 
+    def physical(self, address: int, reach: Reach) -> int:
+        """See AddressSpace."""
+        return self._memory.guest_address(reach)
+
     def _forget(self, iova: int, size: int) -> None:
         self._entries = [e for e in self._entries if e.end <= iova or e.start >= iova + size]
         self.generation += 1

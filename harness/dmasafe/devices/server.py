@@ -50,7 +50,9 @@ class Server:
     (``count`` events that the reader was too slow for), ``queue`` (the ring of ``controller`` has ``entries``),
     ``late`` (this process did not run for ``seconds``). Questions, by ``op``: ``sync`` (answered with
     ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
-    are on the way), ``mailbox`` (``address`` or null; no answer), ``fault`` (from now on ``controller`` tells the lie
+    are on the way), ``mailbox`` (``address`` or null; no answer), ``strict``
+    (``address`` of the strict machine's table or null, ``devices`` the controllers' names in the guest; no answer),
+    ``fault`` (from now on ``controller`` tells the lie
     ``name`` of lies.py, null for none; no answer), ``plug`` (``slaves`` and their search ``path`` as plugged.py reads
     them take the place of all slaves of every controller, null brings the default bus back; answered with
     ``{"re":"plug","n":N,"why":null}`` or what is wrong with them; one that fails later is a ``slave`` event),
@@ -240,6 +242,14 @@ class Server:
             return
         self._mailbox.address = address
 
+    def _strict(self, question: dict[str, Any]) -> None:
+        address, devices = question.get("address"), question.get("devices")
+        if (address is not None and type(address) is not int) or not isinstance(devices, dict):
+            self._reply(re="error", why=f"a strict machine's table is at an address, not at {address!r:.100}")
+            return
+        for name, backend in self._backends.items():
+            backend.be_strict(address, str(devices.get(name, name)))
+
     def _fault(self, question: dict[str, Any]) -> None:
         controller, name = question.get("controller"), question.get("name")
         backend = self._backends.get(controller) if isinstance(controller, str) else None
@@ -280,6 +290,7 @@ class Server:
     _OPERATIONS: ClassVar[dict[str, Callable[[Server, dict[str, Any]], None]]] = {
         "sync": _sync,
         "mailbox": _set_mailbox,
+        "strict": _strict,
         "fault": _fault,
         "plug": _plug,
         "slaves": _slaves,

@@ -24,6 +24,7 @@ from dmasafe.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
 from dmasafe.devices.lies import Lie
 from dmasafe.devices.listener import Listener
 from dmasafe.devices.loop import Loop
+from dmasafe.devices.strict import StrictSpace
 from dmasafe.devices.vring import (
     F_ACCESS_PLATFORM,
     F_EVENT_IDX,
@@ -263,6 +264,10 @@ class Backend:
     def busy(self) -> bool:
         """Whether a request was taken from the ring and not yet given back."""
         return self._pending is not None or self._awaited is not None or self._more
+
+    def be_strict(self, table: int | None, device: str) -> None:
+        """From now on the machine is strict, by the table at ``table`` (strict.py); None: it is not."""
+        self._vring.strict = None if table is None else StrictSpace(self.memory, table, device)
 
     def close(self) -> None:
         """Drops the front-end and removes the socket."""

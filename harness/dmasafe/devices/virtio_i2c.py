@@ -265,7 +265,7 @@ def _seen(areas: Sequence[_Area], space: AddressSpace, memory: GuestMemory) -> l
     if space is memory:
         return [Segment(address, length, reach is None) for address, length, reach in areas]
     return [
-        Segment(address, length, reach is None, None if reach is None else memory.guest_address(reach))
+        Segment(address, length, reach is None, None if reach is None else space.physical(address, reach))
         for address, length, reach in areas
     ]
 

@@ -141,6 +141,8 @@ class Vring:
     def __init__(self, memory: GuestMemory, iotlb: Iotlb) -> None:
         self._memory = memory
         self._iotlb = iotlb
+        # A space of the machine's own, where it has one (strict.py).
+        self.strict: AddressSpace | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -166,7 +168,7 @@ class Vring:
 
     @property
     def address_space(self) -> AddressSpace:
-        return self._iotlb if self.features & F_ACCESS_PLATFORM else self._memory
+        return self.strict or (self._iotlb if self.features & F_ACCESS_PLATFORM else self._memory)
 
     def set_addresses(self, descriptors: int, available: int, used: int) -> str | None:
         """What is wrong with the addresses, or None. Alignments are those of VIRTIO 1.2, section 2.7."""

@@ -48,11 +48,20 @@ FIELDS = {
     "slots": "slots of swiotlb's pool",
     "used_slots": "slots that were taken",
     "mapped_at": "text: the frames that dma-debug recorded when it was mapped, innermost first, joined by ' < '",
+    "unmapped_at": "text: the frames of the unmapping, as mapped_at; only the strict machine has them",
+    "other_device_address": "the DMA address of the other mapping",
+    "other_size": "bytes of the other mapping",
+    "memory": "text: what memory it is",
+    "lost": "bytes that were lost",
+    "cacheline_size": "bytes of a cache line",
+    "offset": "where in the mapping, in bytes",
 }
 
 _ADDRESS = "device_address"
 _ENTRY = "[device address=0x%016llx] [size=%llu bytes] "
 _OVERFLOW = ("device_address", "size", "mask", "bus_limit")
+# images/strict/.
+_STRICT = "[device address=0x%016llx] [size=%zu bytes]"
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,11 @@ class SplatClass:
 
 def _row(slug: str, source: str, *formats: Format, details: tuple[Format, ...] = ()) -> SplatClass:
     return SplatClass(slug, source, formats, details)
+
+
+def _strict(text: str, *names: str) -> Format:
+    """A message of the strict machine's that names a mapping; ``names`` are those of the values after it."""
+    return Format(text, (_ADDRESS, "size", *names), Prefix.STRICT)
 
 
 _ROWS = (
@@ -200,6 +214,56 @@ _ROWS = (
                 "dma_debug_add_bus: out of memory",
             )
         )),
+    _row("strict-unmapped", "images/strict/strict_table.c find_refusal()",
+        _strict("device read memory that is not mapped to it " + _STRICT),
+        _strict("device wrote to memory that is not mapped to it " + _STRICT)),
+    _row("strict-overrun", "images/strict/strict_table.c find_refusal()",
+        _strict("device read beyond its mapping " + _STRICT + " [map size=%zu bytes]", "map_size"),
+        _strict("device wrote beyond its mapping " + _STRICT + " [map size=%zu bytes]", "map_size")),
+    _row("strict-direction", "images/strict/strict_table.c find_refusal()",
+        _strict("device read against the direction of its mapping " + _STRICT + " [mapped with %s]", "mapped_with"),
+        _strict("device wrote against the direction of its mapping " + _STRICT + " [mapped with %s]", "mapped_with")),
+    _row("strict-cpu-write", "images/strict/strict_view.c check_untouched()",
+        _strict("the CPU wrote to memory that the device owns " + _STRICT + " [offset=%zu]", "offset")),
+    _row("strict-line-lost", "images/strict/strict_view.c edge_lose()",
+        _strict("bytes beside a mapping were written meanwhile and are lost " + _STRICT
+                + " [lost=%u bytes] [line=%u bytes]", "lost", "cacheline_size")),
+    _row("strict-overlap", "images/strict/strict_ops.c check_overlap()",
+        _strict("two mappings share a cache line " + _STRICT
+                + " [other device address=0x%016llx] [other size=%zu bytes] [line=%u bytes]",
+                "other_device_address", "other_size", "cacheline_size")),
+    _row("strict-memory", "images/strict/strict_ops.c may_be_mapped(), map_resource()",
+        Format("driver maps memory that no allocator gave it [physical address=%pa] [size=%zu bytes] [memory=%s]",
+               ("physical_address", "size", "memory"), Prefix.STRICT),
+        Format("driver maps RAM as a resource [physical address=%pa] [size=%zu bytes]",
+               ("physical_address", "size"), Prefix.STRICT)),
+    _row("strict-segment", "images/strict/strict_ops.c check_segment()",
+        Format("driver maps an entry longer than its device takes [size=%u bytes] [max=%u bytes]",
+               ("size", "max_length"), Prefix.STRICT),
+        _strict("driver maps an entry across a boundary of its device's " + _STRICT + " [boundary=0x%016llx]",
+                "boundary")),
+    _row("strict-unmap", "images/strict/strict_ops.c find_to_unmap(), check_unmap()",
+        Format("driver unmaps a mapping that failed", (), Prefix.STRICT),
+        _strict("driver unmaps what is not mapped for it " + _STRICT),
+        _strict("driver unmaps by another function " + _STRICT + " [mapped as %s] [unmapped as %s]",
+                "mapped_as", "unmapped_as"),
+        Format("driver unmaps another size [device address=0x%016llx] [map size=%zu bytes] [unmap size=%zu bytes]",
+               (_ADDRESS, "map_size", "unmap_size"), Prefix.STRICT),
+        _strict("driver unmaps in another direction " + _STRICT + " [mapped with %s] [unmapped with %s]",
+                "mapped_with", "unmapped_with"),
+        _strict("driver unmaps with other attributes " + _STRICT + " [mapped with 0x%lx] [unmapped with 0x%lx]",
+                "mapped_with", "unmapped_with"),
+        _strict("driver frees coherent memory at another CPU address " + _STRICT)),
+    _row("strict-sync", "images/strict/strict_ops.c find_to_sync()",
+        _strict("driver syncs what is not mapped for it " + _STRICT),
+        _strict("driver syncs in another direction " + _STRICT + " [mapped with %s] [synced with %s]",
+                "mapped_with", "synced_with")),
+    _row("strict-freed", "images/strict/strict_watch.c freed()",
+        _strict("memory is freed while it is mapped " + _STRICT + " [mapped with %s]", "mapped_with")),
+    _row("strict-leak", "images/strict/strict_ops.c strict_leave()",
+        _strict("driver left mappings behind " + _STRICT + " [count=%u]", "count")),
+    _row("strict-full", "images/strict/strict_ops.c find_full()",
+        _strict("no bus address is left: the oldest mapping was never unmapped " + _STRICT)),
     SplatClass("dma-debug-cut", "err_printk() in kernel/dma/debug.c, its message lost: where it was mapped is left"),
     SplatClass("other", "every other report of the kernel's; headers.py has their first lines"),
 )  # fmt: skip
@@ -379,6 +443,7 @@ for _row_of, _known in _FORMATS:
         _CORES.setdefault(_known.core[:TELLING_CUT_CHARS], []).append((_row_of, _known))
 
 _DMA_API = "DMA-API: "
+_STRICT_BUG = "dmasafe-strict: BUG: "
 _SPACES = re.compile(r" {2,}")
 # After the end of a message: words, as a sentence that quotes it has them. Wrappers put quotes and tags there.
 _PROSE = re.compile(r"[,;]?\s+[^\W\d_]{2,}\s+[^\W\d_]{2,}|,\s+[^\W\d_]{2,}")
@@ -398,6 +463,10 @@ def _who(prefix: Prefix, before: str, whole: bool) -> tuple[str | None, str | No
     if prefix is Prefix.DMA_API_BARE:
         return (None, None) if before == _DMA_API else None
     marked = prefix is Prefix.DEVICE
+    if prefix is Prefix.STRICT:
+        if not before.startswith(_STRICT_BUG):
+            return None
+        before, marked = before[len(_STRICT_BUG) :], True
     if prefix is Prefix.DMA_API:
         if before.startswith(_DMA_API):
             before, marked = before[len(_DMA_API) :], True

@@ -76,6 +76,7 @@ MACHINERY = (
         ),
         dma=True,
     ),
+    Machinery("is the strict machine: images/strict/", ("dmasafe_strict_",), ("dmasafe_strict",), dma=True),
     Machinery(
         "is the DMA API and what implements it: kernel/dma/, drivers/iommu/dma-iommu.c, arch/arm/mm/, mm/dmapool.c",
         (
@@ -101,6 +102,13 @@ MACHINERY = (
         ("memcpy", "__memcpy", "memmove", "__memmove", "memset", "__memset", "___memset", "__pi_mem", "strcpy$",
          "strncpy$", "strscpy", "copy_from_", "copy_to_", "_copy_from_", "_copy_to_", "__copy_user", "__arch_copy_",
          "rep_movs", "memdup_user", "kmemdup"),
+    ),
+    Machinery(
+        "frees for its caller: mm/, drivers/base/devres.c, the tracepoints there",
+        (
+            "kfree", "kvfree", "vfree", "kmem_cache_free", "__free_pages", "free_pages", "___free_pages", "free_unref_",
+            "__free_frozen_", "__traceiter_", "devm_kfree",
+        ),
     ),
     Machinery(
         "maps what virtio drivers queue: drivers/virtio/virtio_ring.c",
@@ -368,15 +376,15 @@ def machinery(frame: Frame) -> Machinery | None:
 def blame(splat: Splat) -> Blame | None:
     """The function responsible, as far as the trace tells; None if nobody can be blamed.
 
-    First the frames that the kernel is sure of; of a leak first those that mapped what leaked; then those marked
-    ``?``, if they lie beyond the DMA API; then whatever machinery was nearest to the missing caller. Inlined calls
-    (symbols.py) are frames like others.
+    First the frames that the kernel is sure of; of a leak, and of what a device did by itself, first those that mapped
+    it; then those marked ``?``, if they lie beyond the DMA API; then whatever machinery was nearest to the missing
+    caller. Inlined calls (symbols.py) are frames like others.
     """
     if splat.splat_class == "other":
         return _blame_other(splat)
     sure = [frame for frame in splat.frames if frame.reliable]
     traces: list[Sequence[Frame]] = [sure, _mapped_at(splat)]
-    if splat.splat_class == "leak-on-release":
+    if splat.splat_class in _MAPPER_FIRST:
         traces.reverse()
     traces.append(_beyond(splat.frames))
     for trace in traces:
@@ -430,6 +438,12 @@ def _blame_other(splat: Splat) -> Blame | None:
         if kind.pick is not Pick.STALLED:
             break
     return _blamed(found, splat) if found is not None else None
+
+
+# Reported when nobody who is to blame runs.
+_MAPPER_FIRST = frozenset(
+    ("leak-on-release", "strict-unmapped", "strict-overrun", "strict-direction", "strict-leak", "strict-full")
+)
 
 
 def _beyond(frames: Sequence[Frame]) -> Sequence[Frame]:

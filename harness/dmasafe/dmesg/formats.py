@@ -37,6 +37,7 @@ class Prefix(Enum):
 
     DMA_API = "DMA-API: <driver> <device>: "  # err_printk(); the two swapped before 4.20
     DMA_API_BARE = "DMA-API: "  # pr_fmt() alone
+    STRICT = "dmasafe-strict: BUG: <driver> <device>: "  # images/strict/strict_report.c
     DEVICE = "<driver> <device>: "  # dev_WARN(), dev_err()
     NONE = ""
 

@@ -134,6 +134,8 @@ HEADERS = (
 END = re.compile(r"-{3}\[ end (?:trace|Kernel panic)")
 # kernel/dma/debug.c dump_entry_trace(); without "DMA-API: " before 5.0.
 MAPPED_AT = re.compile(r"(?:DMA-API: )?Mapped at:\s*$")
+# images/strict/ says that too.
+UNMAPPED_AT = re.compile(r"Unmapped at:\s*$")
 TRACE = re.compile(r"Call [Tt]race:|Backtrace:|backtrace(?: \(crc [0-9a-f]{1,8}\))?:|Stack [Tt]race:|stack backtrace:")
 # Where it happened, from the registers: x86 (before 4.10 with addresses), arm64, arm, riscv, mips, powerpc.
 PROGRAM_COUNTER = re.compile(

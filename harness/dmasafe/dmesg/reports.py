@@ -86,9 +86,11 @@ class _Report:
     frames: list[Frame] = field(default_factory=list)
     frame_text: str = ""
     mapped: list[Frame] = field(default_factory=list)
+    unmapped: list[Frame] = field(default_factory=list)
     traces: int = 0
     traced: bool = False
     mapping: bool = False
+    unmapping: bool = False
     body: bool = False
     counted: bool = False
     died: bool = False
@@ -139,6 +141,8 @@ class _Report:
         fields = dict(self.fields)
         if self.mapped:
             fields["mapped_at"] = " < ".join(_symbol(frame) for frame in self.mapped)
+        if self.unmapped:
+            fields["unmapped_at"] = " < ".join(_symbol(frame) for frame in self.unmapped)
         return Splat(
             splat_class=self.splat_class or self._class_of_header(),
             device=self.device,
@@ -352,7 +356,8 @@ class Reader:
 
     def _continues(self, report: _Report, text: str, stamped: bool) -> bool:
         """Take in a line of the open report; False if it says nothing that is known to belong to one."""
-        if headers.MAPPED_AT.match(text):
+        if headers.MAPPED_AT.match(text) or (report.mapping and headers.UNMAPPED_AT.match(text)):
+            report.unmapping = bool(headers.UNMAPPED_AT.match(text))
             report.mapping, report.traced = True, True
             return True
         if report.mapping:
@@ -360,8 +365,9 @@ class Reader:
             if frame is None:
                 report.mapping = False
                 return False
-            if len(report.mapped) < MAX_MAPPED_FRAMES:
-                report.mapped.append(frame)
+            frames = report.unmapped if report.unmapping else report.mapped
+            if len(frames) < MAX_MAPPED_FRAMES:
+                frames.append(frame)
             return True
         if headers.END.match(text):
             report.ended, report.traced = True, True

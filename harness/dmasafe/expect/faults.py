@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack
 
 from dmasafe.architecture import Layout, find_layout
 from dmasafe.facts import KernelFacts
@@ -330,6 +330,115 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
 }
 
 
+class StrictRow(NamedTuple):
+    """What the strict machine reports of a fault (images/strict/), beside what dma-debug does.
+
+    ``debug`` are dma-debug's classes where it comes to see something else there than elsewhere, None if it does not.
+    ``reads`` as in FaultRow; ``above_line``: only where a cache line is longer than so many bytes.
+    """
+
+    why: str
+    classes: tuple[str, ...]
+    debug: tuple[str, ...] | None = None
+    reads: bool | None = None
+    above_line: int = 0
+
+
+def _strict(why: str, *classes: str, debug: tuple[str, ...] | None = None) -> StrictRow:
+    return StrictRow(why, classes, debug)
+
+
+_STRICT_MEMORY = "strict_memory_forbidden() knows what no allocator gave out, and the mapping is refused"
+_STRICT_UNMAP = _strict("find_to_unmap() and check_unmap() compare with the mapping at that address", "strict-unmap")
+_STRICT_SYNC = _strict("find_to_sync() compares with the mapping at that address", "strict-sync")
+_STRICT_FAILED = _strict(
+    "the device is refused at DMA_MAPPING_ERROR, and that is unmapped",
+    "strict-unmapped",
+    "strict-unmap",
+    debug=("free-invalid-address",),
+)
+_STRICT_SEGMENT = _strict("check_segment() compares with what the driver said of its device", "strict-segment")
+_STRICT_EARLY = _strict("the device is refused what is not mapped at that moment", "strict-unmapped")
+_STRICT_FREED = _strict("the allocators' tracepoints tell of memory that is mapped", "strict-freed")
+
+#: Faults that are not here the strict machine has nothing to say of.
+STRICT_ROWS: dict[str, StrictRow] = {
+    "map-stack": _strict(_STRICT_MEMORY, "strict-memory", debug=()),
+    "map-invalid-area": _strict(_STRICT_MEMORY, "strict-memory"),
+    "map-text-or-rodata": _strict(_STRICT_MEMORY, "strict-memory", debug=()),
+    "map-resource-ram": _strict(
+        "RAM is no register, and the device is refused there", "strict-memory", "strict-unmapped"
+    ),
+    "map-error-unchecked": _STRICT_FAILED,
+    "map-error-ignored": _STRICT_FAILED,
+    "wrong-direction": _strict("the device is refused the other direction", "strict-direction"),
+    "device-overrun": _strict("the device is refused what lies beyond the mapping", "strict-overrun"),
+    "cacheline-overlap": _strict("check_overlap() finds the other mapping", "strict-overlap")._replace(reads=True),
+    "messages-on-one-line": StrictRow(
+        "check_overlap() finds the other mapping on the line", ("strict-overlap",), reads=True, above_line=32
+    ),
+    "free-invalid-address": _STRICT_UNMAP,
+    "free-unallocated": _STRICT_UNMAP,
+    "double-unmap": _STRICT_UNMAP,
+    "double-unmap-after-error": _STRICT_UNMAP,
+    "free-size": _STRICT_UNMAP,
+    "free-direction": _STRICT_UNMAP,
+    "free-attrs": _STRICT_UNMAP,
+    "wrong-device-unmap": _STRICT_UNMAP,
+    "sync-unallocated": _STRICT_SYNC,
+    "sync-beyond": _STRICT_SYNC,
+    "sync-after-unmap": _STRICT_SYNC,
+    "sync-out-of-range": _STRICT_SYNC,
+    "sync-direction": _STRICT_SYNC,
+    "sync-cpu-readonly": _STRICT_SYNC,
+    "sync-device-writeonly": _STRICT_SYNC,
+    "free-sg-count": _STRICT_UNMAP,
+    "sync-sg-count": _STRICT_SYNC,
+    "sync-direction-sg": _STRICT_SYNC,
+    "free-direction-sg": _STRICT_UNMAP,
+    "double-unmap-sg": _STRICT_UNMAP,
+    "free-function": _STRICT_UNMAP,
+    "sg-too-long": _STRICT_SEGMENT,
+    "sg-boundary": _STRICT_SEGMENT,
+    "free-size-coherent": _STRICT_UNMAP,
+    "free-cpu-address": _STRICT_UNMAP,
+    "free-function-coherent": _STRICT_UNMAP,
+    "leak-coherent": _strict("strict_leave() counts what the unbound device still has", "strict-leak"),
+    "unmap-early": _STRICT_EARLY,
+    "use-after-unmap": _STRICT_EARLY,
+    "free-while-mapped": _STRICT_FREED,
+    "put-before-unmap": _STRICT_FREED,
+    "leak-on-release": _strict(
+        "strict_leave() counts what the unbound device still has; the buffer was freed by then",
+        "strict-leak",
+        "strict-freed",
+    ),
+    "debug-disabled": _strict(
+        "strict_table_take() has no address left; the buffer is freed while it is mapped",
+        "strict-full",
+        "strict-freed",
+        debug=(),
+    ),
+}
+# A mask that no bus address can meet is an error like any other there.
+_STRICT_REFUSES = {"addr-overflow": "no bus address lies below the mask: dma_map_single() fails, which it may"}
+_OF_DEBUG = (DEBUG, DEBUG_SG)
+
+
+def _expect_strict(row: FaultRow, scenario: Scenario, kernel: KernelFacts) -> Expectation:
+    """``row`` is what comes of it on a machine that is not strict."""
+    fault = scenario.fault
+    assert fault is not None
+    if fault.name in _STRICT_REFUSES:
+        return Expectation(Outcome.REFUSED, _STRICT_REFUSES[fault.name])
+    strict = STRICT_ROWS.get(fault.name)
+    if strict is None or strict.reads not in (None, scenario.reads) or kernel.strict_line <= strict.above_line:
+        return Expectation(row.outcome, row.why, row.classes, row.direct)
+    debug = (row.classes if row.needs in _OF_DEBUG else ()) if strict.debug is None else strict.debug
+    classes = (*strict.classes, *(debug if kernel.has(DEBUG) else ()))
+    return Expectation(Outcome.CAUGHT, strict.why, classes, row.direct)
+
+
 # Where a mistake cannot be made, and why.
 UNSEEDED: dict[str, tuple[Callable[[Layout], bool], str]] = {
     "messages-on-one-line": (
@@ -350,6 +459,8 @@ def expect_seeded(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip
     row = next((row for row in FAULT_ROWS[fault.name] if row.holds(kernel, scenario.reads)), None)
     if row is None:
         return Skip("what comes of it is known where DMA is coherent, and neither translated nor bounced")
+    if kernel.strict_line:
+        return _expect_strict(row, scenario, kernel)
     return Expectation(row.outcome, row.why, row.classes, row.direct)
 
 

@@ -96,6 +96,10 @@ class Configuration:
         return not self.versions or version_matches(version, self.versions)
 
 
+#: The fragment of the strict machine: a kernel with it is booted as one (images/strict/).
+STRICT_FRAGMENT = "strict"
+
+
 @dataclass(frozen=True)
 class Absence:
     """A symbol that some versions are allowed to lack, and why that is right; of ``architectures`` only, if any."""
@@ -247,6 +251,12 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
     if row.versions and version and not version_matches(version, row.versions):
         raise ConfigError(f"the configuration {base} is for Linux {row.versions}, not for {version}")
     return replace(row, name=configuration, kernel=f"{row.kernel}{plus}{extra}" if row.kernel else "")
+
+
+def is_strict(matrix: Matrix, configuration: Configuration) -> bool:
+    """Whether the kernel of a configuration (find_configuration()) is one for the strict machine."""
+    base, *extra = configuration.kernel_name.split("+")
+    return STRICT_FRAGMENT in (*matrix.configurations[base].fragments, *extra)
 
 
 def find_architecture(name: str) -> Architecture:

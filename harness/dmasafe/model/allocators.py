@@ -6,7 +6,7 @@ Freed memory is handed out again last in, first out, so that the same calls give
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import NamedTuple
 
@@ -64,6 +64,7 @@ class SavedAllocators(NamedTuple):
     kmapped: dict[int, tuple[int, int]]
     allocated: dict[int, KmemCache | int]
     caches: list[tuple[KmemCache, list[int], int, int]]
+    percpu_frames: frozenset[int]
 
 
 class Allocators:
@@ -83,12 +84,15 @@ class Allocators:
         self._vmalloc_sizes: dict[int, int] = {}
         self._free_vmalloc: dict[int, list[int]] = {}
         self._percpu_bump = self._percpu_end = 0
+        self._percpu_frames: set[int] = set()
         self._percpu_free: dict[int, list[int]] = {}
         self._percpu_sizes: dict[int, int] = {}
         # Of each page: its address, and how often it was mapped.
         self._kmapped: dict[int, tuple[int, int]] = {}
         self._devres: dict[int, int] = {}
         self.allocated: dict[int, KmemCache | int] = {}
+        # Told of memory (address, bytes) that goes back, before it does.
+        self.freeing: Callable[[int, int], None] = lambda address, size: None
         self.minalign = kmalloc_minalign(config, memory.layout)
         # create_kmalloc_caches() leaves out what the alignment rules out; 96 and 192 only exist below it.
         self.kmalloc_caches = [
@@ -112,6 +116,7 @@ class Allocators:
             dict(self._kmapped),
             dict(self.allocated),
             [(cache, list(cache.free), cache.next, cache.end) for cache in self.caches],
+            frozenset(self._percpu_frames),
         )
 
     def restore(self, saved: SavedAllocators) -> None:
@@ -127,6 +132,7 @@ class Allocators:
         self._vmalloc_sizes, self._percpu_sizes, self._devres = (dict(each) for each in saved.maps)
         self._kmapped = dict(saved.kmapped)
         self.allocated = dict(saved.allocated)
+        self._percpu_frames = set(saved.percpu_frames)
         self.caches = []
         for cache, free, start, end in saved.caches:
             cache.free, cache.next, cache.end = list(free), start, end
@@ -150,6 +156,7 @@ class Allocators:
         return start >> PAGE_SHIFT
 
     def free_pages(self, page: int, order: int) -> None:
+        self.freeing(self.memory.page_to_virt(page), PAGE_SIZE << order)
         self._free_pages.setdefault(order, []).append(page)
 
     def alloc_highpage(self) -> int:
@@ -200,6 +207,7 @@ class Allocators:
         owner = self.allocated.pop(address, None)
         if owner is None:
             raise ModelError(f"kfree() of {address:#x}, which kmalloc() did not return or which is free already")
+        self.freeing(address, PAGE_SIZE << owner if isinstance(owner, int) else owner.size)
         if isinstance(owner, int):
             self.free_pages(self.memory.virt_to_page(address), owner)
         else:
@@ -326,6 +334,10 @@ class Allocators:
 
     # Per-CPU memory.
 
+    def is_percpu(self, page: int) -> bool:
+        """Whether a frame is of the first chunk."""
+        return page in self._percpu_frames
+
     def alloc_percpu(self, size: int, alignment: int = 8) -> int:
         """The first CPU's copy. The first chunk is embedded in the linear map and has room (mm/percpu.c)."""
         if size > PCPU_MIN_UNIT_SIZE:
@@ -341,6 +353,8 @@ class Allocators:
             if address + size > self._percpu_end:
                 address = self.page_address(self.alloc_pages(get_order(PCPU_MIN_UNIT_SIZE)))
                 self._percpu_end = address + PCPU_MIN_UNIT_SIZE
+                first = self.memory.virt_to_page(address)
+                self._percpu_frames.update(range(first, first + (PCPU_MIN_UNIT_SIZE >> PAGE_SHIFT)))
             self._percpu_bump = address + size
         self._percpu_sizes[address] = size
         return address

@@ -189,6 +189,8 @@ class Client:
             call.ret = None
             call.caller = []
             lost = f"the call did not return: {hung}"
+        if kernel.dma.strict is not None:
+            kernel.dma.strict.settle()
         bus = self._bus(hardware) if call.mapped is None else (call.mapped,)
         return Observation(
             ret=call.ret,

@@ -41,6 +41,9 @@ class Facts(Hashable, Protocol):
     def iommu(self) -> bool: ...
 
     @property
+    def strict_line(self) -> int: ...
+
+    @property
     def running(self) -> MachineFacts: ...
 
 
@@ -56,6 +59,7 @@ class Config:
     ``coherent`` None takes the architecture's habit. ``swiotlb`` is off, on (a pool exists) or force (swiotlb=force).
     ``memory`` are the physical addresses of memory, ``dma_alignment`` the answer of dma_get_cache_alignment(), where a
     machine has told them; otherwise ``memory_bytes`` from the layout's first address on, and the layout's alignment.
+    ``strict_line`` are the bytes of a cache line of the strict machine, 0 where it is none.
     ``iommu``: coherent memory is put together of pages; DMA addresses are told as the physical ones they lead to.
     ``queue_entries`` is the length of i2c-virtio's queue; with indirect descriptors a message takes one entry.
     ``dma_debug_entries`` is the boot parameter of that name, ``dma_debug`` False is dma_debug=off, ``all_errors`` and
@@ -72,6 +76,7 @@ class Config:
     coherent: bool | None = None
     swiotlb: str = "off"
     iommu: bool = False
+    strict_line: int = 0
     queue_entries: int = DEFAULT_QUEUE_ENTRIES
     dma_debug: bool = True
     dma_debug_entries: int = PREALLOC_DMA_DEBUG_ENTRIES
@@ -92,6 +97,7 @@ class Config:
             highmem_bytes=layout.highmem_bytes if layout is not None and "HIGHMEM" in facts.symbols else 0,
             coherent=facts.coherent,
             iommu=facts.iommu,
+            strict_line=facts.strict_line,
             memory=facts.running.memory,
             dma_alignment=facts.running.dma_alignment,
             queue_entries=facts.running.queue_entries,

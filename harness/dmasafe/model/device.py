@@ -27,7 +27,9 @@ def DMA_BIT_MASK(bits: int) -> int:
 
 @dataclass(eq=False)
 class Device:
-    """One device. ``dma_coherent`` says that it sees what is in the processor's caches."""
+    """One device. ``dma_coherent`` says that it sees what is in the processor's caches, ``strict`` that its DMA
+    operations are the strict machine's.
+    """
 
     name: str
     driver: str | None
@@ -37,6 +39,7 @@ class Device:
     max_seg_size: int = 65536
     seg_boundary: int = DMA_BIT_MASK(32)
     coherent_dma_mask: int = DMA_BIT_MASK(32)
+    strict: bool = False
 
     @property
     def dma_limit(self) -> int:

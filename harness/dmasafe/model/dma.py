@@ -23,6 +23,7 @@ from dmasafe.model.errors import ModelError
 from dmasafe.model.layout import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, dma_get_cache_alignment
 from dmasafe.model.log import KernelLog, Place, Report
 from dmasafe.model.memory import Memory
+from dmasafe.model.strict import Strict
 
 EIO = 5
 # include/linux/dma-mapping.h dev_WARN_ONCE() of dma_map_single_attrs(): line by version read.
@@ -160,6 +161,7 @@ class Dma:
         self.log = log
         self.debug = debug
         self.swiotlb = None if config.swiotlb == "off" else Swiotlb(memory, allocators)
+        self.strict = Strict(config.strict_line, memory, allocators, log) if config.strict_line else None
         self.force_bounce = config.swiotlb == "force"
         self._kmalloc_bounce = config.has("DMA_BOUNCE_UNALIGNED_KMALLOC")
         # dma_capable(): where dma_addr_t has 32 bits, an address below the first of memory has wrapped around.
@@ -206,7 +208,7 @@ class Dma:
         if dev.dma_mask is None:
             return self.error
         phys = (page << PAGE_SHIFT) + offset
-        dma_addr = self._dma_direct_map(dev, phys, size, direction, attrs)
+        dma_addr = self._map(dev, phys, size, direction, attrs)
         if self.debug is not None:
             if dma_addr == self.error:
                 self.debug.debug_dma_mapping_error(dev, dma_addr)
@@ -215,6 +217,14 @@ class Dma:
         return dma_addr
 
     dma_map_page = dma_map_page_attrs
+
+    def _map(self, dev: Device, phys: int, size: int, direction: int, attrs: int, kind: str = "single") -> int:
+        """By the device's own operations, or directly."""
+        if not dev.strict or self.strict is None:
+            return self._dma_direct_map(dev, phys, size, direction, attrs)
+        dma_addr = self.strict.map(dev, phys, size, direction, kind)
+        self.notes.append("the strict machine has no such mapping" if dma_addr is None else "the machine is strict")
+        return self.error if dma_addr is None else dma_addr
 
     def _dma_direct_map(self, dev: Device, phys: int, size: int, direction: int, attrs: int) -> int:
         """kernel/dma/direct.h dma_direct_map_page(), dma_direct_map_phys()."""
@@ -262,12 +272,18 @@ class Dma:
 
     def dma_unmap_page_attrs(self, dev: Device, dma_addr: int, size: int, direction: int, attrs: int = 0) -> None:
         """kernel/dma/mapping.c dma_unmap_page_attrs(), since 6.19 or so dma_unmap_phys()."""
+        self._unmap(dev, dma_addr, size, direction, attrs)
+        if self.debug is not None:
+            self.debug.debug_dma_unmap_page(dev, dma_addr, size, direction, attrs)
+
+    def _unmap(self, dev: Device, dma_addr: int, size: int, direction: int, attrs: int) -> None:
+        if dev.strict and self.strict is not None:
+            self.strict.unmap(dev, dma_addr, size, direction, not attrs & DMA_ATTR_SKIP_CPU_SYNC)
+            return
         if not attrs & DMA_ATTR_SKIP_CPU_SYNC:
             self._sync_for_cpu(dev, dma_addr, size, direction)
         if self.swiotlb is not None:
             self.swiotlb.release(dma_addr)
-        if self.debug is not None:
-            self.debug.debug_dma_unmap_page(dev, dma_addr, size, direction, attrs)
 
     dma_unmap_page = dma_unmap_page_attrs
     dma_unmap_single_attrs = dma_unmap_page_attrs
@@ -286,11 +302,10 @@ class Dma:
         if dev.dma_mask is None:
             return 0
         for number, sg in enumerate(sgl):
-            sg.dma_address = self._dma_direct_map(dev, sg.phys, sg.length, direction, attrs)
+            sg.dma_address = self._map(dev, sg.phys, sg.length, direction, attrs, "scatter-gather")
             if sg.dma_address == self.error:
                 for mapped in sgl[:number]:
-                    if self.swiotlb is not None:
-                        self.swiotlb.release(mapped.dma_address)
+                    self._unmap(dev, mapped.dma_address, mapped.length, direction, attrs | DMA_ATTR_SKIP_CPU_SYNC)
                 return 0
         if self.debug is not None:
             self.debug.debug_dma_map_sg(dev, sgl, len(sgl), direction, attrs)
@@ -303,10 +318,7 @@ class Dma:
         if self.debug is not None:
             self.debug.debug_dma_unmap_sg(dev, sgl, direction, attrs)
         for sg in sgl:
-            if not attrs & DMA_ATTR_SKIP_CPU_SYNC:
-                self._sync_for_cpu(dev, sg.dma_address, sg.length, direction)
-            if self.swiotlb is not None:
-                self.swiotlb.release(sg.dma_address)
+            self._unmap(dev, sg.dma_address, sg.length, direction, attrs)
 
     dma_unmap_sg = dma_unmap_sg_attrs
 
@@ -336,6 +348,9 @@ class Dma:
 
     def _sync_for_cpu(self, dev: Device, dma_addr: int, size: int, direction: int) -> None:
         """kernel/dma/direct.h dma_direct_sync_single_for_cpu()."""
+        if dev.strict and self.strict is not None:
+            self.strict.sync(dev, dma_addr, size, direction, for_cpu=True)
+            return
         if not dev.dma_coherent:
             self._arch_sync_dma_for_cpu(dma_addr, size, direction)
         if self.swiotlb is not None and direction != DMA_TO_DEVICE:
@@ -343,6 +358,9 @@ class Dma:
 
     def _sync_for_device(self, dev: Device, dma_addr: int, size: int, direction: int) -> None:
         """kernel/dma/direct.h dma_direct_sync_single_for_device()."""
+        if dev.strict and self.strict is not None:
+            self.strict.sync(dev, dma_addr, size, direction, for_cpu=False)
+            return
         if self.swiotlb is not None and direction != DMA_FROM_DEVICE:
             self.swiotlb.bounce(dma_addr, size, to_device=True)
         if not dev.dma_coherent:
@@ -376,6 +394,8 @@ class Dma:
         A device that cannot see the caches gets an uncached mapping in vmalloc space; behind an IOMMU there is always
         one in vmalloc space (drivers/iommu/dma-iommu.c iommu_dma_alloc_remap()).
         """
+        if dev.strict and self.strict is not None:
+            return self._alloc_strict(self.strict, dev, size, attrs)
         page = self.allocators.alloc_pages(get_order(size))
         phys = page << PAGE_SHIFT
         if phys + size - 1 > min(dev.coherent_dma_mask, dev.bus_dma_limit or dev.coherent_dma_mask):
@@ -392,11 +412,22 @@ class Dma:
             self.debug.debug_dma_alloc_coherent(dev, size, phys, phys, attrs)
         return address, phys
 
+    def _alloc_strict(self, strict: Strict, dev: Device, size: int, attrs: int) -> tuple[int, int]:
+        dma_addr = strict.alloc(dev, size)
+        if dma_addr is None:
+            raise ModelError(f"no bus address is left for coherent memory of {dev.name}")
+        if self.debug is not None:
+            self.debug.debug_dma_alloc_coherent(dev, size, dma_addr, dma_addr, attrs)
+        return self.memory.phys_to_virt(dma_addr), dma_addr
+
     def dma_free_coherent(self, dev: Device, size: int, address: int, dma_addr: int, attrs: int = 0) -> None:
         """kernel/dma/mapping.c dma_free_attrs()."""
         phys = self.memory.translate(address)
         if self.debug is not None and phys is not None:
             self.debug.debug_dma_free_coherent(dev, size, phys, dma_addr, attrs)
+        if dev.strict and self.strict is not None:
+            self.strict.free(dma_addr)
+            return
         if not dev.dma_coherent or self.config.iommu:
             self.allocators.vunmap(address)
         if phys is not None:

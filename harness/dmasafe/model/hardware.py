@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from dmasafe.model.bus import Bus
 from dmasafe.model.memory import Memory
+from dmasafe.model.strict import Strict
 
 
 class Seen(NamedTuple):
@@ -28,8 +29,9 @@ class Seen(NamedTuple):
 class Hardware:
     """One controller on a bus. ``trace`` grows until somebody takes it; ``now_s`` is how long slaves held the clock."""
 
-    def __init__(self, memory: Memory, bus: Bus) -> None:
+    def __init__(self, memory: Memory, bus: Bus, strict: Strict | None = None) -> None:
         self.memory = memory
+        self.strict = strict
         self.bus = bus
         self.trace: list[Seen] = []
         self.now_s = 0.0
@@ -56,7 +58,11 @@ class Hardware:
         why = f"the address field {target:#06x} is no 7-bit address" if target > 0xFE else ""
         data = b""
         stray = False
-        if dma is not None and not self.memory.is_ram(dma, length):
+        # What the trace says of it is the driver's own memory.
+        physical = dma
+        if dma is not None and self.strict is not None:
+            physical = self.strict.reach(dma, length, read)
+        if dma is not None and (physical is None or not self.memory.is_ram(dma, length)):
             stray = True
             why = why or f"stray DMA: {length} bytes at {dma:#x} are outside guest memory"
         if self._failed:
@@ -75,5 +81,5 @@ class Hardware:
         if why and not self._failed:
             self.bus.stop()
         self._failed = bool(why) and not last
-        self.trace.append(Seen(address, read, data, why, dma, length, stray))
+        self.trace.append(Seen(address, read, data, why, dma if physical is None else physical, length, stray))
         return not why

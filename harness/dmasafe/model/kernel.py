@@ -25,6 +25,7 @@ from dmasafe.model.log import KernelLog
 from dmasafe.model.memory import Memory, SavedMemory
 from dmasafe.model.oops import Oops
 from dmasafe.model.smbus import Smbus
+from dmasafe.model.strict import Mapping as StrictMapping
 from dmasafe.model.usb_bridges import UsbBridge
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class SavedState(NamedTuple):
     allocators: SavedAllocators
     stack_pointer: int
     dma_debug: SavedDebug | None
+    strict: dict[int, StrictMapping] | None
     adapters: dict[str, tuple[int, int, frozenset[int]]]
 
 
@@ -81,6 +83,8 @@ class ModelKernel:
         if self.dma_debug is not None:
             self.dma_debug.task = self.task
         self.dma = Dma(config, memory, self.allocators, self.log, self.dma_debug)
+        if self.dma.strict is not None:
+            self.dma.strict.task = self.task
         self.notes = self.dma.notes
         self.i2c = I2cCore(memory, self.allocators, self.log, self.notes)
         self.smbus = Smbus(config, memory, self.allocators, self.task, self.log, self.i2c)
@@ -185,7 +189,8 @@ class ModelKernel:
             known = ", ".join(known.name for known in CONTROLLERS.values() if known.model is not None)
             raise ModelError(f"there is no controller '{name}': it is one of {known}")
         dev = self.devices[name] = self.device(row.plug.function, row.driver)
-        hardware = self.hardware[name] = Hardware(self.memory, self.bus)
+        dev.strict = self.dma.strict is not None and row.plug.transport == "vhost-user"
+        hardware = self.hardware[name] = Hardware(self.memory, self.bus, self.dma.strict if dev.strict else None)
         platform = Platform(
             self.config,
             self.memory,
@@ -210,8 +215,11 @@ class ModelKernel:
     def unbind(self, name: str) -> None:
         """The controller's driver is unbound from its device: dma-debug looks for what it left mapped."""
         self.adapters.pop(name)
+        dev = self.devices.pop(name)
+        if self.dma.strict is not None:
+            self.dma.strict.leave(dev)
         if self.dma_debug is not None:
-            self.dma_debug.device_released(self.devices.pop(name))
+            self.dma_debug.device_released(dev)
 
     def client(self, adap: I2cAdapter, addr: int, flags: int = 0) -> I2cClient:
         return I2cClient(adap, addr, flags)
@@ -247,6 +255,7 @@ class ModelKernel:
             self.allocators.save(),
             self.task.stack_pointer,
             None if debug is None else debug.save(),
+            None if self.dma.strict is None else self.dma.strict.save(),
             {name: (adap.retries, adap.timeout, frozenset(adap.bound)) for name, adap in self.adapters.items()},
         )
 
@@ -257,6 +266,8 @@ class ModelKernel:
         self.task.stack_pointer = state.stack_pointer
         if self.dma_debug is not None and state.dma_debug is not None:
             self.dma_debug.restore(state.dma_debug)
+        if self.dma.strict is not None and state.strict is not None:
+            self.dma.strict.restore(state.strict)
         for name, (retries, timeout, bound) in state.adapters.items():
             adap = self.adapters[name]
             adap.locked = adap.suspended = False

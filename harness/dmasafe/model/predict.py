@@ -42,9 +42,10 @@ class Lab:
         self._state = self.kernel.save()
         self._baseline = self._leftovers()
 
-    def _leftovers(self) -> tuple[int, int]:
-        debug = self.kernel.dma_debug
-        return len(self.kernel.allocators.allocated), 0 if debug is None else debug.entries
+    def _leftovers(self) -> tuple[int, int, int]:
+        debug, strict = self.kernel.dma_debug, self.kernel.dma.strict
+        live = 0 if strict is None else len(strict.live)
+        return len(self.kernel.allocators.allocated), 0 if debug is None else debug.entries, live
 
     def run(self, scenario: Scenario) -> tuple[Observation, list[str], list[str]]:
         """(observation, the kernel's log as /dev/kmsg records, what was decided on the way). Raises Unsupported."""

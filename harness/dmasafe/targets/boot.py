@@ -31,6 +31,7 @@ from dmasafe.targets.session import (
     BORROWED,
     LIMITS,
     MODULES,
+    STRICT_PARAMETERS,
     Limits,
     Session,
     borrowed_objects,
@@ -46,7 +47,7 @@ class GuestImage:
     """What is booted: a kernel image and an initramfs with the modules and the agent.
 
     ``controllers`` are those to be there beside the ones that always are, ``file_systems`` are (bus, file system) on
-    flashes.
+    flashes. ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none.
     """
 
     machine: Machine
@@ -58,6 +59,7 @@ class GuestImage:
     extras: Extras = NO_EXTRAS
     controllers: tuple[str, ...] = ()
     file_systems: tuple[tuple[str, str], ...] = ()
+    strict_line: int = 0
 
     @property
     def rows(self) -> list[Controller]:
@@ -141,6 +143,8 @@ class Boot(Session):
         if self._prepared:
             return
         self._prove_machine()
+        if self.image.strict_line:
+            self._be_strict(self.image.strict_line)
         symbols = self.request("symbols", names=",".join(BORROWED))
         # Not there without dma-debug.
         self.request("write", path="/sys/kernel/debug/dma-api/all_errors", data="1")
@@ -156,6 +160,16 @@ class Boot(Session):
             with contextlib.suppress(ValueError):
                 self.device.set_mailbox(int(mailbox, 0))
         self._prepared = True
+
+    def _be_strict(self, line: int) -> None:
+        """Give the controllers DMA operations of the strict machine's, and the hardware the table of what is mapped."""
+        rows = {row.name: row.function or self._functions.get(row.name) for row in self.image.rows}
+        devices = {name: function for name, function in rows.items() if function is not None}
+        self.hands.load("/modules/dmasafe_strict.ko", f"line={line} devices={','.join(devices.values())}")
+        table = self.read(f"{STRICT_PARAMETERS}/table")
+        if table is None:
+            raise BootLost("the strict machine does not say where its table is")
+        self.device.set_strict(int(table, 0), devices)
 
     def _bind_pci(self) -> None:
         """The adapters of controllers that are PCI functions, where QEMU or the machine has put them."""

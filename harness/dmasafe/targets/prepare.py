@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import host_arch
-from dmasafe.facts import KernelFacts, KernelInfo
-from dmasafe.kernel.config import not_verified, resolve
+from dmasafe.facts import STRICT_LINE_BYTES, KernelFacts, KernelInfo
+from dmasafe.kernel.config import STRICT_FRAGMENT, is_strict, not_verified, resolve
 from dmasafe.kernel.permission import may_build
 from dmasafe.kernel.source import AptSource, ReleaseSource
 from dmasafe.progress import Progress
@@ -82,11 +82,19 @@ def prepare(
     kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     require_accelerator(accel)
     kernel = build_kernel(kernel_source, configuration, arch, progress)
-    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
+    names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
+    if _is_strict(configuration, arch):
+        names.append(STRICT_FRAGMENT)
+    initrd = pack_initrd(kernel, image_name, progress, names)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     config = kernel.config.read_text()
     info, facts = described(image, config, kernel.release, arch, configuration, kernel.source, kernel.notes)
     return Prepared(image, info, facts, kernel)
+
+
+def _is_strict(configuration: str, arch: str) -> bool:
+    matrix = kernels.load_matrix()
+    return is_strict(matrix, kernels.find_configuration(matrix, configuration, arch))
 
 
 def with_qemu_arguments(prepared: Prepared, arguments: Sequence[str]) -> Prepared:
@@ -121,7 +129,8 @@ def bootable(
     cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     machine = find_machine(arch, cell.machine)
     accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
-    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline))
+    line = STRICT_LINE_BYTES if _is_strict(configuration, arch) else 0
+    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline), strict_line=line)
 
 
 def described(
@@ -138,15 +147,15 @@ def described(
     ``notes`` are those of its build.
     """
     sha256 = hashlib.sha256(config.encode()).hexdigest()
-    facts = facts_of(config, release, image.machine, image.cmdline)
+    facts = facts_of(config, release, image.machine, image.cmdline, image.strict_line)
     note = not_verified(release, kernels.load_matrix())
     return KernelInfo(release, arch, configuration, source, sha256, (*((note,) if note else ()), *notes)), facts
 
 
-def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str]) -> KernelFacts:
-    """What is known of a kernel on one of the harness's own machines."""
+def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str], strict_line: int = 0) -> KernelFacts:
+    """What is known of a kernel on one of the harness's own machines; ``strict_line`` as in KernelFacts."""
     facts = facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
-    return replace(facts, machine=machine.variation)
+    return replace(facts, machine=machine.variation, strict_line=strict_line)
 
 
 def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:
@@ -157,6 +166,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     matrix = kernels.load_matrix()
     cell = kernels.find_configuration(matrix, configuration, arch)
     machine = find_machine(arch, cell.machine)
+    line = STRICT_LINE_BYTES if is_strict(matrix, cell) else 0
     cache = kernels.find_cache()
     identity = kernels.remembered(kernels.parse_source(kernel_source), cache)
     for kernel in kernels.list_kernels(cache):
@@ -164,7 +174,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
         wanted = wanted or kernel.source_identity.startswith(f"{kernel_source}=")
         if wanted and kernel.configuration == cell.kernel_name and kernel.arch == arch:
             info = KernelInfo(kernel.release, arch, configuration, kernel.source)
-            return facts_of(kernel.config.read_text(), kernel.release, machine, cell.append), info
+            return facts_of(kernel.config.read_text(), kernel.release, machine, cell.append, line), info
     version = _VERSION.search(kernel_source)
     if version is None:
         raise TargetError(
@@ -173,4 +183,4 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
         )
     text = resolve(matrix, configuration, arch, version[0]).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
-    return facts_of(text, version[0], machine, cell.append), info
+    return facts_of(text, version[0], machine, cell.append, line), info

@@ -29,7 +29,7 @@ from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
 from dmasafe.targets.journal import Journal, Machine, Seen
-from dmasafe.targets.session import KMSG_LOG, LIMITS, Limits, Session
+from dmasafe.targets.session import KMSG_LOG, LIMITS, STRICT_PARAMETERS, Limits, Session
 from dmasafe.targets.wire import line, observation, settings
 
 # Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
@@ -50,6 +50,8 @@ _COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith
 _COUNTED -= {"debug-disabled"}
 # active_cacheline_inc_overlap() warns by itself, in the class of a report that is counted.
 _UNCOUNTED_FIELD = "overlaps"
+_STRICT_FILES = ("attached", "full", "unread", "reports")
+_STRICT_SLUGS = frozenset(slug for slug in SPLAT_CLASSES if slug.startswith("strict-"))
 _DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
 
 
@@ -226,11 +228,10 @@ class Runner:
         batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
         return None
 
-    @staticmethod
-    def _ask(session: Session, batch: _Batch, scenario: Scenario) -> tuple[int, Message]:
+    def _ask(self, session: Session, batch: _Batch, scenario: Scenario) -> tuple[int, Message]:
         """One scenario outside the batch: its number and the reply. Raises BootLost."""
         number = batch.next_number()
-        session.send(_run_message(number, scenario))
+        session.send(_run_message(number, scenario, bool(self._facts.strict_line)))
         return number, next(iter(session.replies()))
 
     def _controls(self, session: Session, batch: _Batch) -> str | None:
@@ -289,7 +290,7 @@ class Runner:
                 number = batch.next_number()
                 batch.under_way[number] = scenario
                 batch.unsent += 1
-                session.send(_run_message(number, scenario))
+                session.send(_run_message(number, scenario, bool(self._facts.strict_line)))
             for reply in session.replies():
                 number_or_none = integer(reply, "seq")
                 if reply.get("re") != "run" or number_or_none not in batch.under_way:
@@ -334,8 +335,8 @@ class Runner:
 
     def _trailing_checks(self, session: Session, batch: _Batch, state: _State) -> str | None:
         """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
-        if batch.spends_boot and self._facts.has("DMA_API_DEBUG"):
-            # dma-debug is gone, as was asked for; the canary before the scenario proves that it reported.
+        if batch.spends_boot and (self._facts.has("DMA_API_DEBUG") or self._facts.strict_line):
+            # dma-debug is gone, or no bus address is left, as was asked for; the canary before proves that they worked.
             session.sync_device()
             self._keep(session, batch, state)
             session.request("kmsg")
@@ -346,7 +347,21 @@ class Runner:
         session.request("kmsg")
         # No scenario comes after it that could answer for it, and whose records they were is not known.
         reason = reason or session.gathered.lost_log
+        if self._facts.strict_line:
+            reason = reason or self._strict_state(session, batch)
         return reason or (self._dma_debug_state(session, batch) if self._facts.has("DMA_API_DEBUG") else None)
+
+    def _strict_state(self, session: Session, batch: _Batch) -> str | None:
+        """Why the strict machine's word cannot be taken, or None."""
+        values = {name: session.read(f"{STRICT_PARAMETERS}/{name}") for name in _STRICT_FILES}
+        batch.strict_count = values["reports"]
+        if values["attached"] in (None, "0"):
+            return "the strict machine is not attached to any device"
+        if values["unread"] != "0":
+            return f"the strict machine lost {values['unread']} refusals of the hardware's"
+        if values["full"] != "0" and not batch.spends_boot:
+            return f"the strict machine had no bus address left for {values['full']} mappings"
+        return None
 
     def _dma_debug_state(self, session: Session, batch: _Batch) -> str | None:
         """Why dma-debug's word cannot be taken, or None."""
@@ -410,6 +425,8 @@ class _Batch:
         # What the canaries splatted, and dma-debug's own count of its reports, as its file says it.
         self.other_splats: list[Splat] = []
         self.error_count: str | None = None
+        # The same of the strict machine.
+        self.strict_count: str | None = None
         self.reports_before = 0
         # How many of the replies the journal has, and when it is given more.
         self.kept = 0
@@ -418,10 +435,16 @@ class _Batch:
         self._number = 0
 
     def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
-        """Why the log cannot be whole: dma-debug counted other reports than were read. None if it did not count."""
+        """Why the log cannot be whole: dma-debug, or the strict machine, counted other reports than were read.
+
+        None if neither did.
+        """
+        splats = [splat for seen in observed for splat in seen.splats]
+        told = sum(splat.splat_class in _STRICT_SLUGS for splat in (*splats, *outside, *self.other_splats))
+        if self.strict_count not in (None, str(told)):
+            return f"the strict machine counted {self.strict_count} reports, the log has {told}"
         if self.error_count is None:
             return None
-        splats = [splat for seen in observed for splat in seen.splats]
         read = sum(_is_counted(splat) for splat in (*splats, *outside, *self.other_splats))
         if self.error_count == str(self.reports_before + read):
             return None
@@ -498,13 +521,13 @@ def _for_one_boot(todo: list[Scenario]) -> tuple[list[Scenario], list[Scenario]]
     return (sharing, spending) if sharing else (spending[:1], spending[1:])
 
 
-def _run_message(number: int, scenario: Scenario) -> Message:
+def _run_message(number: int, scenario: Scenario, strict: bool = False) -> Message:
     message: Message = {
         "op": "run",
         "seq": number,
         "adapter": scenario.controller if controller_of(scenario.controller).has_adapter else "",
         "set": settings(scenario),
-        "line": line(scenario),
+        "line": line(scenario, strict),
     }
     if scenario.fault is not None and scenario.fault.rebinds:
         message["rebind"] = 1

@@ -28,6 +28,7 @@ BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
 # The number of what is asked before any scenario; those begin at 1.
 _OWN = 0
 IOMEM = "/proc/iomem"
+STRICT_PARAMETERS = "/sys/module/dmasafe_strict/parameters"
 _SYSTEM_RAM = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", re.MULTILINE)
 _ARGV_INIT_BYTES = {8: 272, 4: 136}
 

@@ -24,12 +24,14 @@ def settings(scenario: Scenario) -> str:
     return f"policy={scenario.policy} threshold={threshold} fault={fault}"
 
 
-def line(scenario: Scenario) -> str:
-    """The agent's line for this scenario."""
+def line(scenario: Scenario, strict: bool = False) -> str:
+    """The agent's line for this scenario; ``strict``: on the strict machine."""
     words = [f"addr={scenario.address:#04x}", f"len={scenario.length}", f"fill={scenario.seed}"]
     # Elsewhere the threshold is the controller's: settings().
     own = scenario.operation == "get_put"
     words += [f"{name}={value}" for name, value in scenario.options if name != "fault" and (own or name != "threshold")]
+    if strict and scenario.fault is not None and scenario.fault.unseen_alone:
+        words.append("fail=1")
     if OPERATIONS[scenario.operation].from_user_space:
         return " ".join(["front=i2cdev", f"op={scenario.operation.removeprefix(_I2CDEV)}", *words])
     own_words = controller_of(scenario.controller).words

@@ -48,6 +48,19 @@ SLUGS = [
     "usb-buffer-not-dma-capable",
     "sg-virt-invalid",
     "debug-disabled",
+    "strict-unmapped",
+    "strict-overrun",
+    "strict-direction",
+    "strict-cpu-write",
+    "strict-line-lost",
+    "strict-overlap",
+    "strict-memory",
+    "strict-segment",
+    "strict-unmap",
+    "strict-sync",
+    "strict-freed",
+    "strict-leak",
+    "strict-full",
     "dma-debug-cut",
     "other",
 ]
@@ -75,7 +88,7 @@ def test_a_printed_message_is_read_back(row: SplatClass, known: Format, data: st
     assert found is not None
     assert found.splat_class == row.slug
     assert found.fields == dict(zip(known.names, values, strict=True))
-    named = known.prefix in (Prefix.DMA_API, Prefix.DEVICE)
+    named = known.prefix in (Prefix.DMA_API, Prefix.DEVICE, Prefix.STRICT)
     assert (found.driver, found.device) == (("dmasafe", "0000:00:05.0") if named else (None, None))
     assert found.text == printed(known.text, values)
 

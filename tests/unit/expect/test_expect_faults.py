@@ -10,7 +10,7 @@ import pytest
 from dmasafe.architecture import architecture_names, find_layout
 from dmasafe.dmesg import SPLAT_CLASSES
 from dmasafe.expect import expect
-from dmasafe.expect.faults import ATTRS_COMPARED, FAULT_ROWS, UNSEEDED, FaultRow, unreachable
+from dmasafe.expect.faults import ATTRS_COMPARED, FAULT_ROWS, STRICT_ROWS, UNSEEDED, FaultRow, unreachable
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.faults import FAULTS
 from dmasafe.outcome import (
@@ -309,3 +309,66 @@ def test_a_class_is_unreachable_up_to_a_version_or_from_it_on(splat_class, first
 def test_where_modules_lie_decides_who_notices_their_memory(arch, symbols, classes):
     scenario = parse_scenario("heap/master_recv/dmasafe:bounce/32+fault=map-invalid-area")
     assert expect(scenario, kernel(symbols=frozenset(symbols), arch=arch)).classes == classes
+
+
+STRICT = replace(kernel(), strict_line=64)
+# What breaks no rule of the DMA API's: two mappings that the device only reads may overlap, and the helpers are I2C's.
+NO_RULE_OF_THE_APIS = {
+    ("cacheline-overlap", False), ("messages-on-one-line", False), ("bounce-not-released", False),
+    ("bounce-not-released", True), ("bounce-not-copied", True), ("threshold-never-met", False),
+    ("threshold-never-met", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("symbols", [DEFAULT, DEFAULT - {"DMA_API_DEBUG", "DMA_API_DEBUG_SG"}])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_strict_machine_notices_every_fault_that_breaks_a_rule(version, symbols):
+    facts = replace(STRICT, version=version, symbols=symbols)
+    unnoticed = set()
+    for scenario in faults_suite():
+        found = expect(scenario, facts)
+        if scenario.fault is None or isinstance(found, Skip):
+            continue
+        if found.outcome is not Outcome.CAUGHT:
+            unnoticed.add((scenario.fault.name, scenario.reads))
+    # An error that the driver looks at; and pages of vmalloc memory, which may be mapped one by one (dma-api-howto).
+    allowed = {("addr-overflow", True)} | (set() if "DMA_API_DEBUG" in symbols else {("map-vmalloc", True)})
+    assert unnoticed == NO_RULE_OF_THE_APIS | allowed
+
+
+def test_strict_rows_are_of_faults_and_name_classes_of_the_strict_machines():
+    assert STRICT_ROWS.keys() <= FAULTS.keys()
+    for row in STRICT_ROWS.values():
+        assert row.classes and {*row.classes, *(row.debug or ())} <= SPLAT_CLASSES.keys()
+        assert all(slug.startswith("strict-") for slug in row.classes)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "classes", "alone"),
+    [
+        # dma-debug sees the same beside it; or nothing, as the mapping is refused; or another thing.
+        (
+            "heap/master_recv_dmasafe/dmasafe:bounce/32+fault=free-size",
+            ("strict-unmap", "free-size"),
+            ("strict-unmap",),
+        ),
+        ("stack/master_recv_dmasafe/dmasafe:trusting/8+fault=map-stack", ("strict-memory",), ("strict-memory",)),
+        (
+            "heap/master_recv_dmasafe/dmasafe:bounce/32+fault=map-error-unchecked",
+            ("strict-unmapped", "strict-unmap", "free-invalid-address"),
+            ("strict-unmapped", "strict-unmap"),
+        ),
+        ("heap/master_recv/dmasafe:bounce/32+fault=map-vmalloc-rejected",) + (("map-vmalloc-rejected",),) * 2,
+    ],
+)
+def test_what_dma_debug_adds_on_the_strict_machine(scenario, classes, alone):
+    one = expect(parse_scenario(scenario), STRICT)
+    two = expect(parse_scenario(scenario), replace(STRICT, symbols=DEFAULT - {"DMA_API_DEBUG", "DMA_API_DEBUG_SG"}))
+    assert (one.classes, two.classes) == (classes, alone)
+
+
+def test_lines_of_32_bytes_do_not_meet_in_the_middle_of_64():
+    read = "heap/master_recv/dmasafe:bounce/32+fault=messages-on-one-line"
+    facts = replace(STRICT, strict_line=32, symbols=DEFAULT - {"DMA_API_DEBUG", "DMA_API_DEBUG_SG"})
+    assert expect(parse_scenario(read), facts).outcome is Outcome.SAFE
+    assert expect(parse_scenario(read), replace(facts, strict_line=64)).classes == ("strict-overlap",)

@@ -18,6 +18,7 @@ from dmasafe.kernel.config import (
     check,
     find_architecture,
     find_configuration,
+    is_strict,
     load_matrix,
     not_verified,
     parse_config,
@@ -311,3 +312,18 @@ def test_a_damaged_architecture_names_the_file_and_the_entry(matrix_dir: Path, o
 def test_an_unknown_architecture_or_machine_lists_the_known_ones() -> None:
     with pytest.raises(ArchitectureError, match=r"no architecture 'vax': kernel-configs/arch/ has .*arm64"):
         find_architecture("vax")
+
+
+@pytest.mark.parametrize(
+    ("name", "strict"),
+    [
+        ("strict", True),
+        ("strict-nodebug", True),
+        ("default+strict", True),
+        ("default", False),
+        ("swiotlb-force", False),
+    ],
+)
+def test_a_kernel_with_the_fragment_is_for_the_strict_machine(name: str, strict: bool) -> None:
+    matrix = load_matrix()
+    assert is_strict(matrix, find_configuration(matrix, name, "x86_64")) is strict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,13 +20,14 @@ from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.runner import CONTROLS, Runner
-from dmasafe.targets.session import Limits
+from dmasafe.targets.session import STRICT_PARAMETERS, Limits
 from dmasafe.targets.wire import line, settings
 
 RELEASE = "6.12.117"
 KERNEL = KernelInfo(RELEASE, "x86_64", "default", "made up")
 FACTS = KernelFacts("x86_64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES"}))
 WITHOUT_DMA_DEBUG = KernelFacts("x86_64", (6, 12, 117), frozenset({"VMAP_STACK", "MODULES"}))
+STRICT = replace(FACTS, strict_line=64)
 BASE = "/sys/kernel/debug/dma-api"
 PLACE = "dmasafe_controller 0000:00:06.0"
 # Reports that error_count counts, and one that it does not.
@@ -36,7 +37,14 @@ OVERLAP = f"DMA-API: {PLACE}: cacheline tracking EEXIST, overlapping mappings ar
 TOO_MANY_OVERLAPS = "DMA-API: exceeded 7 overlapping mappings of cacheline 0x1"
 DISABLED = "DMA-API: debugging out of memory - disabling"
 REJECTED = f"{PLACE}: rejecting DMA map of vmalloc memory"
-REPORTS = {"map-invalid-area": INVALID_AREA, "map-stack": ON_STACK, "map-vmalloc-rejected": REJECTED}
+REFUSED = (
+    f"dmasafe-strict: BUG: {PLACE}: device wrote to memory that is not mapped to it "
+    "[device address=0x0000000000001000] [size=32 bytes]"
+)
+REPORTS = {
+    "map-invalid-area": INVALID_AREA, "map-stack": ON_STACK, "map-vmalloc-rejected": REJECTED,
+    "strict-unmapped": REFUSED,
+}  # fmt: skip
 COUNTED = (INVALID_AREA, ON_STACK, OVERLAP)
 MEMORY = range(1 << 12, 256 << 20)
 TOLD = MachineFacts(memory=(MEMORY,), dma_alignment=1)
@@ -51,7 +59,7 @@ Answer = Callable[["FakeSession", int, Scenario], Message]
 
 @dataclass(frozen=True)
 class System:
-    """One boot. ``files`` are those of dma-debug (None: not there) that are not as they should be.
+    """One boot. ``files`` (dma-debug, strict machine; None: not there) are those that are not as they should be.
 
     ``enter``, ``leave``, ``prepare`` and ``sync`` are raised there; ``sync`` from the call number ``sync_from`` on.
     ``does`` maps a scenario's id to what happens instead of a sound answer, ``request`` happens at any other request.
@@ -90,7 +98,7 @@ class FakeSession:
         self.answered: Counter[str] = Counter()
         self.muted: list[bool] = []
         self.requests: list[str] = []
-        self.counted = 0
+        self.counted = self.strict_counted = 0
         self.most_waiting = 0
         self._waiting: deque[Message] = deque()
         self._sequence = 0
@@ -98,7 +106,7 @@ class FakeSession:
         self._told_later: deque[dict[str, object]] = deque()
         self._canaries = {canary.scenario.id: canary.splat_class for canary in canaries(system.facts)}
         known = [*scenarios, *CONTROLS, *(canary.scenario for canary in canaries(system.facts))]
-        self._known = {(line(one), settings(one)): one for one in known}
+        self._known = {(line(one, bool(system.facts.strict_line)), settings(one)): one for one in known}
 
     @property
     def memory(self) -> tuple[range, ...]:
@@ -118,10 +126,11 @@ class FakeSession:
 
     def read(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
-        assert folder == BASE
+        assert folder in (BASE, STRICT_PARAMETERS)
         sound = {
             "disabled": "N", "driver_filter": "", "num_free_entries": "65536", "all_errors": "1",
-            "error_count": str(self.counted),
+            "error_count": str(self.counted), "attached": "2", "full": "0", "unread": "0",
+            "reports": str(self.strict_counted),
         }  # fmt: skip
         return {**sound, **self.system.files}[name]
 
@@ -163,6 +172,7 @@ class FakeSession:
         self._sequence += 1 + gap
         self.gathered.take_message({"ev": "kmsg", "seq": number, "records": [f"4,{self._sequence},1,-;{text}"]})
         self.counted += text in COUNTED if counted is None else counted
+        self.strict_counted += text == REFUSED
 
     def trace(self, number: int | None, data: bytes, read: bool = False, address: int = BUFFER) -> None:
         """One message on the bus, which the device tells when it is asked."""

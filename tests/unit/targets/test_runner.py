@@ -15,7 +15,9 @@ from fake_session import (
     KERNEL,
     ON_STACK,
     OVERLAP,
+    REFUSED,
     REJECTED,
+    STRICT,
     TIMED_OUT,
     TOLD,
     TOO_MANY_OVERLAPS,
@@ -363,6 +365,49 @@ def test_without_dma_debug_nothing_is_read_of_it(rig):
 
 def test_a_missing_count_is_no_count(rig):
     assert rig(System(files={"error_count": None})).run(*BOTH).untrusted == {}
+
+
+# The strict machine
+
+STRICT_CANARY = canaries(STRICT)[-1].scenario.id
+STRICT_DISTRUST = {
+    "not attached to any device": System(facts=STRICT, files={"attached": "0"}),
+    "lost 3 refusals": System(facts=STRICT, files={"unread": "3"}),
+    "no bus address left for 2 mappings": System(facts=STRICT, files={"full": "2"}),
+    "counted 9 reports, the log has 2": System(facts=STRICT, files={"reports": "9"}),
+    "did not splat strict-unmapped": System(facts=STRICT, does={STRICT_CANARY: silent}),
+    "the strict machine is not": System(facts=STRICT, files=dict.fromkeys(("attached", "full", "unread", "reports"))),
+}
+
+
+@pytest.mark.parametrize("why", STRICT_DISTRUST)
+def test_a_strict_machine_that_is_not_or_that_gave_up_makes_every_verdict_inconclusive(rig, why):
+    run = rig(STRICT_DISTRUST[why], facts=STRICT).run(*BOTH)
+    assert set(run.untrusted) == set(BOTH) and all(why in reason for reason in run.untrusted.values())
+
+
+def test_a_strict_machine_that_works_is_trusted_and_its_canary_comes_before_and_after(rig):
+    runner = rig(System(facts=STRICT, does={SEND: splats(REFUSED)}), facts=STRICT)
+    assert runner.run(*BOTH).untrusted == {}
+    assert runner.sessions[0].asked.count(STRICT_CANARY) == 2
+
+
+@pytest.mark.parametrize("facts", [STRICT, replace(STRICT, symbols=WITHOUT_DMA_DEBUG.symbols)])
+def test_a_boot_that_was_to_run_out_of_addresses_may(rig, facts):
+    system = System(facts=facts, files={"full": "9"})
+    runner = rig(system, facts=facts)
+    assert runner.run(SPENDING).untrusted == {}
+    assert runner.sessions[0].asked.count(STRICT_CANARY) == 1, "afterwards nothing can be mapped"
+
+
+def test_mappings_fail_on_purpose_where_a_fault_does_not_look(rig):
+    scenario = "heap/master_recv_dmasafe/dmasafe:bounce/32+fault=map-error-unchecked"
+    strict = rig(System(facts=STRICT), facts=STRICT)
+    plain = rig(System())
+    for runner in (strict, plain):
+        runner.run(scenario)
+    lines = [[m["line"] for m in runner.sessions[0].sent if "unchecked" in m["set"]] for runner in (strict, plain)]
+    assert ["fail=1" in found[0] for found in lines] == [True, False]
 
 
 # Ways in which a boot is lost
