@@ -143,11 +143,15 @@ def architecture_names(directory: Path | None = None) -> tuple[str, ...]:
 
 def read_architecture(name: str, directory: Path | None = None) -> ArchitectureFile:
     """The file of one architecture, with all its tables. Raises ArchitectureError."""
-    directory = directory or project_root() / "kernel-configs"
     if name not in architecture_names(directory):
         known = ", ".join(architecture_names(directory))
         raise ArchitectureError(f"there is no architecture '{name}': kernel-configs/arch/ has {known}")
-    return read_toml(directory / "arch" / f"{name}.toml", ArchitectureFile, ArchitectureError)
+    return read_toml(architecture_path(name, directory), ArchitectureFile, ArchitectureError)
+
+
+def architecture_path(name: str, directory: Path | None = None) -> Path:
+    """The file that read_architecture() reads, whole: an error that begins with it names the line."""
+    return (directory or project_root() / "kernel-configs").absolute() / "arch" / f"{name}.toml"
 
 
 @cache
@@ -177,4 +181,4 @@ def find_layout(machine: str) -> Layout | None:
     if name is None:
         return None
     values = {**read_architecture(name).memory, "arch": name}
-    return convert(values, Layout, f"kernel-configs/arch/{name}.toml: memory", ArchitectureError)
+    return convert(values, Layout, f"{architecture_path(name)}: memory", ArchitectureError)

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -66,14 +67,17 @@ def test_killed_workers_and_clients_lose_nothing_and_double_nothing(tmp_path):
         psutil.wait_procs(left, timeout=60)
         assert not [one for one in left if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
-    with begin("--workers", "1") as client:
+    again = ["--workers", "1"]
+    with begin(*again) as client:
         output, _ = client.communicate(timeout=BOUND_S)
     assert client.returncode == 0, output
     assert "build-6.12-x86_64-default: done" in output
     places = sorted((tmp_path / "runs" / "one" / "cells").glob("*/core"))
     assert [place.parent.name for place in places] == ["6.12-x86_64-default", "6.12-x86_64-swiotlb-force"]
     for place in places:
-        counts = json.loads((place / "results.json").read_text())["counts"]
+        found = json.loads((place / "results.json").read_text())
+        assert found["provenance"]["command"] == "dmasafe matrix run " + shlex.join([*map(str, command[5:]), *again])
+        counts = found["counts"]
         assert (counts["fail"], counts["inconclusive"], counts["error"]) == (0, 0, 0)
         found = agreement.read(place / "model.json")
         assert (found.compared, found.differing) == (counts["pass"], 0), found.differences[:3]

@@ -18,6 +18,7 @@ from dmasafe.architecture import (
     ArchitectureError,
     ArchitectureFile,
     architecture_names,
+    architecture_path,
     project_root,
     read_architecture,
 )
@@ -188,9 +189,9 @@ def load_matrix(directory: Path | None = None) -> Matrix:
     configurations = {name: _configuration(name, row, path, files) for name, row in data.configuration.items()}
     absences = data.absence
     for name, file in files.items():
-        place = f"{directory}/arch/{name}.toml: absence"
-        rows = ({**row, "architectures": [name]} for row in file.absence)
-        absences += tuple(convert(row, Absence, place, ConfigError) for row in rows)
+        place = f"{architecture_path(name, directory)}: absence"
+        rows = enumerate({**row, "architectures": [name]} for row in file.absence)
+        absences += tuple(convert(row, Absence, f"{place}[{number}]", ConfigError) for number, row in rows)
     architectures = {name: _architecture(name, file, directory) for name, file in files.items()}
     required = frozenset(symbol for row in data.required for symbol in row.symbols)
     matrix = Matrix(directory, configurations, architectures, absences, required, data.verified)
@@ -228,7 +229,7 @@ def _check(row: Configuration, matrix: Matrix) -> None:
 def _architecture(name: str, file: ArchitectureFile, directory: Path) -> Architecture:
     values = {**file.kernel, "name": name, "machine": file.uname, "debian": file.debian}
     values["debian_suite"] = file.debian_suite
-    return convert(values, Architecture, f"{directory}/arch/{name}.toml: kernel", ArchitectureError)
+    return convert(values, Architecture, f"{architecture_path(name, directory)}: kernel", ArchitectureError)
 
 
 def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:

@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,6 +162,7 @@ class Engine:
                 self._run,
                 self._store,
                 tuple({"kind": stage.kind.value, "name": stage.name, "arguments": stage.arguments} for stage in stages),
+                tuple(sys.argv[1:]),
             )
             kind = stages[0].kind
             future = self._client.submit(

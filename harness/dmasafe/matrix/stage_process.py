@@ -106,6 +106,8 @@ def main(stages: Callable[[], Mapping[str, Stage]]) -> None:
     with contextlib.suppress(BrokenPipeError):
         try:
             end_with(request["parent"])
+            # What results say of their origin is what the user typed.
+            sys.argv[1:] = request["command"]
             perform(request, answers, stages())
         except DmasafeError as error:
             tell(answers, {"failed": str(error)})

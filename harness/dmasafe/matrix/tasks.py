@@ -35,11 +35,15 @@ Tell = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class StageRequest:
-    """Stages (their ``kind``, ``name`` and ``arguments``) to do in this order, for a run and its store (a URL)."""
+    """Stages (their ``kind``, ``name`` and ``arguments``) to do in this order, for a run and its store (a URL).
+
+    ``command`` are the words with which the user asked for the run.
+    """
 
     run: str
     store: str
     stages: tuple[Mapping[str, Any], ...]
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ def _in_process(
 ) -> str | None:
     """Have the stages done, and add a record for each that is; why one could not be done, if so."""
     words = {"run": request.run, "store": request.store, "stages": list(stages), "known": dict(known)}
+    words["command"] = list(request.command)
     with tempfile.TemporaryFile() as errors, _process(request.run, errors) as process:
         assert process.stdin is not None
         assert process.stdout is not None

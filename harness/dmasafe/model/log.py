@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from dmasafe.architecture import ArchitectureError, architecture_of, read_architecture
+from dmasafe.architecture import ArchitectureError, architecture_of, architecture_path, read_architecture
 from dmasafe.decode import convert
 from dmasafe.model.config import Config
 
@@ -51,7 +51,7 @@ class Dialect:
 def dialect_of(machine: str) -> Dialect:
     """The dialect of an architecture that find_layout() knows. Raises ArchitectureError."""
     name = architecture_of(machine) or machine
-    return convert(read_architecture(name).log, Dialect, f"kernel-configs/arch/{name}.toml: log", ArchitectureError)
+    return convert(read_architecture(name).log, Dialect, f"{architecture_path(name)}: log", ArchitectureError)
 
 
 class Place(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
-from dmasafe.architecture import ArchitectureError, read_architecture
+from dmasafe.architecture import ArchitectureError, architecture_path, read_architecture
 from dmasafe.decode import convert
 
 
@@ -72,7 +72,7 @@ class Variation:
 def find_machine(arch: str, variation: str = "") -> Machine:
     """The machine of an architecture, plain or in a named variation. Raises ArchitectureError."""
     data = read_architecture(arch)
-    place = f"kernel-configs/arch/{arch}.toml"
+    place = architecture_path(arch)
     values = {**data.machine, "arch": arch, "uname": data.uname}
     machine = convert(values, Machine, f"{place}: machine", ArchitectureError)
     if not variation:

@@ -117,7 +117,9 @@ class ProgressDisplay:
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
-            self._say(f"{self._text}, {spent:.1f} s" if completed else f"{self._text}: stopped after {spent:.1f} s")
+            # A stage that took no time was said for its words.
+            took = f", {spent:.1f} s" if round(spent, 1) else ""
+            self._say(f"{self._text}{took}" if completed else f"{self._text}: stopped after {spent:.1f} s")
         self._name = None
 
     def _say(self, line: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dmasafe.architecture import ArchitectureError, project_root
+from dmasafe.architecture import ArchitectureError, find_layout, project_root
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel.config import (
     Absence,
@@ -27,6 +27,8 @@ from dmasafe.kernel.config import (
     version_matches,
 )
 from dmasafe.kernel.errors import ConfigError
+from dmasafe.model.log import dialect_of
+from dmasafe.qemu.machines import find_machine
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = {"5.10": "5.10.223", "6.1": "6.1.176", "6.12": "6.12.117", "7.2": "7.2.13", "7.3": "7.3.4"}
@@ -286,6 +288,28 @@ def test_a_row_that_cannot_be_is_named(matrix_dir: Path, row: str, says: str) ->
     with pytest.raises(DmasafeError, match=says) as caught:
         load_matrix(matrix_dir)
     assert "odd" in str(caught.value) or "version test" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ("memory", find_layout),
+        ("machine", find_machine),
+        ("log", dialect_of),
+        ("variation.iommu", lambda name: find_machine.__wrapped__(name, "iommu")),
+    ],
+)
+def test_a_mistake_in_a_table_of_an_architecture_s_file_names_its_line(table, read, tmp_path, monkeypatch):
+    written = (project_root() / "kernel-configs" / "arch" / "x86_64.toml").read_text()
+    (tmp_path / "kernel-configs" / "arch").mkdir(parents=True)
+    (tmp_path / "kernel-configs" / "arch" / "x86_64.toml").write_text(
+        written.replace(f"[{table}]", f"[{table}]\nx = 1")
+    )
+    monkeypatch.setattr("dmasafe.architecture.project_root", lambda: tmp_path)
+    with pytest.raises(ArchitectureError) as caught:
+        getattr(read, "__wrapped__", read)("x86_64")
+    line = written.splitlines().index(f"[{table}]") + 2
+    assert str(caught.value).startswith(f"{tmp_path}/kernel-configs/arch/x86_64.toml:{line}: {table}: unknown key 'x'")
 
 
 @pytest.mark.parametrize(

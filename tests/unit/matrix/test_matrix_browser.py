@@ -90,6 +90,21 @@ def test_the_heat_map_is_filtered_by_name_and_by_trouble(open_page):
     assert page.locator(".heat:visible thead").get_by_text("master_send", exact=True).is_visible()
 
 
+def test_only_trouble_leaves_no_column_without_it(look):
+    page = look("index.html")
+    headings = page.locator(".heat:visible thead th")
+    everything = headings.count()
+    page.get_by_label("only cells with trouble").check()
+    left = [one.text_content() for one in headings.all() if one.is_visible()]
+    assert [one for one in left if one not in ("cell", "agreement")] == ["stack", "vmalloc"] and everything > 4
+    assert all(field.is_visible() for field in page.locator(".heat:visible td.fail").all())
+    assert not [one for one in page.locator(".heat:visible td.pass").all() if one.is_visible()]
+    page.locator(".heat:visible td.fail a").last.press("ArrowRight")
+    assert page.evaluate("document.activeElement.checkVisibility()")
+    page.get_by_label("only cells with trouble").uncheck()
+    assert len([one for one in headings.all() if one.is_visible()]) >= everything - 1
+
+
 def test_a_field_of_the_heat_map_leads_to_its_scenarios(open_page):
     page = open_page("index.html")
     page.locator(".heat:visible td.fail a").first.click()

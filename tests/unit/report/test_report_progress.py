@@ -56,9 +56,11 @@ def test_on_a_terminal_a_finished_stage_stays_and_the_cursor_comes_back(monkeypa
         progress.stage("kernel: building [6.12]")
         clock.now += 2.5
         progress.advance(5, 5, "done [bold]")
+        progress.stage("not built yet: about 10 minutes")
         progress.stage("boot")
         progress.note("a note \x1b[2J")
     text = stream.getvalue()
+    assert "about 10 minutes" in text and ", 0.0 s" not in text
     assert "kernel: building [6.12], 2.5 s" in text
     assert "a note \\x1b[2J" in text and "\x1b[2J" not in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")

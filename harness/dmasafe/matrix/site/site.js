@@ -3,6 +3,7 @@
 "use strict";
 (function () {
   const MOST_ROWS = 200;
+  const TROUBLE = ["fail", "unsaid"];
   const root = document.documentElement;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
@@ -97,8 +98,20 @@
     choose();
     const shownRows = () => Array.from(maps.find((map) => !map.hidden).querySelectorAll("tbody tr"));
     filter("heat-filter", shownRows, (row) => contains(row.dataset.name, value("heat-text")) &&
-      (!checked("heat-trouble") || row.dataset.state === "fail" || row.dataset.state === "unsaid"), "heat-count", "cells");
+      (!checked("heat-trouble") || TROUBLE.includes(row.dataset.state)), "heat-count", "cells", columns);
     for (const map of maps) arrows(map);
+  }
+
+  // Where only trouble is asked for, columns without any go too; the first two say which cell it is, and how much agrees.
+  function columns() {
+    for (const map of document.querySelectorAll(".heat-scroll:not([hidden])")) {
+      const rows = Array.from(map.querySelectorAll("tbody tr:not([hidden])"));
+      Array.from(map.querySelectorAll("thead th")).forEach((heading, number) => {
+        heading.hidden = number > 1 && checked("heat-trouble") &&
+          !rows.some((row) => TROUBLE.some((state) => row.cells[number].classList.contains(state)));
+        for (const row of map.querySelectorAll("tbody tr")) row.cells[number].hidden = heading.hidden;
+      });
+    }
   }
 
   // One field of a heat map is in the tab order; the arrow keys go to the others.
@@ -128,6 +141,7 @@
         column += right;
         if (column < 0 || column >= row.cells.length) return null;
       }
+      if (row.cells[column].hidden) continue;
       const link = row.cells[column].tagName === "TD" && row.cells[column].querySelector("a");
       if (link) return link;
     }
