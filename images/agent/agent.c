@@ -113,11 +113,17 @@ static void perform(const struct request *request, const char *words, long long 
 		.adapter = adapter,
 	};
 	int nr = -1;
+	bool lazy = request_number(request, "lazy", 0);
 	unsigned int records;
 
 	performed_line(&line, words, seq, adapter);
 	trace_begin(adapter, seq);
-	kmsg_begin(&out);
+	kmsg_forward(&out, -1, NULL);
+	/* Of a worker that dies nothing is left but what was written or is held. */
+	if (lazy)
+		channel_hold(&out);
+	else
+		channel_write(&out);
 	worker_perform(&way, line.data, line.len, &answer);
 	/* Before the end, for what the kernel says to the driver's leaving is part of the scenario. */
 	if (request_number(request, "rebind", 0)) {
@@ -135,7 +141,10 @@ static void perform(const struct request *request, const char *words, long long 
 		text_add_bytes(&out, answer.data, answer.len);
 		add_rebound(nr);
 	}
-	channel_write(&out);
+	if (lazy)
+		channel_hold(&out);
+	else
+		channel_write(&out);
 	if (records)
 		rearm_warnings();
 }

@@ -85,14 +85,14 @@ void channel_open(bool standard);
 enum line_kind channel_line(char **line, size_t *len);
 /* Writes everything and clears the text. What no host is there to read is dropped. */
 void channel_write(struct text *text);
+/* The same at the next channel_write(), or before there is no next line: one write for many texts. */
+void channel_hold(struct text *text);
 
 /* kmsg.c: the kernel's log. */
 
 void kmsg_open(void);
 /* Leaves out all records so far. */
 void kmsg_skip(void);
-/* Forwards what was logged before a scenario. */
-void kmsg_begin(struct text *out);
 /*
  * Writes the mark at which a scenario's records end: it also makes a record final that had no newline. Returns 0, or
  * -1 where there is no mark, as the kernel would limit the rate of what user space writes.

@@ -36,6 +36,9 @@ static struct {
 	bool drained;
 	bool ended;
 	bool skipping;
+	/* Replies that wait for more: see channel_hold(). */
+	size_t held;
+	char holding[LINE_MAX_BYTES];
 	size_t start;
 	size_t end;
 	char buffer[READ_AHEAD_BYTES + 1];
@@ -165,6 +168,29 @@ static void wait_for(bool write)
 	channel->ended = true;
 }
 
+static void write_all(const char *data, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size && !(channel->ended && channel->port)) {
+		ssize_t len = write(channel->out, data + done, size - done);
+
+		channel->met |= len > 0;
+		if (len > 0)
+			done += len;
+		else if (len < 0 && errno == EAGAIN)
+			wait_for(true);
+		else if (len < 0 && errno != EINTR)
+			break;
+	}
+}
+
+static void write_held(void)
+{
+	write_all(channel->holding, channel->held);
+	channel->held = 0;
+}
+
 enum line_kind channel_line(char **line, size_t *len)
 {
 	size_t searched = 0;
@@ -202,6 +228,8 @@ enum line_kind channel_line(char **line, size_t *len)
 		}
 		if (channel->ended)
 			return LINE_END;
+		if (channel->held)
+			write_held();
 		/* A port is opened non-blocking: in a long batch the next line is there, and poll() can be saved. */
 		if (channel->port && !channel->drained)
 			take_input();
@@ -212,18 +240,18 @@ enum line_kind channel_line(char **line, size_t *len)
 
 void channel_write(struct text *text)
 {
-	size_t done = 0;
+	write_held();
+	write_all(text->data, text->len);
+	text_clear(text);
+}
 
-	while (done < text->len && !(channel->ended && channel->port)) {
-		ssize_t len = write(channel->out, text->data + done, text->len - done);
-
-		channel->met |= len > 0;
-		if (len > 0)
-			done += len;
-		else if (len < 0 && errno == EAGAIN)
-			wait_for(true);
-		else if (len < 0 && errno != EINTR)
-			break;
+void channel_hold(struct text *text)
+{
+	if (text->len > sizeof(channel->holding) - channel->held) {
+		channel_write(text);
+		return;
 	}
+	memcpy(channel->holding + channel->held, text->data, text->len);
+	channel->held += text->len;
 	text_clear(text);
 }

@@ -45,14 +45,6 @@ void kmsg_skip(void)
 		lseek(kmsg_in, 0, SEEK_END);
 }
 
-void kmsg_begin(struct text *out)
-{
-	kmsg_forward(out, -1, NULL);
-	/* Of a worker that dies nothing is left but what was written. */
-	if (out->len)
-		channel_write(out);
-}
-
 int kmsg_end(long long seq)
 {
 	char mark[96];

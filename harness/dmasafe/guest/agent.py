@@ -60,9 +60,11 @@ class AgentChannel:
         """Whether something waits for the socket to become writable."""
         return bool(self._outgoing)
 
-    def send(self, message: Message) -> None:
-        """Queue one request and send what the socket takes. Raises ChannelClosed."""
-        self._outgoing.append(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+    def send(self, *messages: Message) -> None:
+        """Queue requests and send what the socket takes. Raises ChannelClosed."""
+        lines = [json.dumps(message, separators=(",", ":")).encode() + b"\n" for message in messages]
+        if lines:
+            self._outgoing.append(b"".join(lines))
         self.flush()
 
     def flush(self) -> None:

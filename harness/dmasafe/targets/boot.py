@@ -107,6 +107,9 @@ def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path
 class Boot(Session):
     """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
 
+    # Another boot costs a second.
+    can_be_lazy = True
+
     def __init__(
         self,
         image: GuestImage,

@@ -23,6 +23,8 @@ MAX_RECORDS_PER_SCENARIO = 20_000
 MAX_SCENARIOS = 100_000
 MAX_VIOLATIONS = 100
 OUTSIDE = -1
+# What a scenario's reply is given where records were lost before it.
+LOST_LOG = "lost log"
 # Upstream drivers do these, and nothing that they carry is the worse for it: i2c-virtio marks the last message that
 # fitted into its queue as followed by another, and before 5.18 does not know zero-length requests.
 _UPSTREAM_HABITS = frozenset({What.GROUP_UNFINISHED, What.FEATURE_MISSING})
@@ -37,8 +39,8 @@ class Gathered:
     """What has come in so far, by scenario number; OUTSIDE is everything between scenarios.
 
     ``violations`` are notes for the reader. ``distrust`` is why nothing of this boot can be trusted, ``broken_rules``
-    why single scenarios cannot. ``queue_entries`` is the length of i2c-virtio's queue, ``late_s`` the longest time for
-    which the device's process did not run.
+    why single scenarios cannot; ``lost_log`` is what was lost since the last scenario's reply. ``queue_entries`` is the
+    length of i2c-virtio's queue, ``late_s`` the longest time for which the device's process did not run.
     """
 
     kmsg_log: BinaryIO
@@ -66,6 +68,8 @@ class Gathered:
                 self.take_agents_trace(message.pop("trace"))
             if "log" in message:
                 self._take_sequence(integer(message, "log"))
+            if self.lost_log is not None and message.get("re") == "run" and message.get("seq"):
+                message[LOST_LOG], self.lost_log = self.lost_log, None
             return message
         return None
 

@@ -27,6 +27,7 @@ from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
+from dmasafe.targets.gathered import LOST_LOG
 from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
 from dmasafe.targets.journal import Journal, Machine, Seen
 from dmasafe.targets.session import KMSG_LOG, LIMITS, STRICT_PARAMETERS, Limits, Session
@@ -69,6 +70,8 @@ class _State:
     done: int = 0
     # No other session is tried.
     over: bool = False
+    # Each answer must come before the next scenario begins: a session was lost, and it must be clear in which.
+    exact: bool = False
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
@@ -126,8 +129,10 @@ class Runner:
             with interrupt_once(), log.open("wb") as kmsg_log:
                 while todo and fruitless < self._limits.fruitless_boots and state.boots < self._limits.boots:
                     now, later = _for_one_boot(todo)
+                    exact = state.exact
                     left = self._run_session(now, destructive, total, state, kmsg_log, progress)
-                    fruitless = fruitless + 1 if len(left) >= len(now) - (len(now) > 1) else 0
+                    if state.exact == exact:
+                        fruitless = fruitless + 1 if len(left) >= len(now) - (len(now) > 1) else 0
                     todo = left + later
                     if state.over:
                         break
@@ -167,7 +172,7 @@ class Runner:
         kmsg_log: BinaryIO,
         progress: Progress,
     ) -> list[Scenario]:
-        """One boot; returns what is still to do. A lost boot costs the scenario that was under way."""
+        """One boot; returns what is still to do. A lost boot costs the scenario that was under way, if it is known."""
         state.boots += 1
         progress.stage(self._word if state.boots == 1 else f"{self._word} {state.boots}")
         batch = _Batch(todo)
@@ -176,6 +181,7 @@ class Runner:
                 state.boot_s = session.boot_s if state.boot_s is None else state.boot_s
                 reason = self._check_release(session)
                 session.prepare()
+                batch.lazy = session.can_be_lazy and not state.exact
                 batch.reports_before = session.reports_before
                 reason = reason or self._canary(session, batch)
                 lie = self._controls(session, batch)
@@ -186,7 +192,11 @@ class Runner:
                     reason = self._perform_all(session, batch, destructive, total, state, progress) or reason
                     reason = reason or self._trailing_checks(session, batch, state)
                 except BootLost as error:
-                    state.unchecked = batch.lost(str(error)) or state.unchecked
+                    if batch.lazy and len(batch.under_way) > 1:
+                        # Any of them: answers may have been held back.
+                        state.exact = True
+                    else:
+                        state.unchecked = batch.lost(str(error)) or state.unchecked
                     state.lost(f"{self._word} {state.boots}: {error}")
                     batch.trace_ends_at = _rescue_trace(session)
                 except (HostTrouble, KeyboardInterrupt) as error:
@@ -232,7 +242,10 @@ class Runner:
         """One scenario outside the batch: its number and the reply. Raises BootLost."""
         number = batch.next_number()
         session.send(_run_message(number, scenario, bool(self._facts.strict_line)))
-        return number, next(iter(session.replies()))
+        reply = next(iter(session.replies()))
+        # What was lost costs the first scenario of the batch.
+        session.gathered.lost_log = reply.pop(LOST_LOG, None) or session.gathered.lost_log
+        return number, reply
 
     def _controls(self, session: Session, batch: _Batch) -> str | None:
         """Do what must go well by every oracle; what that says against this session. Raises BootLost."""
@@ -264,6 +277,7 @@ class Runner:
         """The batch, what is destructive last; why the boot cannot be trusted, if that shows. Raises BootLost."""
         harmless = sum(scenario.id not in destructive for scenario in batch.todo)
         reason = self._perform(session, batch, harmless, total, state, progress)
+        batch.lazy = False
         if batch.todo and reason is None:
             session.mute_console(True)
             reason = self._perform(session, batch, len(batch.todo), total, state, progress)
@@ -285,12 +299,10 @@ class Runner:
                 lie = self._controls(session, batch)
                 if lie is not None:
                     return lie
-            while not doubt and len(batch.under_way) < min(WINDOW, last - batch.performed):
-                scenario = batch.todo[batch.unsent]
-                number = batch.next_number()
-                batch.under_way[number] = scenario
-                batch.unsent += 1
-                session.send(_run_message(number, scenario, bool(self._facts.strict_line)))
+            # Many at once: each message is an interrupt in the guest.
+            if not doubt and len(batch.under_way) <= WINDOW // 2:
+                most = min(WINDOW, last - batch.performed)
+                session.send(*batch.next_messages(most, bool(self._facts.strict_line)))
             for reply in session.replies():
                 number_or_none = integer(reply, "seq")
                 if reply.get("re") != "run" or number_or_none not in batch.under_way:
@@ -304,9 +316,9 @@ class Runner:
                 state.done += 1
                 batch.replies.append((number_or_none, answered, reply))
                 doubt = doubt or _timed_out(reply)
-                if session.gathered.lost_log:
-                    batch.lost_log[number_or_none] = session.gathered.lost_log
-                    session.gathered.lost_log = None
+                lost_log = reply.pop(LOST_LOG, None)
+                if lost_log is not None:
+                    batch.lost_log[number_or_none] = lost_log
                 progress.advance(state.done, total, answered.id)
             if time.monotonic() >= batch.keep_at:
                 session.sync_device()
@@ -431,6 +443,8 @@ class _Batch:
         # How many of the replies the journal has, and when it is given more.
         self.kept = 0
         self.keep_at = time.monotonic() + KEEP_EVERY_S
+        # Whether the agent may hold back an answer while there is more to do.
+        self.lazy = False
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
         self._number = 0
 
@@ -466,6 +480,19 @@ class _Batch:
     def next_number(self) -> int:
         self._number += 1
         return self._number
+
+    def next_messages(self, most: int, strict: bool) -> list[Message]:
+        """The requests that follow, until so many scenarios are under way."""
+        messages = []
+        while len(self.under_way) < most:
+            scenario = self.todo[self.unsent]
+            number = self.next_number()
+            self.under_way[number] = scenario
+            self.unsent += 1
+            messages.append(_run_message(number, scenario, strict))
+            if self.lazy:
+                messages[-1]["lazy"] = 1
+        return messages
 
     def lost(self, why: str) -> str | None:
         """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back.

@@ -97,6 +97,8 @@ class Session(Closing, ABC):
     """
 
     agent: AgentChannel
+    # Whether answers may be held back while there is more to do: then it is not known in which scenario it was lost.
+    can_be_lazy = False
 
     def __init__(self, gathered: Gathered, limits: Limits) -> None:
         self.gathered = gathered
@@ -150,10 +152,10 @@ class Session(Closing, ABC):
         """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
         return self._talk.replies()
 
-    def send(self, message: Message) -> None:
-        """Queue a request. Raises BootLost if the system is gone."""
+    def send(self, *messages: Message) -> None:
+        """Queue requests. Raises BootLost if the system is gone."""
         try:
-            self.agent.send(message)
+            self.agent.send(*messages)
         except ChannelClosed as error:
             raise self._lost(str(error)) from error
 

@@ -80,6 +80,7 @@ class System:
     does: Mapping[str, Answer] = field(default_factory=dict)
     boot_s: float = 1.5
     at_once: int = 1
+    can_be_lazy: bool = False
 
 
 class FakeSession:
@@ -100,6 +101,7 @@ class FakeSession:
         self.requests: list[str] = []
         self.counted = self.strict_counted = 0
         self.most_waiting = 0
+        self.can_be_lazy = system.can_be_lazy
         self._waiting: deque[Message] = deque()
         self._sequence = 0
         self._syncs = 0
@@ -134,10 +136,10 @@ class FakeSession:
         }  # fmt: skip
         return {**sound, **self.system.files}[name]
 
-    def send(self, message: Message) -> None:
-        assert message["op"] == "run"
-        self.sent.append(message)
-        self._waiting.append(message)
+    def send(self, *messages: Message) -> None:
+        assert all(message["op"] == "run" for message in messages)
+        self.sent += messages
+        self._waiting += messages
         self.most_waiting = max(self.most_waiting, len(self._waiting))
 
     def replies(self) -> Iterator[Message]:
@@ -149,7 +151,9 @@ class FakeSession:
             answer = self.system.does.get(scenario.id, sound)
             reply = answer(self, message["seq"], scenario)
             self.answered[scenario.id] += 1
-            yield {"re": "run", "seq": message["seq"], **reply}
+            answered = self.gathered.take_message({"re": "run", "seq": message["seq"], **reply})
+            assert answered is not None
+            yield answered
 
     def sync_device(self) -> None:
         self._syncs += 1

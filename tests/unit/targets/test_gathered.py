@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dmasafe.targets.errors import HostTrouble
-from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, MAX_VIOLATIONS, OUTSIDE, Gathered
+from dmasafe.targets.gathered import LOST_LOG, MAX_RECORDS_PER_SCENARIO, MAX_VIOLATIONS, OUTSIDE, Gathered
 
 
 @pytest.fixture
@@ -51,13 +51,21 @@ def test_a_scenarios_end_mark_continues_the_records_numbers(gathered):
     assert gathered.take_message({"re": "run", "seq": 1, "log": 2}) == {"re": "run", "seq": 1, "log": 2}
     gathered.take_message({"re": "run", "seq": 2, "log": 3})
     assert gathered.lost_log is None
-    gathered.take_message({"re": "run", "seq": 3, "log": 5})
-    assert gathered.lost_log == "log records 4 to 4 are missing"
+    reply = gathered.take_message({"re": "run", "seq": 3, "log": 5})
+    assert reply[LOST_LOG] == "log records 4 to 4 are missing"
+
+
+def test_what_is_lost_is_the_next_scenarios_and_no_other_replys(gathered):
+    gathered.take_message({"ev": "kmsg-lost"})
+    for other in ({"re": "read"}, {"re": "run", "seq": 0}):
+        assert gathered.take_message(other) == other
+    assert LOST_LOG in gathered.take_message({"re": "run", "seq": 4})
+    assert LOST_LOG not in gathered.take_message({"re": "run", "seq": 5}) and gathered.lost_log is None
 
 
 def test_an_end_mark_without_a_number_is_a_lost_log(gathered):
-    gathered.take_message({"re": "run", "seq": 1, "log": "x"})
-    assert gathered.lost_log == "a scenario's log has no end"
+    reply = gathered.take_message({"re": "run", "seq": 1, "log": "x"})
+    assert reply[LOST_LOG] == "a scenario's log has no end"
 
 
 def test_a_flood_of_records_is_bounded_and_said(gathered):

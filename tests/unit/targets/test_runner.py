@@ -44,6 +44,7 @@ from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.judged import judged
 from dmasafe.targets.runner import CONTROLS, WINDOW
 from dmasafe.targets.session import Limits
+from dmasafe.targets.wire import line
 
 SEND, RECV = "heap/master_send/dmasafe:bounce/8", "heap/master_recv/dmasafe:bounce/8"
 VIRTIO = "heap/master_send/virtio/16"
@@ -454,6 +455,39 @@ def test_the_oldest_scenario_under_way_is_taken_for_the_cause(rig):
     run = rig(System(does={MANY[0]: sound, **{id_: answers[id_] for id_ in MANY[1:3]}}), System()).run(*MANY)
     assert run.untrusted == {MANY[1]: "the guest hung"}
     assert trusted(run) == set(MANY) - {MANY[1]}
+
+
+def test_a_loss_while_answers_may_be_held_back_is_nobodys_until_it_happens_again(rig):
+    dies = raises(BootLost("the guest hung"))
+    systems = [System(does={RECV: dies}, can_be_lazy=True) for _ in range(2)]
+    runner = rig(*systems, System(can_be_lazy=True))
+    run = runner.run(SEND, RECV, VIRTIO)
+    assert run.untrusted == {RECV: "the guest hung"} and trusted(run) == {SEND, VIRTIO}
+    assert run.notes == ("boot 1: the guest hung", "boot 2: the guest hung")
+    lazy = [["lazy" in message for message in session.sent if message["seq"] > 4] for session in runner.sessions]
+    assert any(lazy[0]) and not any(lazy[1]) and not any(lazy[2])
+
+
+def test_a_loss_with_one_scenario_under_way_is_its_own_however_lazy(rig):
+    run = rig(System(does={VIRTIO: raises(BootLost("the guest hung"))}, can_be_lazy=True)).run(SEND, RECV, VIRTIO)
+    assert run.untrusted == {VIRTIO: "the guest hung"} and run.boots == 1
+
+
+def test_losses_that_are_nobodys_end_no_run(rig):
+    """Three boots without a scenario done end it; the first of them only said that answers must come at once."""
+    dies = raises(BootLost("the guest hung"))
+    systems = [System(does=dict.fromkeys((SEND, RECV), dies), can_be_lazy=True) for _ in range(3)]
+    run = rig(*systems, System(can_be_lazy=True)).run(SEND, RECV, VIRTIO)
+    assert set(run.untrusted) == {SEND, RECV} and trusted(run) == {VIRTIO}
+
+
+def test_no_answer_is_held_back_where_a_session_is_dear_or_a_scenario_destructive(rig):
+    dear, cheap = rig(System()), rig(System(can_be_lazy=True))
+    dear.run(SEND, RECV)
+    cheap.run(SEND, RECV, destructive=[RECV])
+    assert not any("lazy" in message for message in dear.sessions[0].sent)
+    by_line = {message["line"]: "lazy" in message for message in cheap.sessions[0].sent}
+    assert [by_line[line(parse_scenario(id_))] for id_ in (SEND, RECV)] == [True, False]
 
 
 # Before the first scenario: a name, the system of the first boot, the note.
