@@ -117,6 +117,7 @@ class Performer:
         # A suspended guest binds USB drivers anew, whose adapters are then probed for sensors: a boot of their own.
         todo = sorted(dict.fromkeys(scenario.place for scenario in scenarios), key=_apart)
         shared: SharedBoot | None = None
+        interrupted = None
         try:
             for place in todo:
                 mine = [scenario for scenario in scenarios if scenario.place == place]
@@ -127,7 +128,8 @@ class Performer:
                 if shared is None or not self._at(shared, place, mine):
                     shared = self._end(shared)
         except KeyboardInterrupt as error:
-            self._notes.append(f"interrupted by {by_whom(error)}")
+            interrupted = f"interrupted by {by_whom(error)}"
+            self._notes.append(interrupted)
         finally:
             self._end(shared)
         why = self._notes[-1] if self._notes else "the run ended before"
@@ -145,6 +147,7 @@ class Performer:
             boots=self._boots,
             notes=tuple(self._notes),
             qemu=version_text(self._image.machine.binary, self._image.machine.debian_package),
+            unchecked=interrupted,
         )
 
     @staticmethod

@@ -8,7 +8,7 @@ import pytest
 from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.model.config import DEFAULT_SYMBOLS
-from dmasafe.outcome import Verdict
+from dmasafe.outcome import Observation, Verdict
 from dmasafe.progress import SILENT
 from dmasafe.qemu.machines import find_machine
 from dmasafe.report.results import exit_status
@@ -54,6 +54,18 @@ def test_a_guest_that_is_lost_makes_every_phase_inconclusive_with_the_reason(no_
     assert {row.judgement.verdict for row in results.rows} == {Verdict.INCONCLUSIVE}
     assert "the guest did not say a word" in results.reason and 1 <= len(no_boot) <= BOOTS
     assert (results.suite, results.target, results.canary_splatted) == ("clients", "qemu", False)
+
+
+def test_an_interrupt_before_the_last_check_makes_the_run_inconclusive(no_boot, tmp_path, monkeypatch):
+    def interrupted(run, _shared, _place, scenarios):
+        run._observations.update({one.id: Observation(0) for one in scenarios})
+        raise KeyboardInterrupt("SIGTERM")
+
+    monkeypatch.setattr(clients.Performer, "_new_boot", lambda run, _: SimpleNamespace(end=lambda: None, boot=None))
+    monkeypatch.setattr(clients.Performer, "_at", interrupted)
+    results, _ = run_clients(prepared("SENSORS_LM75"), WANTED, tmp_path, SILENT, 0.0)
+    assert Verdict.INCONCLUSIVE not in {row.judgement.verdict for row in results.rows}
+    assert results.reason == "the checks after the last scenario were not made: interrupted by SIGTERM"
 
 
 def test_a_row_says_which_command_does_it_again(no_boot, tmp_path):
