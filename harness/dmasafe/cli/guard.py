@@ -106,7 +106,8 @@ def status_of(command: Callable[[], object]) -> int:
     except DmasafeError as error:
         return _say(str(error))
     except (KeyboardInterrupt, click.Abort) as error:
-        name = str(error)
+        # click makes an Abort of a KeyboardInterrupt.
+        name = str(error.__cause__ if isinstance(error.__cause__, KeyboardInterrupt) else error)
         _say(f"interrupted by {name}" if name else "interrupted")
         return EXIT_SIGNAL + (signal.Signals[name] if name else signal.SIGINT)
     except _ReaderGone:
