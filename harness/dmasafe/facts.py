@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 # QEMU 7.2's hw/virtio/vhost-user-i2c.c; QEMU 10 has more.
 DEFAULT_QUEUE_ENTRIES = 4
-# images/strict/strict_main.c: x86's own lines.
-STRICT_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)

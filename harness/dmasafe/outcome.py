@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+# Of the classes of dmasafe/dmesg that the strict machine reports (images/strict/).
+STRICT_PREFIX = "strict-"
+
 
 class Outcome(StrEnum):
     """What happened, by all four oracles together."""
@@ -234,12 +237,16 @@ def outcome_of(observation: Observation) -> tuple[Outcome, str]:
 
 @dataclass(frozen=True)
 class Noticed:
-    """What each of the four oracles has to say against a driver, in words; nothing where it sees nothing wrong."""
+    """What each oracle has to say against a driver, in words; nothing where it sees nothing wrong.
+
+    ``strict`` are the reports of the strict machine, which the kernel's log holds too.
+    """
 
     kernel: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
+    strict: tuple[str, ...] = ()
 
     def beyond(self, other: Noticed) -> Noticed:
         """What is said here and not there."""
@@ -247,7 +254,7 @@ class Noticed:
 
     def words(self) -> tuple[tuple[str, ...], ...]:
         """The oracles in the order of the fields."""
-        return self.kernel, self.returned, self.device, self.memory
+        return self.kernel, self.returned, self.device, self.memory, self.strict
 
 
 def _without(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
@@ -271,7 +278,9 @@ def noticed(observation: Observation) -> Noticed:
     if direct(observation) is False:
         device.append("other buffer")
     classes = dict.fromkeys(splat.splat_class for splat in observation.splats)
-    return Noticed(tuple(classes), returned, tuple(device), observation.damage)
+    strict = tuple(slug for slug in classes if slug.startswith(STRICT_PREFIX))
+    kernel = tuple(slug for slug in classes if slug not in strict)
+    return Noticed(kernel, returned, tuple(device), observation.damage, strict)
 
 
 def judge(expectation: Expectation | Skip, observation: Observation | None, untrusted: str | None = None) -> Judgement:

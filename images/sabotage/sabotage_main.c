@@ -82,6 +82,8 @@ static const struct {
 	{ "flood-later", flood_later },
 	{ "memory", sabotage_memory },
 	{ "entries", sabotage_entries },
+	{ "strict-bypass", sabotage_strict_bypass },
+	{ "strict-full", sabotage_strict_full },
 };
 
 static int __init sabotage_init(void)

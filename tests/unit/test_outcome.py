@@ -212,7 +212,13 @@ def test_beyond_is_what_was_said_here_and_not_there():
     here = Noticed(("a", "b"), ("-EIO",), ("stray DMA",), ("guard-after",))
     there = Noticed(("b",), ("-EIO",), (), ("guard-before",))
     assert here.beyond(there) == Noticed(("a",), (), ("stray DMA",), ("guard-after",))
-    assert here.words() == (("a", "b"), ("-EIO",), ("stray DMA",), ("guard-after",))
+    assert here.words() == (("a", "b"), ("-EIO",), ("stray DMA",), ("guard-after",), ())
+
+
+def test_the_strict_machine_is_an_oracle_of_its_own():
+    splats = tuple(Splat(slug, None, None, "") for slug in ("strict-unmap", "free-size"))
+    found = noticed(changed(splats=splats))
+    assert (found.kernel, found.strict) == (("free-size",), ("strict-unmap",))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare
 from dmasafe.targets.qemu import QemuTarget
 
 KERNELS = (kernels.DEFAULT_SOURCE, "apt:linux-source-7.2")
-CONFIGURATIONS = (DEFAULT_CONFIGURATION, "no-dma-debug")
+CONFIGURATIONS = (DEFAULT_CONFIGURATION, "no-dma-debug", "strict", "strict-nodebug")
 OUTPUT = Path("docs/detection.md")
 
 

@@ -11,6 +11,7 @@ import click
 from dmasafe.cli.options import CliError, completing, kernel_options, kernel_words
 from dmasafe.cli.output import Output, output_options
 from dmasafe.errors import unknown
+from dmasafe.kernel import load_matrix
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.selftest.cases import CASES
@@ -47,7 +48,12 @@ def command(
     for name in only:
         if name not in CASES:
             raise CliError(unknown("case", name, CASES))
-    cases = [CASES[name] for name in dict.fromkeys(only)] or list(CASES.values())
+    configurations = load_matrix().configurations
+    cases = [CASES[name] for name in dict.fromkeys(only)] or [
+        case
+        for case in CASES.values()
+        if not case.configuration or kernel.arch in configurations[case.configuration].architectures
+    ]
     if only_list:
         output.show(
             table=lambda: (f"{case.name:{_WIDTH}}  {case.what}" for case in cases),
@@ -58,6 +64,8 @@ def command(
         # What the cases share is made before their bounds count.
         prepare(*kernel, progress)
         prepare(*kernel, progress, extra_modules=MODULES)
+        for configuration in sorted({case.configuration for case in cases} - {""}):
+            prepare(*kernel._replace(configuration=configuration), progress, extra_modules=MODULES)
         progress.stage("selftest")
         results = []
         # What is the default anyway stays free for a case to choose.

@@ -70,8 +70,9 @@ class Configuration:
     """A row of matrix.toml: a kernel, by its ``fragments`` or as another configuration's, and how it is booted.
 
     ``append`` are words for the kernel's command line, ``machine`` is a variation of the machine (dmasafe/qemu); both
-    are empty for most. ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty,
-    but with a ``machine`` those architectures that have such a variation.
+    are empty for most. ``strict_line`` are the bytes of a cache line of the strict machine (0: as many as usual).
+    ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty, but with a
+    ``machine`` those architectures that have such a variation.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Configuration:
     machine: str = ""
     architectures: tuple[str, ...] = ()
     versions: str = ""
+    strict_line: int = 0
 
     def __post_init__(self) -> None:
         _require_test(self.versions)
@@ -99,6 +101,8 @@ class Configuration:
 
 #: The fragment of the strict machine: a kernel with it is booted as one (images/strict/).
 STRICT_FRAGMENT = "strict"
+#: What a cache line has there: as on x86.
+STRICT_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -254,10 +258,11 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
     return replace(row, name=configuration, kernel=f"{row.kernel}{plus}{extra}" if row.kernel else "")
 
 
-def is_strict(matrix: Matrix, configuration: Configuration) -> bool:
-    """Whether the kernel of a configuration (find_configuration()) is one for the strict machine."""
+def strict_line(matrix: Matrix, configuration: Configuration) -> int:
+    """The bytes of a strict machine's cache line, 0 if the kernel (find_configuration()) is not one for it."""
     base, *extra = configuration.kernel_name.split("+")
-    return STRICT_FRAGMENT in (*matrix.configurations[base].fragments, *extra)
+    strict = STRICT_FRAGMENT in (*matrix.configurations[base].fragments, *extra)
+    return (configuration.strict_line or STRICT_LINE_BYTES) if strict else 0
 
 
 def find_architecture(name: str) -> Architecture:

@@ -13,6 +13,7 @@ from dmasafe.matrix.errors import MatrixError
 from dmasafe.matrix.history import History, Run
 from dmasafe.matrix.record import unpacked
 from dmasafe.outcome import Verdict
+from dmasafe.report.detection import in_log
 
 CORE, FAULTS = "core", "faults"
 # Where every oracle is there: without dma-debug, or where mappings bounce, other faults are seeded and seen.
@@ -100,7 +101,7 @@ def _add_faults(line: Line, faults: Sequence[dict[str, Any]]) -> None:
     said = [one["words"] for one in faults if one["words"] is not None]
     line.faults += len(said)
     line.noticed += sum(any(words) for words in said)
-    line.logged += sum(bool(words[0]) for words in said)
+    line.logged += sum(in_log(words) for words in said)
 
 
 def _percent(part: int, whole: int) -> str:

@@ -22,9 +22,11 @@ from dmasafe.report.results import Results, Row
 from dmasafe.report.text import plural
 from dmasafe.scenario import parse_scenario
 
-ORACLES = ("kernel log", "return", "device", "memory")
+ORACLES = ("kernel log", "return", "device", "memory", "strict machine")
 NOBODY = "nobody"
 _NOTHING = "-"
+# The terminal's columns: the log has the strict machine's words too.
+_COLUMNS = ("kernel log", "return", "device", "memory")
 _WIDTHS = (28, 37, 7, 12)
 _DMA_DEBUG_SOURCE = "kernel/dma/debug.c"
 
@@ -62,6 +64,11 @@ def detections(results: Results) -> list[Detection]:
     return [one for name in FAULTS for one in _merged(found.get(name, []))]
 
 
+def in_log(words: Sequence[Sequence[str]]) -> bool:
+    """Whether the kernel's log has it, by the words of a Noticed: of the kernel's own, or of the strict machine."""
+    return bool(words[0]) or any(words[len(_COLUMNS) :])
+
+
 def _detection(fault: Fault, shape: str, row: Row, control: Noticed) -> Detection:
     judged = row.judgement.verdict in (Verdict.PASS, Verdict.FAIL) and row.noticed is not None
     if not judged or row.noticed is None:
@@ -84,7 +91,7 @@ def table(results: Results) -> Iterator[Text]:
     found = detections(results)
     if not found:
         return
-    yield Text(_line(("fault", *ORACLES)), "bold")
+    yield Text(_line(("fault", *_COLUMNS)), "bold")
     yield Text("-" * 100)
     for one in found:
         if one.noticed is None:
@@ -92,11 +99,12 @@ def table(results: Results) -> Iterator[Text]:
         elif one.nobody:
             yield Text(_line((_name(one), NOBODY)), "bold")
         else:
-            yield Text(_line((_name(one), *(", ".join(words) or _NOTHING for words in one.noticed.words()))))
-    said = [one.noticed for one in found if one.noticed is not None]
-    kernel = sum(bool(noticed.kernel) for noticed in said)
+            words = ((*one.noticed.strict, *one.noticed.kernel), *one.noticed.words()[1 : len(_COLUMNS)])
+            yield Text(_line((_name(one), *(", ".join(said) or _NOTHING for said in words))))
+    judged = [one.noticed for one in found if one.noticed is not None]
+    kernel = sum(in_log(noticed.words()) for noticed in judged)
     nobody = sum(one.nobody for one in found)
-    others = len(said) - kernel - nobody
+    others = len(judged) - kernel - nobody
     rows = plural(len(found), "row")
     yield Text(f"{rows}: the kernel reports {kernel}, only others notice {others}, nobody notices {nobody}")
     yield Text()
@@ -114,17 +122,23 @@ _INTRODUCTION = """\
 
 A driver can break the rules of the DMA API in many ways. Each row is one of them. It is seeded into
 the driver of the emulated controller (`images/modules/controller_fault_*.c`,
-`harness/dmasafe/faults.py`) and run on real kernels in QEMU. A cell says which of the four oracles
+`harness/dmasafe/faults.py`) and run on real kernels in QEMU. A cell says which of the oracles
 noticed it:
 
 - **log**: the kernel's log, with the class of its report
 - **return**: the return value
 - **device**: the emulated hardware, which sees each address and byte
 - **memory**: guest memory around the buffer
+- **strict**: the [strict machine](strict.md), with the class of its report
 
 An oracle counts if it reports for the faulty driver what it does not report for the correct one.
 Where nobody notices, the data was right: DMA on x86 is coherent, and without an IOMMU mapping is
 arithmetic. On other machines the same driver corrupts memory.
+
+What the strict machine does not notice breaks no rule of the DMA API. Two mappings that the device
+only reads may overlap or share a cache line (`cacheline-overlap` and `messages-on-one-line`,
+written). Pages of vmalloc memory may be mapped one by one (`map-vmalloc`). `i2c_put_dma_safe_msg_buf()`
+and its threshold are I2C's (`bounce-*`, `threshold-never-met`).
 
 """
 
@@ -180,6 +194,7 @@ def _cell(one: Detection) -> str:
         ("return", said.returned),
         ("device", said.device),
         ("memory", said.memory),
+        ("strict", [f"`{slug}`" for slug in said.strict]),
     ]
     return "; ".join(f"{oracle}: {', '.join(words)}" for oracle, words in parts if words)
 

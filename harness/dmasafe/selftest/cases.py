@@ -33,7 +33,7 @@ class Case:
     ``start`` starts and wrecks it. It must end within ``bound_s`` (after the interrupt, if there is one), with one of
     ``statuses``; ``reason`` (a regular expression) must be found in every INCONCLUSIVE, or, where there is no such
     result, in what was printed. ``passes``: scenarios may PASS, since a part of the run was sound; ``keeps`` of them
-    must. ``kept``: DIR/latest must be there.
+    must. ``kept``: DIR/latest must be there. ``configuration`` is the kernel's, if the case needs one.
     """
 
     name: str
@@ -46,14 +46,17 @@ class Case:
     passes: bool = True
     keeps: int = 0
     kept: bool = True
+    configuration: str = ""
 
 
 def _inside(row: Sabotage) -> Case:
     def start(arena: Arena) -> None:
-        arena.run("--sabotage", row.name)
+        arena.run("--sabotage", row.name, *(("--config", row.configuration) if row.configuration else ()))
 
     some = not row.spoils_all
-    return Case(row.name, row.kind, row.what, start, row.reason, passes=some, keeps=int(some))
+    return Case(
+        row.name, row.kind, row.what, start, row.reason, passes=some, keeps=int(some), configuration=row.configuration
+    )
 
 
 # ---- the host

@@ -47,7 +47,8 @@ class GuestImage:
     """What is booted: a kernel image and an initramfs with the modules and the agent.
 
     ``controllers`` are those to be there beside the ones that always are, ``file_systems`` are (bus, file system) on
-    flashes. ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none.
+    flashes. ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none; ``strict_words`` are
+    more parameters of its module.
     """
 
     machine: Machine
@@ -60,6 +61,7 @@ class GuestImage:
     controllers: tuple[str, ...] = ()
     file_systems: tuple[tuple[str, str], ...] = ()
     strict_line: int = 0
+    strict_words: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[Controller]:
@@ -168,7 +170,8 @@ class Boot(Session):
         """Give the controllers DMA operations of the strict machine's, and the hardware the table of what is mapped."""
         rows = {row.name: row.function or self._functions.get(row.name) for row in self.image.rows}
         devices = {name: function for name, function in rows.items() if function is not None}
-        self.hands.load("/modules/dmasafe_strict.ko", f"line={line} devices={','.join(devices.values())}")
+        words = (f"line={line}", f"devices={','.join(devices.values())}", *self.image.strict_words)
+        self.hands.load("/modules/dmasafe_strict.ko", " ".join(words))
         table = self.read(f"{STRICT_PARAMETERS}/table")
         if table is None:
             raise BootLost("the strict machine does not say where its table is")

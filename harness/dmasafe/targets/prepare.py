@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import host_arch
-from dmasafe.facts import STRICT_LINE_BYTES, KernelFacts, KernelInfo
-from dmasafe.kernel.config import STRICT_FRAGMENT, is_strict, not_verified, resolve
+from dmasafe.facts import KernelFacts, KernelInfo
+from dmasafe.kernel.config import STRICT_FRAGMENT, not_verified, resolve, strict_line
 from dmasafe.kernel.permission import may_build
 from dmasafe.kernel.source import AptSource, ReleaseSource
 from dmasafe.progress import Progress
@@ -83,7 +83,7 @@ def prepare(
     require_accelerator(accel)
     kernel = build_kernel(kernel_source, configuration, arch, progress)
     names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
-    if _is_strict(configuration, arch):
+    if _strict_line(configuration, arch):
         names.append(STRICT_FRAGMENT)
     initrd = pack_initrd(kernel, image_name, progress, names)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
@@ -92,9 +92,9 @@ def prepare(
     return Prepared(image, info, facts, kernel)
 
 
-def _is_strict(configuration: str, arch: str) -> bool:
+def _strict_line(configuration: str, arch: str) -> int:
     matrix = kernels.load_matrix()
-    return is_strict(matrix, kernels.find_configuration(matrix, configuration, arch))
+    return strict_line(matrix, kernels.find_configuration(matrix, configuration, arch))
 
 
 def with_qemu_arguments(prepared: Prepared, arguments: Sequence[str]) -> Prepared:
@@ -129,7 +129,7 @@ def bootable(
     cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     machine = find_machine(arch, cell.machine)
     accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
-    line = STRICT_LINE_BYTES if _is_strict(configuration, arch) else 0
+    line = _strict_line(configuration, arch)
     return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline), strict_line=line)
 
 
@@ -152,10 +152,10 @@ def described(
     return KernelInfo(release, arch, configuration, source, sha256, (*((note,) if note else ()), *notes)), facts
 
 
-def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str], strict_line: int = 0) -> KernelFacts:
-    """What is known of a kernel on one of the harness's own machines; ``strict_line`` as in KernelFacts."""
+def facts_of(config: str, release: str, machine: Machine, cmdline: Sequence[str], line: int = 0) -> KernelFacts:
+    """What is known of a kernel on one of the harness's own machines; ``line`` is KernelFacts' ``strict_line``."""
     facts = facts_from_config(config, machine.arch, release, machine.coherent, cmdline, machine.iommu)
-    return replace(facts, machine=machine.variation, strict_line=strict_line)
+    return replace(facts, machine=machine.variation, strict_line=line)
 
 
 def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[KernelFacts, KernelInfo]:
@@ -166,7 +166,7 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     matrix = kernels.load_matrix()
     cell = kernels.find_configuration(matrix, configuration, arch)
     machine = find_machine(arch, cell.machine)
-    line = STRICT_LINE_BYTES if is_strict(matrix, cell) else 0
+    line = strict_line(matrix, cell)
     cache = kernels.find_cache()
     identity = kernels.remembered(kernels.parse_source(kernel_source), cache)
     for kernel in kernels.list_kernels(cache):

@@ -20,7 +20,7 @@ from dmasafe.dmesg import SPLAT_CLASSES, parse_records
 from dmasafe.facts import NOT_ASKED, KernelFacts, KernelInfo, MachineFacts
 from dmasafe.guest import GuestError
 from dmasafe.guest.agent import Message, integer
-from dmasafe.outcome import BusMessage, Observation, Outcome, Splat, outcome_of
+from dmasafe.outcome import STRICT_PREFIX, BusMessage, Observation, Outcome, Splat, outcome_of
 from dmasafe.progress import Progress
 from dmasafe.qemu import QemuError
 from dmasafe.scenario import Scenario, parse_scenario
@@ -52,7 +52,7 @@ _COUNTED -= {"debug-disabled"}
 # active_cacheline_inc_overlap() warns by itself, in the class of a report that is counted.
 _UNCOUNTED_FIELD = "overlaps"
 _STRICT_FILES = ("attached", "full", "unread", "reports")
-_STRICT_SLUGS = frozenset(slug for slug in SPLAT_CLASSES if slug.startswith("strict-"))
+_STRICT_SLUGS = frozenset(slug for slug in SPLAT_CLASSES if slug.startswith(STRICT_PREFIX))
 _DMA_DEBUG_FILES = ("disabled", "driver_filter", "num_free_entries", "error_count", "all_errors")
 
 

@@ -13,12 +13,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dmasafe.errors import unknown
 from dmasafe.guest.agent import AgentChannel
@@ -56,7 +56,7 @@ class SabotageKind(Enum):
     LIES = "what the emulated device says"
     GUEST = "the guest's kernel"
     LOG = "the kernel's log"
-    DMA_DEBUG = "dma-debug"
+    DMA_DEBUG = "dma-debug, the strict machine"
     IMAGE = "what is booted"
     AGENT = "the agent and its channel"
     DRIVER = "the driver of a virtio device"
@@ -68,8 +68,9 @@ class SabotageKind(Enum):
 class Sabotage:
     """One way to wreck a run. ``what`` completes "the run in which ...".
 
-    ``reason`` is a regular expression that every INCONCLUSIVE must match. ``cmdline`` and ``initrd`` (a function of the
-    image's bytes) change what is booted, ``act`` is done at ``moment``: in the first boot only, or in ``every`` one.
+    ``reason`` is a regular expression that every INCONCLUSIVE must match. ``cmdline``, ``initrd`` (a function of the
+    image's bytes) and ``image`` (its fields) change what is booted, of ``configuration`` if it needs one. ``act`` is
+    done at ``moment``: in the first boot only, or in ``every`` one.
     """
 
     name: str
@@ -81,6 +82,8 @@ class Sabotage:
     every: bool = False
     cmdline: tuple[str, ...] = ()
     initrd: Callable[[bytes], bytes] | None = None
+    image: Mapping[str, Any] = field(default_factory=dict)
+    configuration: str = ""
 
     @property
     def spoils_all(self) -> bool:
@@ -277,6 +280,18 @@ _ROWS: tuple[Sabotage, ...] = (
                  Moment.BOOTED, partial(_lie, controller, lie), every=True)
         for lie, (reason, controllers) in _LIES_SEEN.items() for controller in controllers
     ),
+    Sabotage("strict-off", SabotageKind.DMA_DEBUG, "the strict machine is switched off",
+             r"did not splat strict-unmapped", image={"strict_line": 0}, configuration="strict"),
+    Sabotage("strict-bypassed", SabotageKind.DMA_DEBUG, "the strict machine's operations are taken from the devices",
+             r"control \S+ went wrong|did not splat strict-unmapped", Moment.READY, partial(_load, "strict-bypass"),
+             every=True, configuration="strict"),
+    Sabotage("strict-out-of-memory", SabotageKind.DMA_DEBUG, "the strict machine gets no memory",
+             r"refused dmasafe_strict.ko: Cannot allocate memory",
+             image={"strict_words": ("pages=16384",), "memory_mib": 96}, configuration="strict"),
+    Sabotage("strict-full", SabotageKind.DMA_DEBUG, "the strict machine has no address left",
+             r"no bus address left for \d+ mappings|did not splat strict-unmapped", Moment.READY,
+             partial(_load, "strict-full"), every=True, image={"strict_words": ("pages=1024",)},
+             configuration="strict"),
     *(
         Sabotage(act, SabotageKind.DRIVER, f"a hostile driver sends a request: {act}", reason, Moment.READY,
                  partial(_hostile, act), every=True)
@@ -293,7 +308,7 @@ class Saboteur:
         self._sabotage = sabotage
         self._boot: Boot | None = None
         self._done = False
-        self.image = dataclasses.replace(image, cmdline=(*image.cmdline, *sabotage.cmdline))
+        self.image = dataclasses.replace(image, cmdline=(*image.cmdline, *sabotage.cmdline), **sabotage.image)
         if sabotage.initrd is not None:
             changed = directory / "sabotaged.cpio"
             changed.write_bytes(sabotage.initrd(image.initrd.read_bytes()))

@@ -18,12 +18,12 @@ from dmasafe.kernel.config import (
     check,
     find_architecture,
     find_configuration,
-    is_strict,
     load_matrix,
     not_verified,
     parse_config,
     parse_fragment,
     resolve,
+    strict_line,
     version_matches,
 )
 from dmasafe.kernel.errors import ConfigError
@@ -339,15 +339,9 @@ def test_an_unknown_architecture_or_machine_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "strict"),
-    [
-        ("strict", True),
-        ("strict-nodebug", True),
-        ("default+strict", True),
-        ("default", False),
-        ("swiotlb-force", False),
-    ],
+    ("name", "line"),
+    [("strict", 64), ("strict-nodebug", 64), ("strict-128", 128), ("default+strict", 64), ("default", 0), ("iommu", 0)],
 )
-def test_a_kernel_with_the_fragment_is_for_the_strict_machine(name: str, strict: bool) -> None:
+def test_a_kernel_with_the_fragment_is_for_the_strict_machine(name: str, line: int) -> None:
     matrix = load_matrix()
-    assert is_strict(matrix, find_configuration(matrix, name, "x86_64")) is strict
+    assert strict_line(matrix, find_configuration(matrix, name, "x86_64")) == line

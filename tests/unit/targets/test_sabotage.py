@@ -113,7 +113,7 @@ def test_one_that_is_not_known_is_named_with_all_that_are(image, tmp_path):
 @pytest.mark.parametrize("found", SABOTAGES.values(), ids=SABOTAGES)
 def test_a_row_is_done_at_run_time_or_changes_what_is_booted(found):
     assert (found.act is None) == (found.moment is Moment.NEVER)
-    assert found.act is not None or found.cmdline or found.initrd is not None
+    assert found.act is not None or found.cmdline or found.initrd is not None or found.image
     assert found.spoils_all == (found.every or found.act is None)
 
 

@@ -20,6 +20,7 @@ from dmasafe.matrix.history import History, Run, Sighting, Vector
 from dmasafe.matrix.judgements import UNTRUSTED, StoredJudgement
 from dmasafe.matrix.record import unpacked
 from dmasafe.outcome import Verdict
+from dmasafe.report.detection import in_log
 from dmasafe.report.json_report import splat_from_json
 from dmasafe.report.text import blamed, splat_lines
 
@@ -381,14 +382,15 @@ def _fault(one: Mapping[str, Any]) -> str:
 def _detected(one: Mapping[str, Any]) -> Detected:
     if one["words"] is None:
         return Detected(one["why"], "unsaid")
-    oracles = zip(("log", "return", "device", "memory"), one["words"], strict=True)
+    # Records of before the strict machine have no words of it.
+    oracles = zip(("log", "return", "device", "memory", "strict machine"), one["words"], strict=False)
     text = "; ".join(f"{oracle}: {', '.join(words)}" for oracle, words in oracles if words)
-    return Detected(text or "nobody", "pass" if one["words"][0] else "others" if text else "fail")
+    return Detected(text or "nobody", "pass" if in_log(one["words"]) else "others" if text else "fail")
 
 
 def _noticed(faults: Iterable[Mapping[str, Any]]) -> tuple[int, int, int]:
     words = [one["words"] for one in faults if one["words"] is not None]
-    return sum(any(said) for said in words), sum(bool(said[0]) for said in words), len(words)
+    return sum(any(said) for said in words), sum(in_log(said) for said in words), len(words)
 
 
 def _scenario_data(
