@@ -47,6 +47,8 @@ FIELDS = {
     "bus_limit": "the highest address that the device's bus can reach",
     "slots": "slots of swiotlb's pool",
     "used_slots": "slots that were taken",
+    "allocated_at": "text: the frames that a sanitizer recorded when the memory was allocated, as in mapped_at",
+    "freed_at": "text: those of when it was freed",
     "mapped_at": "text: the frames that dma-debug recorded when it was mapped, innermost first, joined by ' < '",
     "unmapped_at": "text: the frames of the unmapping, as mapped_at; only the strict machine has them",
     "other_device_address": "the DMA address of the other mapping",

@@ -383,7 +383,7 @@ def blame(splat: Splat) -> Blame | None:
     if splat.splat_class == "other":
         return _blame_other(splat)
     sure = [frame for frame in splat.frames if frame.reliable]
-    traces: list[Sequence[Frame]] = [sure, _mapped_at(splat)]
+    traces: list[Sequence[Frame]] = [sure, _stack(splat, "mapped_at")]
     if splat.splat_class in _MAPPER_FIRST:
         traces.reverse()
     traces.append(_beyond(splat.frames))
@@ -424,6 +424,14 @@ def _blame_other(splat: Splat) -> Blame | None:
         for frame in frames:
             if _AWAITED.search(frame.function):
                 return _blamed(frame, splat)
+    found = _pick(kind, frames)
+    for stack in ("allocated_at", "freed_at"):
+        found = found or _pick(kind, _stack(splat, stack))
+    return _blamed(found, splat) if found is not None else None
+
+
+def _pick(kind: Kind, frames: Sequence[Frame]) -> Frame | None:
+    """The frame of a stack that a kind of report blames."""
     found: Frame | None = None
     for frame in frames:
         name = _name(frame)
@@ -437,7 +445,7 @@ def _blame_other(splat: Splat) -> Blame | None:
         found = frame
         if kind.pick is not Pick.STALLED:
             break
-    return _blamed(found, splat) if found is not None else None
+    return found
 
 
 # Reported when nobody who is to blame runs.
@@ -468,9 +476,9 @@ def _name(frame: Frame) -> str:
     return _COPY.sub("", frame.function.lstrip("."))
 
 
-def _mapped_at(splat: Splat) -> list[Frame]:
-    """The frames of "Mapped at:" (the field ``mapped_at``)."""
-    text = splat.fields.get("mapped_at", "")
+def _stack(splat: Splat, field: str) -> list[Frame]:
+    """The frames of a stack that is a field: ``mapped_at``, ``allocated_at``, ``freed_at``."""
+    text = splat.fields.get(field, "")
     found = (read_frame(part) for part in str(text).split(" < "))
     return [frame for frame in found if frame is not None]
 

@@ -72,7 +72,9 @@ HEADERS = (
     ),
     _header(
         HeaderKind.WARNING,
-        r"WARNING: (?:\[[^\]\n]{1,200}\] )?(?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at " + _PLACE + r", CPU#\d+: "
+        r"WARNING: (?:\[[^\]\n]{1,200}\] )?(?:(?P<file>[^\s:]{1,200}):(?P<line>\d{1,9}) )?at "
+        + _PLACE
+        + r"(?: [^\s:,]{1,200}:\d{1,9})?(?: \[inline\])?, CPU#\d+: "
         r"(?:.{0,64}/(?P<pid>\d{1,9})$)?",
         *_OPENED,
     ),
@@ -137,13 +139,21 @@ MAPPED_AT = re.compile(r"(?:DMA-API: )?Mapped at:\s*$")
 # images/strict/ says that too.
 UNMAPPED_AT = re.compile(r"Unmapped at:\s*$")
 TRACE = re.compile(r"Call [Tt]race:|Backtrace:|backtrace(?: \(crc [0-9a-f]{1,8}\))?:|Stack [Tt]race:|stack backtrace:")
+# A stack before the report's own trace that tells more than that: where a page came from (mm/page_owner.c
+# __dump_page_owner()), where a lock was taken in an interrupt (kernel/locking/lockdep.c print_bad_irq_dependency()).
+ORIGIN = re.compile(r"page last allocated via |\.\.\. which became \S+ at:")
+# mm/kasan/report.c, mm/kfence/report.c: whose memory it was.
+MEMORY_OF = re.compile(r"(?P<what>[Aa]llocated|[Ff]reed) by task \d{1,9}\b")
+# What crash databases end a line with whose function was inlined into that of the next such line.
+INLINED = " [inline]"
 # Where it happened, from the registers: x86 (before 4.10 with addresses), arm64, arm, riscv, mips, powerpc.
 PROGRAM_COUNTER = re.compile(
     r"(?:[ER]?IP:? (?:is at )?(?:[0-9a-f]{4}: ?)?(?:\[<[0-9a-f]{1,16}>\] {0,4}){0,2}"
     r"|pc : (?:\[<[0-9a-f]{1,16}>\] {0,4})?|PC is at |epc {0,3}: (?:[0-9a-f]{8,16} )?"
     r"|NIP \[[0-9a-f]+\] )(?P<place>[^\s:\[][^\n]{0,200})"
 )
-# kernel/locking/lockdep.c print_lock(): where a lock was to be taken, and the reports in which the first one counts.
+# kernel/locking/lockdep.c print_lock(): where a lock was to be taken, and the reports in which the first one counts
+# (of an order of locks, where no stack tells which of them an interrupt takes).
 LOCKED_AT = re.compile(r"[^\n]{0,400}?\bat:(?: (?:\[<[0-9a-f]{1,16}>\] )?(?P<place>[A-Za-z_$.][^\n]{0,200}))?$")
 LOCKING = re.compile(
     r"[^\n]{0,40}(?:possible (?:circular|recursive|irq lock)|inconsistent lock state|-(?:safe|W) -> |held lock freed"

@@ -57,8 +57,9 @@ class _Report:
     ``last_fed`` counts lines of text as Reader._fed does. ``raw`` are the lines of the message as they were read,
     ``partial`` says that it was cut at the end of its line, ``weak`` that its words alone are no report, ``over`` that
     no more of it can come, ``locked`` that the next line is the place, ``doubted`` that the next frame is marked ``?``.
-    ``counted`` says that the program counter was printed, ``alive`` that lines of this report came after another one
-    had begun, ``mixed`` that its trace cannot be told from another's.
+    ``counted`` says that the program counter was printed, ``chosen`` that the frames are those of headers.ORIGIN,
+    ``alive`` that lines of this report came after another one had begun, ``listing`` whose stack of ``memory`` is
+    being read, ``mixed`` that its trace cannot be told from another's.
     """
 
     kind: HeaderKind
@@ -87,8 +88,11 @@ class _Report:
     frame_text: str = ""
     mapped: list[Frame] = field(default_factory=list)
     unmapped: list[Frame] = field(default_factory=list)
+    memory: dict[str, list[Frame]] = field(default_factory=dict)
+    listing: str = ""
     traces: int = 0
     traced: bool = False
+    chosen: bool = False
     mapping: bool = False
     unmapping: bool = False
     body: bool = False
@@ -139,10 +143,8 @@ class _Report:
 
     def splat(self) -> Splat:
         fields = dict(self.fields)
-        if self.mapped:
-            fields["mapped_at"] = " < ".join(_symbol(frame) for frame in self.mapped)
-        if self.unmapped:
-            fields["unmapped_at"] = " < ".join(_symbol(frame) for frame in self.unmapped)
+        stacks = {**self.memory, "mapped_at": self.mapped, "unmapped_at": self.unmapped}
+        fields |= {name: " < ".join(map(_symbol, frames)) for name, frames in stacks.items() if frames}
         return Splat(
             splat_class=self.splat_class or self._class_of_header(),
             device=self.device,
@@ -374,6 +376,8 @@ class Reader:
             return True
         if report.ended:
             return False
+        if report.kind is HeaderKind.REPORT and _memory(report, text):
+            return True
         if report.splat_class is not None and _takes_detail(report, report.splat_class, text, stamped):
             return True
         return _body(report, text, stamped)
@@ -548,6 +552,8 @@ def _takes(report: _Report, header: Header, text: str) -> bool:
         return report.header is not None and "memory leak" in report.header and not report.frames
     if header.kind is HeaderKind.PANIC:
         return report.kind is not HeaderKind.HEADLESS and (not report.ended or report.kind in headers.FATAL)
+    if _places_again(report, header.kind, text):
+        return True
     if report.ended or report.kind not in header.joins:
         return False
     if header.kind is HeaderKind.FAULT and report.kind is HeaderKind.FAULT:
@@ -555,6 +561,13 @@ def _takes(report: _Report, header: Header, text: str) -> bool:
     if header.kind is HeaderKind.DIE:
         return not report.died
     return report.header is None and not report.body
+
+
+def _places_again(report: _Report, kind: HeaderKind, text: str) -> bool:
+    """Whether this is the same header again, now with the function that the one before was inlined into."""
+    if report.header is None or report.body or kind is not report.kind or headers.INLINED not in report.header:
+        return False
+    return report.header.split()[:2] == text.split()[:2]
 
 
 def _wants_message(report: _Report) -> bool:
@@ -574,7 +587,7 @@ def _head(report: _Report, kind: HeaderKind, groups: dict[str, str | None], text
     if kind is HeaderKind.PANIC and report.header is not None:
         report.traced = True  # what follows is the panic's own trace
         return
-    if report.header is None:
+    if report.header is None or _places_again(report, kind, text):
         report.header, report.kind = text, kind
     file = groups.get("file")
     if file:
@@ -593,6 +606,13 @@ def _body(report: _Report, text: str, stamped: bool) -> bool:
         return True
     doubted, report.doubted = report.doubted and not stamped, False
     if _locks(report, text):
+        return True
+    if headers.ORIGIN.match(text) and not report.frames:
+        report.chosen, report.place, report.traces = True, None, 1
+        return True
+    if report.chosen and headers.read_frame(text) is None:
+        report.traced = report.traced or bool(report.frames)
+        report.body = True
         return True
     if headers.TRACE.match(text):
         report.body = True
@@ -617,6 +637,8 @@ def _body(report: _Report, text: str, stamped: bool) -> bool:
     counter = headers.PROGRAM_COUNTER.match(text)
     if counter is not None:
         report.body = report.counted = True
+        if text.endswith(headers.INLINED):
+            return True
         place = headers.read_place(counter["place"])
         if report.place is None and report.traces == 0:
             report.place = place
@@ -647,6 +669,24 @@ def _body(report: _Report, text: str, stamped: bool) -> bool:
     return waiting
 
 
+def _memory(report: _Report, text: str) -> bool:
+    """Take in a line of the stacks that say where a sanitizer's memory was allocated and freed."""
+    whose = headers.MEMORY_OF.match(text)
+    if whose is not None:
+        report.listing = f"{whose['what'].lower()}_at"
+        report.body = report.traced = True
+        report.memory.setdefault(report.listing, [])
+        return True
+    frame = headers.read_frame(text) if report.listing else None
+    if frame is None:
+        report.listing = ""
+        return False
+    frames = report.memory[report.listing]
+    if frame.offset is not None and len(frames) < MAX_MAPPED_FRAMES:
+        frames.append(frame)
+    return True
+
+
 def _is_mail(report: _Report, text: str) -> bool:
     """Whether a line without a stamp is a mail's rather than the rest of the message before it."""
     if headers.MAIL.match(text):
@@ -660,6 +700,8 @@ def _locks(report: _Report, text: str) -> bool:
     """Note where lockdep says that the lock was to be taken, before any trace."""
     if report.place is not None or report.header is None or report.kind is not HeaderKind.REPORT:
         return False
+    if text.endswith(headers.INLINED) and (report.locked or headers.LOCKED_AT.match(text)):
+        return True
     if report.locked:
         report.locked = False
         report.place = headers.read_place(text) or headers.read_frame(text)
