@@ -18,10 +18,11 @@ from dmasafe.cli.options import FILES, CliError
 from dmasafe.cli.output import Output, output_options
 from dmasafe.dmesg import Symbols, Tally, follow
 from dmasafe.dmesg.files import STDIN, open_log, read_all
+from dmasafe.dmesg.minimal import Recorder, minimal
 from dmasafe.outcome import Splat
 from dmasafe.report import splats as render
 from dmasafe.report.terminal import console_for
-from dmasafe.report.text import blamed, one_line
+from dmasafe.report.text import blamed, one_line, visible
 
 FOUND = 1
 
@@ -34,27 +35,45 @@ FOUND = 1
 @click.option(
     "--modules", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Directory with the .ko files."
 )
-def command(log: str, output: Output, live: bool, vmlinux: Path | None, modules: Path | None) -> int:
+@click.option("--minimal", "excerpts", is_flag=True, help="Print the fewest lines that parse to the same splats.")
+@click.option("--verbose", is_flag=True, help="Say how the log was read, where that was inferred.")
+def command(
+    log: str, output: Output, live: bool, vmlinux: Path | None, modules: Path | None, excerpts: bool, verbose: bool
+) -> int:
     """Find the kernel's reports in a log: DMA API debugging first, and every other WARNING, BUG or Oops.
 
     Exit status: 0 none found, 1 found, 2 the log cannot be read.
     """
     _check(vmlinux, modules)
+    if excerpts and (live or output.form not in ("table", "json")):
+        raise click.UsageError("--minimal prints the lines of a whole log, as text or JSON")
     symbols = Symbols.of(vmlinux, modules)
+    tally = Tally()
+    recorder = Recorder() if excerpts else None
     with open_log(log) as stream:
-        if live:
-            return _follow(stream, symbols, output)
-        tally = Tally()
-        found = read_all(stream, log, tally)
+        found = [] if live else read_all(stream, log, tally, recorder)
+        status = _follow(stream, symbols, output, tally) if live else FOUND if found else 0
+    if verbose and (live or excerpts or output.form != "table"):
+        for note in _notes(tally):
+            click.echo(note, err=True)
+    if live:
+        return status
+    if recorder is not None:
+        told = [(splat, minimal(lines, splat)) for splat, lines in recorder.found]
+        output.show(
+            table=lambda: _excerpts(told),
+            json=lambda: [splat.to_json() | {"excerpt": lines} for splat, lines in told],
+        )
+        return status
     if symbols is not None:
         found = symbols.resolve(found)
     output.show(
-        table=lambda: _table(found, tally),
+        table=lambda: _table(found, tally, verbose),
         json=lambda: render.to_json(found),
         sarif=lambda: render.to_sarif(found, "stdin" if log == STDIN else log),
         ktap=lambda: render.to_ktap(found),
     )
-    return FOUND if found else 0
+    return status
 
 
 def _check(vmlinux: Path | None, modules: Path | None) -> None:
@@ -70,7 +89,15 @@ def _check(vmlinux: Path | None, modules: Path | None) -> None:
         raise CliError(f"{modules} has no .ko file in it or below: name the directory with the built modules")
 
 
-def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:
+def _notes(tally: Tally) -> Iterator[str]:
+    yield from (f"how the log was read: {visible(note)}" for note in tally.notes)
+    if not tally.notes:
+        yield "how the log was read: nothing had to be inferred"
+
+
+def _table(found: Sequence[Splat], tally: Tally, verbose: bool) -> Iterator[str | Table]:
+    if verbose:
+        yield from _notes(tally)
     if found:
         yield render.table(found)
         yield from render.reasons(found)
@@ -79,7 +106,15 @@ def _table(found: Sequence[Splat], tally: Tally) -> Iterator[str | Table]:
         yield f"no splat in {tally.lines:,} lines"
 
 
-def _follow(stream: BinaryIO, symbols: Symbols | None, output: Output) -> int:
+def _excerpts(told: Sequence[tuple[Splat, Sequence[str]]]) -> Iterator[str]:
+    """The lines of each, an empty one between two: what is printed parses to the same splats."""
+    for number, (splat, lines) in enumerate(told):
+        yield ("\n" if number else "") + "".join(f"{visible(line)}\n" for line in lines)
+        if not lines:
+            click.echo(f"line {splat.log_line}: no part of this log parses to this report: quote all of it", err=True)
+
+
+def _follow(stream: BinaryIO, symbols: Symbols | None, output: Output, tally: Tally) -> int:
     """Print splats as they come, one line (or one JSON object a line) each, until the end or Ctrl-C."""
     if output.form not in ("table", "json") or output.file is not None:
         raise click.UsageError("--follow prints a table or JSON lines on standard output, and nothing else")
@@ -92,7 +127,7 @@ def _follow(stream: BinaryIO, symbols: Symbols | None, output: Output) -> int:
     signal.signal(signal.SIGINT, stop)
     count = 0
     console = console_for()
-    for splat in follow(stream, stop=lambda: stopped):
+    for splat in follow(stream, tally, stop=lambda: stopped):
         count += 1
         shown = symbols.resolve([splat])[0] if symbols is not None else splat
         if output.form == "json":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from dmasafe.dmesg.minimal import Recorder
 from dmasafe.dmesg.stream import Tally, parse_stream
 from dmasafe.errors import DmasafeError, os_sentence
 from dmasafe.outcome import Splat
@@ -38,9 +39,9 @@ def open_log(log: str) -> Iterator[BinaryIO]:
         raise LogError(os_sentence("read", "standard input" if log == STDIN else log, error)) from error
 
 
-def read_all(stream: BinaryIO, log: str, tally: Tally) -> list[Splat]:
-    """The splats of the whole log; raises LogError if none of it is text."""
-    found = list(parse_stream(stream, tally))
+def read_all(stream: BinaryIO, log: str, tally: Tally, recorder: Recorder | None = None) -> list[Splat]:
+    """The splats of the whole log; raises LogError if none of it is text. ``recorder`` gets the lines of each."""
+    found = list(parse_stream(stream, tally, recorder))
     if tally.size and not tally.readable and not found:
         raise LogError(f"nothing in {'standard input' if log == STDIN else log} is readable as a log")
     return found

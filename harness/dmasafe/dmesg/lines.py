@@ -152,6 +152,11 @@ def record_lines(text: str) -> list[Line] | None:
     return [Line(record.caller, part.strip()) for part in _CONTROL.sub("", record.text).splitlines()]
 
 
+def without_controls(line: str) -> list[str]:
+    """The lines in a line of a log that a terminal shows, without what it does not show."""
+    return [part.rstrip() for part in _CONTROL.sub("", line).rstrip("\r\n").split("\r", MAX_PARTS)]
+
+
 class Stripped(NamedTuple):
     """A line without its known prefixes: see Line; ``own`` says that one of them was more than a level."""
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dmasafe.dmesg.anchors import anchor_positions, may_matter
 from dmasafe.dmesg.lines import LONGEST_LINE_BYTES
@@ -22,6 +22,9 @@ from dmasafe.dmesg.reports import Reader
 from dmasafe.dmesg.source import Source
 from dmasafe.dmesg.unpack import Unpacker
 from dmasafe.outcome import Splat
+
+if TYPE_CHECKING:
+    from dmasafe.dmesg.minimal import Recorder
 
 CHUNK_BYTES = 1 << 18
 # A live console that has been silent for so long has said all of a report that has its end mark.
@@ -60,8 +63,9 @@ class Tally:
 class _Scanner:
     """Takes a log in pieces of any size and gives out its splats."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, recorder: Recorder | None = None) -> None:
         self._tally = tally
+        self._recorder = recorder
         self._source = Source()
         self._source.notes = tally.notes
         self._reader = Reader()
@@ -96,8 +100,8 @@ class _Scanner:
         splats = [splat for piece in self._unpacker.close() for splat in self._take(piece)]
         splats += self._line(self._rest) if self._rest else []
         for number, line in self._source.close():
-            splats += self._reader.feed(number, *line)
-        return splats + self._reader.close()
+            splats += self._recorded(self._reader.feed(number, *line))
+        return splats + self._recorded(self._reader.close())
 
     def _scan(self, data: bytes, start: int, end: int) -> list[Splat]:
         """All whole lines between ``start`` and ``end``."""
@@ -123,18 +127,27 @@ class _Scanner:
         splats: list[Splat] = []
         matters = not self._reader.idle or may_matter(line[:LONGEST_LINE_BYTES])
         if matters or not self._source.idle:
+            if self._recorder is not None:
+                self._recorder.take(self._tally.lines, line)
             for number, part in self._source.read(self._tally.lines, line, matters):
                 splats += self._reader.feed(number, *part)
+        return self._recorded(splats)
+
+    def _recorded(self, splats: list[Splat]) -> list[Splat]:
+        if self._recorder is not None:
+            for splat in splats:
+                self._recorder.finished(splat)
         return splats
 
 
-def parse_stream(stream: BinaryIO, tally: Tally | None = None) -> Iterator[Splat]:
+def parse_stream(stream: BinaryIO, tally: Tally | None = None, recorder: Recorder | None = None) -> Iterator[Splat]:
     """The splats of a log that is read to its end, as parse() finds them in its lines (which end at ``\\n``).
 
-    ``tally`` counts along; ``tally.readable`` says at the end whether the log was text at all.
+    ``tally`` counts along; ``tally.readable`` says at the end whether the log was text at all. ``recorder`` gets the
+    lines of each splat.
     """
     tally = tally or Tally()
-    scanner = _Scanner(tally)
+    scanner = _Scanner(tally, recorder)
     while data := stream.read(CHUNK_BYTES):
         yield from scanner.take(data)
     yield from scanner.close()
