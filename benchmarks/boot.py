@@ -18,6 +18,8 @@ from dmasafe.progress import SILENT
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
 
+STRICT_CONFIGURATION = "strict"
+WANTED_STRICT_RATIO = 1.5
 RUNS = 5
 CORE_RUNS = 3
 
@@ -46,9 +48,10 @@ def agent_boot_s(prepared: Prepared) -> float:
         return boot.boot_s
 
 
-def core_suite_s(directory: Path) -> float:
+def core_suite_s(directory: Path, configuration: str = DEFAULT_CONFIGURATION) -> float:
     """Seconds of the whole command, from the shell and back, results written."""
     command = [sys.executable, "-m", "dmasafe.cli", "run", "--suite", "core", "--results", str(directory)]
+    command += ["--config", configuration]
     started = time.perf_counter()
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     return time.perf_counter() - started
@@ -56,13 +59,16 @@ def core_suite_s(directory: Path) -> float:
 
 def main() -> None:
     prepared = prepare(DEFAULT_SOURCE, DEFAULT_CONFIGURATION, DEFAULT_ARCH, None, SILENT)
-    bare, agent, core = [], [], []
+    # On x86_64 only.
+    prepare(DEFAULT_SOURCE, STRICT_CONFIGURATION, DEFAULT_ARCH, None, SILENT)
+    bare, agent, core, strict = [], [], [], []
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as directory:
         for number in range(RUNS):
             bare.append(bare_boot_s(prepared))
             agent.append(agent_boot_s(prepared))
             if number < CORE_RUNS:
                 core.append(core_suite_s(Path(directory)))
+                strict.append(core_suite_s(Path(directory), STRICT_CONFIGURATION))
     baseline = statistics.median(bare)
     print(
         f"{prepared.kernel.release} {prepared.kernel.arch}, {prepared.image.accelerator}; medians, ratio to a bare boot"
@@ -71,6 +77,9 @@ def main() -> None:
         ("bare boot, to its panic", bare),
         ("boot to the agent's first word", agent),
         ("dmasafe run --suite core, warm", core),
+        ("the same, --config strict", strict),
     ):
         median = statistics.median(seconds)
         print(f"{name:<34} {median:6.2f} s   {median / baseline:5.2f} x   ({min(seconds):.2f} to {max(seconds):.2f})")
+    ratio = statistics.median(strict) / statistics.median(core)
+    print(f"suite core, strict to default: {ratio:.2f} (wanted: {WANTED_STRICT_RATIO} at most)")

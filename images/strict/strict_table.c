@@ -7,6 +7,7 @@
  *
  * Addresses are handed out in turn, so that each is used again as late as possible.
  */
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -408,6 +409,22 @@ void dmasafe_strict_settle(void)
 	strict_report();
 }
 EXPORT_SYMBOL_GPL(dmasafe_strict_settle);
+
+/* After which no honest device has anything left to do. */
+#define SETTLED_MS 150
+
+static int settled_get(char *text, const struct kernel_param *param)
+{
+	msleep(SETTLED_MS);
+	dmasafe_strict_settle();
+	return scnprintf(text, PAGE_SIZE, "1\n");
+}
+
+static const struct kernel_param_ops settled_ops = {
+	.get = settled_get,
+};
+module_param_cb(settled, &settled_ops, NULL, 0444);
+MODULE_PARM_DESC(settled, "reading waits until devices must be still, and reports what they did");
 
 static void write_header(void)
 {

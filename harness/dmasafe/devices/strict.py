@@ -18,6 +18,8 @@ CHUNKS = 16
 REFUSALS = 32
 LIVE, READABLE, WRITABLE = 1, 2, 4
 UNMAPPED, BEYOND, DIRECTION = 0, 1, 2
+# Whoever starts so close behind a mapping has gone beyond it.
+REDZONE_BYTES = 64
 
 _HEADER = Struct(f"<8sIIQ{CHUNKS}Q")
 _COUNTERS = Struct("<II")
@@ -93,8 +95,10 @@ class StrictSpace:
 def _refused(entry: Entry, address: int, length: int, write: bool) -> int | None:
     """Why an access is refused, or None."""
     end = entry.address + entry.size
-    if not entry.flags & LIVE or not entry.address <= address < end:
-        return UNMAPPED if length else None
+    if not length:
+        return None
+    if not entry.flags & LIVE or not entry.address <= address < end + REDZONE_BYTES:
+        return UNMAPPED
     if address + length > end:
         return BEYOND
     return None if entry.flags & (WRITABLE if write else READABLE) else DIRECTION

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.guest_memory import AddressSpace, GuestMemory, RegionSpec
 from dmasafe.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
-from dmasafe.devices.lies import Lie
+from dmasafe.devices.lies import LATE_S, TIMEOUT_S, Lie, Trespass
 from dmasafe.devices.listener import Listener
 from dmasafe.devices.loop import Loop
 from dmasafe.devices.strict import StrictSpace
@@ -121,6 +121,9 @@ class Job(Protocol):
 
     def falsify(self, mask: int) -> None:
         """Makes the result a lie, see lies.Lie.flip."""
+
+    def trespass(self, how: Trespass) -> None:
+        """Uses memory that is not to be used, see lies.Lie.trespass. May raise IotlbMiss."""
 
 
 class Device(Protocol):
@@ -544,8 +547,12 @@ class Backend:
         assert self._pending is not None
         chain, job = self._pending
         self._vring.ready()
-        length = job.finish()
         lie = self.lie or _HONEST
+        if lie.trespass is Trespass.LATE:
+            self._loop.after(lie.delay_s + LATE_S + (TIMEOUT_S if not lie.times else 0.0), partial(self._late, job))
+        elif lie.trespass is not None:
+            job.trespass(lie.trespass)
+        length = job.finish()
         for _ in range(lie.times):
             wrong = self._vring.give_back(chain, length + lie.extra)
             if wrong is not None:
@@ -555,6 +562,11 @@ class Backend:
         self._pending = None
         if self._iotlb_in_use:
             self._iotlb.allow_again()
+
+    def _late(self, job: Job) -> None:
+        """What a request left behind, when it is done. Behind an IOMMU an unknown address is nobody's."""
+        with contextlib.suppress(IotlbMiss):
+            job.trespass(Trespass.LATE)
 
     def _waited(self, pending: _Pending) -> None:
         """The slow slave let go of the clock."""

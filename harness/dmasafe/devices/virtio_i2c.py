@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.guest_memory import AddressSpace, GuestMemory, Reach, fetch, store
+from dmasafe.devices.lies import Trespass
 from dmasafe.devices.trace import Record, Segment
 from dmasafe.devices.vring import Chain, Descriptor, Violation, What
 
@@ -77,6 +78,20 @@ class Job:
     _answer: bytes
     _status: _Area | None
     delay_s: float
+    # Where the payload of either direction lies.
+    _payload: Sequence[_Area] = ()
+    _read: bool = False
+
+    def trespass(self, how: Trespass) -> None:
+        """Uses memory as no honest device would (lies.py). What the address space refuses is not done."""
+        if not self._payload or how is (Trespass.WRITE if self._read else Trespass.READ):
+            return
+        write = self._read is (how in (Trespass.BEYOND, Trespass.LATE))
+        for address, length, _reach in self._payload:
+            start, size = (address + length, 1) if how is Trespass.BEYOND else (address, length)
+            reach = self._space.reach(start, size, write)
+            if reach is not None and write:
+                store(reach, bytes(octet ^ 0xFF for octet in fetch(reach)))
 
     def falsify(self, mask: int) -> None:
         """Makes a lie of the payload (lies.py): a read brings other bytes than the bus, a write is traced as others."""
@@ -179,7 +194,7 @@ class VirtioI2c:
         headers = _seen([*header, *status], space, memory)
         seen = _seen(areas, space, memory)
         record = Record(self.name, seq, address, read, length, data, not why, why, seen, headers)
-        return Job(space, self._trace, record, areas if read else (), data, status[0], delay_s)
+        return Job(space, self._trace, record, areas if read else (), data, status[0], delay_s, areas, read)
 
     def _perform(
         self, address: int, flags: int, payload: bytes | int, seq: int | None, why: str

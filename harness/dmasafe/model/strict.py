@@ -135,7 +135,7 @@ class Strict:
     def reach(self, dma: int, length: int, write: bool) -> int | None:
         """The physical address of the driver's memory behind a bus address; None is a refusal, which is noted."""
         mapping = self._at(dma)
-        if mapping is None or not mapping.dma <= dma < mapping.dma + mapping.size:
+        if mapping is None or not mapping.dma <= dma < mapping.dma + mapping.size + _REDZONE:
             self._refused.append(
                 (f"device {'wrote to' if write else 'read'} memory that is not mapped to it", None, dma, length)
             )

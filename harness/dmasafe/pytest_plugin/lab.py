@@ -48,11 +48,11 @@ def open_lab(settings: Settings, directory: Path, config: pytest.Config) -> Lab:
     progress = _Stages(config)
     source = settings.source()
     if settings.target == "model":
-        facts, info = model_kernel(source, settings.config, settings.arch)
+        facts, info = model_kernel(source, settings.configuration, settings.arch)
         return ModelLab(facts, info)
     prepared = prepare(
         source,
-        settings.config,
+        settings.configuration,
         settings.arch,
         settings.accel or None,
         progress,

@@ -10,7 +10,8 @@ import pytest
 
 from dmasafe.architecture import host_arch
 from dmasafe.errors import DmasafeError
-from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.kernel import DEFAULT_SOURCE, load_matrix
+from dmasafe.kernel.config import STRICT_FRAGMENT, find_configuration, strict_line
 from dmasafe.pytest_plugin.options import OPTIONS
 
 
@@ -22,6 +23,7 @@ class Settings:
     kernel: str
     kdir: str
     config: str
+    strict: str
     arch: str
     image: str
     accel: str
@@ -44,6 +46,14 @@ class Settings:
         if settings.kdir and not Path(settings.kdir).expanduser().is_dir():
             raise DmasafeError(f"there is no kernel tree {settings.kdir}")
         return settings
+
+    @property
+    def configuration(self) -> str:
+        """The configuration as the harness names it."""
+        plain = self.strict == "off" or strict_line(
+            load_matrix(), find_configuration(load_matrix(), self.config, self.arch)
+        )
+        return self.config if plain else f"{self.config}+{STRICT_FRAGMENT}"
 
     def source(self) -> str:
         """The kernel source as the harness names it."""

@@ -255,6 +255,13 @@ class Runner:
             asked.append((control, *self._ask(session, batch, control)))
             if _timed_out(asked[-1][2]):
                 break
+        if self._facts.strict_line:
+            # A device that works on when it has answered does so by then.
+            session.read(f"{STRICT_PARAMETERS}/settled")
+            session.request("kmsg")
+            belated = _belated(parse_records(session.gathered.records.get(-1, ())))
+            if belated is not None:
+                return belated
         session.sync_device()
         for control, number, reply in asked:
             records = session.gathered.records.pop(number, ())
@@ -402,7 +409,8 @@ class Runner:
             records = gathered.records.get(number, ())
             observed[scenario.id] = observation(scenario, reply, records, trace, session.memory)
         state.observations |= observed
-        reason = reason or batch.uncounted(observed.values(), parse_records(gathered.records.get(-1, ())))
+        outside = parse_records(gathered.records.get(-1, ()))
+        reason = reason or _belated(outside) or batch.uncounted(observed.values(), outside)
         for number, scenario, reply in batch.replies:
             why = batch.doubt(session, reason, number, scenario, reply)
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
@@ -506,6 +514,12 @@ class _Batch:
             self.broken_why = why
             self.todo.remove(scenario)
         return why if self.replies and not self.broken and not self.todo else None
+
+
+def _belated(outside: Sequence[Splat]) -> str | None:
+    """Why nothing is believed where the strict machine reported what no scenario did: a device works by itself."""
+    late = next((splat for splat in outside if splat.splat_class in _STRICT_SLUGS), None)
+    return None if late is None else f"the strict machine reported {late.splat_class} outside any scenario"
 
 
 def _is_counted(splat: Splat) -> bool:

@@ -208,6 +208,14 @@ _LIES_SEEN = {
     "twice": (r"control \S+ went wrong|completed request \d+ more than once", _BOTH),
     "never": (_NO_ANSWER, _BOTH),
     "slow": (_NO_ANSWER, ("dmasafe",)),
+    "late-after-timeout": (_NO_ANSWER, ("dmasafe",)),
+}
+# Where nothing but the strict machine tells; on any other the device just does it.
+_TRESPASSES_SEEN = {
+    "late": "strict-unmapped",
+    "beyond": "strict-overrun",
+    "reads-receive-buffer": "strict-direction",
+    "writes-send-buffer": "strict-direction",
 }
 _DESCRIPTORS_SEEN = {
     "descriptor-loop": r"more than \d+ descriptors from head 0, or a loop",
@@ -292,6 +300,11 @@ _ROWS: tuple[Sabotage, ...] = (
              r"no bus address left for \d+ mappings|did not splat strict-unmapped", Moment.READY,
              partial(_load, "strict-full"), every=True, image={"strict_words": ("pages=1024",)},
              configuration="strict"),
+    *(
+        Sabotage(f"device-lies-{lie}-strict", SabotageKind.LIES, f"the virtio device trespasses: {lie}", reason,
+                 Moment.BOOTED, partial(_lie, "virtio", lie), every=True, configuration="strict")
+        for lie, reason in _TRESPASSES_SEEN.items()
+    ),
     *(
         Sabotage(act, SabotageKind.DRIVER, f"a hostile driver sends a request: {act}", reason, Moment.READY,
                  partial(_hostile, act), every=True)

@@ -73,7 +73,8 @@ def test_what_is_mapped_is_reached_and_stands_for_the_drivers_own_memory(table: 
     [
         (0, BUS, 32, True, UNMAPPED, 7),
         (LIVE | WRITABLE, BUS - 1, 1, True, UNMAPPED, 7),
-        (LIVE | WRITABLE, BUS + 32, 1, True, UNMAPPED, 7),
+        (LIVE | WRITABLE, BUS + 32, 1, True, BEYOND, 7),
+        (LIVE | WRITABLE, BUS + 32 + strict.REDZONE_BYTES, 1, True, UNMAPPED, 7),
         (LIVE | WRITABLE, BUS, 33, True, BEYOND, 7),
         (LIVE | WRITABLE, BUS + 31, 2, True, BEYOND, 7),
         (LIVE | WRITABLE, BUS, 32, False, DIRECTION, 7),

@@ -21,8 +21,9 @@ from devices_frontend import (
 
 from dmasafe.devices import trace
 from dmasafe.devices.bus import default_bus
-from dmasafe.devices.guest_memory import GuestMemory
+from dmasafe.devices.guest_memory import GuestMemory, Reach
 from dmasafe.devices.iotlb import Iotlb
+from dmasafe.devices.lies import Trespass
 from dmasafe.devices.slaves.recorder import Message, Recorder, pattern
 from dmasafe.devices.slaves.slow import SlowSlave
 from dmasafe.devices.virtio_i2c import MAX_MESSAGE_BYTES, Mailbox, VirtioI2c
@@ -363,3 +364,60 @@ def test_a_trace_line_is_json_and_leads_back_to_the_message(bench: Bench) -> Non
 def test_what_is_no_message_line_is_refused(event: dict[str, object]) -> None:
     with pytest.raises(trace.TraceError):
         trace.parse(event)
+
+
+class Spy:
+    """An address space that notes what is reached, and that may refuse."""
+
+    def __init__(self, memory: GuestMemory, refuses: bool = False) -> None:
+        self._memory = memory
+        self.refuses = refuses
+        self.reached: list[tuple[int, int, bool]] = []
+
+    def reach(self, address: int, length: int, write: bool) -> Reach | None:
+        self.reached.append((address, length, write))
+        return None if self.refuses else self._memory.reach(address, length, write)
+
+    def physical(self, address: int, reach: Reach) -> int:
+        return address
+
+
+@pytest.mark.parametrize(
+    ("how", "read", "offset", "length", "write"),
+    [
+        (Trespass.BEYOND, True, 8, 1, True),
+        (Trespass.BEYOND, False, 8, 1, False),
+        (Trespass.LATE, True, 0, 8, True),
+        (Trespass.LATE, False, 0, 8, False),
+        (Trespass.READ, True, 0, 8, False),
+        (Trespass.WRITE, False, 0, 8, True),
+    ],
+)
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_trespass_goes_where_the_device_has_no_business(
+    bench: Bench, how: Trespass, read: bool, offset: int, length: int, write: bool, refuses: bool
+) -> None:
+    payload, _status = bench.driver.add(0x30, 8 if read else b"to send!")
+    bench.ram.write(payload + 8, b"!")
+    chain = bench.vring.peek()
+    assert isinstance(chain, Chain)
+    spy = Spy(bench.memory)
+    job = bench.device.handle(chain, spy, bench.memory)
+    before = bench.ram.read(payload, 9)
+    spy.reached.clear()
+    spy.refuses = refuses
+    job.trespass(how)
+    assert spy.reached == [(payload + offset, length, write)]
+    assert (bench.ram.read(payload, 9) != before) is (write and not refuses)
+
+
+@pytest.mark.parametrize(("how", "read"), [(Trespass.READ, False), (Trespass.WRITE, True)])
+def test_there_is_no_trespass_in_the_right_direction(bench: Bench, how: Trespass, read: bool) -> None:
+    bench.driver.add(0x30, 8 if read else b"to send!")
+    chain = bench.vring.peek()
+    assert isinstance(chain, Chain)
+    spy = Spy(bench.memory)
+    job = bench.device.handle(chain, spy, bench.memory)
+    spy.reached.clear()
+    job.trespass(how)
+    assert spy.reached == []

@@ -96,6 +96,11 @@ def test_without_dma_debug_nobody_can_say_that_the_log_is_clean(run):
     assert cases["test_without_the_log"].outcome == "passed"
 
 
+def test_the_model_can_be_strict(run):
+    cases, _ = run("--dmasafe-target=model", "--dmasafe-strict=on", "-k", "heap or without_the_log")
+    assert cases["test_heap"].outcome == "passed"
+
+
 def test_the_ini_file_chooses_and_a_wrong_choice_is_one_sentence(run):
     cases, _ = run("-k", "without_the_log", ini="dmasafe_target = board\n")
     assert cases["test_without_the_log"].outcome == "error"

@@ -177,3 +177,18 @@ def test_the_boot_scope_says_who_shares_a_boot(scope, shared):
     first = _scope_key(item("a.py::A::test_1", "a.py::A", "a.py"), scope)
     others = [("a.py::A::test_2", "a.py::A", "a.py"), ("a.py::test_3", None, "a.py"), ("b.py::test_4", None, "b.py")]
     assert [_scope_key(item(*other), scope) == first for other in others] == shared
+
+
+@pytest.mark.parametrize(
+    ("config", "strict", "found"),
+    [
+        ("default", "off", "default"),
+        ("default", "on", "default+strict"),
+        ("upstream", "on", "upstream+strict"),
+        ("strict-128", "on", "strict-128"),
+        ("strict", "off", "strict"),
+    ],
+)
+def test_any_configuration_can_be_made_strict_once(config, strict, found):
+    given = {"dmasafe_config": config, "dmasafe_strict": strict, "dmasafe_arch": "x86_64"}
+    assert Settings.of(Config(given)).configuration == found

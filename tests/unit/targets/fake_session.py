@@ -131,7 +131,7 @@ class FakeSession:
         assert folder in (BASE, STRICT_PARAMETERS)
         sound = {
             "disabled": "N", "driver_filter": "", "num_free_entries": "65536", "all_errors": "1",
-            "error_count": str(self.counted), "attached": "2", "full": "0", "unread": "0",
+            "error_count": str(self.counted), "attached": "2", "full": "0", "unread": "0", "settled": "1",
             "reports": str(self.strict_counted),
         }  # fmt: skip
         return {**sound, **self.system.files}[name]

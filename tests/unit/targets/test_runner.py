@@ -387,6 +387,19 @@ def test_a_strict_machine_that_is_not_or_that_gave_up_makes_every_verdict_inconc
     assert set(run.untrusted) == set(BOTH) and all(why in reason for reason in run.untrusted.values())
 
 
+def test_what_a_device_does_when_nobody_asked_makes_every_verdict_inconclusive(rig):
+    late = then(lambda s, n: s.log(-1, REFUSED))
+    runs = [
+        rig(System(facts=STRICT, does={CONTROL: late}), facts=STRICT).run(*BOTH),
+        rig(System(facts=STRICT, does={SEND: late}), facts=STRICT).run(*BOTH),
+    ]
+    for run in runs:
+        reasons = set(run.untrusted.values())
+        assert len(run.untrusted) == 2 and all(
+            "reported strict-unmapped outside any scenario" in why for why in reasons
+        )
+
+
 def test_a_strict_machine_that_works_is_trusted_and_its_canary_comes_before_and_after(rig):
     runner = rig(System(facts=STRICT, does={SEND: splats(REFUSED)}), facts=STRICT)
     assert runner.run(*BOTH).untrusted == {}
