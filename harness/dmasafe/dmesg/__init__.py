@@ -56,7 +56,8 @@ def parse(lines: Iterable[bytes | str]) -> Iterator[Splat]:
 
     ``log_line`` counts the items of ``lines`` from 1. Memory is constant and no input raises.
     """
-    source, reader = Source(), Reader()
+    reader = Reader()
+    source = Source(lambda: reader.idle)
     for number, raw in enumerate(lines, 1):
         matters = not reader.idle or may_matter(raw[:LONGEST_LINE_BYTES])
         if not matters and source.idle:

@@ -33,7 +33,8 @@ FIELDS = {
     "map_count": "scatterlist entries mapped",
     "unmap_count": "scatterlist entries unmapped",
     "sync_count": "scatterlist entries synced",
-    "allocation_size": "bytes of the mapping that was synced",
+    "allocation_size": "bytes of the mapping that was synced, or of its bounce buffer",
+    "device": "text: the device, where the message itself names it: in Splat.device",
     "sync_end": "first byte after the synced range, counted from the mapping's start",
     "max_length": "the longest segment that the device claims to take, in bytes",
     "start": "DMA address of the segment's first byte",
@@ -191,7 +192,22 @@ _ROWS = (
                ("size", "slots", "used_slots"), Prefix.DEVICE, warns=False),
         Format("swiotlb buffer is full (sz: %zd bytes)", ("size",), Prefix.DEVICE, warns=False, versions="before 4.20"),
         Format("swiotlb: coherent allocation failed, size=%zu", ("size",), Prefix.DEVICE, warns=False,
-               versions="4.16 to 4.20")),
+               versions="4.16 to 4.20"),
+        Format("swiotlb: coherent allocation failed for device %s size=%zu", ("device", "size"), Prefix.NONE,
+               warns=False, versions="before 4.16"),
+        Format("DMA: Out of SW-IOMMU space for %zu bytes at device %s", ("size", "device"), Prefix.NONE, warns=False,
+               versions="before 4.16"),
+        Format("Invalid sizes (mapping: %zd bytes, alloc: %zd bytes)", ("size", "allocation_size"), Prefix.DEVICE,
+               warns=False, versions="5.7 to 6.7"),
+        Format("Can not allocate SWIOTLB buffer earlier and can't now provide you with the DMA bounce buffer",
+               prefix=Prefix.DEVICE, warns=False)),
+    _row("swiotlb-out-of-range", "kernel/dma/swiotlb.c swiotlb_bounce()",
+        Format("Buffer overflow detected. Allocation size: %zu. Mapping size: %zu+%u.",
+               ("allocation_size", "size", "offset"), Prefix.DEVICE, versions="5.14 to 6.8"),
+        Format("Buffer overflow detected. Allocation size: %zu. Mapping size: %zu.", ("allocation_size", "size"),
+               Prefix.DEVICE),
+        Format("Access before mapping start detected. orig offset %u, requested offset %u.", ("start", "offset"),
+               Prefix.DEVICE, versions="5.14 to 6.8")),
     _row("usb-buffer-on-stack", "drivers/usb/core/hcd.c usb_hcd_map_urb_for_dma()",
         Format("transfer buffer is on stack", prefix=Prefix.NONE),
         Format("setup packet is on stack", prefix=Prefix.NONE)),
@@ -326,6 +342,7 @@ def _whole_message(line: str) -> Message | None:
         if who is None or (known.prefix is Prefix.NONE and after.strip()) or (found.complete and _PROSE.match(after)):
             continue
         driver, device = who
+        device = str(found.values.pop("device", "")) or device
         named = known.prefix is not Prefix.NONE
         text = found.text
         told = Message(row.slug, driver, device, text, found.values, known.warns, found.complete, named, line)

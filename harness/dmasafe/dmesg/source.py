@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ahocorasick_rs import AhoCorasick
 
 from dmasafe.dmesg import headers
+from dmasafe.dmesg.anchors import may_matter
 from dmasafe.dmesg.kmsg import HEADER
 from dmasafe.dmesg.lines import (
     DICTIONARY,
@@ -36,6 +37,8 @@ from dmasafe.dmesg.wrapped import Unwrapper, told
 MAX_SHAPES = 8
 LONGEST_PREFIX_CHARS = 300
 MAX_NOTES = 16
+# Base64 is decoded in pieces of at least so many characters.
+BASE64_CHARS = 1 << 16
 # A line that goes on in the next one is joined with so many at the most.
 MAX_JOINED = 8
 # Quoted-printable breaks lines at 76 characters, and no mailer breaks them much earlier.
@@ -145,9 +148,13 @@ class _Shape(NamedTuple):
 
 
 class Source:
-    """Reads one log's lines. ``notes`` says how it was read where that was inferred, in sentences, once each."""
+    """Reads one log's lines. ``notes`` says how it was read where that was inferred, in sentences, once each.
 
-    def __init__(self) -> None:
+    ``waiting`` says whether no report is open, so that most lines of a part in base64 can be passed over.
+    """
+
+    def __init__(self, waiting: Callable[[], bool] = lambda: False) -> None:
+        self._waiting = waiting
         self.notes: dict[str, None] = {}
         self._shapes: list[_Shape] = []
         # The beginning of a line in a string that a terminal has wrapped.
@@ -186,6 +193,9 @@ class Source:
         """
         line = decoded(raw) if isinstance(raw, bytes) else raw
         line = line[:LONGEST_LINE_BYTES].rstrip("\r\n")
+        if self._part is not None and self._unwrapper.idle:
+            yield from self._read(number, line)
+            return
         for begun, whole in self._unwrapper.take(number, line, matters):
             yield from self._read(begun, whole)
 
@@ -217,15 +227,15 @@ class Source:
 
     def _read(self, number: int, line: str) -> Iterator[tuple[int, Line]]:
         self._number = number
-        text = plain_text(line)
-        if text is not None and self._is_plain(text):
-            yield number, Line("", text.strip())
-            return
         if self._part is not None:
             yield from self._part.take(number, line)
             if not self._part.over:
                 return
             self._part = None
+        text = plain_text(line)
+        if text is not None and self._is_plain(text):
+            yield number, Line("", text.strip())
+            return
         if self._mail(line):
             return
         if self._held is not None:
@@ -280,7 +290,7 @@ class Source:
             self._quoted_printable = coding == "quoted-printable"
             if coding == "base64":
                 self.note("base64")
-                self._part = _Part(self.note)
+                self._part = _Part(self.note, self._waiting)
         if "multipart/alternative" in line:
             self._alternative = True
         elif self._alternative and "text/html" in line and line.lower().startswith("content-type:"):
@@ -462,13 +472,15 @@ class Source:
 class _Part:
     """A part of a mail in base64: a log of its own, perhaps compressed. ``over`` once a line is not base64."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], waiting: Callable[[], bool]) -> None:
         self.over = False
         self._body = False
-        self._source = Source()
+        self._waiting = waiting
+        self._source = Source(waiting)
         self._unpacker = Unpacker(note)
         self._rest = b""
-        self._letters = ""
+        self._letters: list[str] = []
+        self._size = 0
 
     def take(self, number: int, line: str) -> Iterator[tuple[int, Line]]:
         text = line.strip()
@@ -480,27 +492,38 @@ class _Part:
             self.over = bool(text)
             yield from self.close(number)
             return
-        self._letters += text
-        whole = len(self._letters) & ~3
-        letters, self._letters = self._letters[:whole], self._letters[whole:]
-        try:
-            for piece in self._unpacker.take(binascii.a2b_base64(letters)):
-                yield from self._lines(number, piece)
-        except (binascii.Error, PackedError):
-            self.over = True
+        self._letters.append(text)
+        self._size += len(text)
+        if self._size >= BASE64_CHARS:
+            yield from self._decoded(number)
 
     def close(self, number: int) -> Iterator[tuple[int, Line]]:
+        yield from self._decoded(number)
         self.over = True
         for piece in self._unpacker.close():
             yield from self._lines(number, piece)
         yield from self._lines(number, b"\n")
         yield from self._source.close()
 
+    def _decoded(self, number: int) -> Iterator[tuple[int, Line]]:
+        letters = "".join(self._letters)
+        whole = len(letters) & ~3
+        self._letters, self._size = [letters[whole:]], len(letters) - whole
+        try:
+            for piece in self._unpacker.take(binascii.a2b_base64(letters[:whole])):
+                yield from self._lines(number, piece)
+        except (binascii.Error, PackedError):
+            self.over = True
+
     def _lines(self, number: int, data: bytes) -> Iterator[tuple[int, Line]]:
-        *lines, self._rest = (self._rest[:LONGEST_LINE_BYTES] + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
         for line in lines:
-            for _, part in self._source.read(number, line):
-                yield number, part
+            whole, self._rest = self._rest + line, b""
+            matters = not self._waiting() or may_matter(whole[:LONGEST_LINE_BYTES])
+            if matters or not self._source.idle:
+                for _, part in self._source.read(number, whole, matters):
+                    yield number, part
+        self._rest += rest[: LONGEST_LINE_BYTES - len(self._rest)]
 
 
 def _is_prefix(before: str) -> bool:

@@ -66,9 +66,9 @@ class _Scanner:
     def __init__(self, tally: Tally, recorder: Recorder | None = None) -> None:
         self._tally = tally
         self._recorder = recorder
-        self._source = Source()
-        self._source.notes = tally.notes
         self._reader = Reader()
+        self._source = Source(lambda: self._reader.idle)
+        self._source.notes = tally.notes
         self._rest = b""  # the beginning of a line whose end has not come
         self._unpacker = Unpacker(self._source.note)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import os
@@ -111,6 +113,28 @@ def test_memory_does_not_grow_with_the_log() -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(bytes(24 << 20)),
+        gzip.compress(b"[    1.0] BUG: KASAN: x\n" * 2000 + CLEAN * (1 << 18)),
+        gzip.compress(gzip.compress(bytes(24 << 20))),
+        b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(gzip.compress(CLEAN * (1 << 17))),
+        b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(bytes(1 << 20)),
+    ],
+    ids=["zeros", "reports", "packed twice", "mailed", "zeros in base64"],
+)
+def test_memory_does_not_grow_with_what_is_packed(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        for _ in parse_stream(io.BytesIO(data)):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize(
     ("data", "readable"),
     [
         (b"", False),
@@ -202,6 +226,21 @@ NASTY: dict[str, bytes] = {
     "dashes": b"-" * 2000 + b"[ cut here ]\n",
     "spaces": b"BUG: " + b" " * 2000 + b"[    \n",
     "nothing": b"\n",
+    "wrapped lines": b"[    1.000000] BUG: KASAN: use-after-free in " + b"a " * 20 + b"\n" + (b"b " * 40 + b"\n") * 5,
+    "lines broken within words": b"[    1.000000] BUG: KASAN: " + b"a" * 45 + b"\n" + (b"b" * 72 + b"\n") * 5,
+    "prefixes without end": b"p@@ [x@@] (@@) word@@ BUG: KASAN: x in y\n",
+    "base64": b"Content-Transfer-Encoding: base64\n\n" + (b"QlVHOiBLQVNBTjogeAo=" * 3 + b"\n") * 5 + b"\n",
+    "quoted-printable": b"BUG: KASAN: =3D" + b"=41" * 20 + b"=\n",
+    "entities": b"BUG: &amp;lt;&amp;amp;#65;&nbsp;" * 9 + b"\n",
+    "tags": b"<span class=a><b>BUG: </b><br/>" * 9 + b"\n",
+    "escaped lines": b'{"Output": "BUG: KASAN: x\\n' + b"[    1.0] a\\r\\n" * 40 + b'"}\n',
+    "a string that never ends": b'{"Output": "BUG: KASAN: x\\n[\n' + b"1.0] a b c d e f g h\\n[\n" * 5,
+    "backslashes": b"BUG: KASAN: x in y \\\n",
+    "fields of a journal": b"MESSAGE=BUG: KASAN: x\n_HOSTNAME=y\n",
+    "inlined headers": b"BUG: KASAN: x in f a/b.c:1 [inline]\n",
+    "memory's stacks": b"BUG: KASAN: x in f+0x1/0x2\nAllocated by task 1:\n f+0x1/0x2\nFreed by task 2:\n",
+    "mails of two kinds": b"Content-Type: multipart/alternative\nContent-Type: text/html\nBUG: x\n--b\n",
+    "tags of logcat": b"W BUG     : KASAN: x in f  : y\n",
 }
 
 
