@@ -17,6 +17,7 @@ from dmasafe.scenario import Scenario
 from dmasafe.targets.base import Target, TargetRun
 
 UNCHECKED = "the checks after the last scenario were not made"
+UNEXPLAINED = "a boot was lost in one of several scenarios, and in none of them again"
 
 
 def run_and_judge(
@@ -62,7 +63,8 @@ def judged(
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
     reasons = set(run.untrusted.values())
-    unchecked = f"{UNCHECKED}: {run.unchecked}" if run.unchecked and not reasons else None
+    doubts = {UNCHECKED: run.unchecked, UNEXPLAINED: run.unexplained} if not reasons else {}
+    doubt = next((f"{what}: {why}" for what, why in doubts.items() if why), None)
     everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
     return Results(
         suite=suite_name,
@@ -75,7 +77,7 @@ def judged(
         scenarios_s=run.scenarios_s,
         total_s=time.monotonic() - started,
         stages=progress.stages(),
-        reason=next(iter(reasons)) if everything and len(reasons) == 1 else unchecked,
+        reason=next(iter(reasons)) if everything and len(reasons) == 1 else doubt,
         notes=(*run.kernel.notes, *run.notes),
         provenance=provenance(run.accel, run.qemu),
     )

@@ -77,6 +77,7 @@ class _State:
     loss: str | None = None
     # Why a session that did all its scenarios was not checked afterwards.
     unchecked: str | None = None
+    unexplained: str | None = None
 
     def lost(self, why: str) -> None:
         """Keep it for the reader, and for the scenarios that were not reached."""
@@ -161,6 +162,7 @@ class Runner:
             facts=replace(self._facts, running=state.machine),
             qemu=self._qemu,
             unchecked=state.unchecked,
+            unexplained=state.unexplained,
         )
 
     def _run_session(
@@ -195,8 +197,12 @@ class Runner:
                     if batch.lazy and len(batch.under_way) > 1:
                         # Any of them: answers may have been held back.
                         state.exact = True
+                        state.unexplained = batch.broken_why = str(error)
                     else:
                         state.unchecked = batch.lost(str(error)) or state.unchecked
+                        if batch.broken:
+                            # It explains the earlier one, too.
+                            state.unexplained = None
                     state.lost(f"{self._word} {state.boots}: {error}")
                     batch.trace_ends_at = _rescue_trace(session)
                 except (HostTrouble, KeyboardInterrupt) as error:
@@ -455,6 +461,7 @@ class _Batch:
         self.lazy = False
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
         self._number = 0
+        self._sent = 0
 
     def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
         """Why the log cannot be whole: dma-debug, or the strict machine, counted other reports than were read.
@@ -498,7 +505,9 @@ class _Batch:
             self.under_way[number] = scenario
             self.unsent += 1
             messages.append(_run_message(number, scenario, strict))
-            if self.lazy:
+            # While the guest goes on with the other half of the window, the host is to have something to do.
+            self._sent += 1
+            if self.lazy and self._sent % (WINDOW // 2):
                 messages[-1]["lazy"] = 1
         return messages
 
@@ -507,11 +516,11 @@ class _Batch:
 
         Returns ``why`` if none was left: then only the checks at the end are missing.
         """
+        self.broken_why = why
         if self.under_way:
             number = min(self.under_way)
             scenario = self.under_way[number]
             self.broken.append((number, scenario))
-            self.broken_why = why
             self.todo.remove(scenario)
         return why if self.replies and not self.broken and not self.todo else None
 

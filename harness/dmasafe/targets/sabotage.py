@@ -278,7 +278,7 @@ _ROWS: tuple[Sabotage, ...] = (
     Sabotage("half-line-then-end", SabotageKind.AGENT, "half a JSON line is the last that comes",
              r"closed in the middle of a line", Moment.READY, partial(_halve_line, True)),
     Sabotage("device-killed", SabotageKind.PROCESS, "the device's process is killed",
-             r"the emulated device's process died", Moment.MIDDLE, partial(_signal_device, signal.SIGKILL)),
+             r"the emulated device(s|'s process) died", Moment.MIDDLE, partial(_signal_device, signal.SIGKILL)),
     Sabotage("device-stopped", SabotageKind.PROCESS, "the device's process is stopped (SIGSTOP)",
              r"emulated device's process is stopped", Moment.MIDDLE, partial(_signal_device, signal.SIGSTOP)),
     Sabotage("device-starved", SabotageKind.PROCESS, "the device's process does not run for a while",

@@ -481,6 +481,37 @@ def test_a_loss_while_answers_may_be_held_back_is_nobodys_until_it_happens_again
     assert any(lazy[0]) and not any(lazy[1]) and not any(lazy[2])
 
 
+def test_a_loss_that_does_not_come_again_makes_the_run_inconclusive(rig):
+    dies_once = System(does={RECV: raises(BootLost("the guest hung"))}, can_be_lazy=True)
+    run = rig(dies_once, System(can_be_lazy=True)).run(SEND, RECV, VIRTIO)
+    assert (run.untrusted, run.boots, run.unexplained) == ({}, 2, "the guest hung")
+    results = judged(
+        "qemu",
+        run,
+        [parse_scenario(id_) for id_ in (SEND, RECV, VIRTIO)],
+        dict.fromkeys((SEND, RECV, VIRTIO), SAFE),
+        "smoke",
+        SILENT,
+        0.0,
+    )
+    assert {row.judgement.verdict for row in results.rows} == {Verdict.PASS}
+    assert results.reason == "a boot was lost in one of several scenarios, and in none of them again: the guest hung"
+    assert exit_status(results) == 2
+
+
+def test_a_trace_that_a_lazy_loss_cut_off_names_the_loss(rig):
+    dies_once = System(
+        does={RECV: raises(BootLost("the device died"))}, can_be_lazy=True, sync=BootLost("gone"), sync_from=2
+    )
+    run = rig(dies_once, System(can_be_lazy=True)).run(SEND, RECV, VIRTIO)
+    assert run.untrusted == {SEND: "the device's trace ends before this scenario: the device died"}
+
+
+def test_a_loss_that_comes_again_explains_the_first_one(rig):
+    systems = [System(does={RECV: raises(BootLost("the guest hung"))}, can_be_lazy=True) for _ in range(2)]
+    assert rig(*systems, System(can_be_lazy=True)).run(SEND, RECV, VIRTIO).unexplained is None
+
+
 def test_a_loss_with_one_scenario_under_way_is_its_own_however_lazy(rig):
     run = rig(System(does={VIRTIO: raises(BootLost("the guest hung"))}, can_be_lazy=True)).run(SEND, RECV, VIRTIO)
     assert run.untrusted == {VIRTIO: "the guest hung"} and run.boots == 1
