@@ -22,7 +22,7 @@ from dmasafe.outcome import Splat
 if TYPE_CHECKING:
     from dmasafe.dmesg.culprit import Blame, blame
     from dmasafe.dmesg.explain import Explanation, explanation
-    from dmasafe.dmesg.symbols import Symbols
+    from dmasafe.dmesg.symbols import Symbols, known_as
 
 __all__ = [
     "SPLAT_CLASSES",
@@ -33,6 +33,7 @@ __all__ = [
     "blame",
     "explanation",
     "follow",
+    "known_as",
     "parse",
     "parse_path",
     "parse_records",
@@ -42,6 +43,7 @@ __all__ = [
 # What only reading a log does not need, imported when it is used: most logs have no splat.
 _LATER = {
     "Blame": "culprit", "blame": "culprit", "Explanation": "explain", "explanation": "explain", "Symbols": "symbols",
+    "known_as": "symbols",
 }  # fmt: skip
 
 

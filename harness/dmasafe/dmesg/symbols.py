@@ -166,6 +166,18 @@ class Symbols:
         return self._objects[module]
 
 
+def known_as(frame: Frame, places: Mapping[str, str]) -> Frame:
+    """The frame with its file by the path that the user knows.
+
+    ``places`` maps beginnings of paths to what stands for them; one that is not absolute may have any before it.
+    """
+    for written, known in places.items():
+        before, found, rest = (frame.file or "").partition(written)
+        if found and not (before and written.startswith("/")):
+            return replace(frame, file=known + rest)
+    return frame
+
+
 def _read_object(path: Path) -> _Object | None:
     """The functions of an ELF file, None if it cannot be read as one."""
     try:

@@ -16,6 +16,7 @@ from dmasafe.kernel.cache import (
     list_kernels,
     open_cache,
     prune,
+    written_below,
 )
 from dmasafe.kernel.config import Matrix, find_configuration, load_matrix
 from dmasafe.kernel.errors import KernelError
@@ -56,4 +57,5 @@ __all__ = [
     "prune",
     "remembered",
     "require_modules",
+    "written_below",
 ]

@@ -111,6 +111,15 @@ def find_cache(root: Path | None = None) -> Cache:
     return Cache(chosen.expanduser().absolute())
 
 
+def written_below(directory: Path) -> str:
+    """How the paths of files below ``directory`` begin in debug information, for dmasafe.dmesg.known_as().
+
+    Of a directory in the cache it is the part below the root: the cache may have been at another path at the build.
+    """
+    path, root = directory.resolve(), find_cache().root.resolve()
+    return f"{path.relative_to(root)}/" if path.is_relative_to(root) else f"{path}/"
+
+
 def open_cache(root: Path | None = None) -> Cache:
     """What find_cache() names, created if it is missing. Raises CacheUnwritableError or CacheFullError."""
     cache = find_cache(root)

@@ -128,8 +128,7 @@ class ModuleLoader:
         self.loaded: list[LoadedModule] = []
         # Module name -> its object with debug information; what paths in it begin with -> what the user knows them by.
         self.objects: dict[str, Path] = {}
-        tree = (kernel.build_dir / "source").resolve()
-        self.places: dict[str, str] = {f"{tree}/": ""}
+        self.places: dict[str, str] = {kernels.written_below(kernel.build_dir / "source"): ""}
 
     @plainly
     def __call__(
@@ -180,7 +179,7 @@ class ModuleLoader:
         for module in modules:
             self.objects[module.stem.replace("-", "_")] = module
             copy = next(parent for parent in module.parents if parent.name == "src" and _is_home(parent.parent))
-            self.places[f"{copy}/"] = f"{source}/"
+            self.places[kernels.written_below(copy)] = f"{source}/"
             self._dmesg.places += (f"{source}/",)
         found = [module for module in modules if name is None or module.stem == name]
         if len(found) != 1:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dmasafe.audit import Record
-from dmasafe.dmesg import Symbols, parse_records
+from dmasafe.dmesg import Symbols, known_as, parse_records
 from dmasafe.errors import DmasafeError
 from dmasafe.expect import expect
 from dmasafe.model import ModelKernel
-from dmasafe.outcome import BusMessage, Expectation, Frame, Judgement, Skip, Splat, judge
+from dmasafe.outcome import BusMessage, Expectation, Judgement, Skip, Splat, judge
 from dmasafe.pytest_plugin.buffers import Buffers
 from dmasafe.pytest_plugin.bus import PluginBus
 from dmasafe.pytest_plugin.dmesg import Dmesg
@@ -195,20 +195,17 @@ class QemuWindow:
         splats = Symbols(None, self._modules.objects).resolve(splats)
         if self._kernel_symbols is not None:
             splats = self._kernel_symbols.resolve(splats)
-        return [replace(splat, frames=tuple(map(self._known, splat.frames))) for splat in splats]
+        return [
+            replace(splat, frames=tuple(known_as(frame, self._modules.places) for frame in splat.frames))
+            for splat in splats
+        ]
 
     def _lined(self, record: Record) -> Record:
         """The record with files and lines where a module has debug information."""
         lined = with_lines(record, Symbols(None, self._modules.objects))
-        kinds = (replace(kind, frames=tuple(map(self._known, kind.frames))) for kind in lined.kinds)
+        places = self._modules.places
+        kinds = (replace(kind, frames=tuple(known_as(frame, places) for frame in kind.frames)) for kind in lined.kinds)
         return replace(lined, kinds=tuple(kinds))
-
-    def _known(self, frame: Frame) -> Frame:
-        """The file by the path that the user knows, not that of the copy which was built."""
-        for copy, source in self._modules.places.items():
-            if frame.file is not None and frame.file.startswith(copy):
-                return replace(frame, file=source + frame.file.removeprefix(copy))
-        return frame
 
     @plainly
     def _run(self, scenario_id: str) -> Judgement:

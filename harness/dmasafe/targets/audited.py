@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dmasafe import kernel as kernels
 from dmasafe.audit import AuditError, MessageKind, Record, merge
-from dmasafe.dmesg import Symbols
-from dmasafe.outcome import Expectation, Frame, Skip, Splat
+from dmasafe.dmesg import Symbols, known_as
+from dmasafe.outcome import Expectation, Skip, Splat
 from dmasafe.progress import Progress
 from dmasafe.scenario import Scenario
 from dmasafe.targets.audit import (
@@ -86,13 +86,7 @@ class _Objects:
 
     def renamed(self, traced: T) -> T:
         """A kind of message or a splat likewise."""
-        return dataclasses.replace(traced, frames=tuple(map(self._frame, traced.frames)))
-
-    def _frame(self, frame: Frame) -> Frame:
-        for copy, source in self.places.items():
-            if frame.file is not None and frame.file.startswith(copy):
-                return dataclasses.replace(frame, file=source + frame.file.removeprefix(copy))
-        return frame
+        return dataclasses.replace(traced, frames=tuple(known_as(frame, self.places) for frame in traced.frames))
 
 
 def audit_guest(prepared: Prepared, task: AuditTask, logs: Path, progress: Progress) -> Outcome:
@@ -124,12 +118,14 @@ def _objects(prepared: Prepared, directories: Sequence[Path], progress: Progress
     images = kernels.project_root() / "images"
     # Reading a whole kernel takes seconds: only if there is something to find.
     found = _Objects(prepared.build.vmlinux if prepared.facts.has("DEBUG_INFO") else None)
-    found.places[f"{(prepared.build.build_dir / 'source').resolve()}/"] = ""
+    found.places[kernels.written_below(prepared.build.build_dir / "source")] = ""
     for directory in (images / "modules", *directories):
         for module in kernels.build_modules(prepared.build, directory, store, progress, cflags=_CFLAGS):
             found.modules[module.stem.replace("-", "_")] = module
             copy = next(parent for parent in module.parents if parent.name == "src")
-            found.places[f"{copy}/"] = f"{directory}/" if directory in directories else "images/modules/"
+            found.places[kernels.written_below(copy)] = (
+                f"{directory}/" if directory in directories else "images/modules/"
+            )
             if directory in directories:
                 found.under_test.append(module)
     return found

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from dmasafe.cli import group
+from dmasafe.dmesg import known_as
 from dmasafe.kernel import cache as cache_module
 from dmasafe.kernel.cache import (
     Cache,
@@ -34,8 +35,10 @@ from dmasafe.kernel.cache import (
     require_space,
     save_kernel,
     staging,
+    written_below,
 )
 from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError, KernelError
+from dmasafe.outcome import Frame
 from dmasafe.progress import SILENT
 
 WAITER = """
@@ -255,3 +258,25 @@ def test_a_dry_run_tells_what_would_go_and_removes_nothing(cache: Cache, monkeyp
     done = prune_all()
     assert (done["paths"], done["bytes"]) == (told["paths"], told["bytes"])
     assert not list_kernels(cache) and prune_all()["paths"] == []
+
+
+def test_a_module_s_lines_are_found_wherever_the_cache_was_when_it_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the driver's own function was not known to be its own, and its caller was blamed."""
+    (tmp_path / "moved").symlink_to(tmp_path / "cache")
+    (tmp_path / "cache" / "modules" / "key" / "src").mkdir(parents=True)
+    monkeypatch.setenv("DMASAFE_CACHE", str(tmp_path / "moved"))
+    places = {
+        written_below(tmp_path / "moved" / "modules" / "key" / "src"): "/home/me/thermo/",
+        written_below(tmp_path / "linux"): "",
+    }
+
+    def known(file: str | None) -> str | None:
+        return known_as(Frame("thermo_measure", 1, 2, file=file), places).file
+
+    for built in (tmp_path / "cache", tmp_path / "moved", Path("/somewhere/else")):
+        assert known(f"{built}/modules/key/src/thermo.c") == "/home/me/thermo/thermo.c"
+    assert known(f"{tmp_path}/linux/drivers/i2c/i2c-core-base.c") == "drivers/i2c/i2c-core-base.c"
+    assert known(f"/elsewhere{tmp_path}/linux/x.c") == f"/elsewhere{tmp_path}/linux/x.c"
+    assert known(None) is None
