@@ -83,6 +83,10 @@ _ROWS = (
     Fault("free-cpu-address", "frees coherent memory at another CPU address", (RECV_BOUNCED,)),
     Fault("free-function-coherent", "unmaps coherent memory instead of freeing it", (RECV_BOUNCED,)),
     Fault("leak-coherent", "leaves coherent memory behind when unbound", (RECV_BOUNCED,), rebinds=True),
+    # whose a buffer is, and its cache lines
+    Fault("fill-late", "fills a buffer after mapping it", (SEND_BOUNCED,)),
+    Fault("read-early", "reads what the device wrote before unmapping", (RECV_BOUNCED,)),
+    Fault("write-beside", "writes to the cache line of a buffer that the device fills", (RECV_BOUNCED,)),
     # the order of things, and how long they live
     Fault("unmap-early", "unmaps before the device is done", (SEND, RECV)),
     Fault("use-after-unmap", "unmaps and frees, then sends the device there", (SEND_BOUNCED,)),

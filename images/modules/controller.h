@@ -194,6 +194,7 @@ extern const struct controller_fault controller_faults_sync[];
 extern const struct controller_fault controller_faults_sg[];
 extern const struct controller_fault controller_faults_coherent[];
 extern const struct controller_fault controller_faults_life[];
+extern const struct controller_fault controller_faults_view[];
 
 /* controller_fault_life.c */
 void controller_fault_settle(struct controller *ctl);

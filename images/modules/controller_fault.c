@@ -23,6 +23,7 @@ static const struct controller_fault *const fault_tables[] = {
 	controller_faults_sg,
 	controller_faults_coherent,
 	controller_faults_life,
+	controller_faults_view,
 };
 
 /**

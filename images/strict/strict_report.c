@@ -3,6 +3,7 @@
  * What was found, in the kernel's manner: a warning whose trace shows who did it, and behind it the
  * traces of who mapped the memory and who unmapped it, as dma-debug prints them.
  */
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/stacktrace.h>
 #include "compat.h"
@@ -105,6 +106,17 @@ static void print_stack(const char *title, const struct strict_stack *stack)
 	stack_trace_print((unsigned long *)stack->frames, stack->count, 1);
 }
 
+/* Slab cache, object and offset; and who allocated it, with slub_debug=U. */
+static void print_owner(const void *memory)
+{
+#if defined(CONFIG_PRINTK) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+	if (!memory)
+		return;
+	pr_warn("The bytes are of:");
+	mem_dump_obj((void *)memory);
+#endif
+}
+
 /**
  * strict_report() - report what was noted; no lock of the module's may be held
  */
@@ -119,6 +131,7 @@ void strict_report(void)
 		     finding->text);
 		print_stack("Mapped", &finding->mapped);
 		print_stack("Unmapped", &finding->unmapped);
+		print_owner(finding->memory);
 	}
 }
 

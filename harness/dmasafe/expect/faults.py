@@ -299,6 +299,9 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
         "leak-on-release",
         otherwise=_safe("nobody counts allocations"),
     ),
+    "fill-late": (_safe(f"the device sees what the CPU writes; {_COHERENT}"),),
+    "read-early": (_safe(f"the CPU sees what the device writes; {_COHERENT}"),),
+    "write-beside": (_safe(f"no line is lost; {_COHERENT}"),),
     "unmap-early": (
         _silent("copied back from the bounce buffer before the device wrote into it", **_BOUNCED),
         _safe(f"dma-debug does not know when the device works; {_COHERENT}"),
@@ -333,7 +336,8 @@ FAULT_ROWS: dict[str, tuple[FaultRow, ...]] = {
 class StrictRow(NamedTuple):
     """What the strict machine reports of a fault (images/strict/), beside what dma-debug does.
 
-    ``debug`` are dma-debug's classes where it comes to see something else there than elsewhere, None if it does not.
+    ``classes`` are none where it reports nothing, and the data tells. ``debug`` are dma-debug's where it comes to see
+    something else there than elsewhere, None if it does not.
     ``reads`` as in FaultRow; ``above_line``: only where a cache line is longer than so many bytes.
     """
 
@@ -404,6 +408,11 @@ STRICT_ROWS: dict[str, StrictRow] = {
     "free-cpu-address": _STRICT_UNMAP,
     "free-function-coherent": _STRICT_UNMAP,
     "leak-coherent": _strict("strict_leave() counts what the unbound device still has", "strict-leak"),
+    "fill-late": _strict("check_untouched() compares with what memory held when it was mapped", "strict-cpu-write"),
+    "read-early": _strict("the CPU sees what memory held when it was mapped: wrong data"),
+    "write-beside": StrictRow(
+        "edge_lose() compares the rest of the line with what memory held", ("strict-line-lost",), above_line=32
+    ),
     "unmap-early": _STRICT_EARLY,
     "use-after-unmap": _STRICT_EARLY,
     "free-while-mapped": _STRICT_FREED,
@@ -436,7 +445,7 @@ def _expect_strict(row: FaultRow, scenario: Scenario, kernel: KernelFacts) -> Ex
         return Expectation(row.outcome, row.why, row.classes, row.direct)
     debug = (row.classes if row.needs in _OF_DEBUG else ()) if strict.debug is None else strict.debug
     classes = (*strict.classes, *(debug if kernel.has(DEBUG) else ()))
-    return Expectation(Outcome.CAUGHT, strict.why, classes, row.direct)
+    return Expectation(Outcome.CAUGHT if classes else Outcome.SILENT, strict.why, classes, row.direct)
 
 
 # Where a mistake cannot be made, and why.

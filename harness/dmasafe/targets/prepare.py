@@ -82,10 +82,7 @@ def prepare(
     kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     require_accelerator(accel)
     kernel = build_kernel(kernel_source, configuration, arch, progress)
-    names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
-    if _strict_line(configuration, arch):
-        names.append(STRICT_FRAGMENT)
-    initrd = pack_initrd(kernel, image_name, progress, names)
+    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     config = kernel.config.read_text()
     info, facts = described(image, config, kernel.release, arch, configuration, kernel.source, kernel.notes)
@@ -116,7 +113,10 @@ def pack_initrd(
     store = kernels.open_cache()
     images = kernels.project_root() / "images"
     modules = kernels.build_modules(kernel, images / "modules", store, progress)
-    for name in (extra_modules,) if isinstance(extra_modules, str) else extra_modules or ():
+    names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
+    if _strict_line(kernel.configuration, kernel.arch):
+        names.append(STRICT_FRAGMENT)
+    for name in names:
         modules += kernels.build_modules(kernel, images / name, store, progress)
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
     return kernels.build_image(image_name, kernel, modules, agent, store, progress)
