@@ -195,6 +195,11 @@ ANCHORS = (
     "BUG: ",
     "BUG\x1b",
     "BUG ",
+    # Where mail has wrapped the line.
+    "WARNING:\n",
+    "WARNING:\r",
+    "BUG:\n",
+    "BUG:\r",
     "DMA-API",
     "rejecting ",
     "sg segment",

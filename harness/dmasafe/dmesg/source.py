@@ -213,7 +213,7 @@ class Source:
         if (
             self._tail is not None
             or rest.stamped
-            or text[:1] in ("{", "")
+            or text[:1] == "{"
             or INNER_STAMP.search(line, 0, LONGEST_PREFIX_CHARS)
         ):
             return True

@@ -83,6 +83,7 @@ def test_there_are_wrappers_of_all_kinds() -> None:
     assert sum(name.startswith("made up") for name in WRAPPERS) >= 10
 
 
+@pytest.mark.timeout(0 if SLOW else 300)
 def test_a_wrapped_or_cut_log_is_read_as_the_log() -> None:
     right: collections.Counter[str] = collections.Counter()
     count = 0
