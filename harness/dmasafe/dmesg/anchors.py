@@ -47,4 +47,6 @@ def anchor_positions(text: bytes) -> Iterator[int]:
 def may_matter(line: str | bytes) -> bool:
     """Whether a line can change anything while no report is open."""
     raw = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
-    return next(anchor_positions(raw if raw.endswith(b"\n") else raw + b"\n"), None) is not None
+    raw = raw if raw.endswith(b"\n") else raw + b"\n"
+    # Most lines hold none: no generator is made for them.
+    return bool(_AUTOMATON.find_matches_as_indexes(raw)) and next(anchor_positions(raw), None) is not None

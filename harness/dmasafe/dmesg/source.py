@@ -197,7 +197,11 @@ class Source:
             yield from self._read(number, line)
             return
         for begun, whole in self._unwrapper.take(number, line, matters):
-            yield from self._read(begun, whole)
+            text = plain_text(whole)
+            if text is not None and self._part is None and self._is_plain(text):
+                yield begun, Line("", text.strip())
+            else:
+                yield from self._read(begun, whole)
 
     def flush(self) -> Iterator[tuple[int, Line]]:
         """The line that may go on, where no more come for a while."""
@@ -232,10 +236,6 @@ class Source:
             if not self._part.over:
                 return
             self._part = None
-        text = plain_text(line)
-        if text is not None and self._is_plain(text):
-            yield number, Line("", text.strip())
-            return
         if self._mail(line):
             return
         if self._held is not None:
