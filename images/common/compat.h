@@ -107,6 +107,11 @@ struct virtio_i2c_in_hdr {
 #define audit_in_kfence(address) false
 #endif
 
+/* mem_dump_obj() came with 5.12, and to modules a little later. */
+#if defined(CONFIG_PRINTK) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+#define STRICT_DUMPS_OBJECTS
+#endif
+
 /* struct dma_map_ops has map_phys instead of map_page and map_resource since some release between 6.12 and 7.2. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
 #define STRICT_MAP_PHYS

@@ -16,6 +16,7 @@
 #include <linux/uaccess.h>
 #include "client.h"
 #include "rearm.h"
+#include "strict_calls.h"
 
 #define LINE_MAX 512
 
@@ -238,14 +239,10 @@ static bool take_adapter(struct scenario *s)
 	return true;
 }
 
-/* The strict machine's, where it is one (images/strict/). */
-void dmasafe_strict_settle(void);
-void dmasafe_strict_fail(unsigned int one_of);
-
-/* Has it report what devices have done so far, while the scenario is under way. */
+/* Has the strict machine report what devices have done, while the scenario is under way. */
 static void settle(void)
 {
-	void (*strict_settle)(void) = symbol_get(dmasafe_strict_settle);
+	typeof(dmasafe_strict_settle) *strict_settle = symbol_get(dmasafe_strict_settle);
 
 	if (!strict_settle)
 		return;
@@ -256,7 +253,7 @@ static void settle(void)
 /* Has one mapping of so many fail, where the machine can. */
 static void fail_mappings(unsigned int one_of)
 {
-	void (*strict_fail)(unsigned int) = symbol_get(dmasafe_strict_fail);
+	typeof(dmasafe_strict_fail) *strict_fail = symbol_get(dmasafe_strict_fail);
 
 	if (!strict_fail)
 		return;

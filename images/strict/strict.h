@@ -16,6 +16,7 @@
 #include <linux/list.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include "strict_calls.h"
 
 #define STRICT_FRAMES 12
 #define STRICT_LINE_MIN 16
@@ -111,8 +112,6 @@ bool strict_is_attached(struct device *dev);
 extern const struct dma_map_ops strict_ops;
 void strict_leave(struct device *dev);
 
-void dmasafe_strict_fail(unsigned int one_of);
-
 /* strict_table.c */
 extern unsigned int strict_full;
 int strict_table_init(void);
@@ -125,7 +124,6 @@ bool strict_table_owns(phys_addr_t phys);
 u8 *strict_table_shadow(const struct strict_mapping *mapping);
 u8 *strict_table_copy(const struct strict_mapping *mapping);
 void strict_table_check(struct strict_mapping *mapping);
-void dmasafe_strict_settle(void);
 
 /* strict_view.c */
 void strict_view_begin(struct strict_mapping *mapping, bool synced);

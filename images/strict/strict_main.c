@@ -112,7 +112,9 @@ static int detach_present(struct device *dev, void *unused)
 	return 0;
 }
 
-static int for_each_bus(int (*work)(struct device *dev, void *unused))
+typedef int (*device_work)(struct device *dev, void *unused);
+
+static int on_all_buses(device_work work)
 {
 	int ret = 0;
 	size_t i;
@@ -137,7 +139,7 @@ static void strict_stop(void)
 
 	for (i = 0; i < ARRAY_SIZE(buses); i++)
 		bus_unregister_notifier(buses[i].bus, &buses[i].notifier);
-	for_each_bus(detach_present);
+	on_all_buses(detach_present);
 	cancel_delayed_work_sync(&settle);
 	strict_watch_exit();
 	strict_table_exit();
@@ -162,7 +164,7 @@ static int __init strict_init(void)
 	schedule_delayed_work(&settle, msecs_to_jiffies(SETTLE_MS));
 	for (i = 0; i < ARRAY_SIZE(buses); i++)
 		bus_register_notifier(buses[i].bus, &buses[i].notifier);
-	ret = for_each_bus(attach_present);
+	ret = on_all_buses(attach_present);
 	if (ret)
 		strict_stop();
 	return ret;

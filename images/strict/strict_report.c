@@ -109,7 +109,7 @@ static void print_stack(const char *title, const struct strict_stack *stack)
 /* Slab cache, object and offset; and who allocated it, with slub_debug=U. */
 static void print_owner(const void *memory)
 {
-#if defined(CONFIG_PRINTK) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+#ifdef STRICT_DUMPS_OBJECTS
 	if (!memory)
 		return;
 	pr_warn("The bytes are of:");

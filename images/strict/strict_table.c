@@ -19,7 +19,7 @@
 
 /* Pages that are physically contiguous: 4 MiB. */
 #define CHUNK_ORDER 10
-#define CHUNK_PAGES (1 << CHUNK_ORDER)
+#define CHUNK_PAGES 1024
 #define CHUNKS 16
 #define REFUSALS 32
 
@@ -236,11 +236,11 @@ static int find_pages(unsigned int count)
 	unsigned int tried, run = 0;
 
 	for (tried = 0; tried < pages + count; tried++) {
-		struct strict_mapping *mapping = owners[cursor] ? &mappings[owners[cursor] - 1] : NULL;
+		const u32 owner = owners[cursor];
 
 		if (cursor % CHUNK_PAGES == 0)
 			run = 0;
-		run = mapping && mapping->state == STRICT_LIVE ? 0 : run + 1;
+		run = owner && mappings[owner - 1].state == STRICT_LIVE ? 0 : run + 1;
 		cursor = (cursor + 1) % pages;
 		if (run == count)
 			return (cursor + pages - count) % pages;
@@ -314,6 +314,7 @@ void strict_table_open(struct strict_mapping *mapping)
 		entries[i].phys = cpu_to_le64(mapping->phys);
 		entries[i].size = cpu_to_le32(mapping->size);
 		entries[i].id = cpu_to_le32(mapping->id);
+		/* Hardware that finds it live finds all of it: pairs with the ring's own order. */
 		smp_store_release(&entries[i].flags, cpu_to_le32(entry_flags(mapping)));
 	}
 }
@@ -372,6 +373,7 @@ static bool is_repeated(const struct refusal *refusal, const struct refusal *bef
 
 static void read_refusals(void)
 {
+	/* Hardware counts a refusal after it has noted it. */
 	const u32 noted = le32_to_cpu(smp_load_acquire(&header->noted));
 	u32 read = le32_to_cpu(header->read);
 	struct refusal last = {};
@@ -445,9 +447,12 @@ static void write_header(void)
  */
 int strict_table_init(void)
 {
+	/* Below 4 GiB: some devices reach no further. */
+	const gfp_t gfp = GFP_KERNEL | GFP_DMA32 | __GFP_COMP | __GFP_ZERO;
 	unsigned int i;
 
 	BUILD_BUG_ON(sizeof(struct header) > PAGE_SIZE);
+	BUILD_BUG_ON(CHUNK_PAGES != 1 << CHUNK_ORDER);
 	if (!pages || pages % CHUNK_PAGES || pages > CHUNKS * CHUNK_PAGES)
 		return -EINVAL;
 	header = (struct header *)get_zeroed_page(GFP_KERNEL);
@@ -457,8 +462,7 @@ int strict_table_init(void)
 	if (!header || !entries || !mappings || !owners)
 		goto exit;
 	for (i = 0; i < pages / CHUNK_PAGES; i++) {
-		/* Below 4 GiB: some devices reach no further. */
-		chunks[i] = alloc_pages(GFP_KERNEL | GFP_DMA32 | __GFP_COMP | __GFP_ZERO, CHUNK_ORDER);
+		chunks[i] = alloc_pages(gfp, CHUNK_ORDER);
 		if (!chunks[i])
 			goto exit;
 	}

@@ -198,9 +198,9 @@ void strict_view_for_device(struct strict_mapping *mapping, size_t offset, size_
 	whole_lines(mapping, &offset, &size);
 	start = mapping->phys + offset;
 	while (size) {
-		size_t part = ALIGN(mapping->phys + offset + 1, strict_line) - mapping->phys - offset;
+		const phys_addr_t at = mapping->phys + offset;
+		size_t part = min_t(size_t, ALIGN(at + 1, strict_line) - at, size);
 
-		part = min(part, size);
 		if (memcmp(view + offset, copy + offset, part)) {
 			memcpy(shadow + offset, view + offset, part);
 			memcpy(copy + offset, view + offset, part);

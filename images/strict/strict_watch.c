@@ -54,7 +54,7 @@ static bool may_be_mapped(phys_addr_t phys, size_t size)
 	return false;
 }
 
-static void freed(phys_addr_t phys, size_t size)
+static void find_mapped(phys_addr_t phys, size_t size)
 {
 	struct strict_mapping *mapping;
 	unsigned long flags;
@@ -87,7 +87,7 @@ static void object_freed(const void *object)
 		return;
 	size = ksize(object);
 	if (size && may_be_mapped(phys, size))
-		freed(phys, size);
+		find_mapped(phys, size);
 }
 
 static void watch_kfree(void *data, unsigned long call_site, const void *object)
@@ -106,7 +106,7 @@ static void watch_page_free(void *data, struct page *page, unsigned int order)
 	const phys_addr_t phys = page_to_phys(page);
 
 	if (may_be_mapped(phys, PAGE_SIZE << order))
-		freed(phys, PAGE_SIZE << order);
+		find_mapped(phys, PAGE_SIZE << order);
 }
 
 static struct {

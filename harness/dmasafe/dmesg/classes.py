@@ -276,7 +276,7 @@ _ROWS = (
         _strict("driver syncs what is not mapped for it " + _STRICT),
         _strict("driver syncs in another direction " + _STRICT + " [mapped with %s] [synced with %s]",
                 "mapped_with", "synced_with")),
-    _row("strict-freed", "images/strict/strict_watch.c freed()",
+    _row("strict-freed", "images/strict/strict_watch.c find_mapped()",
         _strict("memory is freed while it is mapped " + _STRICT + " [mapped with %s]", "mapped_with")),
     _row("strict-leak", "images/strict/strict_ops.c strict_leave()",
         _strict("driver left mappings behind " + _STRICT + " [count=%u]", "count")),

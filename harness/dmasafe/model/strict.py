@@ -337,7 +337,7 @@ class Strict:
         self.live.pop(dma, None)
 
     def _freeing(self, address: int, size: int) -> None:
-        """strict_watch.c freed()"""
+        """strict_watch.c find_mapped()"""
         phys = self.memory.translate(address)
         if phys is None:
             return

@@ -49,11 +49,11 @@ def nights(system, run, report):
     results = run()
     # There is nothing yet that it could be compared with.
     assert results.pop(report) == "failure" and set(results.values()) == {"success"}, results
-    assert counted(system.did()) == (1, 2)
+    assert counted(system.did()) == (2, 3)
     system.a_day_passes()
     results = run()
     assert results.pop(report) == "success" and set(results.values()) == {"success"}, results
-    assert counted(system.did()) == (0, 2)
+    assert counted(system.did()) == (0, 3)
 
 
 def nights_of(history):
@@ -65,30 +65,31 @@ def nights_of(history):
 @slow
 def test_gitlab_builds_a_kernel_once_and_compares_the_nights(system):
     nights(system, lambda: run_gitlab(system, "quick"), "regressions")
-    assert nights_of(system.kept["dmasafe-history"] / "history.sqlite3") == 4
+    assert nights_of(system.kept["dmasafe-history"] / "history.sqlite3") == 6
 
 
 @slow
 def test_jenkins_builds_a_kernel_once_and_compares_the_nights(system):
     nights(system, lambda: run_jenkins(system, "quick"), "report")
-    assert nights_of(system.home / "archive" / "history.sqlite3") == 4
+    assert nights_of(system.home / "archive" / "history.sqlite3") == 6
 
 
 def test_github_builds_a_kernel_once_and_compares_the_nights_those_that_fail_too(system):
     github = GitHub(system, {})
     (system.home / "fail").touch()
     results = github.run("github.yml", {"selection": "quick"})
-    assert results == {"plan": "success", "cells 6.12-x86_64-default": "failure", "report": "failure"}
-    assert counted(system.did()) == (1, 2)
+    cells = ("cells 6.12-x86_64-default", "cells 6.12-x86_64-strict")
+    assert results == {"plan": "success", **dict.fromkeys(cells, "failure"), "report": "failure"}
+    assert counted(system.did()) == (2, 3)
     system.a_day_passes()
     (system.home / "fail").unlink()
     results = github.run("github.yml", {"selection": "quick"})
     # The same kernel gave FAIL and PASS: to be looked at.
-    assert results == {"plan": "success", "cells 6.12-x86_64-default": "success", "report": "failure"}
-    assert counted(system.did()) == (0, 2)
-    assert nights_of(list(system.kept.values())[-1] / "history.sqlite3") == 4
+    assert results == {"plan": "success", **dict.fromkeys(cells, "success"), "report": "failure"}
+    assert counted(system.did()) == (0, 3)
+    assert nights_of(list(system.kept.values())[-1] / "history.sqlite3") == 6
     # The name of what is kept is its content: nothing new came, so nothing was kept again.
-    assert len([name for name in system.kept if name.startswith("dmasafe-6.12")]) == 1
+    assert len([name for name in system.kept if name.startswith("dmasafe-6.12")]) == 2
 
 
 def test_a_kernel_tree_is_built_once_for_a_commit_and_its_objects_are_kept(system, tmp_path):
@@ -245,13 +246,13 @@ def test_slurms_cluster_lasts_as_long_as_the_run(system):
     environment = {**system.environment(), "SLURM_JOB_ID": str(free_port() % 10000), "TMPDIR": str(place)}
     run = f"slurm-{environment['SLURM_JOB_ID']}"
     # The second time as after the time limit; the run is complete.
-    for more, expected in ((["quick", "--run", run, "--store", place / "store"], (1, 2)), (["--run", run], (0, 0))):
+    for more, expected in ((["quick", "--run", run, "--store", place / "store"], (2, 3)), (["--run", run], (0, 0))):
         command = [RECIPES / "slurm.sh", *more, "--no-record"]
         with group_of(command, cwd=place, env=environment) as process:
             assert process.wait(BOUND_S) == 0
             wait_until(lambda pid=process.pid: is_gone(pid), BOUND_S)
         assert counted(system.did()) == expected
-    assert len(list((place / "out" / "matrix" / run / "cells").glob("*/core/results.json"))) == 2
+    assert len(list((place / "out" / "matrix" / run / "cells").glob("*/core/results.json"))) == 3
 
 
 @slow
@@ -274,5 +275,5 @@ def test_kuberneteses_workers_end_with_the_run(system):
             assert running.wait(BOUND_S) == 0
         # A container ends with its first process.
         assert working.wait(BOUND_S) == 0
-    assert counted(system.did()) == (1, 2)
+    assert counted(system.did()) == (2, 3)
     assert nights_of(place / "history.sqlite3") == 2
