@@ -37,10 +37,16 @@ _WHOLE = frozenset(number for number, anchor in enumerate(ANCHORS) if anchor in 
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
+# "dmesg --color" ends in a letter right before the word.
+_END_OF_COLOUR = ord("m")
+_COLOURED = re.compile(rb"\x1b\[[\d;]{0,6}m$")
+
+
 def anchor_positions(text: bytes) -> Iterator[int]:
     """Where the anchors stand in ``text``, in order."""
     for number, start, _ in _AUTOMATON.find_matches_as_indexes(text):
-        if number not in _WHOLE or not start or text[start - 1] not in _LETTERS:
+        before = text[start - 1] if number in _WHOLE and start else 0
+        if before not in _LETTERS or (before == _END_OF_COLOUR and _COLOURED.search(text, start - 8, start)):
             yield start
 
 

@@ -291,3 +291,9 @@ def test_the_device_name_may_stand_before_the_prefix() -> None:
     ]
     (splat,) = parse(lines)
     assert (splat.splat_class, splat.driver, splat.device) == ("free-invalid-address", "omap_i2c", "48070000.i2c")
+
+
+def test_a_coloured_bug_is_a_word_of_its_own() -> None:
+    line = b"\x1b[32m[    1.300000] \x1b[0m\x1b[33mBUG\x1b[0m: KASAN: use-after-free in foo+0x1/0x2\n"
+    assert [splat.message for splat in parse_stream(io.BytesIO(line))] == ["BUG: KASAN: use-after-free in foo+0x1/0x2"]
+    assert list(parse([b"[    1.300000] DEBUG: x\n"])) == []
