@@ -15,6 +15,8 @@
 #define COUNTERS 1024
 
 static u16 counters[COUNTERS];
+/* Mappings whose memory is watched. */
+static unsigned int watched;
 
 static void count(const struct strict_mapping *mapping, int by)
 {
@@ -22,6 +24,7 @@ static void count(const struct strict_mapping *mapping, int by)
 
 	if (mapping->kind == STRICT_COHERENT)
 		return;
+	WRITE_ONCE(watched, watched + by);
 	for (; pfn <= PHYS_PFN(mapping->phys + mapping->size - 1); pfn++)
 		WRITE_ONCE(counters[pfn % COUNTERS], counters[pfn % COUNTERS] + by);
 }
@@ -79,12 +82,10 @@ static void object_freed(const void *object)
 	phys_addr_t phys;
 	size_t size;
 
-	if (ZERO_OR_NULL_PTR(object) || is_vmalloc_addr(object))
+	/* Mostly it ends here, without asking the allocator. */
+	if (!READ_ONCE(watched) || ZERO_OR_NULL_PTR(object) || is_vmalloc_addr(object))
 		return;
 	phys = virt_to_phys((void *)object);
-	/* Mostly it ends here, without asking the allocator. */
-	if (!may_be_mapped(phys, 1) && !PageHead(virt_to_page(object)))
-		return;
 	size = ksize(object);
 	if (size && may_be_mapped(phys, size))
 		find_mapped(phys, size);
@@ -113,7 +114,7 @@ static struct {
 	const char *name;
 	void *probe;
 	struct tracepoint *point;
-} watched[] = {
+} points[] = {
 	{ "kfree", watch_kfree },
 	{ "kmem_cache_free", watch_cache_free },
 	{ "mm_page_free", watch_page_free },
@@ -131,9 +132,9 @@ static void find_point(struct tracepoint *point, void *unused)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(watched); i++)
-		if (!strcmp(point->name, watched[i].name))
-			watched[i].point = point;
+	for (i = 0; i < ARRAY_SIZE(points); i++)
+		if (!strcmp(point->name, points[i].name))
+			points[i].point = point;
 }
 
 /**
@@ -147,12 +148,12 @@ int strict_watch_init(void)
 	int ret;
 
 	for_each_kernel_tracepoint(find_point, NULL);
-	for (i = 0; i < ARRAY_SIZE(watched); i++) {
+	for (i = 0; i < ARRAY_SIZE(points); i++) {
 		ret = -ENOENT;
-		if (watched[i].point)
-			ret = tracepoint_probe_register(watched[i].point, watched[i].probe, NULL);
+		if (points[i].point)
+			ret = tracepoint_probe_register(points[i].point, points[i].probe, NULL);
 		if (ret) {
-			watched[i].point = NULL;
+			points[i].point = NULL;
 			strict_watch_exit();
 			return ret;
 		}
@@ -167,7 +168,7 @@ void strict_watch_exit(void)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(watched) && watched[i].point; i++)
-		tracepoint_probe_unregister(watched[i].point, watched[i].probe, NULL);
+	for (i = 0; i < ARRAY_SIZE(points) && points[i].point; i++)
+		tracepoint_probe_unregister(points[i].point, points[i].probe, NULL);
 	tracepoint_synchronize_unregister();
 }
