@@ -184,14 +184,14 @@ def test_a_link_cut_in_mid_suite_is_said_tidied_up_and_resumed(ssh_board, dmasaf
 
 
 def _cut_ssh_in_the_middle(board, run):
-    """Kill the board's end of the connection once scenarios are under way: the mark of one is in the log by then.
+    """Kill the board's end of the connection once scenarios are under way: one's mark is in the log by then.
 
     All on the board, and without a process for each step: the scenarios do not wait for us.
     """
     script = f"""
 read -r _ _ _ server _ < /proc/$PPID/stat
 tries=0
-until dmesg | grep -q 'dmasafe: begin {CUT_AFTER}$'; do
+until dmesg | grep -q 'dmasafe: end {CUT_AFTER}$'; do
 tries=$((tries + 1)); [ $tries -lt 6000 ] || exit 1
 sleep 0.01
 done
@@ -202,7 +202,7 @@ done; true
 """
     with contextlib.closing(board.link()) as link:
         done = link.command(script, RUN_TIMEOUT_S)
-    assert done.status == 0, f"scenario {CUT_AFTER} never began; the run: {run.poll()}"
+    assert done.status == 0, f"scenario {CUT_AFTER} never ended; the run: {run.poll()}"
 
 
 def test_a_command_right_after_an_upload_is_done(ssh_board):
