@@ -336,7 +336,7 @@ _DISPATCHES = re.compile(
     r"|vfs_(?:write|read|iter_read|iter_write|ioctl|open)|do_iter_(?:read|write)|call_(?:read|write)_iter"
     r"|new_sync_(?:read|write)|ksys_ioctl|compat_(?:sys_)?ioctl|blkdev_(?:driver_)?ioctl|^call_mmap|mmap_region|do_mmap"
     r"|do_dentry_open|^sock_(?:sendmsg|recvmsg|release|mmap|do_ioctl|ioctl)|^__sock_release|^compat_sock_ioctl"
-    r"|^(?:__sys_|sys_|SyS_|SYSC_|__x64_sys_|__ia32_sys_|__arm64_sys_|__se_sys_|__do_sys_)?(?:setsockopt|listen|accept4?|socketpair|connect|ioctl)$"
+    r"|^(?:__sys_|sys_|SyS_|SYSC_|__[a-z0-9]+_sys_)?(?:setsockopt|listen|accept4?|socketpair|connect|ioctl)$"
     r"|kernel_(?:setsockopt|listen|accept)|sock_common_setsockopt|sk_common_release|^nfnetlink_rcv_msg"
     r"|^rtnetlink_rcv_msg|^netlink_dump|__do_fault|do_page_fault|^page_fault$|__fput|task_work_run|exit_to_usermode"
     r"|tasklet_(?:hi_)?action"
