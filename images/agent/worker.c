@@ -150,9 +150,12 @@ int workers(void (*work)(void), void (*end)(const struct under_way *way, int sig
 		ended = watch(worker, &child, &status);
 		if (!ended)
 			end_worker(worker, &child);
-		/* Outside of calls nothing may kill it: who has no worker cannot go on. */
-		if (ended && shared->calls % 2 == 0)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+		/*
+		 * Outside of calls nothing may kill it: who has no worker cannot go on. Neither can who has killed it when
+		 * it had just come back: its answer may be on its way.
+		 */
+		if (shared->calls % 2 == 0)
+			return ended && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 		shared->calls++;
 		end(&shared->way, ended && WIFSIGNALED(status) ? WTERMSIG(status) : 0,
 		    ended ? 0 : shared->way.timeout_ms);

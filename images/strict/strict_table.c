@@ -368,7 +368,8 @@ static void find_refusal(const struct refusal *refusal)
 static bool is_repeated(const struct refusal *refusal, const struct refusal *before)
 {
 	return refusal->dma == before->dma && refusal->write == before->write &&
-	       refusal->why == before->why;
+	       refusal->why == before->why && refusal->id == before->id &&
+	       !memcmp(refusal->device, before->device, sizeof(refusal->device));
 }
 
 static void read_refusals(void)
@@ -376,7 +377,8 @@ static void read_refusals(void)
 	/* Hardware counts a refusal after it has noted it. */
 	const u32 noted = le32_to_cpu(smp_load_acquire(&header->noted));
 	u32 read = le32_to_cpu(header->read);
-	struct refusal last = {};
+	/* Of no refusal: one at address 0 would repeat a cleared one. */
+	struct refusal last = { .why = 0xff };
 
 	if (noted - read > REFUSALS) {
 		strict_unread += noted - read - REFUSALS;

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A bounded slice of ``make fuzz``: the corpus, then random inputs from a seed that a failure prints."""
 
+import contextlib
+import io
+import json
 import random
 
 import fuzz_agent
@@ -9,6 +12,9 @@ import fuzz_frontend
 import fuzz_usbredir
 import fuzzing
 import pytest
+
+from dmasafe.dmesg import parse_records
+from dmasafe.targets.gathered import Gathered
 
 COUNT = 4000
 TARGETS = {
@@ -27,6 +33,17 @@ def test_nothing_gives_way(name, capsys):
     print(f"{name}: seed {seed}")
     tried, _ = fuzzing.hammer(TARGETS[name], name, seed, COUNT)
     assert tried >= COUNT
+
+
+def test_seeds_of_the_agents_lines_reach_the_parser():
+    gathered = Gathered(io.BytesIO())
+    for data in fuzzing.seeds("agent"):
+        for line in data.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    gathered.take_message(message)
+    assert parse_records(record for records in gathered.records.values() for record in records)
 
 
 def test_a_byte_outside_guest_memory_does_not_go_unseen():

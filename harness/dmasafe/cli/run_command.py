@@ -75,6 +75,9 @@ def command(
     """
     started = time.monotonic()
     arguments = board_arguments(**board)
+    # First: it may be the run to resume.
+    for said in journal.save_killed():
+        click.echo(f"dmasafe: {said}", err=True)
     earlier = None if resumed is None else resume.load(resumed)
     if earlier is not None and (scenarios or suite_name):
         raise CliError("--resume runs what the earlier run left open: name no scenarios and no suite beside it")
@@ -87,9 +90,7 @@ def command(
         output.show_results(earlier, None)
         return exit_status(earlier)
     directory.prepare(out)
-    name = suite_name or ("selection" if scenarios else DEFAULT_SUITE)
-    for said in journal.save_killed():
-        click.echo(f"dmasafe: {said}", err=True)
+    name = earlier.suite if earlier is not None else suite_name or ("selection" if scenarios else DEFAULT_SUITE)
     with interrupt_once(), scratch.directory() as logs:
         with (
             ProgressDisplay() as progress,

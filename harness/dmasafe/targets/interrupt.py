@@ -83,9 +83,12 @@ def interrupt_once() -> Iterator[None]:
         return gate.guarded(handle)
 
     with _handled_by(handler):
+        # A thread's has no handlers behind it.
+        if not _in_main_thread():
+            yield
+            return
         try:
-            if _in_main_thread():
-                _gate = gate
+            _gate = gate
             yield
         finally:
             _gate = outer

@@ -60,6 +60,7 @@ class Machine:
     facts: KernelFacts
     accel: str | None
     qemu: str | None
+    canary_splatted: bool
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,13 @@ def _save(logs: Path) -> str | None:
     *lines, _ = (logs / _SEEN).read_bytes().split(b"\n")
     ended = (logs / _SEEN).stat().st_mtime
     took_s = ended - (logs / scratch.UNFINISHED).stat().st_mtime
-    results = _results(run, machine, [_decode(line, Seen) for line in lines], took_s)
+    # What is said of one later counts.
+    seen = {one.id: one for one in (_decode(line, Seen) for line in lines)}
+    results = _results(run, machine, list(seen.values()), took_s)
     published = directory.publish(
         results, Path(run.out), logs / CONSOLE_LOG, logs / KMSG_LOG, datetime.fromtimestamp(ended, UTC)
     )
-    count = f"{len(lines):,} of {len(run.scenarios):,} scenarios"
+    count = f"{len(seen):,} of {len(run.scenarios):,} scenarios"
     return f"a run was killed after {count}: what it had measured is in {published}/"
 
 
@@ -151,7 +154,7 @@ def _results(run: _Run, machine: Machine, seen: Sequence[Seen], took_s: float) -
     performed = TargetRun(
         kernel=machine.kernel,
         accel=machine.accel,
-        canary_splatted=True,
+        canary_splatted=machine.canary_splatted,
         observations={one.id: observation(by_id[one.id], one.reply, one.records, one.trace, memory) for one in seen},
         untrusted=dict.fromkeys(missing, f"not reached: {_KILLED}") | doubts,
         notes=(_KILLED,),

@@ -189,6 +189,7 @@ class Runner:
                 lie = self._controls(session, batch)
                 if lie is not None:
                     raise BootLost(lie)
+                batch.reason = reason
                 progress.stage("scenarios")
                 try:
                     reason = self._perform_all(session, batch, destructive, total, state, progress) or reason
@@ -248,10 +249,13 @@ class Runner:
         """One scenario outside the batch: its number and the reply. Raises BootLost."""
         number = batch.next_number()
         session.send(_run_message(number, scenario, bool(self._facts.strict_line)))
-        reply = next(iter(session.replies()))
-        # What was lost costs the first scenario of the batch.
-        session.gathered.lost_log = reply.pop(LOST_LOG, None) or session.gathered.lost_log
-        return number, reply
+        while True:
+            for reply in session.replies():
+                # What was lost costs the first scenario of the batch.
+                session.gathered.lost_log = reply.pop(LOST_LOG, None) or session.gathered.lost_log
+                if reply.get("re") == "run" and integer(reply, "seq") == number:
+                    return number, reply
+                _unasked(session, reply)
 
     def _controls(self, session: Session, batch: _Batch) -> str | None:
         """Do what must go well by every oracle; what that says against this session. Raises BootLost."""
@@ -319,9 +323,12 @@ class Runner:
             for reply in session.replies():
                 number_or_none = integer(reply, "seq")
                 if reply.get("re") != "run" or number_or_none not in batch.under_way:
-                    session.gathered.violation(f"an answer to nothing asked: {str(reply)[:80]}")
+                    _unasked(session, reply)
                     continue
                 assert number_or_none is not None
+                lost_log = reply.pop(LOST_LOG, None)
+                if lost_log is not None:
+                    batch.lost_log[number_or_none] = lost_log
                 answered = batch.under_way.pop(number_or_none)
                 batch.todo.pop(0)
                 batch.unsent -= 1
@@ -329,9 +336,6 @@ class Runner:
                 state.done += 1
                 batch.replies.append((number_or_none, answered, reply))
                 doubt = doubt or _timed_out(reply)
-                lost_log = reply.pop(LOST_LOG, None)
-                if lost_log is not None:
-                    batch.lost_log[number_or_none] = lost_log
                 progress.advance(state.done, total, answered.id)
             if time.monotonic() >= batch.keep_at:
                 session.sync_device()
@@ -340,23 +344,22 @@ class Runner:
 
     def _keep(self, session: Session, batch: _Batch, state: _State) -> None:
         """Onto the disk what is new, in case that this process is killed; the device's trace of it must be here."""
-        gathered = session.gathered
-        queue = gathered.queue_entries or state.machine.queue_entries
-        facts = replace(self._facts, running=replace(session.machine, queue_entries=queue))
+        reason = session.gathered.distrust or batch.reason
         new = [
-            Seen(
-                scenario.id,
-                reply,
-                gathered.records.get(number, ()),
-                gathered.trace.get(number, ()),
-                batch.doubt(session, gathered.distrust, number, scenario, reply),
-            )
+            _seen(session, number, scenario, reply, batch.doubt(session, reason, number, scenario, reply))
             for number, scenario, reply in batch.replies[batch.kept :]
         ]
         with interrupt_deferred():
-            state.journal.keep(Machine(self._kernel, facts, self._accel, self._qemu), new)
+            state.journal.keep(self._machine(session, batch, state), new)
             batch.kept = len(batch.replies)
         batch.keep_at = time.monotonic() + KEEP_EVERY_S
+
+    def _machine(self, session: Session, batch: _Batch, state: _State) -> Machine:
+        """What the journal has to know besides answers."""
+        queue = session.gathered.queue_entries or state.machine.queue_entries
+        facts = replace(self._facts, running=replace(session.machine, queue_entries=queue))
+        splatted = state.canary_splatted is not False and batch.canary_splatted is not False
+        return Machine(self._kernel, facts, self._accel, self._qemu, splatted)
 
     def _trailing_checks(self, session: Session, batch: _Batch, state: _State) -> str | None:
         """After the last scenario: canary and controls again, then dma-debug's own account. Raises BootLost."""
@@ -417,12 +420,16 @@ class Runner:
         state.observations |= observed
         outside = parse_records(gathered.records.get(-1, ()))
         reason = reason or _belated(outside) or batch.uncounted(observed.values(), outside)
+        doubted: list[Seen] = []
         for number, scenario, reply in batch.replies:
             why = batch.doubt(session, reason, number, scenario, reply)
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
                 why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
             if why is not None:
                 state.untrusted[scenario.id] = why
+                doubted.append(_seen(session, number, scenario, reply, why))
+        # What was found out at the end stands behind what was kept before.
+        state.journal.keep(self._machine(session, batch, state), doubted)
         for number, scenario in batch.broken:
             state.untrusted[scenario.id] = batch.broken_why
             records = gathered.records.get(number, ())
@@ -443,6 +450,8 @@ class _Batch:
         self.replies: list[tuple[int, Scenario, Message]] = []
         self.broken: list[tuple[int, Scenario]] = []
         self.broken_why = ""
+        # Why none of it can be trusted, as far as that is known before the first scenario.
+        self.reason: str | None = None
         self.lost_log: dict[int, str] = {}
         self.performed = 0
         self.canary_splatted: bool | None = None
@@ -514,7 +523,7 @@ class _Batch:
     def lost(self, why: str) -> str | None:
         """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back.
 
-        Returns ``why`` if none was left: then only the checks at the end are missing.
+        Returns ``why`` if none was: then what is missing are the checks of those that were done.
         """
         self.broken_why = why
         if self.under_way:
@@ -522,13 +531,25 @@ class _Batch:
             scenario = self.under_way[number]
             self.broken.append((number, scenario))
             self.todo.remove(scenario)
-        return why if self.replies and not self.broken and not self.todo else None
+        return why if self.replies and not self.broken else None
 
 
 def _belated(outside: Sequence[Splat]) -> str | None:
     """Why nothing is believed where the strict machine reported what no scenario did: a device works by itself."""
     late = next((splat for splat in outside if splat.splat_class in _STRICT_SLUGS), None)
     return None if late is None else f"the strict machine reported {late.splat_class} outside any scenario"
+
+
+def _unasked(session: Session, reply: Message) -> None:
+    """An answer to nothing that was asked: no other answer can be believed to be the one to its question."""
+    why = f"an answer to nothing asked: {str(reply)[:80]}"
+    session.gathered.violation(why)
+    session.gathered.distrust = session.gathered.distrust or why
+
+
+def _seen(session: Session, number: int, scenario: Scenario, reply: Message, doubt: str | None) -> Seen:
+    gathered = session.gathered
+    return Seen(scenario.id, reply, gathered.records.get(number, ()), gathered.trace.get(number, ()), doubt)
 
 
 def _is_counted(splat: Splat) -> bool:

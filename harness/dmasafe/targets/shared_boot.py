@@ -185,7 +185,14 @@ class SharedBoot:
         """Why what happened since the last check cannot be trusted, None if it can."""
         lost = self.seen.lost_log
         run = self.run([PROBE])
-        reason = run.untrusted.get(PROBE.id) or lost or self.seen.lost_log or self.seen.overflow
+        reason = (
+            run.untrusted.get(PROBE.id)
+            or run.unchecked
+            or run.unexplained
+            or lost
+            or self.seen.lost_log
+            or self.seen.overflow
+        )
         if reason is not None:
             return reason
         probe = run.observations.get(PROBE.id)

@@ -11,6 +11,7 @@ from dmasafe.outcome import Verdict
 from dmasafe.report import json_report
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets import journal, runner
+from dmasafe.targets.canaries import canaries
 
 SEND, RECV = "heap/master_send/dmasafe:bounce/8", "heap/master_recv/dmasafe:bounce/8"
 BAD, SKIPPED = "stack/master_send/dmasafe:trusting/8", "heap/master_send/dmasafe:pio/8"
@@ -40,7 +41,7 @@ def killed(temporary, tmp_path, monkeypatch):
     """``killed(*ids)``: the directory of a run that did these of IDS, and was killed."""
     monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.0)
 
-    def kill(*ids, begun=True):
+    def kill(*ids, begun=True, does=None):
         logs = temporary / "dmasafe-killed"
         logs.mkdir()
         (logs / ".lock").touch()
@@ -49,7 +50,9 @@ def killed(temporary, tmp_path, monkeypatch):
             journal.begin(logs, tmp_path / "out", Guest(), [parse_scenario(id_) for id_ in IDS], "smoke")
         # Something that the run does not live to see.
         last = "heap/master_send/dmasafe:bounce/9"
-        Rig([System(does={BAD: splats("nothing"), last: raises(KeyboardInterrupt())})], logs).run(*ids, last)
+        Rig([System(does={BAD: splats("nothing"), last: raises(KeyboardInterrupt()), **(does or {})})], logs).run(
+            *ids, last
+        )
         return logs
 
     return kill
@@ -77,6 +80,15 @@ def test_what_was_not_reached_and_a_run_without_its_last_checks_are_inconclusive
     killed(SEND, RECV, BAD)
     assert len(list(journal.save_killed())) == 1
     assert "not made: the run was killed" in str(json_report.load(tmp_path / "out" / "latest" / "results.json").reason)
+
+
+def test_a_canary_that_did_not_splat_is_not_forgotten(killed, tmp_path):
+    refused = {"answer": {"ret": -5, "transferred": False, "msgs": []}}
+    killed(SEND, RECV, does={canary.scenario.id: lambda *_: refused for canary in canaries(FACTS)})
+    assert len(list(journal.save_killed())) == 1
+    results = json_report.load(tmp_path / "out" / "latest" / "results.json")
+    assert not results.canary_splatted
+    assert {row.judgement.verdict for row in results.rows} <= {Verdict.INCONCLUSIVE, Verdict.SKIP}
 
 
 def test_a_line_that_was_under_way_is_not_taken(killed, tmp_path):

@@ -849,17 +849,34 @@ def test_controls_are_those_of_the_adapters_that_are_there(rig):
     assert not any("virtio" in id_ for id_ in runner.sessions[0].asked)
 
 
-def test_an_answer_to_nothing_is_a_note(rig):
+def test_an_answer_to_nothing_makes_a_boot_untrusted(rig):
     def twice(session, number, scenario):
         session._waiting.appendleft({**session.sent[-1], "seq": 999})
         return sound(session, number, scenario)
 
     runner = rig(System(does={SEND: only_at_first(twice)}))
     run = runner.run(*BOTH)
-    assert [
-        note for note in run.notes if note.startswith("boot 1: an answer to nothing asked: {'re': 'run', 'seq': 999")
-    ]
-    assert run.untrusted.keys() <= {SEND} and RECV in trusted(run)
+    assert set(run.untrusted) == set(BOTH)
+    assert all("an answer to nothing asked: {'re': 'run', 'seq': 999" in why for why in run.untrusted.values())
+
+
+def test_an_answer_to_nothing_is_no_canarys(rig):
+    def twice(session, number, scenario):
+        session._waiting.append({**session.sent[-1], "seq": 999})
+        return sound(session, number, scenario)
+
+    canary = canaries(rig().facts)[0].scenario.id
+    run = rig(System(does={canary: only_at_first(twice)})).run(*BOTH)
+    assert all("an answer to nothing asked" in why for why in run.untrusted.values()) and set(run.untrusted) == set(
+        BOTH
+    )
+
+
+def test_a_guest_that_is_lost_between_scenarios_leaves_those_before_unchecked(rig):
+    """After a time-out the controls are asked, and the guest does not live through them."""
+    dying = System(does={MANY[0]: timed_out, CONTROL: only_once_more(raises(BootLost("the guest died")))})
+    run = rig(dying, System()).run(*MANY)
+    assert run.unchecked == "the guest died"
 
 
 @pytest.mark.parametrize("reply", [{"re": "read"}, {"seq": None}, {"seq": "x"}, {"seq": 1}])
