@@ -17,7 +17,7 @@ STRICT_PREFIX = "strict-"
 
 
 class Outcome(StrEnum):
-    """What happened, by all four oracles together."""
+    """What happened, by all oracles together."""
 
     SAFE = "SAFE"
     CAUGHT = "CAUGHT"

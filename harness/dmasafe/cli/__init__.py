@@ -56,7 +56,7 @@ SECTIONS = {
 )
 @click.version_option(package_name="dmasafe")
 def group() -> None:
-    """May DMA touch this buffer? Scenarios on real kernels in QEMU, judged by four oracles.
+    """May DMA touch this buffer? Scenarios on real kernels in QEMU, judged by five oracles.
 
     Exit status: 0 and 1 are a command's answer, as its help says; 2 nothing can be said, or a user's mistake; 3 an
     internal error, to be reported; 128 and a signal ended by SIGINT, SIGTERM, SIGHUP, SIGQUIT before

@@ -27,7 +27,7 @@ from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
-from dmasafe.targets.gathered import LOST_LOG
+from dmasafe.targets.gathered import LOST_LOG, OUTSIDE
 from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
 from dmasafe.targets.journal import Journal, Machine, Seen
 from dmasafe.targets.session import KMSG_LOG, LIMITS, STRICT_PARAMETERS, Limits, Session
@@ -182,9 +182,11 @@ class Runner:
             with self._sessions(kmsg_log) as session:
                 state.boot_s = session.boot_s if state.boot_s is None else state.boot_s
                 reason = self._check_release(session)
+                batch.outside_before = len(session.gathered.records.get(OUTSIDE, ()))
                 session.prepare()
                 batch.lazy = session.can_be_lazy and not state.exact
                 batch.reports_before = session.reports_before
+                batch.strict_before = session.strict_before
                 reason = reason or self._canary(session, batch)
                 lie = self._controls(session, batch)
                 if lie is not None:
@@ -261,6 +263,7 @@ class Runner:
         """Do what must go well by every oracle; what that says against this session. Raises BootLost."""
         possible = [control for control in CONTROLS if control.controller in session.adapters]
         asked: list[tuple[Scenario, int, Message]] = []
+        before = len(session.gathered.records.get(OUTSIDE, ()))
         for control in possible:
             asked.append((control, *self._ask(session, batch, control)))
             if _timed_out(asked[-1][2]):
@@ -269,7 +272,7 @@ class Runner:
             # A device that works on when it has answered does so by then.
             session.read(f"{STRICT_PARAMETERS}/settled")
             session.request("kmsg")
-            belated = _belated(parse_records(session.gathered.records.get(-1, ())))
+            belated = _belated(parse_records(session.gathered.records.get(OUTSIDE, ())[before:]))
             if belated is not None:
                 return belated
         session.sync_device()
@@ -386,8 +389,8 @@ class Runner:
         if values["attached"] in (None, "0"):
             return "the strict machine is not attached to any device"
         if values["unread"] != "0":
-            return f"the strict machine lost {values['unread']} refusals of the hardware's"
-        if values["full"] != "0" and not batch.spends_boot:
+            return f"the strict machine lost {values['unread']} reports"
+        if values["full"] != "0":
             return f"the strict machine had no bus address left for {values['full']} mappings"
         return None
 
@@ -418,8 +421,9 @@ class Runner:
             records = gathered.records.get(number, ())
             observed[scenario.id] = observation(scenario, reply, records, trace, session.memory)
         state.observations |= observed
-        outside = parse_records(gathered.records.get(-1, ()))
-        reason = reason or _belated(outside) or batch.uncounted(observed.values(), outside)
+        of_none = gathered.records.get(OUTSIDE, ())
+        reason = reason or _belated(parse_records(of_none[batch.outside_before :]))
+        reason = reason or batch.uncounted(observed.values(), parse_records(of_none))
         doubted: list[Seen] = []
         for number, scenario, reply in batch.replies:
             why = batch.doubt(session, reason, number, scenario, reply)
@@ -463,6 +467,9 @@ class _Batch:
         # The same of the strict machine.
         self.strict_count: str | None = None
         self.reports_before = 0
+        self.strict_before = 0
+        # How many log records of no scenario's are older than the run: in a shared boot they are a test's.
+        self.outside_before = 0
         # How many of the replies the journal has, and when it is given more.
         self.kept = 0
         self.keep_at = time.monotonic() + KEEP_EVERY_S
@@ -479,8 +486,9 @@ class _Batch:
         """
         splats = [splat for seen in observed for splat in seen.splats]
         told = sum(splat.splat_class in _STRICT_SLUGS for splat in (*splats, *outside, *self.other_splats))
-        if self.strict_count not in (None, str(told)):
-            return f"the strict machine counted {self.strict_count} reports, the log has {told}"
+        if self.strict_count not in (None, str(self.strict_before + told)):
+            before = f", {self.strict_before} of them before the run;" if self.strict_before else ","
+            return f"the strict machine counted {self.strict_count} reports{before} the log has {told}"
         if self.error_count is None:
             return None
         read = sum(_is_counted(splat) for splat in (*splats, *outside, *self.other_splats))

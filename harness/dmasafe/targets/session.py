@@ -93,7 +93,7 @@ class Session(Closing, ABC):
     """A system whose agent takes scenarios. Whatever ends it is raised as BootLost.
 
     ``adapters`` maps controllers to their I2C adapters' numbers, ``reports_before`` is dma-debug's error_count before
-    the session.
+    the session, ``strict_before`` the strict machine's count of reports.
     """
 
     agent: AgentChannel
@@ -108,6 +108,7 @@ class Session(Closing, ABC):
         self.machine = NOT_ASKED
         self.boot_s = 0.0
         self.reports_before = 0
+        self.strict_before = 0
         self.hands = Hands(self.request, lost)
         self._stack = contextlib.ExitStack()
         self._talk = Conversation(limits, self.send, self._pump)

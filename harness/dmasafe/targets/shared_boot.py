@@ -24,7 +24,7 @@ from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO, OUTSIDE, Gathered
 from dmasafe.targets.runner import Runner
-from dmasafe.targets.session import LIMITS, MODULES, Limits
+from dmasafe.targets.session import LIMITS, MODULES, STRICT_PARAMETERS, Limits
 
 MAX_MESSAGES_PER_TEST = 65536
 # What most drivers of controllers with DMA do: the helpers, for messages of every length.
@@ -32,6 +32,7 @@ DEFAULT_POLICY = ("bounce", 1)
 PROBE = parse_scenario("heap/master_send/dmasafe:pio/8")
 _ONE_BOOT = Limits(fruitless_boots=1, boots=1)
 _ERROR_COUNT = "/sys/kernel/debug/dma-api/error_count"
+_STRICT_COUNT = f"{STRICT_PARAMETERS}/reports"
 _REARM = ("/sys/kernel/debug/clear_warn_once", *(f"/sys/module/{name}/parameters/rearm" for name in MODULES))
 
 
@@ -115,7 +116,7 @@ class SharedBoot:
         self.clear()
         self.rearm()
         self.set_policy(*DEFAULT_POLICY)
-        self.boot.reports_before = self._reports()
+        self._count()
         if self.unaudited is None:
             audit.forget(self.boot)
         label = name.encode("ascii", "backslashreplace").decode()[:200]
@@ -169,16 +170,20 @@ class SharedBoot:
         if any(note.startswith("interrupted by ") for note in run.notes):
             raise KeyboardInterrupt
         with contextlib.suppress(BootLost):
-            self.boot.reports_before = self._reports()
+            self._count()
         # Counted by the run: the next one begins after them.
         self._earlier += self.seen.outside()
         self.seen.records.clear()
         self.seen.trace.clear()
         return run
 
-    def _reports(self) -> int:
-        """How many reports dma-debug has counted. Raises BootLost."""
-        count = self.boot.read(_ERROR_COUNT)
+    def _count(self) -> None:
+        """Note how many reports dma-debug and the strict machine have counted so far. Raises BootLost."""
+        self.boot.reports_before = self._read_count(_ERROR_COUNT)
+        self.boot.strict_before = self._read_count(_STRICT_COUNT) if self._facts.strict_line else 0
+
+    def _read_count(self, path: str) -> int:
+        count = self.boot.read(path)
         return int(count) if count is not None and count.isdecimal() else 0
 
     def distrust(self) -> str | None:

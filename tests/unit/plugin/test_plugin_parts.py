@@ -4,18 +4,22 @@
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
 from dmasafe.dmesg import parse_path
 from dmasafe.errors import DmasafeError
+from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Frame, Splat
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.lab import _scope_key
 from dmasafe.pytest_plugin.options import OPTIONS
 from dmasafe.pytest_plugin.settings import Settings
+from dmasafe.targets import shared_boot
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO
-from dmasafe.targets.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords
+from dmasafe.targets.session import STRICT_PARAMETERS
+from dmasafe.targets.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords, SharedBoot
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 
@@ -100,6 +104,18 @@ def test_more_than_can_be_kept_is_never_silently_less():
         seen.take_message({"ev": "kmsg", "seq": -1, "records": [f"4,{number},0,-;text"]})
     seen.outside()
     assert "log records" in seen.overflow
+
+
+def test_reports_of_an_earlier_test_are_counted_as_such(tmp_path, monkeypatch):
+    boot = mock.Mock()
+    boot.request.return_value = {"errno": 0}
+    boot.replies.side_effect = lambda: iter([{"answer": {}}])
+    boot.read.side_effect = {f"{STRICT_PARAMETERS}/reports": "4", "/sys/kernel/debug/dma-api/error_count": "3"}.get
+    monkeypatch.setattr(shared_boot, "Boot", lambda *_: boot)
+    facts = KernelFacts("x86_64", (6, 12, 117), frozenset(), strict_line=64)
+    shared = SharedBoot(mock.Mock(), mock.Mock(), facts, tmp_path)
+    shared.begin("a test")
+    assert (boot.reports_before, boot.strict_before) == (3, 4)
 
 
 def test_scenarios_keep_their_own_trace():

@@ -63,6 +63,7 @@ class System:
 
     ``enter``, ``leave``, ``prepare`` and ``sync`` are raised there; ``sync`` from the call number ``sync_from`` on.
     ``does`` maps a scenario's id to what happens instead of a sound answer, ``request`` happens at any other request.
+    ``said_before`` is in the log when the session begins, ``strict_before`` the strict machine's count without that.
     ``at_once`` is how many answers come together.
     """
 
@@ -70,6 +71,8 @@ class System:
     adapters: Mapping[str, int] = field(default_factory=lambda: {"virtio": 0, "dmasafe": 1})
     files: Mapping[str, str | None] = field(default_factory=dict)
     reports_before: int = 0
+    strict_before: int = 0
+    said_before: Sequence[str] = ()
     facts: KernelFacts = FACTS
     enter: BaseException | None = None
     leave: BaseException | None = None
@@ -94,12 +97,13 @@ class FakeSession:
         self.boot_s = system.boot_s
         self.machine = TOLD
         self.reports_before = 0
+        self.strict_before = system.strict_before
         self.sent: list[Message] = []
         self.asked: list[str] = []
         self.answered: Counter[str] = Counter()
         self.muted: list[bool] = []
         self.requests: list[str] = []
-        self.counted = self.strict_counted = 0
+        self.counted, self.strict_counted = 0, system.strict_before
         self.most_waiting = 0
         self.can_be_lazy = system.can_be_lazy
         self._waiting: deque[Message] = deque()
@@ -107,6 +111,8 @@ class FakeSession:
         self._syncs = 0
         self._told_later: deque[dict[str, object]] = deque()
         self._canaries = {canary.scenario.id: canary.splat_class for canary in canaries(system.facts)}
+        for text in system.said_before:
+            self.log(OUTSIDE, text)
         known = [*scenarios, *CONTROLS, *(canary.scenario for canary in canaries(system.facts))]
         self._known = {(line(one, bool(system.facts.strict_line)), settings(one)): one for one in known}
 

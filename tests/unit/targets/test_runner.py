@@ -373,7 +373,7 @@ def test_a_missing_count_is_no_count(rig):
 STRICT_CANARY = canaries(STRICT)[-1].scenario.id
 STRICT_DISTRUST = {
     "not attached to any device": System(facts=STRICT, files={"attached": "0"}),
-    "lost 3 refusals": System(facts=STRICT, files={"unread": "3"}),
+    "lost 3 reports": System(facts=STRICT, files={"unread": "3"}),
     "no bus address left for 2 mappings": System(facts=STRICT, files={"full": "2"}),
     "counted 9 reports, the log has 2": System(facts=STRICT, files={"reports": "9"}),
     "did not splat strict-unmapped": System(facts=STRICT, does={STRICT_CANARY: silent}),
@@ -398,6 +398,14 @@ def test_what_a_device_does_when_nobody_asked_makes_every_verdict_inconclusive(r
         assert len(run.untrusted) == 2 and all(
             "reported strict-unmapped outside any scenario" in why for why in reasons
         )
+
+
+def test_what_was_reported_before_the_run_is_somebody_elses(rig):
+    """In a boot that is shared: a test's, and in a check's second run those of the first."""
+    system = System(facts=STRICT, said_before=(REFUSED,), strict_before=2)
+    assert rig(system, facts=STRICT).run(*BOTH).untrusted == {}
+    run = rig(replace(system, files={"reports": "9"}), facts=STRICT).run(*BOTH)
+    assert all("counted 9 reports, 2 of them before the run; the log has 3" in why for why in run.untrusted.values())
 
 
 def test_a_strict_machine_that_works_is_trusted_and_its_canary_comes_before_and_after(rig):
