@@ -10,6 +10,7 @@ int sabotage_memory(void);
 int sabotage_entries(void);
 int sabotage_strict_bypass(void);
 int sabotage_strict_full(void);
+int sabotage_strict_flood(void);
 int sabotage_hostile(const char *act);
 
 #endif

@@ -84,6 +84,7 @@ static const struct {
 	{ "entries", sabotage_entries },
 	{ "strict-bypass", sabotage_strict_bypass },
 	{ "strict-full", sabotage_strict_full },
+	{ "strict-flood", sabotage_strict_flood },
 };
 
 static int __init sabotage_init(void)

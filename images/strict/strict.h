@@ -63,7 +63,7 @@ struct strict_edge {
  * @node: in the list of live ones, or of those unmapped since the device was last asked
  * @state: live, or dead and in quarantine
  * @id: its number, never that of another
- * @dev: for whom it was made
+ * @dev: for whom it was made, NULL once the driver has left it
  * @owner: that device's name, for when it is gone
  * @kind: by which functions
  * @dir: direction
@@ -114,6 +114,7 @@ void strict_leave(struct device *dev);
 
 /* strict_table.c */
 extern unsigned int strict_full;
+extern unsigned int strict_unread;
 int strict_table_init(void);
 void strict_table_exit(void);
 struct strict_mapping *strict_table_take(size_t offset, size_t size);
@@ -124,6 +125,7 @@ bool strict_table_owns(phys_addr_t phys);
 u8 *strict_table_shadow(const struct strict_mapping *mapping);
 u8 *strict_table_copy(const struct strict_mapping *mapping);
 void strict_table_check(struct strict_mapping *mapping);
+void strict_table_disown(const struct device *dev);
 
 /* strict_view.c */
 void strict_view_begin(struct strict_mapping *mapping, bool synced);
@@ -147,6 +149,7 @@ __printf(4, 5)
 void strict_find(struct device *dev, const struct strict_mapping *mapping, const void *memory,
 		 const char *format, ...);
 void strict_report(void);
+void strict_report_wait(void);
 const char *strict_direction(enum dma_data_direction dir);
 
 #endif

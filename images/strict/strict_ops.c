@@ -83,13 +83,14 @@ static void check_overlap(const struct strict_mapping *mapping)
 	if (mapping->dir == DMA_TO_DEVICE)
 		return;
 	list_for_each_entry(other, &strict_live, node) {
-		phys_addr_t start, end;
+		phys_addr_t start, end, unused;
 
 		if (other == mapping || other->kind == STRICT_COHERENT ||
 		    other->dir == DMA_TO_DEVICE || other->freed || !lines_meet(mapping, other))
 			continue;
 		/* Two objects of the allocator's share no line where it matters. */
-		strict_memory_object(mapping->phys, &start, &end);
+		strict_memory_object(mapping->phys, &start, &unused);
+		strict_memory_object(mapping->phys + mapping->size - 1, &unused, &end);
 		if (other->phys >= end || other->phys + other->size <= start)
 			continue;
 		strict_find(mapping->dev, mapping, NULL,
@@ -192,6 +193,14 @@ static dma_addr_t strict_map(struct device *dev, phys_addr_t phys, size_t size,
 	return dma;
 }
 
+/* Whether a mapping was made for a device; one that was left behind is, by name, its next driver's. */
+static bool is_its(struct strict_mapping *mapping, struct device *dev)
+{
+	if (!mapping->dev && !strncmp(mapping->owner, dev_name(dev), sizeof(mapping->owner) - 1))
+		mapping->dev = dev;
+	return mapping->dev == dev;
+}
+
 /* The live mapping at exactly this address, for a driver that unmaps or frees it. */
 static struct strict_mapping *find_to_unmap(struct device *dev, dma_addr_t dma, size_t size)
 {
@@ -202,7 +211,7 @@ static struct strict_mapping *find_to_unmap(struct device *dev, dma_addr_t dma, 
 		return NULL;
 	}
 	if (!mapping || mapping->state != STRICT_LIVE || mapping->dma != dma ||
-	    mapping->dev != dev) {
+	    !is_its(mapping, dev)) {
 		strict_find(dev, mapping, NULL,
 			    "driver unmaps what is not mapped for it [device address=0x%016llx] [size=%zu bytes]",
 			    (u64)dma, size);
@@ -323,7 +332,7 @@ static struct strict_mapping *find_to_sync(struct device *dev, dma_addr_t dma, s
 {
 	struct strict_mapping *mapping = strict_table_find(dma);
 
-	if (!mapping || mapping->state != STRICT_LIVE || mapping->dev != dev ||
+	if (!mapping || mapping->state != STRICT_LIVE || !is_its(mapping, dev) ||
 	    dma < mapping->dma || dma - mapping->dma >= mapping->size ||
 	    size > mapping->size - (dma - mapping->dma)) {
 		strict_find(dev, mapping, NULL,
@@ -530,7 +539,7 @@ const struct dma_map_ops strict_ops = {
 
 /**
  * strict_leave() - a driver has left its device: report what it left mapped
- * @dev: the device
+ * @dev: the device, which may be freed afterwards
  */
 void strict_leave(struct device *dev)
 {
@@ -548,5 +557,6 @@ void strict_leave(struct device *dev)
 		strict_find(dev, first, NULL,
 			    "driver left mappings behind [device address=0x%016llx] [size=%zu bytes] [count=%u]",
 			    (u64)first->dma, first->size, count);
+	strict_table_disown(dev);
 	strict_end(flags);
 }

@@ -3,6 +3,7 @@
  * What was found, in the kernel's manner: a warning whose trace shows who did it, and behind it the
  * traces of who mapped the memory and who unmapped it, as dma-debug prints them.
  */
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/stacktrace.h>
@@ -25,7 +26,7 @@ void strict_stack_save(struct strict_stack *stack)
 	stack->count = stack_trace_save(stack->frames, STRICT_FRAMES, OWN_FRAMES);
 }
 
-/* Findings that wait until no lock is held. More than so many at a time say nothing new. */
+/* Findings that wait until no lock is held. More than so many at a time are counted as lost. */
 #define WAITING 32
 
 struct finding {
@@ -56,8 +57,10 @@ void strict_find(struct device *dev, const struct strict_mapping *mapping, const
 	va_list arguments;
 
 	lockdep_assert_held(&strict_lock);
-	if (waiting_count == WAITING)
+	if (waiting_count == WAITING) {
+		strict_unread++;
 		return;
+	}
 	finding = &waiting[(first_waiting + waiting_count++) % WAITING];
 	memset(finding, 0, sizeof(*finding));
 	va_start(arguments, format);
@@ -133,6 +136,16 @@ void strict_report(void)
 		print_stack("Unmapped", &finding->unmapped);
 		print_owner(finding->memory);
 	}
+}
+
+/**
+ * strict_report_wait() - wait until all that was noted is in the log, whoever reports it; may sleep
+ */
+void strict_report_wait(void)
+{
+	/* A finding waits until it is printed to the end. */
+	while (READ_ONCE(waiting_count))
+		usleep_range(100, 200);
 }
 
 /**

@@ -75,9 +75,9 @@ unsigned int strict_full;
 module_param_named(full, strict_full, uint, 0444);
 MODULE_PARM_DESC(full, "mappings that failed because no address was left");
 
-static unsigned int strict_unread;
+unsigned int strict_unread;
 module_param_named(unread, strict_unread, uint, 0444);
-MODULE_PARM_DESC(unread, "refusals of the hardware's that were lost");
+MODULE_PARM_DESC(unread, "refusals of the hardware's, and reports, that were lost");
 
 static struct header *header;
 static struct entry *entries;
@@ -338,6 +338,20 @@ void strict_table_close(struct strict_mapping *mapping)
 	list_move_tail(&mapping->node, &strict_dead);
 }
 
+/**
+ * strict_table_disown() - a device may be freed from now on: forget where it is
+ * @dev: the device
+ */
+void strict_table_disown(const struct device *dev)
+{
+	unsigned int i;
+
+	/* The dead ones, too: a refusal may still name one. */
+	for (i = 0; i < pages; i++)
+		if (mappings[i].dev == dev)
+			mappings[i].dev = NULL;
+}
+
 static void find_refusal(const struct refusal *refusal)
 {
 	const bool wrote = refusal->write;
@@ -375,18 +389,25 @@ static bool is_repeated(const struct refusal *refusal, const struct refusal *bef
 static void read_refusals(void)
 {
 	/* Hardware counts a refusal after it has noted it. */
-	const u32 noted = le32_to_cpu(smp_load_acquire(&header->noted));
+	u32 noted = le32_to_cpu(smp_load_acquire(&header->noted));
 	u32 read = le32_to_cpu(header->read);
 	/* Of no refusal: one at address 0 would repeat a cleared one. */
 	struct refusal last = { .why = 0xff };
 
-	if (noted - read > REFUSALS) {
-		strict_unread += noted - read - REFUSALS;
-		read = noted - REFUSALS;
-	}
-	for (; read != noted; read++) {
+	while (read != noted) {
 		struct refusal refusal = header->refusals[read % REFUSALS];
+		u32 newest;
 
+		/* Meanwhile hardware may have gone round, and be about to note the next one there. */
+		smp_rmb();
+		newest = le32_to_cpu(READ_ONCE(header->noted));
+		if (newest - read >= REFUSALS) {
+			strict_unread += newest - read - (REFUSALS - 1);
+			read = newest - (REFUSALS - 1);
+			noted = newest;
+			continue;
+		}
+		read++;
 		refusal.device[sizeof(refusal.device) - 1] = '\0';
 		if (!is_repeated(&refusal, &last))
 			find_refusal(&refusal);
@@ -397,6 +418,8 @@ static void read_refusals(void)
 
 /**
  * dmasafe_strict_settle() - report what devices did since the last call that nobody saw yet
+ *
+ * When it returns, all that was found is in the log. May sleep.
  */
 void dmasafe_strict_settle(void)
 {
@@ -411,6 +434,7 @@ void dmasafe_strict_settle(void)
 	}
 	raw_spin_unlock_irqrestore(&strict_lock, flags);
 	strict_report();
+	strict_report_wait();
 }
 EXPORT_SYMBOL_GPL(dmasafe_strict_settle);
 

@@ -156,6 +156,17 @@ def test_what_is_written_beside_a_mapping_is_lost_with_its_line(line: int, lost:
     assert lab.reports() == ["strict-line-lost"]
 
 
+@pytest.mark.parametrize(("offset", "seen"), [(0, b"\0!"), (64, b"!!"), (136, b"!\0")])
+def test_a_sync_takes_only_the_edge_that_is_on_its_lines(lab: Lab, offset: int, seen: bytes) -> None:
+    buf = lab.buffer(256)
+    dma = lab.map(buf + 8, 144)
+    lab.kernel.store(buf, b"!")
+    lab.kernel.store(buf + 152, b"!")
+    lab.kernel.dma_sync_single_for_cpu(lab.dev, dma + offset, 8, DMA_FROM_DEVICE)
+    assert lab.kernel.load(buf, 1) + lab.kernel.load(buf + 152, 1) == seen
+    assert len(lab.reports()) == (seen != b"!!")
+
+
 def test_a_line_ends_with_its_object(lab: Lab) -> None:
     first, second = lab.buffer(8), lab.buffer(8)
     assert second - first == 8, "kmalloc-8 packs them"
@@ -190,6 +201,14 @@ def test_two_mappings_that_the_device_writes_to_share_no_line(line: int, second:
     refused = ["strict-direction"] if second == DMA_TO_DEVICE else []
     assert lab.reports() == [*reports, *refused]
     assert lab.kernel.load(buf, 32) == b"\1" * 32
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_overlap_beyond_the_first_page_is_found_whichever_is_mapped_first(lab: Lab, order: int) -> None:
+    pages = lab.kernel.memory.phys_to_virt(lab.kernel.allocators.alloc_pages(1) << 12)
+    for address, size in ((pages, 4096 + 32), (pages + 4096 + 32, 32))[::order]:
+        lab.map(address, size)
+    assert lab.reports() == ["strict-overlap"]
 
 
 def test_two_mappings_of_the_same_memory_are_one_memory(lab: Lab) -> None:

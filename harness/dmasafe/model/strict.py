@@ -202,10 +202,12 @@ class Strict:
                 self.memory.ram_write(other.dma + offset, seen)
                 other.copy = other.copy[:offset] + seen + other.copy[offset + len(seen) :]
 
-    def _lose(self, mapping: Mapping) -> None:
-        """edge_lose()"""
+    def _lose(self, mapping: Mapping, offset: int, size: int) -> None:
+        """edge_lose(), of the edges that are on the lines of this part."""
         others = [other for other in self.live.values() if other is not mapping]
         for phys, memory in mapping.edges:
+            if offset > 0 if phys < mapping.phys else offset + size < mapping.size:
+                continue
             seen = self.memory.ram_read(phys, len(memory))
             lost = [
                 phys + number
@@ -243,7 +245,7 @@ class Strict:
         written = self.memory.ram_read(mapping.dma + offset, size)
         self.memory.ram_write(mapping.phys + offset, written)
         mapping.copy = mapping.copy[:offset] + written + mapping.copy[offset + size :]
-        self._lose(mapping)
+        self._lose(mapping, offset, size)
         self._show_to_others(mapping, mapping.phys + offset, mapping.phys + offset + size)
         self._written_back(mapping, mapping.phys + offset, mapping.phys + offset + size)
 
@@ -290,7 +292,7 @@ class Strict:
             if other is mapping or other.kind == "coherent" or other.direction == DMA_TO_DEVICE or other.freed:
                 continue
             start, end = max(mapping.phys, other.phys), min(mapping.end, other.end)
-            first, last = self._object(mapping.phys)
+            first, last = self._object(mapping.phys)[0], self._object(mapping.end - 1)[1]
             if start < align(end, self.line) and other.phys < last and other.end > first:
                 text = (
                     f"two mappings share a cache line {_STRICT} [other device address=0x%016x] [other size=%d bytes] "

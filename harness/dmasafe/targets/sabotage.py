@@ -301,6 +301,9 @@ _ROWS: tuple[Sabotage, ...] = (
              r"no bus address left for \d+ mappings|did not splat strict-unmapped", Moment.READY,
              partial(_load, "strict-full"), every=True, image={"strict_words": ("pages=1024",)},
              configuration="strict"),
+    Sabotage("strict-flood", SabotageKind.DMA_DEBUG, "more rules are broken at a time than the strict machine reports",
+             r"strict machine lost 8 reports", Moment.READY, partial(_load, "strict-flood"), every=True,
+             configuration="strict"),
     *(
         Sabotage(f"device-lies-{lie}-strict", SabotageKind.LIES, f"the virtio device trespasses: {lie}", reason,
                  Moment.BOOTED, partial(_lie, "virtio", lie), every=True, configuration="strict")
