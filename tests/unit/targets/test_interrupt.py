@@ -25,8 +25,11 @@ def test_it_nests_and_leaves_the_handler_as_it_was():
 
 @pytest.fixture
 def heard():
-    """SIGTERM and SIGHUP interrupt, as in a command."""
+    """The signals interrupt, as in a command that was started in the foreground."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        # A shell has ignored SIGQUIT for what it started in the background.
+        signal.signal(number, signal.SIG_DFL)
     guard.hear_signals()
     yield
     for number, handler in before.items():
