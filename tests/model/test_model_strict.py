@@ -19,7 +19,9 @@ from dmasafe.model.device import (
     Scatterlist,
 )
 from dmasafe.model.kernel import ModelKernel
+from dmasafe.model.predict import Lab as PredictLab
 from dmasafe.model.strict import Strict
+from dmasafe.scenario import parse_scenario
 
 IMAGES = Path(__file__).parents[2] / "images" / "strict"
 
@@ -331,3 +333,14 @@ def test_every_message_of_the_table_is_printed_by_the_module() -> None:
         for format in row.formats
     }
     assert printed == known
+
+
+def test_a_group_whose_last_message_was_refused_goes_on_in_the_next_call() -> None:
+    """i2c-virtio announced one more message: for the slave the next read is the rest of the same transfer."""
+    lab = PredictLab(Config(strict_line=64), None)
+    lab.prepare()
+    seen = lab.perform(parse_scenario("module-data/transfer/virtio/2@40+dma_safe=1+then=r"))
+    assert seen.bus is not None
+    command, answer = seen.bus
+    # The length of a block: only what reads in the same transfer as its command gets one.
+    assert (command.read, answer.read, answer.data[0]) == (False, True, 8)

@@ -176,6 +176,7 @@ class Client:
         self._seq = scenario.seed if self.exact else self._seq + 1
         adap = self.adapter(scenario)
         hardware = kernel.hardware[scenario.controller]
+        hardware.end_group()
         hardware.trace = []
         kernel.i2c.trace = []
         call = Call()
