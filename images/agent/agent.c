@@ -17,6 +17,8 @@
 #include "agent.h"
 #include "frame.h"
 
+#define ERROR "{\"error\":"
+
 static struct text out;
 /* Started by init: the system is ours to switch off. */
 static bool owner;
@@ -102,6 +104,15 @@ static unsigned int begin_run_reply(const struct under_way *way, size_t room)
 	return records;
 }
 
+/* What there is to say: now, or while there is more to do with what comes later. */
+static void deliver(bool lazy)
+{
+	if (lazy)
+		channel_hold(&out);
+	else
+		channel_write(&out);
+}
+
 static void perform(const struct request *request, const char *words, long long seq, struct adapter *adapter)
 {
 	static struct text line, answer;
@@ -120,10 +131,7 @@ static void perform(const struct request *request, const char *words, long long 
 	trace_begin(adapter, seq);
 	kmsg_forward(&out, -1, NULL);
 	/* Of a worker that dies nothing is left but what was written or is held. */
-	if (lazy)
-		channel_hold(&out);
-	else
-		channel_write(&out);
+	deliver(lazy);
 	worker_perform(&way, line.data, line.len, &answer);
 	/* Before the end, for what the kernel says to the driver's leaving is part of the scenario. */
 	if (request_number(request, "rebind", 0)) {
@@ -132,7 +140,7 @@ static void perform(const struct request *request, const char *words, long long 
 	}
 	records = begin_run_reply(&way, answer.len);
 	/* {"error":"..."} becomes a member of the reply. */
-	if (!strncmp(answer.data, "{\"error\":", strlen("{\"error\":"))) {
+	if (answer.len > strlen(ERROR) && !memcmp(answer.data, ERROR, strlen(ERROR))) {
 		text_add(&out, ",");
 		text_add_bytes(&out, answer.data + 1, answer.len - 1);
 		text_add(&out, "\n");
@@ -141,10 +149,7 @@ static void perform(const struct request *request, const char *words, long long 
 		text_add_bytes(&out, answer.data, answer.len);
 		add_rebound(nr);
 	}
-	if (lazy)
-		channel_hold(&out);
-	else
-		channel_write(&out);
+	deliver(lazy);
 	if (records)
 		rearm_warnings();
 }

@@ -98,8 +98,8 @@ unsigned int kmsg_forward(struct text *out, long long seq, long long *mark)
 					break;
 			}
 		}
-		/* The events stay below a line's length. */
-		if (start && (len <= 0 || out->len - start > LINE_MAX_BYTES / 2)) {
+		/* An event with one record more, of which escapes make six bytes of one, still fits into a line. */
+		if (start && (len <= 0 || out->len - start > LINE_MAX_BYTES / 8)) {
 			text_add(out, "]}\n");
 			start = 0;
 			if (out->len > LINE_MAX_BYTES)

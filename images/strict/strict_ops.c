@@ -378,28 +378,28 @@ static void strict_sync_for_device(struct device *dev, dma_addr_t dma, size_t si
 	strict_end(flags);
 }
 
-static void strict_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents,
-				   enum dma_data_direction dir)
+static void sync_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
+		    bool for_cpu)
 {
 	unsigned long flags = strict_begin();
 	struct scatterlist *sg;
 	int i;
 
 	for_each_sg(sgl, sg, nents, i)
-		sync_locked(dev, sg_dma_address(sg), sg->length, dir, true);
+		sync_locked(dev, sg_dma_address(sg), sg->length, dir, for_cpu);
 	strict_end(flags);
+}
+
+static void strict_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents,
+				   enum dma_data_direction dir)
+{
+	sync_sg(dev, sgl, nents, dir, true);
 }
 
 static void strict_sync_sg_for_device(struct device *dev, struct scatterlist *sgl, int nents,
 				      enum dma_data_direction dir)
 {
-	unsigned long flags = strict_begin();
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sg(sgl, sg, nents, i)
-		sync_locked(dev, sg_dma_address(sg), sg->length, dir, false);
-	strict_end(flags);
+	sync_sg(dev, sgl, nents, dir, false);
 }
 
 /* Registers of other hardware: at their physical addresses, and never RAM. */

@@ -265,6 +265,12 @@ def strict_line(matrix: Matrix, configuration: Configuration) -> int:
     return (configuration.strict_line or STRICT_LINE_BYTES) if strict else 0
 
 
+def strict_line_of(configuration: str, arch: str) -> int:
+    """strict_line() of a configuration by its name. Raises ConfigError."""
+    matrix = load_matrix()
+    return strict_line(matrix, find_configuration(matrix, configuration, arch))
+
+
 def find_architecture(name: str) -> Architecture:
     """The row of an architecture of the project's own. Raises ArchitectureError, which lists what there is."""
     return _architecture(name, read_architecture(name), project_root() / "kernel-configs")

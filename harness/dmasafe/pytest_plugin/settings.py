@@ -10,8 +10,8 @@ import pytest
 
 from dmasafe.architecture import host_arch
 from dmasafe.errors import DmasafeError
-from dmasafe.kernel import DEFAULT_SOURCE, load_matrix
-from dmasafe.kernel.config import STRICT_FRAGMENT, find_configuration, strict_line
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.kernel.config import STRICT_FRAGMENT, strict_line_of
 from dmasafe.pytest_plugin.options import OPTIONS
 
 
@@ -50,9 +50,7 @@ class Settings:
     @property
     def configuration(self) -> str:
         """The configuration as the harness names it."""
-        plain = self.strict == "off" or strict_line(
-            load_matrix(), find_configuration(load_matrix(), self.config, self.arch)
-        )
+        plain = self.strict == "off" or strict_line_of(self.config, self.arch)
         return self.config if plain else f"{self.config}+{STRICT_FRAGMENT}"
 
     def source(self) -> str:

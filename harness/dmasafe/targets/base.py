@@ -22,7 +22,7 @@ class TargetRun:
     ``boot_s`` is the first boot from the start of QEMU to the agent's first word, ``scenarios_s`` the time from there
     to the last answer, in seconds. ``facts`` are the target's facts() with what only the running machine tells; None if
     there is no more. ``qemu`` is the version of the QEMU that it was in. ``unchecked`` is why no checks came after the
-    last scenario of a boot whose scenarios were all done; ``unexplained`` is why a boot was lost in one of several
+    last scenario of a boot that was lost in none; ``unexplained`` is why a boot was lost in one of several
     scenarios, if none of them lost another.
     """
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dmasafe import kernel as kernels
 from dmasafe.architecture import host_arch
 from dmasafe.facts import KernelFacts, KernelInfo
-from dmasafe.kernel.config import STRICT_FRAGMENT, not_verified, resolve, strict_line
+from dmasafe.kernel.config import STRICT_FRAGMENT, not_verified, resolve, strict_line, strict_line_of
 from dmasafe.kernel.permission import may_build
 from dmasafe.kernel.source import AptSource, ReleaseSource
 from dmasafe.progress import Progress
@@ -89,11 +89,6 @@ def prepare(
     return Prepared(image, info, facts, kernel)
 
 
-def _strict_line(configuration: str, arch: str) -> int:
-    matrix = kernels.load_matrix()
-    return strict_line(matrix, kernels.find_configuration(matrix, configuration, arch))
-
-
 def with_qemu_arguments(prepared: Prepared, arguments: Sequence[str]) -> Prepared:
     """The same in a machine of the user's making; its results say so."""
     if not arguments:
@@ -114,7 +109,7 @@ def pack_initrd(
     images = kernels.project_root() / "images"
     modules = kernels.build_modules(kernel, images / "modules", store, progress)
     names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
-    if _strict_line(kernel.configuration, kernel.arch):
+    if strict_line_of(kernel.configuration, kernel.arch):
         names.append(STRICT_FRAGMENT)
     for name in names:
         modules += kernels.build_modules(kernel, images / name, store, progress)
@@ -129,7 +124,7 @@ def bootable(
     cell = kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     machine = find_machine(arch, cell.machine)
     accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
-    line = _strict_line(configuration, arch)
+    line = strict_line_of(configuration, arch)
     return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline), strict_line=line)
 
 

@@ -75,7 +75,7 @@ class _State:
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
-    # Why a session that did all its scenarios was not checked afterwards.
+    # See TargetRun.
     unchecked: str | None = None
     unexplained: str | None = None
 
@@ -334,7 +334,6 @@ class Runner:
                     batch.lost_log[number_or_none] = lost_log
                 answered = batch.under_way.pop(number_or_none)
                 batch.todo.pop(0)
-                batch.unsent -= 1
                 batch.performed += 1
                 state.done += 1
                 batch.replies.append((number_or_none, answered, reply))
@@ -359,8 +358,7 @@ class Runner:
 
     def _machine(self, session: Session, batch: _Batch, state: _State) -> Machine:
         """What the journal has to know besides answers."""
-        queue = session.gathered.queue_entries or state.machine.queue_entries
-        facts = replace(self._facts, running=replace(session.machine, queue_entries=queue))
+        facts = replace(self._facts, running=_running(session, state))
         splatted = state.canary_splatted is not False and batch.canary_splatted is not False
         return Machine(self._kernel, facts, self._accel, self._qemu, splatted)
 
@@ -412,8 +410,7 @@ class Runner:
     def _collect(self, session: Session, batch: _Batch, reason: str | None, state: _State) -> None:
         """Join answers, records and trace into observations, and say which cannot be trusted."""
         gathered = session.gathered
-        queue = gathered.queue_entries or state.machine.queue_entries
-        state.machine = replace(session.machine, queue_entries=queue)
+        state.machine = _running(session, state)
         state.notes.extend(f"{self._word} {state.boots}: {text}" for text in gathered.violations[:3])
         observed: dict[str, Observation] = {}
         for number, scenario, reply in batch.replies:
@@ -449,7 +446,6 @@ class _Batch:
 
     def __init__(self, todo: list[Scenario]) -> None:
         self.todo = list(todo)
-        self.unsent = 0
         self.under_way: dict[int, Scenario] = {}
         self.replies: list[tuple[int, Scenario, Message]] = []
         self.broken: list[tuple[int, Scenario]] = []
@@ -477,7 +473,6 @@ class _Batch:
         self.lazy = False
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
         self._number = 0
-        self._sent = 0
 
     def uncounted(self, observed: Iterable[Observation], outside: Sequence[Splat]) -> str | None:
         """Why the log cannot be whole: dma-debug, or the strict machine, counted other reports than were read.
@@ -517,14 +512,12 @@ class _Batch:
         """The requests that follow, until so many scenarios are under way."""
         messages = []
         while len(self.under_way) < most:
-            scenario = self.todo[self.unsent]
+            scenario = self.todo[len(self.under_way)]
             number = self.next_number()
             self.under_way[number] = scenario
-            self.unsent += 1
             messages.append(_run_message(number, scenario, strict))
             # While the guest goes on with the other half of the window, the host is to have something to do.
-            self._sent += 1
-            if self.lazy and self._sent % (WINDOW // 2):
+            if self.lazy and (self.performed + len(self.under_way)) % (WINDOW // 2):
                 messages[-1]["lazy"] = 1
         return messages
 
@@ -540,6 +533,11 @@ class _Batch:
             self.broken.append((number, scenario))
             self.todo.remove(scenario)
         return why if self.replies and not self.broken else None
+
+
+def _running(session: Session, state: _State) -> MachineFacts:
+    """What this session's machine has told; only its device says how long the queue is, and not in every session."""
+    return replace(session.machine, queue_entries=session.gathered.queue_entries or state.machine.queue_entries)
 
 
 def _belated(outside: Sequence[Splat]) -> str | None:

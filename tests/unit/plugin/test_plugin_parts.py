@@ -2,6 +2,7 @@
 """Settings, records and blame by themselves."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -11,15 +12,16 @@ import pytest
 from dmasafe.dmesg import parse_path
 from dmasafe.errors import DmasafeError
 from dmasafe.facts import KernelFacts
-from dmasafe.outcome import Frame, Splat
+from dmasafe.outcome import Frame, Observation, Outcome, Splat
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.lab import _scope_key
 from dmasafe.pytest_plugin.options import OPTIONS
 from dmasafe.pytest_plugin.settings import Settings
 from dmasafe.targets import shared_boot
+from dmasafe.targets.base import TargetRun
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO
 from dmasafe.targets.session import STRICT_PARAMETERS
-from dmasafe.targets.shared_boot import MAX_MESSAGES_PER_TEST, SeenRecords, SharedBoot
+from dmasafe.targets.shared_boot import MAX_MESSAGES_PER_TEST, PROBE, SeenRecords, SharedBoot
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dmesg"
 
@@ -116,6 +118,17 @@ def test_reports_of_an_earlier_test_are_counted_as_such(tmp_path, monkeypatch):
     shared = SharedBoot(mock.Mock(), mock.Mock(), facts, tmp_path)
     shared.begin("a test")
     assert (boot.reports_before, boot.strict_before) == (3, 4)
+
+
+@pytest.mark.parametrize("what", ["unchecked", "unexplained"])
+def test_a_check_that_was_not_whole_is_a_reason_to_distrust(tmp_path, monkeypatch, what):
+    monkeypatch.setattr(shared_boot, "Boot", mock.Mock())
+    monkeypatch.setattr(shared_boot, "outcome_of", lambda _observation: (Outcome.SAFE, ""))
+    shared = SharedBoot(mock.Mock(), mock.Mock(), mock.Mock(), tmp_path)
+    run = TargetRun(mock.Mock(), None, True, {PROBE.id: Observation(8)})
+    for one, reason in ((run, None), (replace(run, **{what: "the guest died"}), "the guest died")):
+        monkeypatch.setattr(shared, "run", lambda _scenarios, one=one: one)
+        assert shared.distrust() == reason
 
 
 def test_scenarios_keep_their_own_trace():

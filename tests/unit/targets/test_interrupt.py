@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import signal
+import threading
 
 import pytest
 
@@ -34,6 +35,28 @@ def heard():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def test_a_thread_leaves_the_main_threads_signals_alone(heard):
+    """No handlers of its own are behind it: a gate of a thread's would defer nothing."""
+
+    def elsewhere():
+        with interrupt_once():
+            entered.set()
+            left.wait(5)
+
+    entered, left = threading.Event(), threading.Event()
+    thread = threading.Thread(target=elsewhere)
+    with interrupt_once():
+        thread.start()
+        entered.wait(5)
+    left.set()
+    thread.join()
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupt_deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("all of it")
+    assert done == ["all of it"]
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -91,6 +91,15 @@ def test_a_canary_that_did_not_splat_is_not_forgotten(killed, tmp_path):
     assert {row.judgement.verdict for row in results.rows} <= {Verdict.INCONCLUSIVE, Verdict.SKIP}
 
 
+def test_what_the_last_checks_found_is_not_forgotten(killed, temporary, tmp_path):
+    """A boot is judged as a whole at its end; the process may be killed in a later one."""
+    logs = killed()
+    Rig([System(files={"driver_filter": "foo"})], logs).run(SEND, RECV)
+    assert len(list(journal.save_killed())) == 1
+    rows = json_report.load(tmp_path / "out" / "latest" / "results.json").rows
+    assert ["dma-debug's driver filter" in (row.judgement.why or "") for row in rows[:2]] == [True, True]
+
+
 def test_a_line_that_was_under_way_is_not_taken(killed, tmp_path):
     file = killed(SEND, RECV) / "seen.jsonl"
     file.write_bytes(file.read_bytes()[:-40])
