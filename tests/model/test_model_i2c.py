@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmasafe.carriers.drivers import I2C_AQ_COMB_WRITE_THEN_READ, I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.devices.slaves.slow import SlowSlave
@@ -33,6 +32,7 @@ from dmasafe.model.smbus import (
     I2C_SMBUS_WRITE,
     i2c_smbus_pec,
 )
+from dmasafe.quirks import I2C_AQ_COMB_WRITE_THEN_READ, I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 
 CONTROLLERS = [("dmasafe", policy) for policy in ("bounce", "flag-only", "trusting", "pio")] + [("virtio", None)]
 

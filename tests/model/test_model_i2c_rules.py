@@ -5,17 +5,7 @@ from errno import EAGAIN, EBUSY, EINVAL, EIO, ENXIO, EOPNOTSUPP, EPROTO, ESHUTDO
 
 import pytest
 
-from dmasafe.carriers import drivers
-from dmasafe.carriers.drivers import (
-    I2C_AQ_COMB,
-    I2C_AQ_COMB_READ_SECOND,
-    I2C_AQ_COMB_SAME_ADDR,
-    I2C_AQ_COMB_WRITE_FIRST,
-    I2C_AQ_COMB_WRITE_THEN_READ,
-    I2C_AQ_NO_ZERO_LEN_READ,
-    I2C_AQ_NO_ZERO_LEN_WRITE,
-    I2cAdapterQuirks,
-)
+from dmasafe import quirks
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.devices.slaves.slow import SlowSlave
@@ -39,6 +29,16 @@ from dmasafe.model.i2c import (
 )
 from dmasafe.model.i2cdev import I2C_TIMEOUT, INT_MAX, I2cDevFile, UserMsg
 from dmasafe.model.smbus import I2C_SMBUS_PROC_CALL, I2C_SMBUS_READ, I2C_SMBUS_WRITE
+from dmasafe.quirks import (
+    I2C_AQ_COMB,
+    I2C_AQ_COMB_READ_SECOND,
+    I2C_AQ_COMB_SAME_ADDR,
+    I2C_AQ_COMB_WRITE_FIRST,
+    I2C_AQ_COMB_WRITE_THEN_READ,
+    I2C_AQ_NO_ZERO_LEN_READ,
+    I2C_AQ_NO_ZERO_LEN_WRITE,
+    I2cAdapterQuirks,
+)
 
 RD, SAFE = I2C_M_RD, I2C_M_DMA_SAFE
 W, R = 0, RD
@@ -76,7 +76,7 @@ def test_constants_that_no_header_of_user_space_has():
         "I2C_FUNC_SMBUS_BLOCK_DATA": 0x3000000,
         "I2C_FUNC_SMBUS_I2C_BLOCK": 0xC000000,
     }
-    assert {name: getattr(drivers if "_AQ_" in name else i2c, name) for name in wanted} == wanted
+    assert {name: getattr(quirks if "_AQ_" in name else i2c, name) for name in wanted} == wanted
 
 
 def test_a_message_is_shown_as_what_it_is():

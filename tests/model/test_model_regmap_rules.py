@@ -6,7 +6,6 @@ from errno import EBUSY, EINVAL, EIO, ENXIO
 import pytest
 from test_model_regmap import boot, buffers, wire
 
-from dmasafe.carriers.drivers import I2cAdapterQuirks
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.slaves.recorder import Recorder
 from dmasafe.model import Config, ModelError, ModelKernel
@@ -20,6 +19,7 @@ from dmasafe.model.i2c import (
     I2C_M_RD,
 )
 from dmasafe.model.regmap import REGCACHE_MAPLE, RegmapConfig
+from dmasafe.quirks import I2cAdapterQuirks
 
 NOBODY = 0x77
 BLOCK = I2C_FUNC_SMBUS_I2C_BLOCK

@@ -2,7 +2,8 @@
 """The harness's own controller: the same vhost-user device, and a driver that can be set to a policy or a fault."""
 
 from dmasafe.carriers.controller import Controller, Plug
-from dmasafe.carriers.drivers import I2cAdapterQuirks, PolicyDriver
+from dmasafe.carriers.drivers import PolicyDriver
+from dmasafe.quirks import I2cAdapterQuirks
 
 POLICIES: dict[str, str] = {
     "bounce": "uses i2c_get_dma_safe_msg_buf() with a threshold",

@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from errno import EAGAIN, EINVAL, EOPNOTSUPP, ESHUTDOWN
 from typing import Final, Protocol
 
-from dmasafe.carriers.drivers import (
+from dmasafe.model.allocators import Allocators
+from dmasafe.model.errors import TaskHung
+from dmasafe.model.log import KERN_ERR, KernelLog, Place, Report
+from dmasafe.model.memory import Memory
+from dmasafe.quirks import (
     I2C_AQ_COMB,
     I2C_AQ_COMB_READ_SECOND,
     I2C_AQ_COMB_SAME_ADDR,
@@ -19,10 +23,6 @@ from dmasafe.carriers.drivers import (
     I2C_AQ_NO_ZERO_LEN_WRITE,
     I2cAdapterQuirks,
 )
-from dmasafe.model.allocators import Allocators
-from dmasafe.model.errors import TaskHung
-from dmasafe.model.log import KERN_ERR, KernelLog, Place, Report
-from dmasafe.model.memory import Memory
 
 # include/uapi/linux/i2c.h
 I2C_M_RD: Final = 0x0001

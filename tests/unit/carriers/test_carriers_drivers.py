@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from dmasafe.carriers import CONTROLLERS
-from dmasafe.carriers.drivers import I2C_M_RD
 from dmasafe.carriers.suites import COPYING_LENGTHS, upstream
+from dmasafe.quirks import I2C_M_RD
 from dmasafe.scenario import suite
 from dmasafe.vocabulary import BUFFER_KINDS, CORE_OPERATIONS, OPERATIONS, READ_ONLY_KINDS
 

@@ -4,8 +4,9 @@
 from collections.abc import Sequence
 from errno import ETIMEDOUT
 
-from dmasafe.carriers.drivers import I2C_M_RD, BridgeDriver, Message, two_at_most
+from dmasafe.carriers.drivers import BridgeDriver, Message, two_at_most
 from dmasafe.carriers.usb_bridge import usb_bridge
+from dmasafe.quirks import I2C_M_RD
 
 
 def _refuses(msgs: Sequence[Message]) -> str:

@@ -3,14 +3,9 @@
 
 from errno import ENXIO
 
-from dmasafe.carriers.drivers import (
-    I2C_AQ_COMB_WRITE_THEN_READ,
-    I2C_AQ_NO_REP_START,
-    I2C_AQ_NO_ZERO_LEN,
-    BridgeDriver,
-    I2cAdapterQuirks,
-)
+from dmasafe.carriers.drivers import BridgeDriver
 from dmasafe.carriers.usb_bridge import usb_bridge
+from dmasafe.quirks import I2C_AQ_COMB_WRITE_THEN_READ, I2C_AQ_NO_REP_START, I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 
 QUIRKS = I2cAdapterQuirks(
     flags=I2C_AQ_COMB_WRITE_THEN_READ | I2C_AQ_NO_ZERO_LEN | I2C_AQ_NO_REP_START,

@@ -4,14 +4,9 @@
 from collections.abc import Sequence
 from errno import EIO
 
-from dmasafe.carriers.drivers import (
-    I2C_AQ_COMB_WRITE_THEN_READ,
-    I2C_M_RD,
-    BridgeDriver,
-    I2cAdapterQuirks,
-    Message,
-)
+from dmasafe.carriers.drivers import BridgeDriver, Message
 from dmasafe.carriers.usb_bridge import usb_bridge
+from dmasafe.quirks import I2C_AQ_COMB_WRITE_THEN_READ, I2C_M_RD, I2cAdapterQuirks
 
 
 def _refuses(msgs: Sequence[Message]) -> str:

@@ -3,8 +3,9 @@
 
 from errno import EREMOTEIO
 
-from dmasafe.carriers.drivers import I2C_AQ_NO_ZERO_LEN_READ, BridgeDriver, I2cAdapterQuirks
+from dmasafe.carriers.drivers import BridgeDriver
 from dmasafe.carriers.usb_bridge import usb_bridge
+from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN_READ, I2cAdapterQuirks
 
 DRIVER = BridgeDriver(
     "OSIF", EREMOTEIO, trusting=True, stops=True, quirks=I2cAdapterQuirks(flags=I2C_AQ_NO_ZERO_LEN_READ)

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from errno import EPROTO
 
-from dmasafe.carriers.drivers import BridgeDriver, I2cAdapterQuirks
+from dmasafe.carriers.drivers import BridgeDriver
 from dmasafe.carriers.suites import UPSTREAM_LIMITS
 from dmasafe.carriers.usb_bridge import usb_bridge
+from dmasafe.quirks import I2cAdapterQuirks
 from dmasafe.vocabulary import Scenario
 
 # Payload of one USB message, in bytes.

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an upstream I2C host driver does with a message's buffer, as data: read in the driver, each row with its line.
+
+The model makes predictions of it, the documentation its table. It knows nothing of hardware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from dmasafe.quirks import I2cAdapterQuirks
+
+Version = tuple[int, int]
+
+
+class Path(StrEnum):
+    """Which way a message's bytes go between its buffer and the controller."""
+
+    HELPER = "maps what i2c_get_dma_safe_msg_buf() gives: msg->buf if it is marked, else a copy"
+    MAPS = "maps msg->buf itself"
+    PIO = "the processor moves the bytes, nothing is mapped"
+    OWN = "the processor copies to or from memory of the driver's own, which the hardware uses"
+    REFUSED = "the driver returns an error before anything is transferred"
+
+
+class Rule(NamedTuple):
+    """Which way messages of one kind go. Of a policy's rules the first that fits a message holds.
+
+    It fits messages of ``least`` to ``most`` bytes (None: no limit), of the direction ``reads`` and the mark ``marked``
+    (I2C_M_DMA_SAFE) and with is_vmalloc_addr() as ``vmalloc``; None is any. It holds from Linux ``since`` until before
+    ``until``. The processor moves the first ``before`` and the last ``after`` bytes of a message even where the rest is
+    mapped. ``errno`` is what a refusal returns. ``line`` is where it is read.
+    """
+
+    path: Path
+    line: str
+    least: int = 0
+    most: int | None = None
+    reads: bool | None = None
+    marked: bool | None = None
+    vmalloc: bool | None = None
+    before: int = 0
+    after: int = 0
+    errno: int = 0
+    since: Version = (0, 0)
+    until: Version | None = None
+
+    def in_(self, version: Version) -> bool:
+        """Whether the kernels of this version have it."""
+        return self.since <= version and (self.until is None or version < self.until)
+
+    def fits(self, length: int, reads: bool, marked: bool, vmalloc: bool) -> bool:
+        """Whether a message is one of this kind."""
+        if length < self.least or (self.most is not None and length > self.most):
+            return False
+        wanted = ((self.reads, reads), (self.marked, marked), (self.vmalloc, vmalloc))
+        return all(want is None or want is given for want, given in wanted)
+
+
+class Ending(NamedTuple):
+    """What a driver does when a transfer does not go well: the ``errno`` for its caller, and ``what`` with the buffer.
+
+    ``copies``: what the hardware has left in a copy of the helper's goes to the caller's buffer all the same.
+    ``unsafe``: memory is given back that the hardware may still use, or is never given back.
+    """
+
+    errno: int
+    what: str
+    line: str
+    copies: bool = False
+    unsafe: bool = False
+    since: Version = (0, 0)
+    until: Version | None = None
+
+
+@dataclass(frozen=True)
+class HostPolicy:
+    """One driver. ``adapter`` is its I2C adapter's name, without what differs by machine.
+
+    ``maps_for`` is the device that the buffer is mapped for: the controller's own (``host``), a DMA controller
+    (``dma``), or the PCI function above it (``parent``). ``smbus``: it has SMBus calls of its own and no I2C transfers.
+    ``together``: one rule for all messages of a transfer; if they differ, that of PIO. ``timeout_s`` is how long it
+    waits for the hardware. ``notes`` are what no field says.
+    """
+
+    adapter: str
+    rules: tuple[Rule, ...]
+    nak: tuple[Ending, ...]
+    lost: tuple[Ending, ...]
+    timeout: tuple[Ending, ...]
+    timeout_s: float
+    quirks: I2cAdapterQuirks | None = None
+    maps_for: str = "host"
+    smbus: bool = False
+    together: bool = False
+    notes: tuple[str, ...] = ()
+
+    def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:
+        """Which way a message goes on kernels of ``version``. Raises LookupError if no rule fits."""
+        for rule in self.rules:
+            if rule.in_(version) and rule.fits(length, reads, marked, vmalloc):
+                return rule
+        raise LookupError(f"{self.adapter}: no rule for {length} bytes, reads={reads}, marked={marked}")
+
+    def thresholds(self, version: Version) -> tuple[int, ...]:
+        """Lengths in bytes at which another rule begins to hold, in order."""
+        rules = [rule for rule in self.rules if rule.in_(version)]
+        starts = {rule.least for rule in rules} | {rule.most + 1 for rule in rules if rule.most is not None}
+        return tuple(sorted(starts - {0}))

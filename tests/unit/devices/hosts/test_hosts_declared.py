@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every host declares: found by its file, a policy without holes, a place that its machine can make."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from dmasafe.devices.hosts import DeviceTree, HostModel, hosts
+from dmasafe.devices.hosts.policy import HostPolicy, Path, Rule
+
+VERSIONS = ((6, 12), (7, 3))
+
+
+def test_each_file_with_a_host_is_one() -> None:
+    assert {"ismt", "mt65xx"} <= set(hosts())
+    assert all(host.name == name for name, host in hosts().items())
+
+
+@pytest.mark.parametrize("host", hosts().values(), ids=hosts())
+def test_a_policy_says_the_way_of_every_message(host: HostModel) -> None:
+    for version in VERSIONS:
+        edges = {0, 1, 0xFFFF}
+        for start in host.policy.thresholds(version):
+            edges |= {start - 1, start, start + 1}
+        for length, reads, marked, vmalloc in product(sorted(edges), *[(False, True)] * 3):
+            rule = host.policy.rule(version, length, reads, marked, vmalloc)
+            assert rule.line
+            assert (rule.path is Path.REFUSED) == bool(rule.errno)
+
+
+@pytest.mark.parametrize("host", hosts().values(), ids=hosts())
+def test_a_device_tree_node_takes_its_addresses(host: HostModel) -> None:
+    if not isinstance(host.place, DeviceTree):
+        pytest.skip("not in a device tree")
+    cells = {
+        f"reg{number}": f"0 {window.offset:#x} 0 {window.size:#x}" for number, window in enumerate(host.place.windows)
+    }
+    text = host.place.node.format(base="10000000", reg=" ".join(cells.values()), interrupt="0 3 4", dma="dma", **cells)
+    assert text.count("{") == text.count("}")
+    assert "compatible" in text
+
+
+def test_a_rule_holds_in_its_versions_only() -> None:
+    rules = (
+        Rule(Path.MAPS, "old", until=(7, 0)),
+        Rule(Path.HELPER, "new", least=8, since=(7, 0)),
+        Rule(Path.PIO, "new"),
+    )
+    policy = HostPolicy("x", rules, (), (), (), 1.0)
+    assert policy.rule((6, 12), 4, True, False, False).path is Path.MAPS
+    assert policy.rule((7, 3), 8, True, False, False).path is Path.HELPER
+    assert policy.rule((7, 3), 7, True, False, False).path is Path.PIO
+    assert policy.thresholds((7, 3)) == (8,)
+    with pytest.raises(LookupError, match="no rule"):
+        HostPolicy("x", (), (), (), (), 1.0).rule((7, 3), 1, True, False, False)
