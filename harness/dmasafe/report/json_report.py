@@ -53,7 +53,8 @@ def head(results: Results) -> dict[str, Any]:
 
 def row_to_json(row: Row) -> dict[str, Any]:
     judgement = row.judgement
-    oracles = {} if row.noticed is None else {"noticed": asdict(row.noticed)}
+    oracles: dict[str, Any] = {} if row.noticed is None else {"noticed": asdict(row.noticed)}
+    doubt = {} if row.doubt is None else {"doubt": row.doubt}
     return {
         "id": row.id,
         "buffer": row.buffer,
@@ -69,6 +70,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "us": None if judgement.us is None else round(judgement.us, 1),
         "why": judgement.why,
         **oracles,
+        **doubt,
     }
 
 

@@ -42,6 +42,7 @@ class Row:
     """One scenario with its judgement; the first six fields are those of what was performed.
 
     ``noticed`` is there where faults were seeded: what each oracle said, also of the scenarios without a fault.
+    ``doubt`` is why the verdict counts only when the scenario was run again, as TargetRun's ``doubts``.
     """
 
     id: str
@@ -52,9 +53,12 @@ class Row:
     length: int
     judgement: Judgement
     noticed: Noticed | None = None
+    doubt: str | None = None
 
     @classmethod
-    def of(cls, scenario: Performed, judgement: Judgement, noticed: Noticed | None = None) -> Row:
+    def of(
+        cls, scenario: Performed, judgement: Judgement, noticed: Noticed | None = None, doubt: str | None = None
+    ) -> Row:
         return cls(
             scenario.id,
             scenario.buffer,
@@ -64,6 +68,7 @@ class Row:
             scenario.length,
             judgement,
             noticed,
+            doubt,
         )
 
     @property

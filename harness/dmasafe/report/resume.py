@@ -28,8 +28,10 @@ def load(path: Path) -> Results:
 
 def left_open(earlier: Results) -> list[Scenario]:
     """What was not reached, or could not be trusted; all that was run if that is the run as a whole."""
-    wanted = _OPEN if earlier.reason is None or _any_open(earlier) else frozenset(Verdict) - {Verdict.SKIP}
-    return [parse_scenario(row.id) for row in earlier.rows if row.judgement.verdict in wanted]
+    rows = [row for row in earlier.rows if row.judgement.verdict in _OPEN or row.doubt is not None]
+    if earlier.reason is not None and not rows:
+        rows = [row for row in earlier.rows if row.judgement.verdict is not Verdict.SKIP]
+    return [parse_scenario(row.id) for row in rows]
 
 
 def require_same_kernel(earlier: KernelInfo, now: KernelInfo) -> None:

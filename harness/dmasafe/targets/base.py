@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,9 +21,8 @@ class TargetRun:
     its boot (or its own records) cannot be trusted, ``skipped`` one to why this place cannot do it.
     ``boot_s`` is the first boot from the start of QEMU to the agent's first word, ``scenarios_s`` the time from there
     to the last answer, in seconds. ``facts`` are the target's facts() with what only the running machine tells; None if
-    there is no more. ``qemu`` is the version of the QEMU that it was in. ``unchecked`` is why no checks came after the
-    last scenario of a boot that was lost in none; ``unexplained`` is why a boot was lost in one of several
-    scenarios, if none of them lost another.
+    there is no more. ``qemu`` is the version of the QEMU that it was in. ``doubts`` maps the id of a scenario whose
+    verdict stands by itself to what its boot lacks: the checks at its end, or to know which scenario ended it.
     """
 
     kernel: KernelInfo
@@ -38,8 +37,12 @@ class TargetRun:
     notes: tuple[str, ...] = ()
     facts: KernelFacts | None = None
     qemu: str | None = None
-    unchecked: str | None = None
-    unexplained: str | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
+
+
+def unchecked(ids: Iterable[str], why: str) -> dict[str, str]:
+    """The ``doubts`` of scenarios that were answered before their boot ended too early."""
+    return dict.fromkeys(ids, f"the checks after the last scenario were not made: {why}")
 
 
 class Target(Protocol):

@@ -27,7 +27,7 @@ from dmasafe.progress import Progress
 from dmasafe.qemu.versions import version_text
 from dmasafe.report.results import Results
 from dmasafe.targets import audit
-from dmasafe.targets.base import TargetRun
+from dmasafe.targets.base import TargetRun, unchecked
 from dmasafe.targets.boot import plugged_for
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.interrupt import by_whom
@@ -147,7 +147,7 @@ class Performer:
             boots=self._boots,
             notes=tuple(self._notes),
             qemu=version_text(self._image.machine.binary, self._image.machine.debian_package),
-            unchecked=interrupted,
+            doubts={} if interrupted is None else unchecked(self._observations, interrupted),
         )
 
     @staticmethod

@@ -28,7 +28,7 @@ from dmasafe.report.files import write_bytes
 from dmasafe.report.provenance import Provenance, provenance
 from dmasafe.report.results import Results
 from dmasafe.scenario import Scenario, parse_scenario
-from dmasafe.targets.base import Target, TargetRun
+from dmasafe.targets.base import Target, TargetRun, unchecked
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.judged import judged
 from dmasafe.targets.session import KMSG_LOG
@@ -159,7 +159,7 @@ def _results(run: _Run, machine: Machine, seen: Sequence[Seen], took_s: float) -
         untrusted=dict.fromkeys(missing, f"not reached: {_KILLED}") | doubts,
         notes=(_KILLED,),
         qemu=machine.qemu,
-        unchecked=_KILLED,
+        doubts=unchecked((one.id for one in seen), _KILLED),
     )
     started = time.monotonic() - took_s
     results = judged(run.target, performed, scenarios, expectations, run.suite, SILENT, started)

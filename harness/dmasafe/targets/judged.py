@@ -16,9 +16,6 @@ from dmasafe.report.results import Performed, Results, Row
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import Target, TargetRun
 
-UNCHECKED = "the checks after the last scenario were not made"
-UNEXPLAINED = "a boot was lost in one of several scenarios, and in none of them again"
-
 
 def run_and_judge(
     target: Target, scenarios: Sequence[Scenario], suite_name: str, progress: Progress, started: float
@@ -63,8 +60,7 @@ def judged(
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
     reasons = set(run.untrusted.values())
-    doubts = {UNCHECKED: run.unchecked, UNEXPLAINED: run.unexplained} if not reasons else {}
-    doubt = next((f"{what}: {why}" for what, why in doubts.items() if why), None)
+    doubt = None if reasons else next(iter(run.doubts.values()), None)
     everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
     return Results(
         suite=suite_name,
@@ -86,4 +82,5 @@ def judged(
 def _row(scenario: Performed, run: TargetRun, expectation: Expectation | Skip, faulty: bool) -> Row:
     observation = run.observations.get(scenario.id)
     judgement = judge(expectation, observation, run.untrusted.get(scenario.id))
-    return Row.of(scenario, judgement, noticed(observation) if faulty and observation is not None else None)
+    said = noticed(observation) if faulty and observation is not None else None
+    return Row.of(scenario, judgement, said, run.doubts.get(scenario.id))

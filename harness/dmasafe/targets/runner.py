@@ -8,7 +8,7 @@ breaks. A session that is lost costs the scenario under way; the rest goes on in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from dmasafe.outcome import STRICT_PREFIX, BusMessage, Observation, Outcome, Spl
 from dmasafe.progress import Progress
 from dmasafe.qemu import QemuError
 from dmasafe.scenario import Scenario, parse_scenario
-from dmasafe.targets.base import TargetRun
+from dmasafe.targets.base import TargetRun, unchecked
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.gathered import LOST_LOG, OUTSIDE
@@ -37,6 +37,9 @@ from dmasafe.targets.wire import line, observation, settings
 WINDOW = 32
 # What a killed process may lose.
 KEEP_EVERY_S = 0.5
+# What Ctrl-C leaves for the answers under way and the checks at the end; both take a tenth of a second as a rule.
+_INTERRUPTED_S = 5.0
+_UNEXPLAINED = "a boot was lost in one of several scenarios, and in none of them again"
 
 # Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
 # and a scenario's wrong data says nothing.
@@ -75,9 +78,9 @@ class _State:
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
-    # See TargetRun.
-    unchecked: str | None = None
-    unexplained: str | None = None
+    # See TargetRun; of those whose boot was lost, and of those one of which lost it.
+    unchecked: dict[str, str] = field(default_factory=dict)
+    unexplained: dict[str, str] = field(default_factory=dict)
 
     def lost(self, why: str) -> None:
         """Keep it for the reader, and for the scenarios that were not reached."""
@@ -161,8 +164,7 @@ class Runner:
             notes=tuple(state.notes),
             facts=replace(self._facts, running=state.machine),
             qemu=self._qemu,
-            unchecked=state.unchecked,
-            unexplained=state.unexplained,
+            doubts=state.unchecked | state.unexplained,
         )
 
     def _run_session(
@@ -195,25 +197,34 @@ class Runner:
                 progress.stage("scenarios")
                 try:
                     reason = self._perform_all(session, batch, destructive, total, state, progress) or reason
-                    reason = reason or self._trailing_checks(session, batch, state)
+                    # Bounded, and an answer that nobody waits for any more would be one to nothing asked.
+                    with interrupt_deferred():
+                        reason = reason or self._trailing_checks(session, batch, state)
+                        batch.checked = True
                 except BootLost as error:
                     if batch.lazy and len(batch.under_way) > 1:
                         # Any of them: answers may have been held back.
                         state.exact = True
-                        state.unexplained = batch.broken_why = str(error)
+                        batch.broken_why = str(error)
+                        suspects = (scenario.id for scenario in batch.under_way.values())
+                        state.unexplained |= dict.fromkeys(suspects, f"{_UNEXPLAINED}: {error}")
                     else:
-                        state.unchecked = batch.lost(str(error)) or state.unchecked
+                        batch.lost(str(error))
                         if batch.broken:
                             # It explains the earlier one, too.
-                            state.unexplained = None
+                            state.unexplained.clear()
                     state.lost(f"{self._word} {state.boots}: {error}")
                     batch.trace_ends_at = _rescue_trace(session)
                 except (HostTrouble, KeyboardInterrupt) as error:
                     why = str(error) if isinstance(error, HostTrouble) else f"interrupted by {by_whom(error)}"
-                    state.unchecked = batch.lost(why) or state.unchecked
+                    if isinstance(error, KeyboardInterrupt) and not batch.checked:
+                        reason = self._check_interrupted(session, batch, state, reason)
+                    batch.lost(why)
                     state.lost(why)
                     state.over = True
                     batch.trace_ends_at = _rescue_trace(session)
+                if not batch.checked:
+                    state.unchecked |= unchecked((scenario.id for _, scenario, _ in batch.replies), batch.broken_why)
                 with interrupt_deferred():
                     self._collect(session, batch, session.gathered.distrust or reason, state)
         except (DevicesError, GuestError, QemuError) as error:
@@ -299,9 +310,11 @@ class Runner:
         reason = self._perform(session, batch, harmless, total, state, progress)
         batch.lazy = False
         if batch.todo and reason is None:
-            session.mute_console(True)
+            with interrupt_deferred():
+                session.mute_console(True)
             reason = self._perform(session, batch, len(batch.todo), total, state, progress)
-            session.mute_console(False)
+            with interrupt_deferred():
+                session.mute_console(False)
         return reason
 
     def _perform(
@@ -314,35 +327,41 @@ class Runner:
         last = batch.performed + count
         doubt = False
         while batch.performed < last:
-            if doubt and not batch.under_way:
-                doubt = False
-                lie = self._controls(session, batch)
-                if lie is not None:
-                    return lie
-            # Many at once: each message is an interrupt in the guest.
-            if not doubt and len(batch.under_way) <= WINDOW // 2:
-                most = min(WINDOW, last - batch.performed)
-                session.send(*batch.next_messages(most, bool(self._facts.strict_line)))
-            for reply in session.replies():
-                number_or_none = integer(reply, "seq")
-                if reply.get("re") != "run" or number_or_none not in batch.under_way:
-                    _unasked(session, reply)
-                    continue
-                assert number_or_none is not None
-                lost_log = reply.pop(LOST_LOG, None)
-                if lost_log is not None:
-                    batch.lost_log[number_or_none] = lost_log
-                answered = batch.under_way.pop(number_or_none)
-                batch.todo.pop(0)
-                batch.performed += 1
-                state.done += 1
-                batch.replies.append((number_or_none, answered, reply))
-                doubt = doubt or _timed_out(reply)
-                progress.advance(state.done, total, answered.id)
-            if time.monotonic() >= batch.keep_at:
-                session.sync_device()
-                self._keep(session, batch, state)
+            with interrupt_deferred():
+                if doubt and not batch.under_way:
+                    doubt = False
+                    lie = self._controls(session, batch)
+                    if lie is not None:
+                        return lie
+                # Many at once: each message is an interrupt in the guest.
+                if not doubt and len(batch.under_way) <= WINDOW // 2:
+                    most = min(WINDOW, last - batch.performed)
+                    session.send(*batch.next_messages(most, bool(self._facts.strict_line)))
+            # Here Ctrl-C takes effect: what is under way will be answered.
+            session.wait()
+            with interrupt_deferred():
+                for answered, reply in batch.take(session):
+                    state.done += 1
+                    doubt = doubt or _timed_out(reply)
+                    progress.advance(state.done, total, answered.id)
+                if time.monotonic() >= batch.keep_at:
+                    session.sync_device()
+                    self._keep(session, batch, state)
         return None
+
+    def _check_interrupted(self, session: Session, batch: _Batch, state: _State, reason: str | None) -> str | None:
+        """Take the answers that are on the way and make the trailing checks, if there is time; as these."""
+        session.hurry(_INTERRUPTED_S)
+        batch.lazy = False
+        try:
+            while batch.under_way:
+                state.done += len(list(batch.take(session)))
+            reason = reason or self._trailing_checks(session, batch, state)
+            batch.checked = True
+        except (BootLost, HostTrouble, KeyboardInterrupt):
+            # The interruption says more; and the verdicts that there are lack the checks.
+            pass
+        return reason
 
     def _keep(self, session: Session, batch: _Batch, state: _State) -> None:
         """Onto the disk what is new, in case that this process is killed; the device's trace of it must be here."""
@@ -471,6 +490,8 @@ class _Batch:
         self.keep_at = time.monotonic() + KEEP_EVERY_S
         # Whether the agent may hold back an answer while there is more to do.
         self.lazy = False
+        # Whether the checks at the end were made.
+        self.checked = False
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
         self._number = 0
 
@@ -521,18 +542,30 @@ class _Batch:
                 messages[-1]["lazy"] = 1
         return messages
 
-    def lost(self, why: str) -> str | None:
-        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back.
+    def take(self, session: Session) -> Iterator[tuple[Scenario, Message]]:
+        """The answers that are here, kept one by one. Raises BootLost."""
+        for reply in session.replies():
+            number = integer(reply, "seq")
+            if reply.get("re") != "run" or number is None or number not in self.under_way:
+                _unasked(session, reply)
+                continue
+            lost_log = reply.pop(LOST_LOG, None)
+            if lost_log is not None:
+                self.lost_log[number] = lost_log
+            answered = self.under_way.pop(number)
+            self.todo.pop(0)
+            self.performed += 1
+            self.replies.append((number, answered, reply))
+            yield answered, reply
 
-        Returns ``why`` if none was: then what is missing are the checks of those that were done.
-        """
+    def lost(self, why: str) -> None:
+        """The boot is lost: the oldest scenario under way is taken to be the cause, the others go back."""
         self.broken_why = why
         if self.under_way:
             number = min(self.under_way)
             scenario = self.under_way[number]
             self.broken.append((number, scenario))
             self.todo.remove(scenario)
-        return why if self.replies and not self.broken else None
 
 
 def _running(session: Session, state: _State) -> MachineFacts:

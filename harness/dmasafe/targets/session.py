@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from abc import ABC, abstractmethod
@@ -63,6 +64,8 @@ class Conversation:
         self._send = send
         self._pump = pump
         self.waiting: deque[Message] = deque()
+        #: On the monotonic clock; nobody waits longer.
+        self.ends_at = math.inf
 
     def request(self, op: str, **arguments: object) -> Message:
         """One request's reply; a command gets its own ``timeout_ms`` besides. Raises BootLost if none comes in time."""
@@ -70,17 +73,21 @@ class Conversation:
         patience_s = self._limits.request_s + (integer(arguments, "timeout_ms") or 0) / 1000
         return self.wait_for(lambda message: message.get("re") == op, patience_s, f"the reply to '{op}'")
 
-    def replies(self) -> Iterator[Message]:
-        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
-        deadline = time.monotonic() + self._limits.silence_s
+    def wait(self) -> None:
+        """Until a reply is here. Raises BootLost after too long a silence."""
+        deadline = min(time.monotonic() + self._limits.silence_s, self.ends_at)
         while not self.waiting:
             self._pump(deadline, "an answer")
+
+    def replies(self) -> Iterator[Message]:
+        """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
+        self.wait()
         while self.waiting:
             yield self.waiting.popleft()
 
     def wait_for(self, wanted: Callable[[Message], bool], timeout_s: float, what: str) -> Message:
         """The first reply that is ``wanted``; those before it are dropped. Raises BootLost."""
-        deadline = time.monotonic() + timeout_s
+        deadline = min(time.monotonic() + timeout_s, self.ends_at)
         while True:
             while self.waiting:
                 message = self.waiting.popleft()
@@ -152,6 +159,14 @@ class Session(Closing, ABC):
     def replies(self) -> Iterator[Message]:
         """The replies that are here, after waiting for at least one. Raises BootLost after too long a silence."""
         return self._talk.replies()
+
+    def wait(self) -> None:
+        """Until a reply is here: what may be interrupted, as nothing is lost by it. Raises BootLost."""
+        self._talk.wait()
+
+    def hurry(self, seconds: float) -> None:
+        """Whoever waits longer than so many seconds from now on gets BootLost."""
+        self._talk.ends_at = time.monotonic() + seconds
 
     def send(self, *messages: Message) -> None:
         """Queue requests. Raises BootLost if the system is gone."""

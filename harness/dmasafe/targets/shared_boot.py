@@ -191,12 +191,7 @@ class SharedBoot:
         lost = self.seen.lost_log
         run = self.run([PROBE])
         reason = (
-            run.untrusted.get(PROBE.id)
-            or run.unchecked
-            or run.unexplained
-            or lost
-            or self.seen.lost_log
-            or self.seen.overflow
+            run.untrusted.get(PROBE.id) or run.doubts.get(PROBE.id) or lost or self.seen.lost_log or self.seen.overflow
         )
         if reason is not None:
             return reason

@@ -18,8 +18,8 @@ KERNEL = KernelInfo("6.12.117", "x86_64", "default", "apt", "abc")
 IDS = ("heap/master_send/dmasafe:bounce/8", "heap/master_recv/dmasafe:bounce/8", "stack/master_send/dmasafe:bounce/8")
 
 
-def row(id_, verdict, why=""):
-    return Row.of(parse_scenario(id_), Judgement(verdict, Outcome.SAFE, Outcome.SAFE, why))
+def row(id_, verdict, why="", doubt=None):
+    return Row.of(parse_scenario(id_), Judgement(verdict, Outcome.SAFE, Outcome.SAFE, why), doubt=doubt)
 
 
 def run_of(*rows, kernel=KERNEL, canary=True, reason=None):
@@ -51,6 +51,20 @@ def test_a_run_that_was_not_checked_at_its_end_is_run_again_whole():
     assert [scenario.id for scenario in resume.left_open(unchecked)] == list(IDS[:2])
     assert resume.merge(unchecked, run_of(*rows[:2]), Path("x")).reason is None
     assert exit_status(resume.merge(unchecked, run_of(*rows[:2], reason="again not"), Path("x"))) == 2
+
+
+def test_what_a_lost_boot_left_unchecked_is_run_again_with_what_it_lost(tmp_path):
+    """Its verdicts were PASS, and would be so in the merged run, though nobody looked at the boot's end."""
+    doubtful = row(IDS[0], Verdict.PASS, doubt="the checks after the last scenario were not made: the guest died")
+    json_report.write(
+        run_of(doubtful, row(IDS[1], Verdict.INCONCLUSIVE), row(IDS[2], Verdict.PASS)), tmp_path / "r.json"
+    )
+    earlier = resume.load(tmp_path / "r.json")
+    assert [scenario.id for scenario in resume.left_open(earlier)] == [IDS[0], IDS[1]]
+    again = run_of(row(IDS[0], Verdict.PASS), row(IDS[1], Verdict.PASS))
+    assert exit_status(resume.merge(earlier, again, Path("x"))) == 0
+    still = run_of(doubtful, row(IDS[1], Verdict.PASS), reason=doubtful.doubt)
+    assert exit_status(resume.merge(earlier, still, Path("x"))) == 2
 
 
 def test_a_second_run_without_a_canary_is_no_pass():

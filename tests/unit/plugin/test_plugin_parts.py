@@ -120,13 +120,12 @@ def test_reports_of_an_earlier_test_are_counted_as_such(tmp_path, monkeypatch):
     assert (boot.reports_before, boot.strict_before) == (3, 4)
 
 
-@pytest.mark.parametrize("what", ["unchecked", "unexplained"])
-def test_a_check_that_was_not_whole_is_a_reason_to_distrust(tmp_path, monkeypatch, what):
+def test_a_check_that_was_not_whole_is_a_reason_to_distrust(tmp_path, monkeypatch):
     monkeypatch.setattr(shared_boot, "Boot", mock.Mock())
     monkeypatch.setattr(shared_boot, "outcome_of", lambda _observation: (Outcome.SAFE, ""))
     shared = SharedBoot(mock.Mock(), mock.Mock(), mock.Mock(), tmp_path)
     run = TargetRun(mock.Mock(), None, True, {PROBE.id: Observation(8)})
-    for one, reason in ((run, None), (replace(run, **{what: "the guest died"}), "the guest died")):
+    for one, reason in ((run, None), (replace(run, doubts={PROBE.id: "the guest died"}), "the guest died")):
         monkeypatch.setattr(shared, "run", lambda _scenarios, one=one: one)
         assert shared.distrust() == reason
 

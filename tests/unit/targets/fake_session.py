@@ -18,6 +18,7 @@ from dmasafe.guest.agent import Message
 from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
+from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.runner import CONTROLS, Runner
 from dmasafe.targets.session import STRICT_PARAMETERS, Limits
@@ -64,7 +65,8 @@ class System:
     ``enter``, ``leave``, ``prepare`` and ``sync`` are raised there; ``sync`` from the call number ``sync_from`` on.
     ``does`` maps a scenario's id to what happens instead of a sound answer, ``request`` happens at any other request.
     ``said_before`` is in the log when the session begins, ``strict_before`` the strict machine's count without that.
-    ``at_once`` is how many answers come together.
+    ``at_once`` is how many answers come together. ``interrupts`` is the scenario whose answer somebody waits for when
+    Ctrl-C comes, once; ``takes_s`` how long any answer lets wait for itself.
     """
 
     release: str = RELEASE
@@ -84,6 +86,8 @@ class System:
     boot_s: float = 1.5
     at_once: int = 1
     can_be_lazy: bool = False
+    interrupts: str | None = None
+    takes_s: float = 0.0
 
 
 class FakeSession:
@@ -106,6 +110,8 @@ class FakeSession:
         self.counted, self.strict_counted = 0, system.strict_before
         self.most_waiting = 0
         self.can_be_lazy = system.can_be_lazy
+        self.interrupted = False
+        self.hurried_s: float | None = None
         self._waiting: deque[Message] = deque()
         self._sequence = 0
         self._syncs = 0
@@ -148,8 +154,26 @@ class FakeSession:
         self._waiting += messages
         self.most_waiting = max(self.most_waiting, len(self._waiting))
 
-    def replies(self) -> Iterator[Message]:
+    def hurry(self, seconds: float) -> None:
+        self.hurried_s = seconds
+
+    def wait(self) -> None:
+        if not self._waiting and self.hurried_s is not None:
+            # The interrupted scenario's, which is lost.
+            raise BootLost("the guest hung: an answer did not come in time")
         assert self._waiting, "somebody waits for an answer to nothing"
+        message = self._waiting[0]
+        scenario = self._known.get((message["line"], message["set"]))
+        if scenario is not None and scenario.id == self.system.interrupts and not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        if self.hurried_s is not None:
+            self.hurried_s -= self.system.takes_s
+            if self.hurried_s < 0:
+                raise BootLost("the guest hung: an answer did not come in time")
+
+    def replies(self) -> Iterator[Message]:
+        self.wait()
         for _ in range(min(self.system.at_once, len(self._waiting))):
             message = self._waiting.popleft()
             scenario = self._known[message["line"], message["set"]]

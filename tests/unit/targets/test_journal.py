@@ -130,7 +130,7 @@ def test_a_full_disk_costs_the_journal_and_not_the_run(temporary, tmp_path, monk
     (tmp_path / "seen.jsonl").symlink_to("/dev/full")
     monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.0)
     run = Rig([System()], tmp_path).run(SEND, RECV)
-    assert run.untrusted == {} and run.unchecked is None and run.notes == ()
+    assert run.untrusted == {} and run.doubts == {} and run.notes == ()
     assert not (tmp_path / "unfinished.json").exists()
 
 
