@@ -37,7 +37,8 @@ _LOG_LINES_SHOWN = 5
 class DeviceProcess(Channel):
     """``python -m dmasafe.devices`` with its sockets in ``directory`` (which should be private to the run).
 
-    ``bridges`` gives further controllers: names with their USB bridges (usb/bridges.py).
+    ``bridges`` gives further controllers: names with their USB bridges (usb/bridges.py). So does ``functions``: names
+    with ``module:Class`` of a PciFunction (pci/), looked for in ``path``, too.
     A context manager; usable without ``with`` if ``close`` is called. Everything raises DevicesError if the process has
     died or does not answer in time.
     """
@@ -47,10 +48,12 @@ class DeviceProcess(Channel):
         directory: Path,
         controllers: Sequence[str] = ("virtio", "dmasafe"),
         bridges: Mapping[str, str] | None = None,
+        functions: Mapping[str, str] | None = None,
+        path: Sequence[str] = (),
     ) -> None:
         self._directory = directory
         self._bridges = dict(bridges or {})
-        self._controllers = (*controllers, *self._bridges)
+        self._controllers = (*controllers, *self._bridges, *(functions or {}))
         self._log = directory / LOG_NAME
         self._questions = 0
         self._answer: dict[str, Any] = {}
@@ -64,6 +67,9 @@ class DeviceProcess(Channel):
             arguments += ["--controller", name]
         for name, bridge in self._bridges.items():
             arguments += ["--usb", f"{name}:{bridge}"]
+        for name, function in (functions or {}).items():
+            arguments += ["--function", f"{name}:{function}"]
+        arguments += [f"--path={entry}" for entry in path]
         arguments += ["--control-fd", str(theirs.fileno())]
         try:
             with theirs, self._log.open("wb") as log:

@@ -20,3 +20,7 @@ class TraceError(DevicesError):
 
 class SlaveError(DevicesError):
     """A slave that cannot be plugged into the bus, or what became of one."""
+
+
+class FunctionError(DevicesError):
+    """A PCI function that is declared wrongly, or cannot be plugged in."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The device's process: a vhost-user back-end or a usbredir port per controller, and the channel to whoever runs it."""
+"""The device's process: a vhost-user back-end, a usbredir port or a PCI function per controller, and the channel to
+
+whoever runs it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -25,6 +29,7 @@ from dmasafe.devices.vring import Violation, What
 
 if TYPE_CHECKING:
     from dmasafe.devices.usb.port import Port
+    from dmasafe.devices.vfio_user import Complaint, VfioUser
 
 # Longer than any question; a line without end is a broken harness.
 MAX_QUESTION_BYTES = 65536
@@ -40,6 +45,17 @@ class _OnBus(Protocol):
     """What has slaves behind it."""
 
     bus: Bus
+
+
+class _Polled(Protocol):
+    """What is at the other end of a socket of QEMU's."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something was asked of it and is not yet done."""
+
+    def poll(self) -> None:
+        """Handles what has been asked so far."""
 
 
 class Server:
@@ -66,6 +82,7 @@ class Server:
         control: socket.socket | None,
         quiet: bool = False,
         bridges: Mapping[str, str] | None = None,
+        functions: Mapping[str, str] | None = None,
     ) -> None:
         self._loop = Loop()
         self._control = control
@@ -75,6 +92,7 @@ class Server:
         self._wakeup = socket.socketpair()
         self._backends: dict[str, Backend] = {}
         self._ports: dict[str, Port] = {}
+        self._functions: dict[str, VfioUser] = {}
         self._devices: dict[str, _OnBus] = {}
         self._output = Output(self._loop, 1 if control is None else control.fileno(), self._loop.quit)
         try:
@@ -82,6 +100,8 @@ class Server:
                 self._backends[name] = self._backend(directory, name)
             for name, bridge in (bridges or {}).items():
                 self._ports[name] = self._port(directory, name, bridge)
+            for name, function in (functions or {}).items():
+                self._functions[name] = self._function(directory, name, function)
         except BaseException:
             self.close()
             raise
@@ -119,6 +139,27 @@ class Server:
         notify = partial(self._connection_event, name)
         return Port(self._loop, master, bridges()[bridge](master), directory / f"{name}.sock", notify, complain)
 
+    def _function(self, directory: Path, name: str, path: str) -> VfioUser:
+        # Only a harness with PCI functions pays for the import.
+        from dmasafe.devices.pci import I2cBus, PciFunction
+        from dmasafe.devices.values import find
+        from dmasafe.devices.vfio_user import VfioUser
+
+        def complain(complaint: Complaint) -> None:
+            why = f"{name}: {complaint.why}"
+            self._event(ev="violation", controller=name, seq=self._seq(), what=complaint.what, why=why)
+
+        def record(message: trace.Record) -> None:
+            if not self._quiet:
+                self._output.line(trace.line(message))
+
+        function = find(path)()
+        if not isinstance(function, PciFunction):
+            raise DevicesError(f"{path} is no PciFunction (dmasafe.devices.pci)")
+        bus = self._devices[name] = I2cBus(name, default_bus(), self._seq, record)
+        notify = partial(self._connection_event, name)
+        return VfioUser(self._loop, function, directory / f"{name}.sock", notify, complain, bus)
+
     def _sized(self, name: str, entries: int) -> None:
         self._event(ev="queue", controller=name, entries=entries)
 
@@ -155,6 +196,8 @@ class Server:
             backend.close()
         for port in self._ports.values():
             port.close()
+        for function in self._functions.values():
+            function.close()
         self._output.close()
         for end in self._wakeup:
             end.close()
@@ -222,18 +265,18 @@ class Server:
         handler(self, question)
 
     def _sync(self, question: dict[str, Any]) -> None:
-        for backend in self._backends.values():
-            backend.poll()
-        for port in self._ports.values():
-            port.poll()
+        for device in self._polled():
+            device.poll()
         self._sync_when_settled(question)
 
     def _sync_when_settled(self, question: dict[str, Any]) -> None:
-        busy = any(backend.busy for backend in self._backends.values())
-        if busy or any(port.busy for port in self._ports.values()):
+        if any(device.busy for device in self._polled()):
             self._loop.after(_SYNC_POLL_S, partial(self._sync_when_settled, question))
         else:
             self._reply(re="sync", n=question.get("n"))
+
+    def _polled(self) -> Iterator[_Polled]:
+        return chain(self._backends.values(), self._ports.values(), self._functions.values())
 
     def _set_mailbox(self, question: dict[str, Any]) -> None:
         address = question.get("address")
@@ -304,6 +347,7 @@ def serve(
     control_fd: int | None,
     quiet: bool,
     bridges: Mapping[str, str] | None = None,
+    functions: Mapping[str, str] | None = None,
 ) -> None:
     """Runs until told to end. Raises DevicesError if it cannot start."""
     control = None
@@ -313,7 +357,7 @@ def serve(
         except OSError as error:
             raise DevicesError(f"--control-fd {control_fd} is no socket: {error}") from error
         os.set_inheritable(control_fd, False)
-    server = Server(directory, controllers, control, quiet, bridges)
+    server = Server(directory, controllers, control, quiet, bridges, functions)
     try:
         server.run()
     finally:

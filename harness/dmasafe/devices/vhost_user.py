@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from struct import error as struct_error
 from typing import NamedTuple, Protocol
 
 from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.framing import FrameReader, Unframed, close_fds
 from dmasafe.devices.guest_memory import AddressSpace, GuestMemory, RegionSpec
 from dmasafe.devices.iotlb import READ, WRITE, Iotlb, IotlbMiss
 from dmasafe.devices.lies import LATE_S, TIMEOUT_S, Lie, Trespass
@@ -67,9 +68,6 @@ _ADDRESSES = Struct("=IIQQQQ")
 _TABLE = Struct("=II")
 _REGION = Struct("=QQQQ")
 _IOTLB = Struct("=QQQBB6x")
-
-_FD = Struct("=i")
-_ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_FDS * _FD.size)
 
 _VERSION = 1
 _VERSION_MASK = 3
@@ -143,10 +141,6 @@ class _Refused(DevicesError):
     """A message that is understood and cannot be obeyed: answered with an error, the connection goes on."""
 
 
-class _Unframed(DevicesError):
-    """Bytes that are no vhost-user message: the connection cannot go on."""
-
-
 class _Message(NamedTuple):
     request: int
     flags: int
@@ -159,49 +153,18 @@ class _Pending(NamedTuple):
     job: Job
 
 
-class _Reader:
-    """Takes messages off a non-blocking stream socket, never reading into the next one, so that each keeps its fds."""
+def _length(header: tuple[int, int, int]) -> int:
+    """See FrameReader."""
+    _request, flags, length = header
+    if flags & _VERSION_MASK != _VERSION:
+        raise Unframed(f"a message of protocol version {flags & _VERSION_MASK}")
+    if length > MAX_PAYLOAD_BYTES:
+        raise Unframed(f"a message of {length} bytes; at most {MAX_PAYLOAD_BYTES}")
+    return length
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._buffer = bytearray()
-        self._fds: list[int] = []
 
-    def read(self) -> _Message | None:
-        """The next message, or None if it has not all arrived. Raises EOFError, OSError or _Unframed."""
-        while True:
-            size = _HEADER.size
-            if len(self._buffer) >= size:
-                request, flags, length = _HEADER.unpack_from(self._buffer)
-                if flags & _VERSION_MASK != _VERSION:
-                    raise _Unframed(f"a message of protocol version {flags & _VERSION_MASK}")
-                if length > MAX_PAYLOAD_BYTES:
-                    raise _Unframed(f"a message of {length} bytes; at most {MAX_PAYLOAD_BYTES}")
-                size += length
-                if len(self._buffer) >= size:
-                    message = _Message(request, flags, bytes(self._buffer[_HEADER.size :]), self._fds)
-                    self._buffer.clear()
-                    self._fds = []
-                    return message
-            try:
-                # Not socket.recv_fds(): up to Python 3.12 it ignores the flags.
-                data, ancillary, flags, _address = self._connection.recvmsg(
-                    size - len(self._buffer), _ANCILLARY_BYTES, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-                )
-            except (BlockingIOError, InterruptedError):
-                return None
-            for level, kind, content in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    self._fds += [fd for (fd,) in _FD.iter_unpack(content[: len(content) - len(content) % _FD.size])]
-            if flags & socket.MSG_CTRUNC or len(self._fds) > MAX_FDS:
-                raise _Unframed("a message with too many file descriptors")
-            if not data:
-                raise EOFError
-            self._buffer += data
-
-    def close(self) -> None:
-        _close_fds(self._fds)
-        self._connection.close()
+def _reader(connection: socket.socket) -> FrameReader:
+    return FrameReader(connection, _HEADER, _length, MAX_FDS)
 
 
 class Backend:
@@ -229,10 +192,10 @@ class Backend:
         self.memory = GuestMemory()
         self._iotlb = Iotlb(self.memory)
         self._vring = Vring(self.memory, self._iotlb)
-        self._reader: _Reader | None = None
+        self._reader: FrameReader | None = None
         self._connection: socket.socket | None = None
         self._channel: socket.socket | None = None
-        self._channel_reader: _Reader | None = None
+        self._channel_reader: FrameReader | None = None
         self._kick: int | None = None
         self._call: int | None = None
         self._error: int | None = None
@@ -293,21 +256,22 @@ class Backend:
 
     def _connected(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._reader = _Reader(connection)
+        self._reader = _reader(connection)
         self._loop.on_readable(connection.fileno(), self._readable)
         self._notify("connected")
 
     def _readable(self) -> None:
         try:
             while self._reader is not None:
-                message = self._reader.read()
-                if message is None:
+                frame = self._reader.read()
+                if frame is None:
                     return
+                message = _Message(frame.header[0], frame.header[1], frame.payload, frame.fds)
                 try:
                     self._dispatch(message)
                 finally:
-                    _close_fds(message.fds)
-        except _Unframed as error:
+                    close_fds(message.fds)
+        except Unframed as error:
             self._complain(Violation(What.FRONTEND_MESSAGE, str(error)))
             self._disconnect()
         except (EOFError, OSError):
@@ -354,7 +318,7 @@ class Backend:
         """Replies are small and awaited: a front-end that does not take one is broken."""
         assert self._connection is not None
         if self._connection.send(data, socket.MSG_NOSIGNAL) != len(data):
-            raise _Unframed("the front-end does not read its replies")
+            raise Unframed("the front-end does not read its replies")
 
     # Messages, in the order of the specification
 
@@ -464,7 +428,7 @@ class Backend:
             raise _Refused(f"the back-end channel is no socket: {error}") from error
         message.fds.clear()
         self._channel = channel
-        self._channel_reader = _Reader(channel)
+        self._channel_reader = _reader(channel)
         self._loop.on_readable(channel.fileno(), self._channel_readable)
 
     def _iotlb_msg(self, message: _Message) -> None:
@@ -640,11 +604,11 @@ class Backend:
                 message = self._channel_reader.read()
                 if message is None:
                     return
-                _close_fds(message.fds)
+                close_fds(message.fds)
                 # The mapping may still be waiting in the other socket.
                 self._readable()
                 self._answered()
-        except (EOFError, OSError, _Unframed):
+        except (EOFError, OSError, Unframed):
             self._close_channel()
 
     def _answered(self) -> None:
@@ -675,8 +639,3 @@ def _name(request: int) -> str:
         return VhostUserRequest(request).name
     except ValueError:
         return f"message {request}"
-
-
-def _close_fds(fds: Sequence[int]) -> None:
-    for fd in fds:
-        os.close(fd)
