@@ -47,6 +47,7 @@ DIRECTORIES = {
     "kernels": "built kernels: kernel.json, vmlinux, System.map, config",
     "modules": "external modules per kernel",
     "agents": "static guest programs",
+    "emulators": "QEMUs newer than the system's",
     "initramfs": "guest images",
     "bundles": "what boots, whole: kernel, guest image, configuration",
     "store": "what workers of the matrix share, unless --store says otherwise",
@@ -342,7 +343,7 @@ def _unused(cache: Cache, limit: float, everything: bool, in_use: Container[Path
             doomed.extend(idle)
         else:
             doomed.append(home)
-    for place in ("downloads", "modules", "agents", "initramfs", "bundles", "configs", "logs"):
+    for place in ("downloads", "modules", "agents", "emulators", "initramfs", "bundles", "configs", "logs"):
         doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
     # Its parts (dmasafe/matrix/): bundles/, index/, runs/.
     for part in cache.path("store").iterdir():

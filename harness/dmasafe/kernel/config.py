@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,15 @@ class Architecture:
 class Configuration:
     """A row of matrix.toml: a kernel, by its ``fragments`` or as another configuration's, and how it is booted.
 
-    ``append`` are words for the kernel's command line, ``machine`` is a variation of the machine (dmasafe/qemu); both
-    are empty for most. ``strict_line`` are the bytes of a cache line of the strict machine (0: as many as usual).
-    ``architectures`` and ``versions`` (version_matches()) say where it makes sense; all if empty, but with a
-    ``machine`` those architectures that have such a variation.
+    ``more`` are further fragments, for an architecture each. ``append`` are words for the kernel's command line,
+    ``machine`` is a variation of the machine (dmasafe/qemu); all are empty for most. ``strict_line`` are the bytes of
+    a cache line of the strict machine (0: as many as usual). ``architectures`` and ``versions`` (version_matches())
+    say where it makes sense; all if empty, but with a ``machine`` those architectures that have such a variation.
     """
 
     name: str
     fragments: tuple[str, ...] = ()
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kernel: str = ""
     append: tuple[str, ...] = ()
     machine: str = ""
@@ -284,7 +285,7 @@ def resolve(matrix: Matrix, configuration: str, architecture: str, version: str 
     cell = find_configuration(matrix, configuration, architecture, version)
     row = matrix.architectures[architecture]
     base, *extra = cell.kernel_name.split("+")
-    fragments = matrix.configurations[base].fragments
+    fragments = matrix.configurations[base].fragments + tuple(matrix.configurations[base].more.get(architecture, ()))
     paths = [(matrix.directory / f"{name}.config", False) for name in (*row.fragments, *fragments)]
     for name in extra:
         own = "/" in name or name.endswith(".config")

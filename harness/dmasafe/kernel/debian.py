@@ -60,22 +60,30 @@ def read_package_list(path: Path) -> PackageList:
     )
 
 
-def fetch_packages(packages: PackageList, arch: str, cache: Cache, progress: Progress) -> tuple[Deb, ...]:
+def fetch_packages(
+    packages: PackageList, arch: str, cache: Cache, progress: Progress, suites: Sequence[str] = ()
+) -> tuple[Deb, ...]:
     """Download the packages and what they depend on, by name; apt checks each against the signed index.
 
+    They come from ``suites``, of which the last one goes first (none: from where guests' packages are).
     Raises SourceError with apt's last lines, MissingToolError without Debian's archive keys.
     """
     row = find_architecture(arch)
-    architecture, suite = row.debian, row.debian_suite or SUITE
+    architecture, suites = row.debian, suites or (row.debian_suite or SUITE,)
     key = digest(*packages.wanted, "-", *packages.left_out)[:8]
-    home = cache.path("apt", f"{suite}-{architecture}-{key}")
+    home = cache.path("apt", f"{suites[-1]}-{architecture}-{key}")
     with lock(cache, f"apt-{home.name}", progress, f"downloading packages for {arch}") as held:
         home.mkdir(parents=True, exist_ok=True)
         sources = home / "suite.sources"
-        sources.write_text(apt.archive_stanza(suite), encoding="utf-8")
+        sources.write_text("\n".join(map(apt.archive_stanza, suites)), encoding="utf-8")
         stanzas = [_LEFT_OUT.format(name=name, arch=architecture) for name in packages.left_out]
         (home / "status").write_text("".join(stanzas), encoding="utf-8")
-        settings = (f'APT::Architecture "{architecture}";', f'APT::Architectures {{ "{architecture}"; }};')
+        settings = (
+            f'APT::Architecture "{architecture}";',
+            f'APT::Architectures {{ "{architecture}"; }};',
+            # Backports come only to who asks.
+            f'APT::Default-Release "{suites[-1]}";',
+        )
         environment = apt.isolated(home, sources, settings)
         log = new_log(cache, f"apt-{home.name}")
         progress.stage(f"downloading Debian packages for {arch}")

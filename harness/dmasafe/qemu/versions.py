@@ -15,6 +15,8 @@ from dmasafe.qemu import QemuError
 
 VERSION_TIMEOUT_S = 10
 OLDEST = (7, 2)
+# Debian's 10.0 does not have the device, 10.1's release notes name it first.
+VFIO_USER_SINCE = (10, 1)
 # Besides QEMU's own directories: where packages of their own put a firmware.
 FIRMWARE_DIRECTORIES = ("/usr/share/qemu", "/usr/share/qboot", "/usr/share/seabios", "/usr/share/qemu-firmware")
 
@@ -91,3 +93,16 @@ def version_text(binary: str, debian_package: str) -> str | None:
     except QemuError:
         return None
     return f"{major}.{minor}"
+
+
+@lru_cache(maxsize=8)
+def has_vfio_user(binary: str, debian_package: str) -> bool:
+    """Whether this QEMU is there and has vfio-user-pci, which whoever built it may have left out."""
+    try:
+        if qemu_version(binary, debian_package) < VFIO_USER_SINCE:
+            return False
+        # `-device help` would open every module, this opens those of one device.
+        command = [binary, "-device", "vfio-user-pci,help"]
+        return subprocess.run(command, capture_output=True, timeout=VERSION_TIMEOUT_S).returncode == 0
+    except (QemuError, OSError, subprocess.TimeoutExpired):
+        return False

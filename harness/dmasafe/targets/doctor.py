@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from dmasafe import kernel as kernels
 from dmasafe.errors import DmasafeError, to_install
 from dmasafe.kernel.config import find_architecture
+from dmasafe.kernel.emulator import SUITES, find_newer_qemu
 from dmasafe.kernel.tools import required_tools
 from dmasafe.qemu import QemuError
 from dmasafe.qemu.accelerators import accelerator_works
 from dmasafe.qemu.machines import find_machine
-from dmasafe.qemu.versions import qemu_version
+from dmasafe.qemu.versions import VFIO_USER_SINCE, has_vfio_user, qemu_version, version_text
 
 # A kernel's objects, its source tree and its tarball, unpacked.
 WANTED_CACHE_BYTES = 4 << 30
@@ -33,6 +34,7 @@ class Check:
 def checks(arch: str) -> list[Check]:
     """Everything that a run on this architecture needs, in the order in which it is needed."""
     needed = [_qemu(arch), *_cache()]
+    needed.insert(1, _vfio_user(arch))
     # Without them there is nothing to try an accelerator with.
     tried = () if any(row.ok is False for row in needed) else (_accelerator(arch),)
     return [*_packages(arch), *needed, *tried]
@@ -62,6 +64,20 @@ def _qemu(arch: str) -> Check:
         remedy = to_install(machine.debian_package)
         return Check("QEMU", False, str(error).removesuffix(f": {remedy}"), remedy)
     return Check("QEMU", True, f"{machine.binary} {version[0]}.{version[1]}")
+
+
+def _vfio_user(arch: str) -> Check:
+    """The QEMU of host models: this system's, or one of the cache's own; only they need it."""
+    machine = find_machine(arch)
+    since = ".".join(map(str, VFIO_USER_SINCE))
+    if has_vfio_user(machine.binary, machine.debian_package):
+        return Check("QEMU for hosts", None, f"this one: it has vfio-user-pci, as from {since} on")
+    fetched = find_newer_qemu(machine.binary, kernels.find_cache())
+    if fetched is None:
+        found = f"needs {since} or later: Debian's {SUITES[-1]} is asked for it when the suite hosts needs it"
+        return Check("QEMU for hosts", None, found)
+    version = version_text(str(fetched), machine.debian_package) or "one that does not start"
+    return Check("QEMU for hosts", None, f"{version}, of Debian's {SUITES[-1]}, in the cache")
 
 
 def _cache() -> list[Check]:

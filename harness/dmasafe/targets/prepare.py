@@ -18,11 +18,14 @@ from dmasafe import kernel as kernels
 from dmasafe.architecture import host_arch
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.kernel.config import STRICT_FRAGMENT, not_verified, resolve, strict_line, strict_line_of
+from dmasafe.kernel.emulator import SUITES, newer_qemu
+from dmasafe.kernel.errors import SourceError
 from dmasafe.kernel.permission import may_build
 from dmasafe.kernel.source import AptSource, ReleaseSource
 from dmasafe.progress import Progress
 from dmasafe.qemu.accelerators import choose_accelerator, require_accelerator
 from dmasafe.qemu.machines import Machine, find_machine
+from dmasafe.qemu.versions import VFIO_USER_SINCE, has_vfio_user, version_text
 from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.kconfig import facts_from_config
@@ -179,3 +182,24 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     text = resolve(matrix, configuration, arch, version[0]).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
     return facts_of(text, version[0], machine, cell.append, line), info
+
+
+def with_vfio_user(machine: Machine, progress: Progress) -> Machine:
+    """The machine with a QEMU that has vfio-user-pci: this system's own, else a newer one, fetched into the cache.
+
+    Raises KernelError where it can be had from neither.
+    """
+    if has_vfio_user(machine.binary, machine.debian_package):
+        return machine
+    try:
+        binary = newer_qemu(machine.binary, machine.debian_package, kernels.open_cache(), progress)
+    except SourceError as cause:
+        since = ".".join(map(str, VFIO_USER_SINCE))
+        here = version_text(machine.binary, machine.debian_package) or "none"
+        # The first line says what failed, the last one where the log is.
+        told = str(cause).splitlines()
+        raise SourceError(
+            f"host models need QEMU {since} or later, this machine has {here}, and Debian's {SUITES[-1]} could not be "
+            f"asked for a newer one: {'; '.join(dict.fromkeys((told[0], told[-1])))}"
+        ) from cause
+    return replace(machine, binary=str(binary))

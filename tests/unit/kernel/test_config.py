@@ -158,6 +158,7 @@ def test_a_kernel_with_acpi_is_not_asked_for_the_command_line_of_one_without(nam
 def test_every_fragment_is_used_or_documented_as_an_addition() -> None:
     matrix = load_matrix()
     used = {name for row in matrix.configurations.values() for name in row.fragments}
+    used |= {name for row in matrix.configurations.values() for more in row.more.values() for name in more}
     used |= {name for row in matrix.architectures.values() for name in row.fragments}
     assert {path.stem for path in matrix.directory.glob("*.config")} - used == {"debug-info"}
 
@@ -176,6 +177,12 @@ def test_configurations_differ_where_their_names_say() -> None:
     assert value("no-dma-debug", "DMA_API_DEBUG_SG") is None
     assert value("debug-sg", "DEBUG_SG") == "y"
     assert value("default+debug-info", "DEBUG_INFO") == "y"
+
+
+def test_an_architecture_can_have_fragments_of_its_own() -> None:
+    matrix = load_matrix()
+    wanted = {arch: {line.symbol for line in resolve(matrix, "hosts", arch).wanted} for arch in ("arm64", "x86_64")}
+    assert "I2C_MT65XX" in wanted["arm64"] - wanted["x86_64"] and "I2C_ISMT" in wanted["x86_64"] - wanted["arm64"]
 
 
 def test_later_fragments_win_and_can_be_anybodys_file(matrix_dir: Path, tmp_path: Path) -> None:
