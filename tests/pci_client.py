@@ -46,8 +46,9 @@ class Refusal(Exception):
 class PciClient:
     """``function`` plugged in, with ``slaves`` on its bus (default: those of every run), its memory at address 0.
 
-    A context manager. ``records`` are the messages on the bus, ``complaints`` what was against the rules, ``said`` the
-    connection's events. With ``start`` the function is connected and its memory, I/O and bus mastering are enabled.
+    A context manager. ``records`` are the messages on the bus, ``complaints`` what was against the rules,
+    ``undeclared`` accesses to (BAR, offset, size, write) where there is no register, ``said`` the connection's events.
+    With ``start`` the function is connected and its memory, I/O and bus mastering are enabled.
     """
 
     def __init__(
@@ -66,7 +67,11 @@ class PciClient:
         self.loop = Loop()
         self._stack.callback(self.loop.close)
         self.bus = I2cBus("pci", default_bus() if slaves is None else Bus(slaves), lambda: 7, self.records.append)
-        self.server = VfioUser(self.loop, function, self.path, self.said.append, self.complaints.append, self.bus)
+        self.undeclared: list[tuple[int, int, int, bool]] = []
+        self.server = VfioUser(
+            self.loop, function, self.path, self.said.append, self.complaints.append, self.bus,
+            lambda *use: self.undeclared.append(use),
+        )  # fmt: skip
         self._stack.callback(self.server.close)
         self.ram_fd = os.memfd_create("ram")
         self._stack.callback(os.close, self.ram_fd)

@@ -10,6 +10,7 @@ import fuzz_agent
 import fuzz_devices
 import fuzz_frontend
 import fuzz_usbredir
+import fuzz_vfio_user
 import fuzzing
 import pytest
 
@@ -22,6 +23,7 @@ TARGETS = {
     "devices": fuzz_devices.check,
     "frontend": fuzz_frontend.check,
     "usbredir": fuzz_usbredir.check,
+    "vfio-user": fuzz_vfio_user.check,
 }
 
 

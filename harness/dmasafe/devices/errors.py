@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 from dmasafe.errors import DmasafeError
 
 
@@ -24,3 +27,12 @@ class SlaveError(DevicesError):
 
 class FunctionError(DevicesError):
     """A PCI function that is declared wrongly, or cannot be plugged in."""
+
+
+def failure(error: Exception, kind: type) -> str:
+    """An exception of somebody else's class ``kind`` in words, with the line of its own file that was under way."""
+    own = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    calls = traceback.extract_tb(error.__traceback__)
+    call = next((call for call in reversed(calls) if call.filename == own), None)
+    place = "" if call is None else f" at {call.filename}:{call.lineno}"
+    return f"{type(error).__name__}: {error}{place}"

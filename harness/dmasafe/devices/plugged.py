@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from dmasafe.devices.bus import ADDRESS_NAK, Slave
-from dmasafe.devices.errors import SlaveError
+from dmasafe.devices.errors import SlaveError, failure
 from dmasafe.devices.values import encode, make
 
 # I2C's reserved addresses are no slave's (UM10204, 3.1.12), but a test may want one: only the range is checked.
@@ -58,15 +57,8 @@ class Plugged:
         try:
             return ask()
         except Exception as error:
-            self._complain(f"{self._name}: {what} raised {type(error).__name__}: {error}{self._place(error)}")
+            self._complain(f"{self._name}: {what} raised {failure(error, type(self.slave))}")
             return _FAILED
-
-    def _place(self, error: Exception) -> str:
-        """`` at FILE:LINE``, the last line of the slave's own file that was under way."""
-        own = getattr(sys.modules.get(type(self.slave).__module__), "__file__", None)
-        calls = traceback.extract_tb(error.__traceback__)
-        call = next((call for call in reversed(calls) if call.filename == own), None)
-        return "" if call is None else f" at {call.filename}:{call.lineno}"
 
 
 _FAILED = object()

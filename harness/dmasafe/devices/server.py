@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from dmasafe.devices import trace
 from dmasafe.devices.bus import Bus, default_bus
-from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.errors import DevicesError, FunctionError, failure
 from dmasafe.devices.lies import LIES
 from dmasafe.devices.loop import Loop
 from dmasafe.devices.output import Output
@@ -38,6 +38,8 @@ _SYNC_POLL_S = 0.001
 _LISTEN_AGAIN_S = 0.01
 # A process that did not run for so long (stopped, starved) may be the reason why a driver lost patience: it says so.
 LATE_S = 0.5
+# QEMU waits 5 s for the answer to an access, with the whole guest, and then gives the guest all ones.
+STALLED_S = 4.5
 _TICK_S = 0.1
 
 
@@ -64,7 +66,9 @@ class Server:
     The channel carries one JSON object a line. Events: ``ready``, ``connected`` and ``disconnected`` (``controller``),
     ``message`` (trace.py), ``violation`` (``controller``, ``seq``, ``what`` as in vring.What, ``why``), ``dropped``
     (``count`` events that the reader was too slow for), ``queue`` (the ring of ``controller`` has ``entries``),
-    ``late`` (this process did not run for ``seconds``). Questions, by ``op``: ``sync`` (answered with
+    ``late`` (this process did not run for ``seconds``), ``stalled`` (so long that QEMU may have answered the guest in
+    a PCI function's place), ``undeclared`` (the driver used ``size`` bytes at ``offset`` of BAR ``bar``, where the
+    function has no register; ``write``). Questions, by ``op``: ``sync`` (answered with
     ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
     are on the way), ``mailbox`` (``address`` or null; no answer), ``strict``
     (``address`` of the strict machine's table or null, ``devices`` the controllers' names in the guest; no answer),
@@ -153,12 +157,19 @@ class Server:
             if not self._quiet:
                 self._output.line(trace.line(message))
 
-        function = find(path)()
-        if not isinstance(function, PciFunction):
-            raise DevicesError(f"{path} is no PciFunction (dmasafe.devices.pci)")
+        def undeclared(bar: int, offset: int, size: int, write: bool) -> None:
+            self._event(ev="undeclared", controller=name, bar=bar, offset=offset, size=size, write=write)
+
+        made = find(path)
+        if not isinstance(made, type) or not issubclass(made, PciFunction):
+            raise FunctionError(f"{path} is no class of PciFunctions (dmasafe.devices.pci)")
+        try:
+            function = made()
+        except Exception as error:
+            raise FunctionError(f"{path} cannot be made: {failure(error, made)}") from error
         bus = self._devices[name] = I2cBus(name, default_bus(), self._seq, record)
         notify = partial(self._connection_event, name)
-        return VfioUser(self._loop, function, directory / f"{name}.sock", notify, complain, bus)
+        return VfioUser(self._loop, function, directory / f"{name}.sock", notify, complain, bus, undeclared)
 
     def _sized(self, name: str, entries: int) -> None:
         self._event(ev="queue", controller=name, entries=entries)
@@ -216,6 +227,8 @@ class Server:
         now = time.monotonic()
         if now - due > LATE_S and not self._quiet:
             self._reply(ev="late", seconds=round(now - due, 3))
+            if now - due > STALLED_S and self._functions:
+                self._reply(ev="stalled", seconds=round(now - due, 3))
         self._loop.after(_TICK_S, partial(self._tick, now + _TICK_S))
 
     def _reply(self, **fields: Any) -> None:
@@ -273,6 +286,8 @@ class Server:
         if any(device.busy for device in self._polled()):
             self._loop.after(_SYNC_POLL_S, partial(self._sync_when_settled, question))
         else:
+            for function in self._functions.values():
+                function.poll()
             self._reply(re="sync", n=question.get("n"))
 
     def _polled(self) -> Iterator[_Polled]:

@@ -21,7 +21,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from dmasafe.devices.dma_map import READ, WRITE, DmaMap
-from dmasafe.devices.errors import DevicesError, MemoryTableError
+from dmasafe.devices.errors import DevicesError, MemoryTableError, failure
 from dmasafe.devices.framing import FrameReader, Unframed, close_fds
 from dmasafe.devices.listener import Listener
 from dmasafe.devices.loop import Loop
@@ -180,7 +180,8 @@ class VfioUser:
     """One function on one listening socket, for one client: whoever comes after it is refused.
 
     It is the function's Machine (devices/pci). ``notify`` is told of ``connected`` and ``disconnected``, ``complain``
-    of every broken rule. ``bus`` is what the function drives. Raises FunctionError for a function that cannot be.
+    of every broken rule, ``undeclared`` of accesses to (BAR, offset, size, write) where the function has no register.
+    ``bus`` is what it drives. Raises FunctionError for a function that cannot be.
     """
 
     def __init__(
@@ -191,28 +192,29 @@ class VfioUser:
         notify: Callable[[str], None],
         complain: Callable[[Complaint], None],
         bus: I2cBus,
+        undeclared: Callable[[int, int, int, bool], None] = lambda bar, offset, size, write: None,
     ) -> None:
         self._loop = loop
         self._function = function
         self._notify = notify
         self._complain = complain
+        self.undeclared = undeclared
         self.memory = DmaMap()
         self.dma = Dma(self.memory, self._dma_seen, self._dma_forbidden)
         self.bus = bus
         self._connection: socket.socket | None = None
         self._reader: FrameReader | None = None
         self._agreed = False
-        self._vectors = {INTX: _Vectors(1), MSI: _Vectors(0), MSIX: _Vectors(0)}
         self._high = self._masked = False
         self._unmask_fd: int | None = None
         # Timers of before a reset are not this one's.
         self._life = 0
         self._timers = 0
         self._more = False
+        # One for errors, or QEMU warns that it cannot recover from them; nothing is signalled there.
+        counts = {INTX: int(bool(function.irq_pin)), MSI: function.msi, MSIX: function.msix, ERR: 1}
+        self._vectors = {index: _Vectors(count) for index, count in counts.items()}
         function.plug(self)
-        self._vectors = {
-            INTX: _Vectors(bool(function.irq_pin)), MSI: _Vectors(function.msi), MSIX: _Vectors(function.msix),
-        }  # fmt: skip
         self._guarded(function.reset_all)
         self._handlers: dict[int, Callable[[_Message], bytes]] = {
             VfioUserCommand.VERSION: self._version,
@@ -241,11 +243,10 @@ class VfioUser:
         self._refuse_others()
 
     def poll(self) -> None:
-        """Handles the messages that are in the socket."""
-        if self._reader is not None:
-            self._readable()
-        if not self._timers:
-            self.bus.flush()
+        """Handles the messages that are in the socket; all that was asked of the function is done if it is not busy."""
+        self._readable()
+        if not self.busy:
+            self.bus.finish()
 
     # The function's machine
 
@@ -284,7 +285,7 @@ class VfioUser:
     def _dma_seen(self, access: DmaAccess) -> None:
         self.bus.seen(access)
         if access.stray and access.control:
-            # Of payload the message's own record says it.
+            # Of payload a record says it.
             what = "written to" if access.write else "read"
             why = f"{access.length} bytes at {access.address:#x} were to be {what}, {access.why}"
             self._complain(Complaint(Broken.STRAY_DMA, why))
@@ -295,12 +296,12 @@ class VfioUser:
         try:
             result = call(*arguments)
         except Exception as error:
-            name = type(self._function).__name__
-            self._complain(Complaint(Broken.FUNCTION_FAILED, f"{name} raised {type(error).__name__}: {error}"))
+            kind = type(self._function)
+            self._complain(Complaint(Broken.FUNCTION_FAILED, f"{kind.__name__} raised {failure(error, kind)}"))
             result = None
         took_s = time.monotonic() - started
         if took_s > SLOW_ACCESS_S:
-            why = f"{type(self._function).__name__} took {took_s:.1f} s for one access: slow work is for later()"
+            why = f"{type(self._function).__name__} took {took_s:.1f} s in one go: slow work is for later()"
             self._complain(Complaint(Broken.FUNCTION_SLOW, why))
         return result
 
@@ -333,7 +334,7 @@ class VfioUser:
                     close_fds(frame.fds)
             else:
                 self._more = True
-                self._loop.soon(self.poll)
+                self._loop.soon(self._readable)
         except Unframed as error:
             self._complain(Complaint(Broken.FRAMING, str(error)))
             self._disconnect()
@@ -371,8 +372,10 @@ class VfioUser:
         flags = _REPLY | (_ERROR if number else 0)
         header = _HEADER.pack(message.number, message.command, _HEADER.size + len(reply), flags, number)
         assert self._connection is not None
-        if self._connection.send(header + reply, socket.MSG_NOSIGNAL) != len(header) + len(reply):
-            raise Unframed("the client does not read its replies")
+        with contextlib.suppress(BlockingIOError):
+            if self._connection.send(header + reply, socket.MSG_NOSIGNAL) == len(header) + len(reply):
+                return
+        raise Unframed("the client does not read its replies")
 
     def _obey(self, message: _Message) -> bytes:
         if message.flags & _TYPE_MASK != _COMMAND:
@@ -646,19 +649,3 @@ def _number(wanted: dict[str, Any], name: str) -> int:
 
 def _name(command: int) -> str:
     return VfioUserCommand(command).name if command in _COMMANDS else f"command {command}"
-
-
-def serve(function: PciFunction, path: Path, bus: I2cBus, complain: Callable[[Complaint], None]) -> None:
-    """Serves one client at ``path`` in this thread, until it is gone."""
-    loop = Loop()
-
-    def notify(what: str) -> None:
-        if what == "disconnected":
-            loop.quit()
-
-    server = VfioUser(loop, function, path, notify, complain, bus)
-    try:
-        loop.run()
-    finally:
-        server.close()
-        loop.close()

@@ -240,6 +240,8 @@ class Boot(Session):
                     self.gathered.take_event(event)
         except DevicesError as error:
             raise BootLost(str(error)) from error
+        if self.gathered.stalled is not None:
+            raise BootLost(self.gathered.stalled)
 
     def sync_device(self) -> None:
         """Make sure that the trace of everything done so far is here. Raises BootLost."""

@@ -40,7 +40,8 @@ class Gathered:
 
     ``violations`` are notes for the reader. ``distrust`` is why nothing of this boot can be trusted, ``broken_rules``
     why single scenarios cannot; ``lost_log`` is what was lost since the last scenario's reply. ``queue_entries`` is the
-    length of i2c-virtio's queue, ``late_s`` the longest time for which the device's process did not run.
+    length of i2c-virtio's queue, ``late_s`` the longest time for which the device's process did not run,
+    ``stalled`` why nothing can be believed that a PCI function's driver has read since.
     """
 
     kmsg_log: BinaryIO
@@ -52,6 +53,7 @@ class Gathered:
     lost_log: str | None = None
     queue_entries: int | None = None
     late_s: float = 0.0
+    stalled: str | None = None
     _last_sequence: int | None = None
 
     def take_message(self, message: Message) -> Message | None:
@@ -92,6 +94,11 @@ class Gathered:
             case "late":
                 seconds = event.get("seconds")
                 self.late_s = max(self.late_s, seconds if isinstance(seconds, float) else 0.0)
+            case "stalled":
+                self.stalled = (
+                    f"the emulated device's process did not run for {event.get('seconds')} s: QEMU answered the guest "
+                    "in the place of a PCI function"
+                )
             case "queue" if event.get("controller") in _QUEUING and isinstance(event.get("entries"), int):
                 self.queue_entries = int(str(event["entries"]))
             case "dropped":

@@ -32,7 +32,7 @@ from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.lies import LIES
 from dmasafe.devices.output import MAX_WAITING_BYTES
-from dmasafe.devices.server import LATE_S
+from dmasafe.devices.server import LATE_S, STALLED_S
 
 F_ACCESS_PLATFORM = 1 << 33
 EXIT_TIMEOUT_S = 5.0
@@ -674,3 +674,64 @@ def test_a_process_that_was_stopped_says_for_how_long(tmp_path: Path) -> None:
             devices.sync()
             late = [event["seconds"] for event in devices.receive() if event["ev"] == "late"]
         assert late and late[0] >= LATE_S
+
+
+def test_a_function_of_somebody_elses_module(tmp_path):
+    """Its messages, its accesses to nothing and its mistakes arrive as events; a stall is told apart from lateness."""
+    (tmp_path / "somebodys.py").write_text(FUNCTION)
+    with DeviceProcess(tmp_path, (), functions={"mine": "somebodys:Mine"}, path=[str(tmp_path)]) as devices:
+        devices.wait_ready()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(EXIT_TIMEOUT_S)
+            client.connect(str(devices.socket("mine")))
+
+            def ask(number: int, command: int, payload: bytes) -> bytes:
+                client.send(struct.pack("=HHIII", number, command, 16 + len(payload), 0, 0) + payload)
+                return client.recv(4096)[16:]
+
+            ask(1, 1, struct.pack("=HH", 0, 0))
+            for number, offset in enumerate((0, 4, 8)):
+                ask(number, 10, struct.pack("=QII", offset, 0, 4) + b"\x30\0\0\0")
+            devices.sync()
+            (message,) = events_of(seen := devices.receive(), "message")
+            assert (message["addr"], message["data"], message["controller"]) == (0x30, "0102", "mine")
+            (violation,) = events_of(seen, "violation")
+            assert "mine: Mine raised ValueError: 48 at" in violation["why"] and "somebodys.py:" in violation["why"]
+            (undeclared,) = events_of(seen, "undeclared")
+            assert (undeclared["bar"], undeclared["offset"], undeclared["write"]) == (0, 8, True)
+            os.kill(devices.pid, signal.SIGSTOP)
+            time.sleep(STALLED_S + 0.2)
+            os.kill(devices.pid, signal.SIGCONT)
+            devices.sync()
+            assert events_of(devices.receive(), "stalled")
+
+
+FUNCTION = """
+from dmasafe.devices.pci import Bar, PciFunction, Register
+
+class Mine(PciFunction):
+    vendor_id, device_id = 0x1AF4, 0x10F0
+    bars = (Bar(0, 16),)
+    GO = Register("GO", 0, on_write=lambda self, target: self.bus.transfer(target, False, bytes([1, 2])))
+    FAIL = Register("FAIL", 4, on_write="fail")
+
+    def fail(self, value):
+        raise ValueError(value)
+"""
+
+
+def events_of(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [event for event in found if event.get("ev") == kind]
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        ("dmasafe.devices.bus:Bus", "is no class of PciFunctions"),
+        ("nowhere:Mine", "cannot be imported"),
+        ("Mine", "is no import path"),
+    ],
+)
+def test_a_function_that_is_none_is_refused_at_start(tmp_path, function, why):
+    with DeviceProcess(tmp_path, (), functions={"mine": function}) as devices, pytest.raises(DevicesError, match=why):
+        devices.wait_ready()

@@ -438,6 +438,10 @@ LOSSES = {
     "closed in a line": (closes_half_a_line, r"^the agent's channel was closed in the middle of a line \(QEMU"),
     "no JSON": (nonsense, r"^the agent's lines were damaged: no JSON: b'no json'$"),
     "the device's process died": (dead_device, r"^the emulated device's process died$"),
+    "the device's process did not answer a PCI access": (
+        lambda bench: bench.device.say({"ev": "stalled", "seconds": 6.2}),
+        r"^the emulated device's process did not run for 6.2 s: QEMU answered the guest in the place of a PCI",
+    ),
     "the device's trace is nonsense": (
         lambda bench: bench.device.say(DevicesError("said nonsense")),
         r"^said nonsense$",

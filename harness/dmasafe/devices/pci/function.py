@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from dmasafe.devices.errors import FunctionError
@@ -27,6 +28,9 @@ class Machine(Protocol):
 
     def line(self, high: bool) -> None:
         """The function's INTx line has this level now."""
+
+    def undeclared(self, bar: int, offset: int, size: int, write: bool) -> None:
+        """The driver used what nobody declared, for the first time."""
 
 
 class PciFunction(RegisterBlock):
@@ -76,7 +80,7 @@ class PciFunction(RegisterBlock):
         if self.msix:
             self.msix_bar = self._place_msix()
             self.bars = (*self.bars, self.msix_bar)
-        self.decoders = {bar.index: Decoder(bar, self) for bar in self.bars}
+        self.decoders = {bar.index: Decoder(bar, self, partial(machine.undeclared, bar.index)) for bar in self.bars}
         self.config = ConfigSpace(self)
 
     def reset(self) -> None:
@@ -91,6 +95,8 @@ class PciFunction(RegisterBlock):
 
         Each call sends a message. See ``set_irq()`` for interrupts that have a level.
         """
+        if not 0 <= vector < max(1, self.msi, self.msix):
+            raise FunctionError(f"{type(self).__name__} has no interrupt vector {vector}")
         self._high.add(vector)
         if not self._plugged().message(vector):
             self._plugged().line(True)

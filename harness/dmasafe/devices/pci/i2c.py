@@ -25,7 +25,8 @@ class I2cBus:
     """A Bus (devices/bus.py) as a function drives it. ``seq`` tells the scenario under way, ``trace`` takes Records.
 
     A record is written when it is known which DMA belongs to its message: of a message to a slave what the function
-    read from memory since the message before, of a message from a slave what it writes to memory until the next one.
+    read from memory since the message before, of a message from a slave what it writes to memory until the next one;
+    all of the same scenario. Stray DMA that belongs to no message becomes a record of its own.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class I2cBus:
         self._fetched: list[Segment] = []
         self._stored: list[Segment] = []
         self._control: list[Segment] = []
+        self._seq_of_dma: int | None = None
         self._why = ""
 
     def transfer(self, address: int, read: bool, payload: bytes | int, last: bool = True) -> Result:
         """One message; see Bus.transfer(). An address of more than seven bits is nobody's."""
         self.flush()
+        self._same_scenario()
         if 0 <= address <= MAX_ADDRESS:
             result = self.bus.transfer(address, read, payload, last)
         else:
@@ -67,6 +70,7 @@ class I2cBus:
 
     def seen(self, access: DmaAccess) -> None:
         """The function did some DMA."""
+        self._same_scenario()
         segment = Segment(access.address, access.length, access.stray, access.physical)
         (self._control if access.control else self._stored if access.write else self._fetched).append(segment)
         if access.stray and not self._why:
@@ -77,24 +81,38 @@ class I2cBus:
         message, self._message = self._message, None
         if message is None:
             return
-        segments, why = self._stored if message.read else self._fetched, message.result.nak.value
-        if any(segment.stray for segment in segments):
-            why = why or self._why
-        ok, data = not why, message.result.data
-        self._trace(
-            Record(
-                self.name, message.seq, message.address, message.read, message.length, data, ok, why,
-                tuple(segments), tuple(self._control),
-            )
-        )  # fmt: skip
-        segments.clear()
+        segments = self._stored if message.read else self._fetched
+        why = message.result.nak.value or (self._why if any(segment.stray for segment in segments) else "")
+        self._record(message, message.result.data, why, segments)
+        self._control.clear()
+
+    def finish(self) -> None:
+        """Nobody waits for anything: no message will come for what was fetched or stored."""
+        self.flush()
+        for read, segments in ((False, self._fetched), (True, self._stored)):
+            if any(segment.stray for segment in segments):
+                length = sum(segment.length for segment in segments)
+                nobody = _Message(self._seq_of_dma, 0, read, length, Result(Nak.NONE, b""))
+                self._record(nobody, b"", self._why, segments)
+            segments.clear()
         self._control.clear()
         self._why = ""
 
     def reset(self) -> None:
-        """The function was reset: what it fetched is for no message any more."""
-        self.flush()
-        self._fetched.clear()
-        self._stored.clear()
-        self._control.clear()
+        """The function was reset, or its client is gone."""
+        self.finish()
         self.bus.stop()
+
+    def _same_scenario(self) -> None:
+        seq = self._seq()
+        if seq != self._seq_of_dma:
+            self.finish()
+            self._seq_of_dma = seq
+
+    def _record(self, message: _Message, data: bytes, why: str, segments: list[Segment]) -> None:
+        seq, address, read, length, _result = message
+        self._trace(
+            Record(self.name, seq, address, read, length, data, not why, why, tuple(segments), tuple(self._control))
+        )
+        segments.clear()
+        self._why = ""

@@ -14,6 +14,8 @@ from typing import Any, Self, overload
 from dmasafe.devices.errors import FunctionError
 
 WIDTHS = (1, 2, 4, 8)
+# More of a BAR than this without a declaration is another device.
+MAX_TOLD = 256
 
 # A handler is a function of the block (and the value), or the name of such a method.
 OnRead = Callable[[Any], int | None] | str | None
@@ -208,12 +210,13 @@ _Place = tuple[int, int, RegisterBlock | None, Register | Window]
 class Decoder:
     """A BAR of one function: who answers at which offset.
 
-    Where nobody is declared reads give 0 and writes are lost; ``unknown`` counts them, by (offset, size, written).
+    Where nobody is declared reads give 0 and writes are lost: ``undeclared(offset, size, write)`` is told once of each.
     """
 
-    def __init__(self, bar: Bar, function: RegisterBlock) -> None:
+    def __init__(self, bar: Bar, function: RegisterBlock, undeclared: Callable[[int, int, bool], None]) -> None:
         self.bar = bar
-        self.unknown: dict[tuple[int, int, bool], int] = {}
+        self._undeclared = undeclared
+        self._told: set[tuple[int, int, bool]] = set()
         places: list[_Place] = []
         for entry in bar.registers or (function,):
             match entry:
@@ -269,8 +272,10 @@ class Decoder:
             else:
                 end = min(stop, following)
                 found.append((None, at, end))
-                key = (at, end - at, write)
-                self.unknown[key] = self.unknown.get(key, 0) + 1
+                place_used = (at, end - at, write)
+                if place_used not in self._told and len(self._told) < MAX_TOLD:
+                    self._told.add(place_used)
+                    self._undeclared(*place_used)
             at = end
             if at >= following:
                 number += 1

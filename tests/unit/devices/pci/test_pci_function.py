@@ -70,3 +70,89 @@ def test_each_kind_of_interrupt():
             client.write(0x10, 1 | READ)
             client.settle()
             assert client.interrupts() == 1
+
+
+def start(client, read, length, address=0x5000, target=0x20):
+    client.write(0x00, target)
+    client.write(0x04, length, 2)
+    client.write(0x08, address, 8)
+    client.write(0x10, 1 | (READ if read else 0))
+
+
+def test_what_came_from_a_slave_is_recorded_with_where_it_was_put():
+    with PciClient(Controller()) as client:
+        start(client, True, 4)
+        assert not client.records
+        client.settle()
+        (record,) = client.records
+        assert (record.read, record.length, len(record.data), record.seq) == (True, 4, 4, 7)
+        assert [(s.address, s.length, s.stray) for s in record.segments] == [(0x5000, 4, False)]
+
+
+def test_each_message_has_its_own_dma_and_none_of_anothers():
+    with PciClient(Controller()) as client:
+        for number in range(3):
+            start(client, bool(number % 2), 4, 0x5000 + 16 * number)
+        client.settle()
+        assert [[s.address for s in record.segments] for record in client.records] == [[0x5000], [0x5010], [0x5020]]
+
+
+def test_stray_payload_spoils_its_message():
+    with PciClient(Controller()) as client:
+        start(client, False, 4, 1 << 40)
+        client.settle()
+        (record,) = client.records
+        assert not record.ok and record.why.startswith("stray DMA: 4 bytes at 0x10000000000")
+        assert [(s.address, s.length, s.stray) for s in record.segments] == [(1 << 40, 4, True)]
+
+
+def test_stray_payload_of_no_message_is_a_record_of_its_own():
+    with PciClient(Controller()) as client:
+        client.function.dma.write(1 << 40, b"late")
+        client.function.dma.read(0x5000, 4)
+        client.settle()
+        (record,) = client.records
+        assert (record.read, record.data, record.ok, record.segments[0].stray) == (True, b"", False, True)
+        # What was fetched for nothing is not the next message's.
+        start(client, False, 4, 0x6000)
+        client.settle()
+        assert [s.address for s in client.records[1].segments] == [0x6000]
+
+
+def test_a_scenarios_dma_is_not_the_next_ones():
+    with PciClient(Controller()) as client:
+        seq = [1]
+        client.bus._seq = lambda: seq[0]
+        client.function.dma.read(0x5000, 4)
+        seq[0] = 2
+        client.function.dma.read(0x6000, 4)
+        client.function.bus.transfer(0x20, False, b"\0\1\2\3")
+        client.settle()
+        (record,) = client.records
+        assert record.seq == 2 and [s.address for s in record.segments] == [0x6000]
+
+
+def test_bookkeeping_is_no_payload_and_must_not_be_stray():
+    with PciClient(Controller()) as client:
+        client.function.dma.read(0x1000, 16, control=True)
+        start(client, False, 4)
+        client.settle()
+        (record,) = client.records
+        assert [s.address for s in record.headers] == [0x1000] and [s.address for s in record.segments] == [0x5000]
+        assert not client.complaints
+        client.function.dma.write(1 << 40, b"status", control=True)
+        assert [complaint.what for complaint in client.complaints] == ["function-stray-dma"]
+
+
+def test_a_length_of_nonsense_is_stray_and_costs_no_memory():
+    with PciClient(Controller()) as client:
+        assert len(client.function.dma.read(0, 1 << 40)) == 1 << 24
+        client.settle()
+        assert client.records[0].segments[0].stray
+
+
+def test_nobody_is_at_an_address_of_ten_bits():
+    with PciClient(Controller()) as client:
+        start(client, False, 4, target=0x3FF)
+        client.settle()
+        assert not client.records[0].ok and client.read(0x14) == FAILED
