@@ -124,6 +124,43 @@ struct virtio_i2c_in_hdr {
 #define STRICT_ALLOC_PAGES alloc_pages
 #endif
 
+/* What kmalloc() takes from the page allocator itself has no reference count since 6.15, but a type. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+#define strict_is_large_kmalloc(page) PageLargeKmalloc(page)
+#else
+#define strict_is_large_kmalloc(page) false
+#endif
+
+/* Bus types became constant in 6.9. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define STRICT_BUS_CONST const
+#else
+#define STRICT_BUS_CONST
+#endif
+
+/* What the tracepoint kmem_cache_free tells besides: the cache since 6.1, its name since 5.12. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 0)
+#define STRICT_FREED_FROM , const struct kmem_cache *cache
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
+#define STRICT_FREED_FROM , const char *name
+#else
+#define STRICT_FREED_FROM
+#endif
+
+/* Drivers say since 7.0 that they know of a line that mappings share, and do not touch it. */
+#ifdef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
+#define STRICT_SHARES_LINE DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
+#else
+#define STRICT_SHARES_LINE 0
+#endif
+
+/* No copy may be between the device and such memory; since 7.0. */
+#ifdef DMA_ATTR_REQUIRE_COHERENT
+#define STRICT_COHERENT_ONLY DMA_ATTR_REQUIRE_COHERENT
+#else
+#define STRICT_COHERENT_ONLY 0
+#endif
+
 /* Since 6.10 a device remembers that it needs no syncs: a bit, later a flag with accessors. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0) && defined(CONFIG_DMA_NEED_SYNC)
 #define strict_no_skipped_sync(dev) dev_clear_dma_skip_sync(dev)

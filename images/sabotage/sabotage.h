@@ -11,6 +11,7 @@ int sabotage_entries(void);
 int sabotage_strict_bypass(void);
 int sabotage_strict_full(void);
 int sabotage_strict_flood(void);
+int sabotage_strict_refusals(void);
 int sabotage_hostile(const char *act);
 
 #endif

@@ -85,6 +85,7 @@ static const struct {
 	{ "strict-bypass", sabotage_strict_bypass },
 	{ "strict-full", sabotage_strict_full },
 	{ "strict-flood", sabotage_strict_flood },
+	{ "strict-refusals", sabotage_strict_refusals },
 };
 
 static int __init sabotage_init(void)

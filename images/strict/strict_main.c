@@ -80,7 +80,7 @@ static int watch_bus(struct notifier_block *notifier, unsigned long event, void 
 }
 
 static struct {
-	const struct bus_type *bus;
+	STRICT_BUS_CONST struct bus_type *bus;
 	struct notifier_block notifier;
 } buses[] = {
 	{ &platform_bus_type, { .notifier_call = watch_bus } },

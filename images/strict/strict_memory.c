@@ -55,7 +55,7 @@ static const char *image_part(phys_addr_t phys)
  */
 const char *strict_memory_forbidden(phys_addr_t phys, size_t size)
 {
-	struct page *page;
+	struct page *page, *head;
 	const char *part;
 
 	if (phys + size - 1 < phys || !pfn_valid(PHYS_PFN(phys)) ||
@@ -71,7 +71,8 @@ const char *strict_memory_forbidden(phys_addr_t phys, size_t size)
 		return "boot or per-CPU memory";
 	if (is_on_stack(phys))
 		return "a stack";
-	if (!page_count(compound_head(page)) && !PageSlab(compound_head(page)))
+	head = compound_head(page);
+	if (!page_count(head) && !PageSlab(head) && !strict_is_large_kmalloc(head))
 		return "freed memory";
 	return NULL;
 }

@@ -29,8 +29,9 @@ static unsigned int mapped_count;
 module_param_named(mappings, mapped_count, uint, 0444);
 MODULE_PARM_DESC(mappings, "mappings that were made");
 
-/* What may differ between map and unmap: it says what to do, not what the mapping is. */
-#define LOOSE_ATTRS (DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_NO_WARN | DMA_ATTR_WEAK_ORDERING)
+/* What says what the mapping is, not what to do with it, is the same at map and unmap: check_unmap(). */
+#define FIRM_ATTRS (DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_FORCE_CONTIGUOUS | \
+		    DMA_ATTR_PRIVILEGED | STRICT_COHERENT_ONLY)
 
 static const char *kind_name(enum strict_kind kind)
 {
@@ -86,7 +87,9 @@ static void check_overlap(const struct strict_mapping *mapping)
 		phys_addr_t start, end, unused;
 
 		if (other == mapping || other->kind == STRICT_COHERENT ||
-		    other->dir == DMA_TO_DEVICE || other->freed || !lines_meet(mapping, other))
+		    other->dir == DMA_TO_DEVICE || other->freed ||
+		    mapping->attrs & other->attrs & STRICT_SHARES_LINE ||
+		    !lines_meet(mapping, other))
 			continue;
 		/* Two objects of the allocator's share no line where it matters. */
 		strict_memory_object(mapping->phys, &start, &unused);
@@ -162,7 +165,7 @@ static dma_addr_t map_locked(struct device *dev, phys_addr_t phys, size_t size,
 {
 	struct strict_mapping *mapping;
 
-	if (!size || !may_be_mapped(dev, phys, size))
+	if (!size || attrs & STRICT_COHERENT_ONLY || !may_be_mapped(dev, phys, size))
 		return DMA_MAPPING_ERROR;
 	if (shall_fail())
 		return DMA_MAPPING_ERROR;
@@ -237,7 +240,7 @@ static void check_unmap(const struct strict_mapping *mapping, size_t size,
 		strict_find(mapping->dev, mapping, NULL,
 			    "driver unmaps in another direction [device address=0x%016llx] [size=%zu bytes] [mapped with %s] [unmapped with %s]",
 			    dma, size, strict_direction(mapping->dir), strict_direction(dir));
-	else if ((mapping->attrs ^ attrs) & ~LOOSE_ATTRS)
+	else if ((mapping->attrs ^ attrs) & FIRM_ATTRS)
 		strict_find(mapping->dev, mapping, NULL,
 			    "driver unmaps with other attributes [device address=0x%016llx] [size=%zu bytes] [mapped with 0x%lx] [unmapped with 0x%lx]",
 			    dma, size, mapping->attrs, attrs);

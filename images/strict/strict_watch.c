@@ -96,8 +96,8 @@ static void watch_kfree(void *data, unsigned long call_site, const void *object)
 	object_freed(object);
 }
 
-static void watch_cache_free(void *data, unsigned long call_site, const void *object,
-			     const struct kmem_cache *cache)
+static void watch_cache_free(void *data, unsigned long call_site, const void *object
+			     STRICT_FREED_FROM)
 {
 	object_freed(object);
 }

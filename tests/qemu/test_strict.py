@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The strict machine on the real thing: every fault as expected, and what keeps the rules is left alone."""
 
+import io
 import json
+import shutil
 
 import pytest
 
+from dmasafe.dmesg import parse_records
+from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.progress import SILENT
+from dmasafe.scenario import parse_scenario
+from dmasafe.targets import wire
+from dmasafe.targets.boot import Boot
+from dmasafe.targets.prepare import prepare
+from dmasafe.targets.session import STRICT_PARAMETERS
 from tests.qemu.built import needs
+from tests.qemu.test_plugin import EXAMPLES, run_tests
 
 pytestmark = needs("strict")
 KEEPS_THE_RULES = ("heap/*/virtio/*", "struct-embedded/*/dmasafe:trusting/*")
@@ -40,3 +51,82 @@ def test_a_line_that_is_lost_is_reported_with_its_size(rows):
 def test_what_keeps_the_rules_is_not_reported(rows):
     kept = [row for id_, row in rows.items() if "fault=" not in id_ and row["buffer"] in ("heap", "struct-embedded")]
     assert len(kept) > 20 and all(row["splats"] == [] for row in kept)
+
+
+class Guest:
+    """A strict guest, and what it says of what is done to it."""
+
+    def __init__(self, boot):
+        self.boot = boot
+
+    def said(self, act):
+        """The splats of what ``act`` did until devices must be still."""
+        before = len(self._records())
+        act()
+        assert self.boot.read(f"{STRICT_PARAMETERS}/settled") == "1"
+        return parse_records(self._records()[before:])
+
+    def _records(self):
+        self.boot.request("kmsg")
+        records = [record for records in self.boot.gathered.records.values() for record in records]
+        return sorted(records, key=lambda record: int(record.split(",")[1]))
+
+    def run(self, id_):
+        scenario = parse_scenario(id_)
+        line = wire.line(scenario, strict=True)
+        rebind = {"rebind": 1} if scenario.fault is not None and scenario.fault.rebinds else {}
+        asked = {"op": "run", "seq": 1, "adapter": "dmasafe", "set": wire.settings(scenario), "line": line, **rebind}
+        self.boot.send(asked)
+        return next(iter(self.boot.replies()))
+
+    def refuse(self, dma, count=1):
+        table = self.boot.read(f"{STRICT_PARAMETERS}/table")
+        parameters = f"act=strict-refusals table={table} dma={dma:#x} count={count}"
+        self.boot.hands.load("/modules/dmasafe_sabotage.ko", parameters)
+
+
+@pytest.fixture
+def strict(tmp_path):
+    prepared = prepare(DEFAULT_SOURCE, "strict", "x86_64", None, SILENT, extra_modules="sabotage")
+    with Boot(prepared.image, tmp_path, io.BytesIO()) as boot:
+        boot.prepare()
+        yield Guest(boot)
+
+
+def test_a_device_that_writes_after_the_driver_lost_patience_is_named(strict):
+    """Whoever waits for devices to be still has it in the log, though nobody else looks."""
+    strict.boot.device.set_fault("dmasafe", "late-after-timeout")
+    (splat,) = strict.said(lambda: strict.run("heap/master_recv_dmasafe/dmasafe:bounce/32"))
+    assert splat.splat_class == "strict-unmapped" and "wrote to memory" in splat.message
+    assert "payload_map" in splat.fields["mapped_at"] and "payload_unmap" in splat.fields["unmapped_at"]
+
+
+def test_more_refusals_than_the_ring_holds_are_counted_as_lost(strict):
+    splats = strict.said(lambda: strict.refuse(0x1000, 40))
+    assert [splat.splat_class for splat in splats] == ["strict-unmapped"] * 31
+    assert [splat.fields["device_address"] for splat in splats] == list(range(0x1009, 0x1028))
+    assert strict.boot.read(f"{STRICT_PARAMETERS}/unread") == "9"
+
+
+def test_what_a_device_does_that_is_gone_is_reported_by_its_name(strict):
+    leak = strict.said(lambda: strict.run("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=leak-coherent"))[-1]
+    assert leak.splat_class == "strict-leak"
+    removed = {"path": f"/sys/bus/pci/devices/{leak.device}/remove", "data": "1"}
+    strict.said(lambda: strict.boot.request("write", **removed))
+    assert strict.boot.read(f"/sys/bus/pci/devices/{leak.device}/vendor") is None
+    (splat,) = strict.said(lambda: strict.refuse(leak.fields["device_address"]))
+    assert (splat.splat_class, splat.driver, splat.device) == ("strict-unmapped", None, leak.device)
+    assert splat.fields["mapped_at"] == leak.fields["mapped_at"]
+
+
+def test_the_plugins_guest_is_strict_unless_it_is_told_otherwise(tmp_path):
+    """What the driver keeps beside its buffer is lost when it is written while the device has the buffer."""
+    shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "test_here.py").write_text(
+        "def test_here(dmasafe_target):\n"
+        "    assert dmasafe_target.kernel.config == 'default+strict'\n"
+        "    row = dmasafe_target.run('heap/master_recv/dmasafe:bounce/32+fault=write-beside')\n"
+        "    assert [splat.splat_class for splat in row.splats] == ['strict-line-lost']\n"
+    )
+    cases, output = run_tests(tmp_path)
+    assert len(cases) == 4 and {outcome for outcome, _ in cases.values()} == {"passed"}, output

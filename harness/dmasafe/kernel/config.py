@@ -240,7 +240,8 @@ def _architecture(name: str, file: ArchitectureFile, directory: Path) -> Archite
 def find_configuration(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> Configuration:
     """The row of ``configuration`` (NAME, or NAME+FRAGMENT+...), if it makes sense there (``version`` may be unknown).
 
-    ConfigError lists what there is. Added fragments stay in the names of the row and of its kernel.
+    ConfigError lists what there is. Added fragments stay in the row's name, and in that of its kernel unless a
+    configuration of the same fragments has one already: ``default+strict`` boots the kernel of ``strict``.
     """
     if architecture not in matrix.architectures:
         known = ", ".join(sorted(matrix.architectures))
@@ -256,7 +257,12 @@ def find_configuration(matrix: Matrix, configuration: str, architecture: str, ve
         raise ConfigError(f"the configuration {base} is for {' and '.join(row.architectures)}, not for {architecture}")
     if row.versions and version and not version_matches(version, row.versions):
         raise ConfigError(f"the configuration {base} is for Linux {row.versions}, not for {version}")
-    return replace(row, name=configuration, kernel=f"{row.kernel}{plus}{extra}" if row.kernel else "")
+    kernel = f"{row.kernel or base}{plus}{extra}"
+    if extra:
+        fragments = (*matrix.configurations[row.kernel or base].fragments, *extra.split("+"))
+        same = (each for each in matrix.configurations.values() if each.fragments == fragments)
+        kernel = next((each.name for each in same if architecture in (each.architectures or (architecture,))), kernel)
+    return replace(row, name=configuration, kernel="" if kernel == configuration else kernel)
 
 
 def strict_line(matrix: Matrix, configuration: Configuration) -> int:
@@ -270,6 +276,15 @@ def strict_line_of(configuration: str, arch: str) -> int:
     """strict_line() of a configuration by its name. Raises ConfigError."""
     matrix = load_matrix()
     return strict_line(matrix, find_configuration(matrix, configuration, arch))
+
+
+def has_strict_kernel(configuration: str, arch: str) -> bool:
+    """Whether there is a configuration that is this one on the strict machine, but for added fragments.
+
+    Raises ConfigError.
+    """
+    matrix, base = load_matrix(), configuration.partition("+")[0]
+    return find_configuration(matrix, f"{base}+{STRICT_FRAGMENT}", arch).kernel in matrix.configurations
 
 
 def find_architecture(name: str) -> Architecture:

@@ -11,7 +11,7 @@ import pytest
 from dmasafe.architecture import host_arch
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel import DEFAULT_SOURCE
-from dmasafe.kernel.config import STRICT_FRAGMENT, strict_line_of
+from dmasafe.kernel.config import STRICT_FRAGMENT, has_strict_kernel, strict_line_of
 from dmasafe.pytest_plugin.options import OPTIONS
 
 
@@ -50,8 +50,10 @@ class Settings:
     @property
     def configuration(self) -> str:
         """The configuration as the harness names it."""
-        plain = self.strict == "off" or strict_line_of(self.config, self.arch)
-        return self.config if plain else f"{self.config}+{STRICT_FRAGMENT}"
+        if self.strict == "off" or strict_line_of(self.config, self.arch):
+            return self.config
+        wanted = self.strict == "on" or has_strict_kernel(self.config, self.arch)
+        return f"{self.config}+{STRICT_FRAGMENT}" if wanted else self.config
 
     def source(self) -> str:
         """The kernel source as the harness names it."""

@@ -210,13 +210,15 @@ _LIES_SEEN = {
     "slow": (_NO_ANSWER, ("dmasafe",)),
     "late-after-timeout": (_NO_ANSWER, ("dmasafe",)),
 }
-# Where nothing but the strict machine tells; on any other the device just does it. The canary of a strict machine that
-# does not work names strict-unmapped, too.
-_TRESPASSES_SEEN = {
-    "late": "(?<!did not splat )strict-unmapped",
-    "beyond": "strict-overrun",
-    "reads-receive-buffer": "strict-direction",
-    "writes-send-buffer": "strict-direction",
+# The canary of a strict machine that does not work names strict-unmapped, too.
+_UNMAPPED = "(?<!did not splat )strict-unmapped"
+# Where mostly nothing but the strict machine tells; on any other the device just does it.
+_SEEN_BY_STRICT = {
+    "late": (_UNMAPPED, "virtio"),
+    "beyond": ("strict-overrun", "virtio"),
+    "reads-receive-buffer": ("strict-direction", "virtio"),
+    "writes-send-buffer": ("strict-direction", "virtio"),
+    "twice": (_LIES_SEEN["twice"][0], "dmasafe"),
 }
 _DESCRIPTORS_SEEN = {
     "descriptor-loop": r"more than \d+ descriptors from head 0, or a loop",
@@ -305,9 +307,9 @@ _ROWS: tuple[Sabotage, ...] = (
              r"strict machine lost 8 reports", Moment.READY, partial(_load, "strict-flood"), every=True,
              configuration="strict"),
     *(
-        Sabotage(f"device-lies-{lie}-strict", SabotageKind.LIES, f"the virtio device trespasses: {lie}", reason,
-                 Moment.BOOTED, partial(_lie, "virtio", lie), every=True, configuration="strict")
-        for lie, reason in _TRESPASSES_SEEN.items()
+        Sabotage(f"device-lies-{lie}-strict", SabotageKind.LIES, f"the {controller} device trespasses: {lie}", reason,
+                 Moment.BOOTED, partial(_lie, controller, lie), every=True, configuration="strict")
+        for lie, (reason, controller) in _SEEN_BY_STRICT.items()
     ),
     *(
         Sabotage(act, SabotageKind.DRIVER, f"a hostile driver sends a request: {act}", reason, Moment.READY,

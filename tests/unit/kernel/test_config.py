@@ -118,6 +118,19 @@ def test_a_version_that_was_not_verified_names_the_nearest(version: str, nearest
     assert not_verified("6.12.117", matrix) is None
 
 
+def test_added_fragments_share_the_kernel_of_the_configuration_that_has_them() -> None:
+    """Or the same kernel is built twice, under two names."""
+    matrix = load_matrix()
+    kernels = {
+        name: find_configuration(matrix, name, "x86_64").kernel_name
+        for name in ("default+strict", "no-dma-debug+strict", "swiotlb-force+strict", "upstream+strict")
+    }
+    assert list(kernels.values()) == ["strict", "strict-nodebug", "strict", "upstream+strict"]
+    assert find_configuration(matrix, "default+strict", "x86_64").name == "default+strict"
+    assert find_configuration(matrix, "default+strict", "arm64").kernel_name == "default+strict"
+    assert resolve(matrix, "default+strict", "x86_64").name == "strict"
+
+
 def test_every_required_symbol_is_asked_for_somewhere() -> None:
     matrix = load_matrix()
     asked = {line.symbol for path in matrix.directory.glob("*.config")

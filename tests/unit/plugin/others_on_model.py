@@ -46,6 +46,24 @@ def test_heap(dmasafe_bus, dmasafe_model, dmasafe_dmesg, dmasafe_target):
     assert dmasafe_target.facts.has("DMA_API_DEBUG")
 
 
+class Busy(Chip):
+    """Something happens in the kernel while the device has the buffer."""
+
+    def __init__(self, kernel, beside):
+        super().__init__()
+        self.kernel, self.beside = kernel, beside
+
+    def read(self, length):
+        self.kernel.store(self.beside, b"!")
+        return super().read(length)
+
+
+def test_beside(dmasafe_bus, dmasafe_model):
+    struct = dmasafe_model.memdup_user(bytes(64))
+    dmasafe_bus.plug({0x48: Busy(dmasafe_model, struct)})
+    assert dmasafe_model.i2c_master_recv_dmasafe(client(dmasafe_model), struct + 8, 8) == 8
+
+
 def test_expected(dmasafe_model, dmasafe_dmesg):
     assert send_stack(dmasafe_model) == -5
     assert dmasafe_dmesg.expect("map-stack", "map-vmalloc-rejected").driver == "dmasafe_controller"

@@ -215,8 +215,19 @@ def test_the_boot_scope_says_who_shares_a_boot(scope, shared):
         ("upstream", "on", "upstream+strict"),
         ("strict-128", "on", "strict-128"),
         ("strict", "off", "strict"),
+        ("default", None, "default+strict"),
+        ("default+debug-info", None, "default+debug-info+strict"),
+        ("no-dma-debug", None, "no-dma-debug+strict"),
+        ("strict-128", None, "strict-128"),
+        # A kernel of its own, that nobody asked for, or a machine on which it would see nothing.
+        ("upstream", None, "upstream"),
+        ("iommu", None, "iommu"),
     ],
 )
 def test_any_configuration_can_be_made_strict_once(config, strict, found):
     given = {"dmasafe_config": config, "dmasafe_strict": strict, "dmasafe_arch": "x86_64"}
     assert Settings.of(Config(given)).configuration == found
+
+
+def test_nothing_is_strict_by_default_where_there_is_no_such_kernel():
+    assert Settings.of(Config({"dmasafe_arch": "arm64"})).configuration == "default"
