@@ -28,6 +28,7 @@ from dmasafe.devices.virtio_i2c import Mailbox, VirtioI2c
 from dmasafe.devices.vring import Violation, What
 
 if TYPE_CHECKING:
+    from dmasafe.devices.hosts.base import I2cHost
     from dmasafe.devices.usb.port import Port
     from dmasafe.devices.vfio_user import Complaint, VfioUser
 
@@ -72,9 +73,9 @@ class Server:
     ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
     are on the way), ``mailbox`` (``address`` or null; no answer), ``strict``
     (``address`` of the strict machine's table or null, ``devices`` the controllers' names in the guest; no answer),
-    ``fault`` (from now on ``controller`` tells the lie
-    ``name`` of lies.py, null for none; no answer), ``plug`` (``slaves`` and their search ``path`` as plugged.py reads
-    them take the place of all slaves of every controller, null brings the default bus back; answered with
+    ``fault`` (from now on ``controller`` tells the lie ``name`` of lies.py, or a host has the fault of that name in
+    hosts/base.py; null for none; no answer), ``plug`` (``slaves`` and their search ``path`` as plugged.py reads them
+    take the place of all slaves of every controller, null brings the default bus back; answered with
     ``{"re":"plug","n":N,"why":null}`` or what is wrong with them; one that fails later is a ``slave`` event),
     ``slaves`` (answered with their attributes), ``quit``. Anything else is answered with ``{"re":"error","why":...}``.
     """
@@ -97,6 +98,7 @@ class Server:
         self._backends: dict[str, Backend] = {}
         self._ports: dict[str, Port] = {}
         self._functions: dict[str, VfioUser] = {}
+        self._hosts: dict[str, I2cHost] = {}
         self._devices: dict[str, _OnBus] = {}
         self._output = Output(self._loop, 1 if control is None else control.fileno(), self._loop.quit)
         try:
@@ -145,6 +147,7 @@ class Server:
 
     def _function(self, directory: Path, name: str, path: str) -> VfioUser:
         # Only a harness with PCI functions pays for the import.
+        from dmasafe.devices.hosts.base import I2cHost
         from dmasafe.devices.pci import I2cBus, PciFunction
         from dmasafe.devices.values import find
         from dmasafe.devices.vfio_user import VfioUser
@@ -167,6 +170,8 @@ class Server:
             function = made()
         except Exception as error:
             raise FunctionError(f"{path} cannot be made: {failure(error, made)}") from error
+        if isinstance(function, I2cHost):
+            self._hosts[name] = function
         bus = self._devices[name] = I2cBus(name, default_bus(), self._seq, record)
         notify = partial(self._connection_event, name)
         return VfioUser(self._loop, function, directory / f"{name}.sock", notify, complain, bus, undeclared)
@@ -311,10 +316,16 @@ class Server:
     def _fault(self, question: dict[str, Any]) -> None:
         controller, name = question.get("controller"), question.get("name")
         backend = self._backends.get(controller) if isinstance(controller, str) else None
-        if backend is None or not (name is None or (isinstance(name, str) and name in LIES)):
+        host = self._hosts.get(controller) if isinstance(controller, str) else None
+        try:
+            if host is not None:
+                host.fail(name)
+            elif backend is not None:
+                backend.lie = None if name is None else LIES[name]
+            else:
+                raise KeyError(controller)
+        except (DevicesError, KeyError, TypeError):
             self._reply(re="error", why=f"controller {controller!r:.100} has no fault {name!r:.100}")
-            return
-        backend.lie = None if name is None else LIES[name]
 
     def _plug(self, question: dict[str, Any]) -> None:
         # Only a harness that plugs in slaves of its own pays for the import.
