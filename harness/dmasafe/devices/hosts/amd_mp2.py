@@ -33,6 +33,7 @@ POLICY = HostPolicy(
         ),
     ),
     timeout_s=0.25,  # 22
+    unmapped=EIO,  # 58
     quirks=I2cAdapterQuirks(max_write_len=4095, max_read_len=4095),  # 23, 240
     maps_for="parent",
     notes=(

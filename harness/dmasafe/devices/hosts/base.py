@@ -63,6 +63,72 @@ class Carried(NamedTuple):
         return self.nak is Nak.NONE and not self.lost
 
 
+class Wire:
+    """The bus for a controller that moves byte by byte, and learns only at the stop how long a message was.
+
+    Slaves know messages: what one says is looked at beforehand (I2cHost.preview()), the message itself is carried out
+    at its end. ``active``: between a start and its stop. ``delay_s`` is for how long the slave holds the clock.
+    """
+
+    def __init__(self, host: I2cHost) -> None:
+        self._host = host
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing is under way."""
+        self.active = False
+        self.read = False
+        self.refused = False
+        self.delay_s = 0.0
+        self._address = 0
+        self._sent = bytearray()
+        self._ahead = b""
+        self._got = 0
+
+    def start(self, octet: int) -> Carried:
+        """A start or repeated start with an address and direction: whether somebody acknowledges."""
+        if self.active:
+            self.end(last=False)
+        host = self._host
+        host.bus.flush()
+        self.reset()
+        if host.fault.arbitration_lost:
+            return Carried(Nak.NONE, b"", lost=True)
+        self.active = host.bus.under_way = True
+        self._address, self.read = octet >> 1 & 0x7F, bool(octet & 1)
+        slave = host.bus.bus.slaves.get(self._address)
+        self._limit: int | None = getattr(slave, "accepts", None)
+        self.delay_s = 0.0 if slave is None else slave.stretch_s
+        self.refused = slave is None or host.fault.nak_at == 0
+        return Carried(Nak.ADDRESS if self.refused else Nak.NONE, b"")
+
+    def put(self, byte: int) -> bool:
+        """One byte to the slave; whether it is acknowledged."""
+        self._sent.append(byte & 0xFF)
+        count = len(self._sent)
+        limited = self._limit is not None and count > self._limit
+        self.refused = self.refused or limited or self._host.fault.nak_at == count
+        return not self.refused
+
+    def get(self) -> int:
+        """One byte from the slave."""
+        if self._got >= len(self._ahead):
+            self._ahead = self._host.preview(self._address, max(64, 2 * self._got))
+        self._got += 1
+        return 0xFF if self.refused else self._ahead[self._got - 1]
+
+    def end(self, last: bool = True) -> bool:
+        """A stop, or (not ``last``) what comes before a repeated start; whether all was acknowledged."""
+        if not self.active:
+            return True
+        self.active = self._host.bus.under_way = False
+        payload: bytes | int = self._got if self.read else bytes(self._sent)
+        if self._host.fault.nak_at == 0:
+            return False
+        result = self._host.bus.transfer(self._address, self.read, payload, last or self.refused)
+        return result.ok and not self.refused
+
+
 class I2cHost(PciFunction):
     """A controller. Models of platform devices leave the ids alone: nobody but the machine's builder reads them."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, ENXIO, ETIMEDOUT
+from errno import EAGAIN, EIO, ENXIO, ETIMEDOUT
 from struct import Struct
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ POLICY = HostPolicy(
         ),
     ),
     timeout_s=1.0,  # 628
+    unmapped=EIO,  # 613
     smbus=True,
     notes=(
         "a block read maps 32 bytes for an answer of up to 33, the count included (533, 353)",

@@ -45,6 +45,7 @@ POLICY = HostPolicy(
         ),
     ),
     timeout_s=2.0,  # 1416
+    unmapped=ENOMEM,  # 1100, 1123
     notes=("a write and a read of the same slave are one transaction with two buffers (1262)",),
 )
 
@@ -107,7 +108,7 @@ class Mt65xx(I2cHost):
                 Register("RX_4G_MODE", 0x58),
             ),
         )
-        self.bars = (Bar(0, 2 * _DMA_BASE, (*self.registers, self.channel)),)
+        self.bars = (Bar(0, 0x10000, (*self.registers, self.channel)),)
 
     def _update(self, _value: int = 0) -> None:
         self.level(bool(self.INTR_STAT & self.INTR_MASK))

@@ -74,6 +74,10 @@ class Ending(NamedTuple):
     since: Version = (0, 0)
     until: Version | None = None
 
+    def in_(self, version: Version) -> bool:
+        """Whether the kernels of this version do so."""
+        return self.since <= version and (self.until is None or version < self.until)
+
 
 @dataclass(frozen=True)
 class HostPolicy:
@@ -82,7 +86,8 @@ class HostPolicy:
     ``maps_for`` is the device that the buffer is mapped for: the controller's own (``host``), a DMA controller
     (``dma``), or the PCI function above it (``parent``). ``smbus``: it has SMBus calls of its own and no I2C transfers.
     ``together``: one rule for all messages of a transfer; if they differ, that of PIO. ``timeout_s`` is how long it
-    waits for the hardware. ``notes`` are what no field says.
+    waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0 where the processor then
+    moves the bytes. ``notes`` are what no field says.
     """
 
     adapter: str
@@ -95,6 +100,7 @@ class HostPolicy:
     maps_for: str = "host"
     smbus: bool = False
     together: bool = False
+    unmapped: int = 0
     notes: tuple[str, ...] = ()
 
     def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:

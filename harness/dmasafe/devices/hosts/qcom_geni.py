@@ -30,7 +30,8 @@ POLICY = HostPolicy(
     ),
 )
 
-_BASE = 0x10000
+# The engine in the BAR, which has 64 KiB.
+_BASE = 0x8000
 # geni-se.h: interrupts (212-245), the FIFO's state (274), DMA's interrupts (287-303).
 _DONE, _FAILURE, _CANCEL, _ABORT = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 _GP_NACK, _GP_ARB_LOST = 1 << 10, 1 << 13
@@ -42,7 +43,7 @@ _FIFO_WORDS = 16
 
 
 class QcomGeni(I2cHost):
-    """The wrapper at 0, one serial engine at 0x10000. A write to M_CMD0 starts a command; DMA waits for its length."""
+    """The wrapper at 0, one serial engine at 0x8000. A write to M_CMD0 starts a command; DMA waits for its length."""
 
     def __init__(self) -> None:
         super().__init__()

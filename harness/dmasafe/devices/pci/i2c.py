@@ -46,11 +46,14 @@ class I2cBus:
         self._control: list[Segment] = []
         self._seq_of_dma: int | None = None
         self._why = ""
+        #: A message is under way of which transfer() will be told only at its end: DMA until then belongs to it.
+        self.under_way = False
 
     def transfer(self, address: int, read: bool, payload: bytes | int, last: bool = True) -> Result:
         """One message; see Bus.transfer(). An address of more than seven bits is nobody's."""
         self.flush()
         self._same_scenario()
+        self.under_way = False
         if 0 <= address <= MAX_ADDRESS:
             result = self.bus.transfer(address, read, payload, last)
         else:
@@ -89,6 +92,8 @@ class I2cBus:
     def finish(self) -> None:
         """Nobody waits for anything: no message will come for what was fetched or stored."""
         self.flush()
+        if self.under_way:
+            return
         for read, segments in ((False, self._fetched), (True, self._stored)):
             if any(segment.stray for segment in segments):
                 length = sum(segment.length for segment in segments)
@@ -100,6 +105,7 @@ class I2cBus:
 
     def reset(self) -> None:
         """The function was reset, or its client is gone."""
+        self.under_way = False
         self.finish()
         self.bus.stop()
 

@@ -71,6 +71,9 @@ class Bench:
     def line(self, high: bool) -> None:
         self.high = high
 
+    def undeclared(self, bar: int, offset: int, size: int, write: bool) -> None:
+        raise AssertionError(f"nobody declared {size} bytes at {offset:#x} of BAR {bar}")
+
     # What a test does.
 
     def run(self, seconds: float = 0.01) -> None:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The DMA controller beside hosts that have none of their own: two channels, driven by a provider for Linux' dmaengine.
+
+It is nobody's hardware: what is upstream's is the driver of the host, and what that asks of the DMA engine API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dmasafe.devices.hosts.base import I2cHost
+from dmasafe.devices.hosts.declaration import Window
+from dmasafe.devices.pci import Access, Register, RegisterBlock
+
+#: Where the channels are in BAR 0: tx, then rx.
+DMA_WINDOW = Window(0xF000, 0x100)
+CHANNEL_BYTES = 0x40
+START, STOP = 1, 0
+DONE, FAILED = 1, 2
+#: To be put into a host's device-tree source; ``{{reg}}`` is the last window's.
+DMA_NODE = """
+        {{dma}}: dma-controller@{{base}} {{{{
+            compatible = "dmasafe,dmaengine";
+            reg = <{{{reg}}}>;
+            #dma-cells = <1>;
+        }}}};
+"""
+
+
+def with_dma(node: str, window: int) -> str:
+    """The source of a host's nodes, with its DMA controller before it, whose ``reg`` is window number ``window``."""
+    return DMA_NODE.format(reg=f"reg{window}") + node
+
+
+class Channel(RegisterBlock):
+    """One channel. The provider writes ADDRESS and LENGTH (bytes), then START to CONTROL, and polls STATUS.
+
+    STOP to CONTROL forgets the transfer; so does the end of it (DONE or FAILED in STATUS, cleared by writing 1).
+    RESIDUE are the bytes that are not yet moved. The host takes bytes for the bus, or gives those from it, whenever its
+    own registers say that it wants DMA; ``on_start`` tells it that there is a transfer.
+    """
+
+    ADDRESS = Register("ADDRESS", 0x00, 8)
+    LENGTH = Register("LENGTH", 0x08)
+    CONTROL = Register("CONTROL", 0x0C, on_write="_controlled")
+    STATUS = Register("STATUS", 0x10, access=Access.W1C)
+    RESIDUE = Register("RESIDUE", 0x14, access=Access.RO)
+
+    def __init__(self, base: int, host: I2cHost, on_start: Callable[[], None]) -> None:
+        super().__init__(base)
+        self._host = host
+        self._on_start = on_start
+        self._bytes: bytes | bytearray = b""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a transfer with bytes to move."""
+        return self.CONTROL == START and self.RESIDUE > 0
+
+    def _controlled(self, value: int) -> None:
+        self._bytes = b""
+        self.RESIDUE = self.LENGTH if value == START else 0
+        self.STATUS = 0
+        if value != START:
+            return
+        if self._host.fault.dma_error:
+            self.CONTROL, self.STATUS = STOP, FAILED
+        else:
+            self._host.later(0, self._on_start)
+
+    def take(self) -> int:
+        """The next byte from memory; the channel is ready."""
+        if self.RESIDUE == self.LENGTH:
+            self._bytes = self._host.fetch(self.ADDRESS, self.LENGTH)
+        byte = self._bytes[self.LENGTH - self.RESIDUE]
+        self._moved()
+        return byte
+
+    def give(self, byte: int) -> None:
+        """The next byte to memory; the channel is ready. All of them are stored when the last one is here."""
+        if self.RESIDUE == self.LENGTH:
+            self._bytes = bytearray()
+        assert isinstance(self._bytes, bytearray)
+        self._bytes.append(byte)
+        if self.RESIDUE == 1:
+            self._host.store(self.ADDRESS, bytes(self._bytes))
+        self._moved()
+
+    def _moved(self) -> None:
+        self.RESIDUE -= 1
+        if not self.RESIDUE:
+            self.CONTROL, self.STATUS = STOP, DONE
