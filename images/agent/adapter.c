@@ -5,10 +5,14 @@
  * Binding and unbinding can block for ever when a task died with something in its hands (i2c_del_adapter() waits for
  * the last reference), so a child process does it and the supervisor waits for it with a bound.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +28,7 @@
 #define PATH_BYTES 300
 #define BUSES "/sys/bus"
 #define APPEAR_POLL_MS 2
+#define BIND_STACK_BYTES 65536
 
 struct adapter {
 	char name[NAME_BYTES];
@@ -33,6 +38,8 @@ struct adapter {
 	/* The node of its trace, or "". */
 	char trace[NAME_BYTES + sizeof("/dev/")];
 	int nr;
+	/* What adapter_set() was told last, if it did all of it. */
+	char settings[SETTINGS * NAME_BYTES];
 	struct {
 		char name[NAME_BYTES];
 		char value[NAME_BYTES];
@@ -113,15 +120,23 @@ static bool is_bound_to(const struct adapter *adapter)
 	return name && !strcmp(name + 1, adapter->driver);
 }
 
+enum binding { BIND_FIRST, BIND_AGAIN, BIND_AFTER_DEATH };
+
 /* In the child: makes the driver the device's. Returns the adapter's number or a negative errno. */
-static int bind_driver(const struct adapter *adapter, bool again)
+static int bind_driver(const struct adapter *adapter, enum binding binding)
 {
 	const struct timespec pause = { .tv_nsec = APPEAR_POLL_MS * 1000000L };
 	size_t len = strlen(adapter->device);
 	char path[PATH_BYTES];
 	int error, nr;
 
-	if (again || !is_bound_to(adapter)) {
+	if (binding == BIND_AFTER_DEATH) {
+		/* dmasafe's own controller can give up no more than the adapter, which keeps its number. */
+		device_path(path, adapter, "renew");
+		if (!file_write(path, "1", 1))
+			return adapter->nr;
+	}
+	if (binding != BIND_FIRST || !is_bound_to(adapter)) {
 		device_path(path, adapter, "driver_override");
 		error = file_write(path, adapter->driver, strlen(adapter->driver));
 		if (error)
@@ -142,30 +157,48 @@ static int bind_driver(const struct adapter *adapter, bool again)
 	return nr;
 }
 
-/* Has bind_driver() done by a child. Returns its result, or -ETIMEDOUT; then the child is on its own. */
-static int bind_bounded(struct adapter *adapter, bool again)
+struct bind_job {
+	const struct adapter *adapter;
+	enum binding binding;
+	int end;
+};
+
+static int bind_in_child(void *argument)
 {
+	const struct bind_job *job = argument;
+	int result = bind_driver(job->adapter, job->binding);
+
+	return write(job->end, &result, sizeof(result)) < 0;
+}
+
+/*
+ * Has bind_driver() done by a child. Returns its result, or -ETIMEDOUT; then the child is on its own, and killed.
+ *
+ * The child is given no copy of this process's memory, which would cost more than what it does: while it uses its
+ * memory, this process only waits.
+ */
+static int bind_bounded(struct adapter *adapter, enum binding binding)
+{
+	static _Alignas(16) char stack[BIND_STACK_BYTES];
 	struct pollfd pollfd = { .events = POLLIN };
+	struct bind_job job = { .adapter = adapter, .binding = binding };
 	int result = -EIO;
 	int ends[2];
 	pid_t child;
 
-	if (pipe(ends))
+	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
-	child = fork();
+	job.end = ends[1];
+	child = clone(bind_in_child, stack + sizeof(stack), CLONE_VM | SIGCHLD, &job);
 	if (child < 0) {
 		result = -errno;
 		close(ends[0]);
 		close(ends[1]);
 		return result;
 	}
-	if (!child) {
-		result = bind_driver(adapter, again);
-		_exit(write(ends[1], &result, sizeof(result)) < 0);
-	}
 	close(ends[1]);
 	pollfd.fd = ends[0];
-	if (poll(&pollfd, 1, again ? BIND_TIMEOUT_MS : FIRST_BIND_TIMEOUT_MS) != 1) {
+	if (poll(&pollfd, 1, binding == BIND_FIRST ? FIRST_BIND_TIMEOUT_MS : BIND_TIMEOUT_MS) != 1) {
 		kill(child, SIGKILL);
 		result = -ETIMEDOUT;
 	} else {
@@ -176,6 +209,7 @@ static int bind_bounded(struct adapter *adapter, bool again)
 	}
 	close(ends[0]);
 	memset(adapter->written, 0, sizeof(adapter->written));
+	adapter->settings[0] = '\0';
 	adapter->nr = result < 0 ? -1 : result;
 	return result;
 }
@@ -217,7 +251,7 @@ int adapter_add(const char *name, const char *bus, const char *device, const cha
 	snprintf(adapter->trace, sizeof(adapter->trace), "/dev/%s", device);
 	if (access(adapter->trace, R_OK | W_OK))
 		adapter->trace[0] = '\0';
-	return bind_bounded(adapter, false);
+	return bind_bounded(adapter, BIND_FIRST);
 }
 
 int adapter_adopt(const char *name, int nr)
@@ -239,7 +273,12 @@ int adapter_adopt(const char *name, int nr)
 
 int adapter_rebind(struct adapter *adapter)
 {
-	return adapter->device[0] ? bind_bounded(adapter, true) : -ENODEV;
+	return adapter->device[0] ? bind_bounded(adapter, BIND_AGAIN) : -ENODEV;
+}
+
+int adapter_revive(struct adapter *adapter)
+{
+	return adapter->device[0] ? bind_bounded(adapter, BIND_AFTER_DEATH) : -ENODEV;
 }
 
 /* Writes one attribute, unless its value is known to be there. Returns 0 or a positive errno. */
@@ -267,9 +306,11 @@ static int set_one(struct adapter *adapter, const char *name, const char *value)
 const char *adapter_set(struct adapter *adapter, const char *settings)
 {
 	static char why[PATH_BYTES];
-	char *copy = strdup(settings);
-	char *rest = copy, *word;
+	char *copy, *rest, *word;
 
+	if (!strcmp(settings, adapter->settings))
+		return NULL;
+	copy = rest = strdup(settings);
 	why[0] = '\0';
 	while (rest && !why[0] && (word = strsep(&rest, " "))) {
 		char *value = strchr(word, '=');
@@ -287,5 +328,7 @@ const char *adapter_set(struct adapter *adapter, const char *settings)
 			snprintf(why, sizeof(why), "set: %.40s refused '%.40s': %s", word, value, strerror(error));
 	}
 	free(copy);
+	snprintf(adapter->settings, sizeof(adapter->settings), "%s",
+		 why[0] || strlen(settings) >= sizeof(adapter->settings) ? "" : settings);
 	return why[0] ? why : NULL;
 }

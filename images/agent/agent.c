@@ -23,6 +23,15 @@ static struct text out;
 /* Started by init: the system is ours to switch off. */
 static bool owner;
 
+/* A member that is a number, and not the first. */
+static void add_member(const char *name, long long number)
+{
+	text_add_string(&out, ",\"");
+	text_add_string(&out, name);
+	text_add_string(&out, "\":");
+	text_add_number(&out, number);
+}
+
 /* The beginning of a reply: what it answers, and the number that the host gave it. */
 static void begin_reply(const char *op, const struct request *request)
 {
@@ -30,28 +39,13 @@ static void begin_reply(const char *op, const struct request *request)
 
 	text_add(&out, "{\"re\":\"%s\"", op);
 	if (number)
-		text_add(&out, ",\"n\":%lld", request_number(request, "n", 0));
+		add_member("n", request_number(request, "n", 0));
 }
 
 static void reply_error(const char *why)
 {
 	text_add(&out, "{\"re\":\"error\",\"why\":\"%s\"}\n", why);
 	channel_write(&out);
-}
-
-/* Lets once-only warnings come again. Needed after a report, harmless otherwise. */
-static void rearm_warnings(void)
-{
-	static const char *const files[] = {
-		"/sys/kernel/debug/clear_warn_once",
-		"/sys/module/dmasafe_controller/parameters/rearm",
-		"/sys/module/dmasafe_client/parameters/rearm",
-		"/sys/module/dmasafe_buses/parameters/rearm",
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		file_write(files[i], "1", 1);
 }
 
 static void add_error(const char *why)
@@ -66,21 +60,21 @@ static void performed_line(struct text *line, const char *words, long long seq, 
 {
 	text_clear(line);
 	text_add_bytes(line, words, strlen(words));
-	text_add(line, " seq=%lld", seq);
-	if (adapter)
-		text_add(line, " nr=%d", adapter_number(adapter));
+	text_add_string(line, " seq=");
+	text_add_number(line, seq);
+	if (adapter) {
+		text_add_string(line, " nr=");
+		text_add_number(line, adapter_number(adapter));
+	}
 }
 
 static void add_rebound(int nr)
 {
-	if (nr >= 0)
-		text_add(&out, ",\"rebound\":true,\"nr\":%d", nr);
-	text_add(&out, "}\n");
-}
-
-static int rebind(struct adapter *adapter)
-{
-	return adapter ? adapter_rebind(adapter) : -ENODEV;
+	if (nr >= 0) {
+		text_add_string(&out, ",\"rebound\":true");
+		add_member("nr", nr);
+	}
+	text_add_string(&out, "}\n");
 }
 
 /*
@@ -94,12 +88,12 @@ static unsigned int begin_run_reply(const struct under_way *way, size_t room)
 	unsigned int records = kmsg_forward(&out, way->seq, &end_mark);
 
 	trace_end(way->adapter, &out, &trace, LINE_MAX_BYTES - LINE_REST_BYTES - room);
-	text_add(&out, "{\"re\":\"run\"");
+	text_add_string(&out, "{\"re\":\"run\"");
 	if (way->numbered)
-		text_add(&out, ",\"n\":%lld", way->number);
-	text_add(&out, ",\"seq\":%lld", way->seq);
+		add_member("n", way->number);
+	add_member("seq", way->seq);
 	if (end_mark >= 0)
-		text_add(&out, ",\"log\":%lld", end_mark);
+		add_member("log", end_mark);
 	text_add_bytes(&out, trace.data, trace.len);
 	return records;
 }
@@ -136,22 +130,22 @@ static void perform(const struct request *request, const char *words, long long 
 	/* Before the end, for what the kernel says to the driver's leaving is part of the scenario. */
 	if (request_number(request, "rebind", 0)) {
 		worker_let_go();
-		nr = rebind(adapter);
+		nr = adapter ? adapter_rebind(adapter) : -ENODEV;
 	}
 	records = begin_run_reply(&way, answer.len);
 	/* {"error":"..."} becomes a member of the reply. */
 	if (answer.len > strlen(ERROR) && !memcmp(answer.data, ERROR, strlen(ERROR))) {
-		text_add(&out, ",");
+		text_add_string(&out, ",");
 		text_add_bytes(&out, answer.data + 1, answer.len - 1);
-		text_add(&out, "\n");
+		text_add_string(&out, "\n");
 	} else {
-		text_add(&out, ",\"answer\":");
+		text_add_string(&out, ",\"answer\":");
 		text_add_bytes(&out, answer.data, answer.len);
 		add_rebound(nr);
 	}
 	deliver(lazy);
 	if (records)
-		rearm_warnings();
+		kmsg_rearm();
 }
 
 /* The supervisor's: the worker died in a call, or hangs there. */
@@ -159,12 +153,12 @@ static void end_for_worker(const struct under_way *way, int signal, int hung_ms)
 {
 	begin_run_reply(way, 0);
 	if (hung_ms)
-		text_add(&out, ",\"hung\":%d", hung_ms);
+		add_member("hung", hung_ms);
 	else
-		text_add(&out, ",\"died\":%d", signal);
-	add_rebound(rebind(way->adapter));
+		add_member("died", signal);
+	add_rebound(way->adapter ? adapter_revive(way->adapter) : -ENODEV);
 	channel_write(&out);
-	rearm_warnings();
+	kmsg_rearm();
 	kmsg_quiet();
 }
 
@@ -190,7 +184,7 @@ static void run(const struct request *request)
 		return;
 	}
 	begin_reply("run", request);
-	text_add(&out, ",\"seq\":%lld", seq);
+	add_member("seq", seq);
 	add_error(why);
 	channel_write(&out);
 }

@@ -37,7 +37,10 @@ struct text {
 
 void text_clear(struct text *text);
 void text_reserve(struct text *text, size_t more);
+/* This and what is below leave a NUL behind the bytes, except text_add_hex() and text_add_json(). */
 void text_add_bytes(struct text *text, const void *bytes, size_t len);
+void text_add_string(struct text *text, const char *string);
+void text_add_number(struct text *text, long long number);
 __attribute__((format(printf, 2, 3))) void text_add(struct text *text, const char *format, ...);
 void text_add_hex(struct text *text, const uint8_t *bytes, size_t len);
 /* Adds bytes as the inside of a JSON string; one code point a byte. */
@@ -98,6 +101,10 @@ void kmsg_skip(void);
  * -1 where there is no mark, as the kernel would limit the rate of what user space writes.
  */
 int kmsg_end(long long seq);
+/* Lets once-only warnings come again. Needed after a report, harmless otherwise. */
+void kmsg_rearm(void);
+/* A module came or went: other files are to be written to for that. */
+void kmsg_modules_changed(void);
 /* Undoes what an oops does to the console's log level: the rest of the boot would be printed there in full. */
 void kmsg_quiet(void);
 /*
@@ -140,6 +147,8 @@ int adapter_add(const char *name, const char *bus, const char *device, const cha
 int adapter_adopt(const char *name, int nr);
 /* Unbinds and binds the driver. Returns the adapter's new number or a negative errno. */
 int adapter_rebind(struct adapter *adapter);
+/* Makes an adapter usable again that a dead task may hold for good. Returns its number or a negative errno. */
+int adapter_revive(struct adapter *adapter);
 /* The device node of hardware that keeps a trace of its own, or NULL. */
 const char *adapter_trace(const struct adapter *adapter);
 /* Writes "name=value ..." to the device's attributes, as far as they differ from what was written last. */

@@ -108,7 +108,7 @@ const struct field *request_field(const struct request *request, const char *nam
 	int i;
 
 	for (i = 0; i < request->count; i++)
-		if (!strcmp(request->fields[i].name, name))
+		if (request->fields[i].name[0] == name[0] && !strcmp(request->fields[i].name, name))
 			return &request->fields[i];
 	return NULL;
 }

@@ -105,6 +105,7 @@ static void run_command(const struct request *request, struct text *out)
 	worker_let_go();
 	if (command)
 		error = command_run(command, timeout_ms, output, sizeof(output), &len, &status);
+	kmsg_modules_changed();
 	add_errno(out, -error);
 	if (!error)
 		text_add(out, ",\"status\":%d", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
@@ -191,6 +192,7 @@ static void load(const struct request *request, struct text *out)
 		return;
 	}
 	add_errno(out, syscall(SYS_finit_module, fd, params ? params : "", 0) ? errno : 0);
+	kmsg_modules_changed();
 	close(fd);
 }
 
@@ -200,6 +202,7 @@ static void unload(const struct request *request, struct text *out)
 
 	worker_let_go();
 	add_errno(out, name && !syscall(SYS_delete_module, name, O_NONBLOCK) ? 0 : name ? errno : EINVAL);
+	kmsg_modules_changed();
 }
 
 static void adapter(const struct request *request, struct text *out)

@@ -394,8 +394,11 @@ static void make_calls(struct scenario *s)
 		s->ret = error;
 }
 
-/* Everything that needs the buffer: fill, look, call, look again. */
-static void with_buffer(struct scenario *s)
+/*
+ * Everything that needs the buffer: fill, look, call, look again. Inline, as each frame is a line in
+ * every report of what the call does.
+ */
+static __always_inline void with_buffer(struct scenario *s)
 {
 	size_t size;
 	u8 *original;

@@ -106,6 +106,8 @@ struct fault_spare {
 /**
  * struct payload - one message's buffer on its way to the hardware
  * @msg: the message
+ * @policy: how its buffer is treated
+ * @fault: the seeded fault
  * @len: bytes to transfer; more than @msg->len for I2C_M_RECV_LEN
  * @wire_len: bytes that the hardware is told; @len, but for a seeded fault
  * @dir: DMA direction
@@ -118,6 +120,8 @@ struct fault_spare {
  */
 struct payload {
 	struct i2c_msg *msg;
+	const struct controller_policy *policy;
+	const struct controller_fault *fault;
 	size_t len;
 	size_t wire_len;
 	enum dma_data_direction dir;
@@ -145,6 +149,7 @@ struct payload {
  * @sent: requests handed to the device since its last reset
  * @group_open: the device was told that another message follows
  * @done: the device is done with a request
+ * @mapped: a message's buffer is mapped
  */
 struct controller {
 	struct device *dev;
@@ -164,6 +169,7 @@ struct controller {
 	u16 sent;
 	bool group_open;
 	struct completion done;
+	bool mapped;
 };
 
 /* controller_main.c */
@@ -205,6 +211,7 @@ int controller_ring_alloc(struct controller *ctl);
 int controller_ring_start(struct controller *ctl);
 void controller_ring_stop(struct controller *ctl);
 void controller_ring_done(struct controller *ctl);
+bool controller_ring_idle(struct controller *ctl);
 void controller_ring_abort(struct controller *ctl);
 int controller_ring_send(struct controller *ctl, const struct i2c_msg *msg, bool last,
 			 dma_addr_t dma, size_t len);

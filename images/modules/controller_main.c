@@ -1,11 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The harness's own I2C host controller driver, whatever the hardware: see controller.h for the
- * parts. Attributes of the device, settable at any time: policy, threshold (bytes), fault.
+ * parts. Attributes of the device, settable at any time: policy, threshold (bytes), fault; and
+ * renew, which takes any word.
  */
 #include <linux/module.h>
 #include "controller.h"
 #include "rearm.h"
+
+static int controller_xfer(struct i2c_adapter *adap, struct i2c_msg *msgs, int num)
+{
+	struct controller *ctl = i2c_get_adapdata(adap);
+	int i, ret;
+
+	for (i = 0; i < num; i++)
+		if (msgs[i].flags & I2C_M_TEN)
+			return -EOPNOTSUPP;
+	for (i = 0; i < num; i++) {
+		ret = controller_transfer(ctl, &msgs[i], i == num - 1);
+		if (ret) {
+			controller_ring_abort(ctl);
+			return ret;
+		}
+	}
+	return num;
+}
+
+static u32 controller_functionality(struct i2c_adapter *adap)
+{
+	return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL | I2C_FUNC_SMBUS_READ_BLOCK_DATA |
+	       I2C_FUNC_SMBUS_BLOCK_PROC_CALL;
+}
+
+/* master_xfer is called xfer since 6.11, and still has its old name beside it. */
+static const struct i2c_algorithm controller_algorithm = {
+	.master_xfer = controller_xfer,
+	.functionality = controller_functionality,
+};
+
+static const struct i2c_adapter_quirks controller_quirks = {
+	.max_write_len = CONTROLLER_MAX_LEN,
+	.max_read_len = CONTROLLER_MAX_LEN,
+};
+
+/* Adds the adapter under this number, or under any if it is -1. */
+static int controller_add_adapter(struct controller *ctl, int nr)
+{
+	struct i2c_adapter *adap = &ctl->adap;
+
+	memset(adap, 0, sizeof(*adap));
+	adap->owner = THIS_MODULE;
+	adap->algo = &controller_algorithm;
+	adap->quirks = &controller_quirks;
+	adap->timeout = HZ;
+	adap->dev.parent = ctl->dev;
+	adap->nr = nr;
+	snprintf(adap->name, sizeof(adap->name), "dmasafe controller at %s", dev_name(ctl->dev));
+	i2c_set_adapdata(adap, ctl);
+	return i2c_add_numbered_adapter(adap);
+}
 
 static ssize_t policy_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -72,50 +125,36 @@ static ssize_t threshold_store(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RW(threshold);
 
+/*
+ * A task that died in a transfer keeps the adapter's lock for good. Gives the controller another
+ * adapter of the same number, if the lock is all that the task left behind: binding the driver
+ * again costs ten times as much, and is what remains to be done where this refuses.
+ */
+static ssize_t renew_store(struct device *dev, struct device_attribute *attr,
+			   const char *buf, size_t count)
+{
+	struct controller *ctl = dev_get_drvdata(dev);
+	int ret;
+
+	if (ctl->mapped || !controller_ring_idle(ctl) ||
+	    READ_ONCE(ctl->fault) != controller_fault_find("none"))
+		return -EBUSY;
+	i2c_del_adapter(&ctl->adap);
+	ret = controller_add_adapter(ctl, ctl->adap.nr);
+	return ret ?: count;
+}
+static DEVICE_ATTR_WO(renew);
+
 static struct attribute *controller_attrs[] = {
 	&dev_attr_policy.attr,
 	&dev_attr_fault.attr,
 	&dev_attr_threshold.attr,
+	&dev_attr_renew.attr,
 	NULL
 };
 
 static const struct attribute_group controller_group = {
 	.attrs = controller_attrs,
-};
-
-static int controller_xfer(struct i2c_adapter *adap, struct i2c_msg *msgs, int num)
-{
-	struct controller *ctl = i2c_get_adapdata(adap);
-	int i, ret;
-
-	for (i = 0; i < num; i++)
-		if (msgs[i].flags & I2C_M_TEN)
-			return -EOPNOTSUPP;
-	for (i = 0; i < num; i++) {
-		ret = controller_transfer(ctl, &msgs[i], i == num - 1);
-		if (ret) {
-			controller_ring_abort(ctl);
-			return ret;
-		}
-	}
-	return num;
-}
-
-static u32 controller_functionality(struct i2c_adapter *adap)
-{
-	return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL | I2C_FUNC_SMBUS_READ_BLOCK_DATA |
-	       I2C_FUNC_SMBUS_BLOCK_PROC_CALL;
-}
-
-/* master_xfer is called xfer since 6.11, and still has its old name beside it. */
-static const struct i2c_algorithm controller_algorithm = {
-	.master_xfer = controller_xfer,
-	.functionality = controller_functionality,
-};
-
-static const struct i2c_adapter_quirks controller_quirks = {
-	.max_write_len = CONTROLLER_MAX_LEN,
-	.max_read_len = CONTROLLER_MAX_LEN,
 };
 
 /**
@@ -165,15 +204,7 @@ int controller_add(struct controller *ctl)
 	ret = controller_ring_start(ctl);
 	if (ret)
 		goto stop;
-	ctl->adap.owner = THIS_MODULE;
-	ctl->adap.algo = &controller_algorithm;
-	ctl->adap.quirks = &controller_quirks;
-	ctl->adap.timeout = HZ;
-	ctl->adap.dev.parent = ctl->dev;
-	snprintf(ctl->adap.name, sizeof(ctl->adap.name), "dmasafe controller at %s",
-		 dev_name(ctl->dev));
-	i2c_set_adapdata(&ctl->adap, ctl);
-	ret = i2c_add_adapter(&ctl->adap);
+	ret = controller_add_adapter(ctl, -1);
 	if (ret)
 		goto stop;
 	return 0;

@@ -100,19 +100,33 @@ void payload_unmap(struct controller *ctl, struct payload *payload)
 	dma_unmap_single(ctl->dev, payload->dma, payload->len, payload->dir);
 }
 
-/* The policy's steps and the right ones, with those of the seeded fault in their place. */
-static struct controller_steps payload_steps(struct controller *ctl)
+/*
+ * The steps: the seeded fault's, else the policy's or the right one. Only data is remembered from
+ * one to the next: a function's address on the stack is a line more in every trace of it.
+ */
+static u8 *step_get(struct controller *ctl, struct payload *payload)
 {
-	const struct controller_steps *wrong = &READ_ONCE(ctl->fault)->wrong;
-	const struct controller_policy *policy = READ_ONCE(ctl->policy);
+	return (payload->fault->wrong.get ?: payload->policy->get)(ctl, payload);
+}
 
-	return (struct controller_steps) {
-		.get = wrong->get ?: policy->get,
-		.map = wrong->map ?: payload_map,
-		.map_failed = wrong->map_failed ?: payload_map_failed,
-		.unmap = wrong->unmap ?: payload_unmap,
-		.put = wrong->put ?: policy->put,
-	};
+static dma_addr_t step_map(struct controller *ctl, struct payload *payload)
+{
+	return (payload->fault->wrong.map ?: payload_map)(ctl, payload);
+}
+
+static bool step_map_failed(struct controller *ctl, struct payload *payload)
+{
+	return (payload->fault->wrong.map_failed ?: payload_map_failed)(ctl, payload);
+}
+
+static void step_unmap(struct controller *ctl, struct payload *payload)
+{
+	(payload->fault->wrong.unmap ?: payload_unmap)(ctl, payload);
+}
+
+static void step_put(struct controller *ctl, struct payload *payload, bool transferred)
+{
+	(payload->fault->wrong.put ?: payload->policy->put)(ctl, payload, transferred);
 }
 
 /* Sets the length of a message whose length the slave gave. */
@@ -149,17 +163,20 @@ static void payload_allow(struct controller *ctl, const struct payload *payload)
 		ctl->hardware->allow(ctl, payload);
 }
 
-static int payload_by_dma(struct controller *ctl, struct payload *payload, bool last,
-			  const struct controller_steps *steps)
+static int payload_by_dma(struct controller *ctl, struct payload *payload, bool last)
 {
-	payload->dma = steps->map(ctl, payload);
-	if (steps->map_failed(ctl, payload))
+	ctl->mapped = true;
+	payload->dma = step_map(ctl, payload);
+	if (step_map_failed(ctl, payload)) {
+		ctl->mapped = false;
 		return -EIO;
+	}
 	payload_allow(ctl, payload);
 	payload->ret = controller_ring_send(ctl, payload->msg, last, payload->dma,
 					    payload->wire_len);
 	payload_allow(ctl, NULL);
-	steps->unmap(ctl, payload);
+	step_unmap(ctl, payload);
+	ctl->mapped = false;
 	if (payload->ret || payload->dir == DMA_TO_DEVICE)
 		return payload->ret;
 	return payload_received(payload->msg, payload->buf[0]);
@@ -176,9 +193,10 @@ static int payload_by_dma(struct controller *ctl, struct payload *payload, bool 
  */
 int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last)
 {
-	const struct controller_steps steps = payload_steps(ctl);
 	struct payload payload = {
 		.msg = msg,
+		.policy = READ_ONCE(ctl->policy),
+		.fault = READ_ONCE(ctl->fault),
 		.len = payload_len(msg),
 		.wire_len = payload_len(msg),
 		.dir = msg->flags & I2C_M_RD ? DMA_FROM_DEVICE : DMA_TO_DEVICE,
@@ -187,10 +205,10 @@ int controller_transfer(struct controller *ctl, struct i2c_msg *msg, bool last)
 
 	if (!payload.len)
 		return controller_ring_send(ctl, msg, last, 0, 0);
-	payload.buf = steps.get(ctl, &payload);
+	payload.buf = step_get(ctl, &payload);
 	if (!payload.buf)
 		return payload_by_pio(ctl, &payload, last);
-	ret = payload_by_dma(ctl, &payload, last, &steps);
-	steps.put(ctl, &payload, !ret);
+	ret = payload_by_dma(ctl, &payload, last);
+	step_put(ctl, &payload, !ret);
 	return ret;
 }

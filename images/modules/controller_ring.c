@@ -58,6 +58,17 @@ void controller_ring_stop(struct controller *ctl)
 	ctl->hardware->reset(ctl);
 }
 
+/**
+ * controller_ring_idle() - whether the hardware is done with all that it was given
+ * @ctl: the controller; nobody sends anything
+ *
+ * Return: whether the next message will be the first of a transfer, and the only one.
+ */
+bool controller_ring_idle(struct controller *ctl)
+{
+	return !ctl->group_open && ring_used_count(ctl) == ctl->sent;
+}
+
 static void ring_describe(struct controller *ctl, u16 *used, dma_addr_t dma, size_t len, u16 flags)
 {
 	struct ring_desc *desc = &ctl->ring->desc[*used];

@@ -2,6 +2,7 @@
 """The main job on a real kernel: what the core suite must show."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import jsonschema
@@ -79,6 +80,12 @@ def test_the_talks_claim_about_i2c_dev_is_measured(rows):
     assert rdwr and all(row["direct"] is True for row in rdwr)
     for operation in ("i2cdev_read", "i2cdev_write"):
         assert rows[f"user/{operation}/dmasafe:bounce/8"]["direct"] is False
+
+
+def test_no_report_has_lines_for_function_pointers_on_our_own_stack(core):
+    # Where a function begins, the one before it ends: "? bounce_get+0x30/0x30". Four such lines cost a plain transfer.
+    log = (core[1] / "kmsg.log").read_text(encoding="latin-1")
+    assert "[dmasafe_controller]" in log and not re.findall(r"; \? \w+\+(0x\w+)/\1 \[dmasafe_\w+\]", log)
 
 
 def test_kmap_is_skipped_with_its_reason(rows):

@@ -16,6 +16,7 @@ from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.wire import observation
 
 ENGINE = "dmasafe-engine.0"
+ENGINE_DEVICE = f"/sys/bus/platform/devices/{ENGINE}"
 ADAPTER = {"bus": "platform", "device": ENGINE, "driver": "dmasafe_controller"}
 # drivers/pci calls dma_debug_add_bus(), drivers/base/platform.c does not: nobody counts what is left behind.
 PCI_ONLY = {"leak-coherent", "leak-on-release"}
@@ -199,6 +200,36 @@ def test_it_comes_back_after_a_caller_that_died_with_its_lock(both):
     assert reply["died"] and reply["rebound"] is True
     after = ask(both, "dmasafe", "op=master_recv_dmasafe buffer=heap len=8 addr=0x30", 7001)
     assert after["answer"]["ret"] == 8
+
+
+@pytest.mark.parametrize(("fault", "renewed"), [("none", True), ("sync-direction", False)])
+@pytest.mark.parametrize("adapter", ["pci", "dmasafe"])
+def test_after_a_death_the_driver_stays_bound_if_nothing_but_the_lock_is_left_behind(both, adapter, fault, renewed):
+    device = f"/sys/bus/pci/devices/{both._functions['dmasafe']}" if adapter == "pci" else ENGINE_DEVICE
+    before = ask(both, adapter, "op=get_put buffer=heap len=8", 7100, f"policy=pio fault={fault}")
+    # What binding sets to 1, unknown to the agent.
+    both.request("write", path=f"{device}/threshold", data="77")
+    reply = ask(both, adapter, "op=master_recv buffer=rodata len=8 addr=0x30", 7101, f"policy=pio fault={fault}")
+    assert before["answer"]["ret"] == 0 and reply["died"] and reply["rebound"] is True
+    assert both.read(f"{device}/threshold") == ("77" if renewed else "1")
+    after = ask(both, adapter, "op=master_recv_dmasafe buffer=heap len=8 addr=0x30", 7102)
+    assert after["answer"]["ret"] == 8
+
+
+def test_an_oops_that_is_expected_stays_off_a_muted_console(both):
+    both.mute_console(True)
+    assert ask(both, "pci", "op=master_recv buffer=rodata len=8 addr=0x30", 7200, "policy=pio")["died"]
+    assert both.read("/proc/sys/kernel/printk").split()[0] == "0"
+    both.mute_console(False)
+    assert ask(both, "pci", "op=master_recv buffer=rodata len=8 addr=0x30", 7201, "policy=pio")["died"]
+    assert both.read("/proc/sys/kernel/printk").split()[0] == "4"
+
+
+def test_once_only_warnings_come_again_after_each_report(both):
+    line = "op=master_recv_dmasafe buffer=heap len=8 addr=0x30"
+    for number in (7300, 7301, 7302):
+        ask(both, "pci", line, number, "policy=bounce fault=addr-overflow")
+        assert any("overflow" in record for record in both.gathered.records[number])
 
 
 def test_the_module_can_be_unloaded_with_its_engine(both):

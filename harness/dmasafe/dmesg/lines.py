@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dmasafe.dmesg.kmsg import parse_record
+from dmasafe.dmesg.kmsg import caller_and_text
 
 # A line longer than this is not the kernel's (LOG_LINE_MAX is 1024, a record's text at most 4 times that escaped).
 LONGEST_LINE_CHARS = 16384
@@ -146,10 +146,13 @@ def read_line(line: str, marks: bool = True) -> list[Line]:
 
 def record_lines(text: str) -> list[Line] | None:
     """The kernel's text in one record as /dev/kmsg has it; None if it is no such record."""
-    record = parse_record(text)
-    if record is None:
+    found = caller_and_text(text)
+    if found is None:
         return None
-    return [Line(record.caller, part.strip()) for part in _CONTROL.sub("", record.text).splitlines()]
+    caller, said = found
+    if said.isprintable():
+        return [Line(caller, said.strip())] if said else []
+    return [Line(caller, part.strip()) for part in _CONTROL.sub("", said).splitlines()]
 
 
 def without_controls(line: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from dmasafe.dmesg import headers
 from dmasafe.dmesg.anchors import may_matter
@@ -310,7 +311,7 @@ class Reader:
 
     def _begins(self, number: int, caller: str, text: str, stamped: bool, report: _Report | None) -> bool:
         """Take in a line that starts a report, or that gives the open one its header or its message."""
-        if not may_matter(text):
+        if not _may_matter(text):
             return False
         found = _header_in(text)
         if found is None and "   " in text:  # a terminal that wrapped has filled its lines with spaces
@@ -443,6 +444,10 @@ class Reader:
             count = max(count, len(self._done) - MAX_OPEN_REPORTS)
         ready, self._done = self._done[:count], self._done[count:]
         return ready
+
+
+# The reports of one run have most of their lines in common.
+_may_matter = lru_cache(maxsize=1024)(may_matter)
 
 
 def _header_in(text: str) -> tuple[Header, dict[str, str | None]] | None:

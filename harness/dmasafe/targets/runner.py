@@ -337,6 +337,8 @@ class Runner:
                 if not doubt and len(batch.under_way) <= WINDOW // 2:
                     most = min(WINDOW, last - batch.performed)
                     session.send(*batch.next_messages(most, bool(self._facts.strict_line)))
+            # The guest is at work: nobody waits for this.
+            batch.read_reports(session)
             # Here Ctrl-C takes effect: what is under way will be answered.
             session.wait()
             with interrupt_deferred():
@@ -435,7 +437,8 @@ class Runner:
         for number, scenario, reply in batch.replies:
             trace: Sequence[BusMessage] = gathered.trace.get(number, ())
             records = gathered.records.get(number, ())
-            observed[scenario.id] = observation(scenario, reply, records, trace, session.memory)
+            splats = batch.splats(number, records)
+            observed[scenario.id] = observation(scenario, reply, records, trace, session.memory, splats)
         state.observations |= observed
         of_none = gathered.records.get(OUTSIDE, ())
         reason = reason or _belated(parse_records(of_none[batch.outside_before :]))
@@ -487,6 +490,9 @@ class _Batch:
         self.outside_before = 0
         # How many of the replies the journal has, and when it is given more.
         self.kept = 0
+        # The same of their logs that were parsed; by a scenario's number how many records that were, and the splats.
+        self._read = 0
+        self._reports: dict[int, tuple[int, list[Splat]]] = {}
         self.keep_at = time.monotonic() + KEEP_EVERY_S
         # Whether the agent may hold back an answer while there is more to do.
         self.lazy = False
@@ -524,6 +530,19 @@ class _Batch:
         if why is None and _timed_out(reply) and session.gathered.late_s:
             why = f"the transfer timed out{_late(session)}"
         return why
+
+    def read_reports(self, session: Session) -> None:
+        """Parse the log of the scenarios that were answered since."""
+        for number, _, _ in self.replies[self._read :]:
+            records = session.gathered.records.get(number)
+            if records:
+                self._reports[number] = (len(records), parse_records(records))
+        self._read = len(self.replies)
+
+    def splats(self, number: int, records: Sequence[str]) -> list[Splat]:
+        """What is in a scenario's log, all of which is here by now."""
+        count, found = self._reports.get(number, (0, []))
+        return found if count == len(records) else parse_records(records)
 
     def next_number(self) -> int:
         self._number += 1

@@ -39,14 +39,19 @@ def line(scenario: Scenario, strict: bool = False) -> str:
 
 
 def observation(
-    scenario: Scenario, reply: Message, records: Sequence[str], trace: Sequence[BusMessage], memory: Sequence[range]
+    scenario: Scenario,
+    reply: Message,
+    records: Sequence[str],
+    trace: Sequence[BusMessage],
+    memory: Sequence[range],
+    splats: Sequence[Splat] | None = None,
 ) -> Observation:
     """All that is known of one scenario.
 
     ``reply`` is the agent's to ``run``, ``records`` the kernel log of the scenario, ``trace`` what the device saw,
-    ``memory`` the physical addresses of memory.
+    ``memory`` the physical addresses of memory, ``splats`` what is in ``records``, if that is known.
     """
-    splats = tuple(parse_records(records))
+    splats = tuple(parse_records(records) if splats is None else splats)
     answer = reply.get("answer")
     if not isinstance(answer, dict):
         return Observation(None, bus=tuple(trace), splats=splats, lost=_lost(reply, bool(splats)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmasafe.dmesg.kmsg import Record, gaps, parse_record
+from dmasafe.dmesg.kmsg import Record, caller_and_text, gaps, parse_record
 
 
 def test_a_record_has_level_facility_sequence_time_flags_and_text() -> None:
@@ -44,6 +44,12 @@ def test_what_is_no_record_is_none(text: str) -> None:
 @given(st.text() | st.binary())
 def test_no_input_raises(text: str | bytes) -> None:
     parse_record(text)
+
+
+@given(st.text() | st.from_regex(r"4,1,2,-(,caller=T3|,x)?;[^;]{0,9}(\n KEY=\w{0,3}|\r|\r\n)?", fullmatch=True))
+def test_the_short_way_to_caller_and_text_is_the_same(text: str) -> None:
+    record = parse_record(text)
+    assert caller_and_text(text) == (None if record is None else (record.caller, record.text))
 
 
 def test_missing_sequence_numbers_are_found() -> None:
