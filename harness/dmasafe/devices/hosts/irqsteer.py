@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An interrupt multiplexer for hosts with more than one interrupt, for a PCI function has one line: irq-imx-irqsteer.
+
+Its driver is built in and needs nothing of the hardware before the first interrupt is requested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dmasafe.devices.hosts.declaration import Window
+from dmasafe.devices.pci import Access, Register, RegisterBlock
+
+#: Where it is in BAR 0.
+IRQ_WINDOW = Window(0xE000, 0x100)
+#: What kernels need for it, whatever the host needs besides.
+SYMBOL = "IMX_IRQSTEER"
+
+
+def with_irqs(node: str, label: str, window: int) -> str:
+    """The source of a host's nodes, behind that of the multiplexer ``label``, whose ``reg`` is window ``window``."""
+    return f"""
+        {label}_clk: clock-{label} {{{{
+            compatible = "fixed-clock";
+            #clock-cells = <0>;
+            clock-frequency = <50000000>;
+        }}}};
+        {label}: interrupt-controller@{{base}} {{{{
+            compatible = "fsl,imx-irqsteer";
+            reg = <{{reg{window}}}>;
+            interrupts = <{{interrupt}}>;
+            clocks = <&{label}_clk>;
+            clock-names = "ipg";
+            fsl,channel = <0>;
+            fsl,num-irqs = <32>;
+            interrupt-controller;
+            #interrupt-cells = <1>;
+        }}}};
+        {node}"""
+
+
+class Irqsteer(RegisterBlock):
+    """32 inputs, one output: ``level(high)`` is called when that may have changed. irq-imx-irqsteer.c 18-23."""
+
+    CHANCTRL = Register("CHANCTRL", 0x00)
+    CHANMASK = Register("CHANMASK", 0x04, on_write="_update")
+    CHANSET = Register("CHANSET", 0x08)
+    CHANSTATUS = Register("CHANSTATUS", 0x0C, access=Access.RO, on_read="_status")
+    CHAN_MINTDIS = Register("CHAN_MINTDIS", 0x10)
+    CHAN_MASTRSTAT = Register("CHAN_MASTRSTAT", 0x14, access=Access.RO)
+
+    def __init__(self, level: Callable[[bool], None]) -> None:
+        super().__init__(IRQ_WINDOW.offset)
+        self._level = level
+
+    def set(self, number: int, high: bool) -> None:
+        """Input ``number`` has this level."""
+        bit = 1 << number
+        self.CHANSTATUS = self.CHANSTATUS | bit if high else self.CHANSTATUS & ~bit
+        self._update()
+
+    def _status(self) -> int:
+        return self.CHANSTATUS & self.CHANMASK
+
+    def _update(self, _value: int = 0) -> None:
+        self._level(bool(self._status()))
