@@ -15,7 +15,7 @@ from dmasafe.devices.pci import Access, Register, RegisterBlock
 #: Where the channels are in BAR 0: tx, then rx.
 DMA_WINDOW = Window(0xF000, 0x100)
 CHANNEL_BYTES = 0x40
-START, STOP = 1, 0
+START, STOP, TO_MEMORY = 1, 0, 2
 DONE, FAILED = 1, 2
 #: To be put into a host's device-tree source; ``{{reg}}`` is the last window's.
 DMA_NODE = """
@@ -34,6 +34,8 @@ def with_dma(node: str, window: int) -> str:
 
 class Channel(RegisterBlock):
     """One channel. The provider writes ADDRESS and LENGTH (bytes), then START to CONTROL, and polls STATUS.
+
+    With START comes TO_MEMORY if that is the direction: ``to_memory`` is for hosts with one channel for both.
 
     STOP to CONTROL forgets the transfer; so does the end of it (DONE or FAILED in STATUS, cleared by writing 1).
     RESIDUE are the bytes that are not yet moved. The host takes bytes for the bus, or gives those from it, whenever its
@@ -55,13 +57,18 @@ class Channel(RegisterBlock):
     @property
     def ready(self) -> bool:
         """Whether there is a transfer with bytes to move."""
-        return self.CONTROL == START and self.RESIDUE > 0
+        return bool(self.CONTROL & START) and self.RESIDUE > 0
+
+    @property
+    def to_memory(self) -> bool:
+        """The direction of the transfer under way."""
+        return bool(self.CONTROL & TO_MEMORY)
 
     def _controlled(self, value: int) -> None:
         self._bytes = b""
-        self.RESIDUE = self.LENGTH if value == START else 0
+        self.RESIDUE = self.LENGTH if value & START else 0
         self.STATUS = 0
-        if value != START:
+        if not value & START:
             return
         if self._host.fault.dma_error:
             self.CONTROL, self.STATUS = STOP, FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from host_bench import Bench
 
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, START, STOP
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, START, STOP, TO_MEMORY
 
 
 class Provider:
@@ -14,6 +14,7 @@ class Provider:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self._lists: dict[int, list[tuple[int, int]]] = {}
+        self._ways: dict[int, int] = {}
 
     def _write(self, channel: int, offset: int, value: int, size: int = 4) -> None:
         at = DMA_WINDOW.offset + channel * CHANNEL_BYTES + offset
@@ -23,16 +24,17 @@ class Provider:
         at = DMA_WINDOW.offset + channel * CHANNEL_BYTES + offset
         return int.from_bytes(self.bench.host.decoders[0].read(at, 4), "little")
 
-    def start(self, channel: int, *pieces: tuple[int, int]) -> None:
+    def start(self, channel: int, *pieces: tuple[int, int], to_memory: bool = False) -> None:
         """A transfer from or to these pieces of memory (address, bytes)."""
         self._lists[channel] = list(pieces)
+        self._ways[channel] = TO_MEMORY if to_memory else 0
         self._next(channel)
 
     def _next(self, channel: int) -> None:
         address, length = self._lists[channel].pop(0)
         self._write(channel, 0x00, address, 8)
         self._write(channel, 0x08, length)
-        self._write(channel, 0x0C, START)
+        self._write(channel, 0x0C, START | self._ways[channel])
 
     def stop(self, channel: int) -> None:
         self._lists[channel] = []

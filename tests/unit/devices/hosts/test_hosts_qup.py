@@ -149,7 +149,7 @@ class Driver:
         bench.put(ENDS, b"\x93\x96" if rx else b"\x96")
         self.dma.start(0, *tx, (ENDS, 2 if rx else 1))
         if rx:
-            self.dma.start(1, *rx, (SCRATCH, 1))
+            self.dma.start(1, *rx, (SCRATCH, 1), to_memory=True)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 12, 57, 60, 61, 200, 256, 257, 700])
