@@ -21,37 +21,37 @@ from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 POLICY = HostPolicy(
     "MXS I2C adapter",
     rules=(
-        Rule(Path.REFUSED, "mxs_i2c_quirks 722", most=0, errno=EOPNOTSUPP),
-        Rule(Path.PIO, "mxs_i2c_xfer_msg() 594", most=4, reads=True),
-        Rule(Path.PIO, "mxs_i2c_xfer_msg() 596", most=6, reads=False),
-        Rule(Path.HELPER, "mxs_i2c_xfer_msg() 606", least=5, reads=True),
-        Rule(Path.HELPER, "mxs_i2c_xfer_msg() 606", least=7, reads=False),
+        Rule(Path.REFUSED, "mxs_i2c_quirks 703", most=0, errno=EOPNOTSUPP),
+        Rule(Path.PIO, "mxs_i2c_xfer_msg() 587", most=4, reads=True),
+        Rule(Path.PIO, "mxs_i2c_xfer_msg() 589", most=6, reads=False),
+        Rule(Path.HELPER, "mxs_i2c_xfer_msg() 599", least=5, reads=True),
+        Rule(Path.HELPER, "mxs_i2c_xfer_msg() 599", least=7, reads=False),
     ),
     nak=(
         Ending(
-            ENXIO, "completes, then unmaps; gives the buffer back as if it had been transferred", "616-620", copies=True
+            ENXIO, "completes, then unmaps; gives the buffer back as if it had been transferred", "610-616", copies=True
         ),
     ),
-    lost=(Ending(EIO, "as for a missing acknowledgement", "mxs_i2c_isr() 701", copies=True),),
+    lost=(Ending(EIO, "as for a missing acknowledgement", "mxs_i2c_isr() 690", copies=True),),
     timeout=(
         Ending(
             ETIMEDOUT,
             "frees the copy, unmaps, resets the controller; the DMA engine's commands stay",
-            "617 before 655; never dmaengine_terminate",
+            "612 before 648; never dmaengine_terminate",
             copies=True,
             unsafe=True,
         ),
     ),
-    timeout_s=1.0,  # 615
+    timeout_s=1.0,  # 610
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
     notes=(
-        "the callback completes first and unmaps then (190): whoever waits may have copied from the buffer, and freed "
+        "the callback completes first and unmaps then (176): whoever waits may have copied from the buffer, and freed "
         "it, before it is unmapped",
-        "after a time-out mxs-dma still counts the channel as busy (mxs-dma.c 507): it puts the next "
+        "after a time-out mxs-dma still counts the channel as busy (mxs-dma.c 487): it puts the next "
         "message's commands behind those of the one that timed out, whose buffer is free",
-        "nobody looks at what dma_map_sg() returns (227, 255, 285): a mapping may have failed, and two pieces that an "
+        "nobody looks at what dma_map_sg() returns (208, 237, 270): a mapping may have failed, and two pieces that an "
         "IOMMU joins leave one of length 0, which is 64 KiB to the engine",
-        "a byte of the driver's own struct goes by DMA with each message (209, 282)",
+        "a byte of the driver's own struct goes by DMA with each message (207, 268)",
     ),
 )
 
@@ -233,7 +233,7 @@ class Mxs(I2cHost):
         self._update()
 
     def _failed(self, irq: int) -> None:
-        """It stays where it is until it is told to go on (639); the engine is told that nothing more comes (348)."""
+        """It stays so until it is told to go on (619-625). The engine ends with an error (mxs-dma.c 343-357)."""
         self.wire.end()
         self.core["CTRL1"] |= irq
         self.STAT |= _GOT_A_NAK if irq == _NAK_IRQ else 0

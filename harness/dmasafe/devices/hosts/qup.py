@@ -19,37 +19,37 @@ POLICY = HostPolicy(
     rules=(
         Rule(Path.REFUSED, "qup_i2c_quirks_v2 1656", most=0, errno=EOPNOTSUPP),
         # All lengths of a transfer together decide.
-        Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1553", most=_FIFO_BYTES),
-        Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1546: any one of a transfer's messages", vmalloc=True),
-        Rule(Path.MAPS, "qup_i2c_bam_make_desc() 696, 731: in pieces of 256 bytes", least=_FIFO_BYTES + 1),
+        Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1554", most=_FIFO_BYTES),
+        Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1547: any one of a transfer's messages", vmalloc=True),
+        Rule(Path.MAPS, "qup_i2c_bam_make_desc() 704, 735: in pieces of 256 bytes", least=_FIFO_BYTES + 1),
     ),
     nak=(
         Ending(
-            ENXIO, "flushes the BAM, waits a second for that at most, unmaps", "qup_i2c_bam_schedule_desc() 820-841"
+            ENXIO, "flushes the BAM, waits a second for that at most, unmaps", "qup_i2c_bam_schedule_desc() 826-848"
         ),
     ),
-    lost=(Ending(EIO, "as for a missing acknowledgement", "820-841", unsafe=True),),
+    lost=(Ending(EIO, "as for a missing acknowledgement", "826-848", unsafe=True),),
     timeout=(
         Ending(
             EIO,
             "flushes the BAM, waits for one more second, unmaps: the channels are never terminated",
-            "qup_i2c_bam_schedule_desc() 823-841",
+            "qup_i2c_bam_schedule_desc() 823-848",
             unsafe=True,
         ),
     ),
-    timeout_s=4.4,  # 1920: two seconds and what 128 KiB take; at 1 MHz
+    timeout_s=4.4,  # 1923: two seconds and what 128 KiB take; at 1 MHz
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
     together=True,
     notes=(
-        "each piece is mapped as a scatterlist of its own, and all of them are unmapped as one (601, 837): what an "
+        "each piece is mapped as a scatterlist of its own, and all of them are unmapped as one (631, 845): what an "
         "IOMMU gave to the pieces is not next to each other",
         "the two bytes that take the tags of what is read are mapped once for each 256 bytes, all at the same time "
-        "(689), and lie in a kmalloc'ed block of two bytes (1769)",
-        "after a mapping that fails what is mapped already stays so (693, 882)",
-        "a time-out is reported as EIO (835)",
-        "a message whose length the slave says is read as one of a byte if its transfer goes by DMA (559)",
+        "(696), and lie in a kmalloc'ed block of two bytes (1775)",
+        "after a mapping that fails what is mapped already stays so (632, 893)",
+        "a time-out is reported as EIO (841)",
+        "a message whose length the slave says is read as one of a byte if its transfer goes by DMA (579)",
         "remove() takes clocks and channels away before the adapter, and the clocks also if they are off already: a "
-        "second after the last transfer (1962-1968)",
+        "second after the last transfer (1965-1972)",
     ),
 )
 

@@ -14,22 +14,22 @@ from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
 # Lines are those of drivers/i2c/busses/i2c-stm32f4.c in Linux 7.3; 6.12 does the same.
 POLICY = HostPolicy(
     "STM32 I2C(",
-    rules=(Rule(Path.PIO, "stm32f4_i2c_write_msg() 348, stm32f4_i2c_read_msg() 356: it has no DMA"),),
-    nak=(Ending(EIO, "sends a stop after a write, none after a read", "stm32f4_i2c_isr_error() 620-628"),),
-    lost=(Ending(EAGAIN, "disables its interrupts", "613, 638"),),
+    rules=(Rule(Path.PIO, "stm32f4_i2c_write_msg() 327, stm32f4_i2c_read_msg() 335: it has no DMA"),),
+    nak=(Ending(EIO, "sends a stop after a write, none after a read", "stm32f4_i2c_isr_error() 644-652"),),
+    lost=(Ending(EAGAIN, "disables its interrupts", "634, 661"),),
     timeout=(
         Ending(
             ETIMEDOUT,
             "leaves interrupts enabled and a pointer into the buffer: what comes late goes there, or comes from there",
-            "stm32f4_i2c_xfer_msg() 684-689",
+            "stm32f4_i2c_xfer_msg() 705-710",
             unsafe=True,
         ),
     ),
-    timeout_s=2.0,  # 818
+    timeout_s=2.0,  # 819
     notes=(
-        "a read that nobody acknowledges gets no stop (621), and so the bus stays busy, says RM0090 of SR1.AF: every "
-        "later transfer is EBUSY (677). ST's own HAL sends one in both directions",
-        "the message after one that timed out gets its interrupts: only the first waits for a free bus (676)",
+        "a read that nobody acknowledges gets no stop (645), and so the bus stays busy, says RM0090 of SR1.AF: every "
+        "later transfer is EBUSY (697). ST's own HAL sends one in both directions",
+        "the message after one that timed out gets its interrupts: only the first waits for a free bus (696)",
     ),
 )
 

@@ -17,25 +17,25 @@ from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 POLICY = HostPolicy(
     "",
     rules=(
-        Rule(Path.REFUSED, "tegra194_i2c_quirks 1667", most=0, errno=EOPNOTSUPP),
+        Rule(Path.REFUSED, "tegra194_i2c_quirks 1754", most=0, errno=EOPNOTSUPP),
         # A write has a header of twelve bytes in front, and all is counted in words.
-        Rule(Path.PIO, "tegra_i2c_xfer_msg() 1474-1483", most=32, reads=True),
-        Rule(Path.PIO, "tegra_i2c_xfer_msg() 1476-1483", most=20, reads=False),
+        Rule(Path.PIO, "tegra_i2c_xfer_msg() 1559-1567", most=32, reads=True),
+        Rule(Path.PIO, "tegra_i2c_xfer_msg() 1562-1567", most=20, reads=False),
         # One buffer of coherent memory, for one message after another.
-        Rule(Path.OWN, "tegra_i2c_init_dma() 709, tegra_i2c_xfer_msg() 1541", least=33, reads=True),
-        Rule(Path.OWN, "tegra_i2c_init_dma() 709, tegra_i2c_xfer_msg() 1505", least=21, reads=False),
+        Rule(Path.OWN, "tegra_i2c_init_dma() 723, tegra_i2c_xfer_msg() 1636", least=33, reads=True),
+        Rule(Path.OWN, "tegra_i2c_init_dma() 723, tegra_i2c_xfer_msg() 1593", least=21, reads=False),
     ),
-    nak=(Ending(EREMOTEIO, "ends the DMA, resets the controller", "1148, tegra_i2c_error_recover() 1420"),),
-    lost=(Ending(EAGAIN, "ends the DMA, resets the controller, clears the bus", "1148, 1413, 1329"),),
-    timeout=(Ending(ETIMEDOUT, "ends the DMA, resets the controller", "tegra_i2c_xfer_msg() 1533, 1536"),),
-    timeout_s=0.1,  # 1438, and what the bytes take
+    nak=(Ending(EREMOTEIO, "ends the DMA, resets the controller", "1191, tegra_i2c_error_recover() 1513"),),
+    lost=(Ending(EAGAIN, "ends the DMA, resets the controller, clears the bus", "1191, 1506, 1440"),),
+    timeout=(Ending(ETIMEDOUT, "ends the DMA, resets the controller", "tegra_i2c_xfer_msg() 1632, 1646"),),
+    timeout_s=0.1,  # 1527, and what the bytes take
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN, max_write_len=65536 - 12),
     maps_for="dma",
     notes=(
-        "up to three bytes behind a message are fetched with its last word: what the buffer had there (1476, 1505)",
-        "an interrupt without a cause ends the message with EIO, and the controller is reset (1068)",
-        "6.12 hands coherent memory to dma_sync_single_for_device() and _for_cpu() (6.12: 1319, 1375)",
-        "6.12 has no other reset than a reset line: without one it warns as it is bound (6.12: 629)",
+        "up to three bytes behind a message are fetched with its last word: what the buffer had there (1562, 1593)",
+        "an interrupt without a cause ends the message with EIO, and the controller is reset (1182)",
+        "6.12 hands coherent memory to dma_sync_single_for_device() and _for_cpu() (6.12: 1268, 1334)",
+        "6.12 has no other reset than a reset line: without one it warns as it is bound (6.12: 622)",
     ),
 )
 
