@@ -23,8 +23,19 @@ DMA_NODE = """
             compatible = "dmasafe,dmaengine";
             reg = <{{{reg}}}>;
             #dma-cells = <1>;
+            #reset-cells = <1>;
         }}}};
 """
+
+
+#: Behind the channels: a reset line, for drivers that cannot do without.
+_RESET_OFFSET = 0x80
+
+
+def reset_line(restart: Callable[[], None]) -> RegisterBlock:
+    """The line: any write to it is a whole reset, ``restart()``."""
+    register = Register("RESET", 0, access=Access.WO, on_write=lambda _block, _value: restart())
+    return RegisterBlock(DMA_WINDOW.offset + _RESET_OFFSET, (register,))
 
 
 def with_dma(node: str, window: int) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NVIDIA's I2C controller as in the Tegra194, fed with packets by FIFO or DMA: upstream i2c-tegra."""
+"""NVIDIA's I2C controller as in the Tegra210, fed with packets by FIFO or DMA: upstream i2c-tegra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from errno import EAGAIN, EOPNOTSUPP, EREMOTEIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.dmaengine import DMA_WINDOW, Channel, reset_line, with_dma
 from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
@@ -17,7 +17,7 @@ from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 POLICY = HostPolicy(
     "",
     rules=(
-        Rule(Path.REFUSED, "tegra194_i2c_quirks 1754", most=0, errno=EOPNOTSUPP),
+        Rule(Path.REFUSED, "tegra_i2c_quirks 1748", most=0, errno=EOPNOTSUPP),
         # A write has a header of twelve bytes in front, and all is counted in words.
         Rule(Path.PIO, "tegra_i2c_xfer_msg() 1559-1567", most=32, reads=True),
         Rule(Path.PIO, "tegra_i2c_xfer_msg() 1562-1567", most=20, reads=False),
@@ -29,13 +29,13 @@ POLICY = HostPolicy(
     lost=(Ending(EAGAIN, "ends the DMA, resets the controller, clears the bus", "1191, 1506, 1440"),),
     timeout=(Ending(ETIMEDOUT, "ends the DMA, resets the controller", "tegra_i2c_xfer_msg() 1632, 1646"),),
     timeout_s=0.1,  # 1527, and what the bytes take
-    quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN, max_write_len=65536 - 12),
+    quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN, max_write_len=4096 - 12, max_read_len=4096),
     maps_for="dma",
     notes=(
         "up to three bytes behind a message are fetched with its last word: what the buffer had there (1562, 1593)",
         "an interrupt without a cause ends the message with EIO, and the controller is reset (1182)",
         "6.12 hands coherent memory to dma_sync_single_for_device() and _for_cpu() (6.12: 1268, 1334)",
-        "6.12 has no other reset than a reset line: without one it warns as it is bound (6.12: 622)",
+        "without a reset line it warns once, as it is bound (tegra_i2c_init() 903)",
     ),
 )
 
@@ -45,7 +45,7 @@ _BUS_CLEARED, _COMPLETE, _NO_ACK, _LOST, _TX, _RX = 1 << 11, 1 << 7, 1 << 3, 1 <
 _HEADER_READ, _HEADER_REPEAT, _HEADER_CONTINUE = 1 << 19, 1 << 16, 1 << 15
 _HEADER_WORDS = 3
 _BUS_CLEAR = 1 << 0
-_FIFO_WORDS = 64
+_FIFO_WORDS = 8
 
 
 class Tegra(I2cHost):
@@ -62,6 +62,8 @@ class Tegra(I2cHost):
     TX_FIFO = Register("TX_FIFO", 0x050, access=Access.WO, on_write="_written")
     RX_FIFO = Register("RX_FIFO", 0x054, access=Access.RO, on_read="_fetched")
     PACKET_TRANSFER_STATUS = Register("PACKET_TRANSFER_STATUS", 0x058, access=Access.RO)
+    FIFO_CONTROL = Register("FIFO_CONTROL", 0x05C, on_write="_flush")
+    FIFO_STATUS = Register("FIFO_STATUS", 0x060, access=Access.RO, on_read="_levels")
     INT_MASK = Register("INT_MASK", 0x064, on_write="_update")
     INT_STATUS = Register("INT_STATUS", 0x068, access=Access.W1C, on_read="_status", on_write="_update")
     CLK_DIVISOR = Register("CLK_DIVISOR", 0x06C)
@@ -72,17 +74,13 @@ class Tegra(I2cHost):
     CLKEN_OVERRIDE = Register("CLKEN_OVERRIDE", 0x090)
     INTERFACE_TIMING_0 = Register("INTERFACE_TIMING_0", 0x094)
     INTERFACE_TIMING_1 = Register("INTERFACE_TIMING_1", 0x098)
-    HS_INTERFACE_TIMING_0 = Register("HS_INTERFACE_TIMING_0", 0x09C)
-    HS_INTERFACE_TIMING_1 = Register("HS_INTERFACE_TIMING_1", 0x0A0)
-    MASTER_RESET_CNTRL = Register("MASTER_RESET_CNTRL", 0x0A8, on_write="_reset_master")
-    MST_FIFO_CONTROL = Register("MST_FIFO_CONTROL", 0x0B4, on_write="_flush")
-    MST_FIFO_STATUS = Register("MST_FIFO_STATUS", 0x0B8, access=Access.RO, on_read="_levels")
 
     def __init__(self) -> None:
         super().__init__()
         self.wire = Wire(self)
         self.channel = Channel(DMA_WINDOW.offset, self, self._pump)
-        self.bars = (Bar(0, 0x10000, (*self.registers, self.channel)),)
+        self.line = reset_line(self._restart)
+        self.bars = (Bar(0, 0x10000, (*self.registers, self.channel, self.line)),)
         self._idle()
 
     def _idle(self) -> None:
@@ -114,14 +112,13 @@ class Tegra(I2cHost):
         self.wire.end()
         self._idle()
 
-    def _reset_master(self, value: int) -> None:
-        if value & 1:
-            self._drop()
-            self.INT_STATUS = 0
+    def _restart(self) -> None:
+        self._drop()
+        self.INT_STATUS = 0
         self._update()
 
     def _flush(self, value: int) -> None:
-        self.MST_FIFO_CONTROL = value & ~0x3
+        self.FIFO_CONTROL = value & ~0x3
         if value & 0x1:
             self._in.clear()
         if value & 0x2:
@@ -129,7 +126,7 @@ class Tegra(I2cHost):
         self._update()
 
     def _levels(self) -> int:
-        return (_FIFO_WORDS - len(self._out)) << 16 | len(self._in)
+        return (_FIFO_WORDS - len(self._out)) << 4 | len(self._in)
 
     def _bus_clear(self, value: int) -> None:
         if value & _BUS_CLEAR:
@@ -201,7 +198,7 @@ class Tegra(I2cHost):
         return True
 
     def _begin(self) -> None:
-        self._payload = (self._header[1] & 0xFFFF) + 1
+        self._payload = (self._header[1] & 0xFFF) + 1
         flags = self._header[2]
         if self._goes_on:
             # The packet before said that this one is of the same message.
@@ -252,12 +249,13 @@ HOST = HostModel(
             clock-frequency = <136000000>;
         }};
         i2c@{base} {{
-            compatible = "nvidia,tegra194-i2c";
+            compatible = "nvidia,tegra210-i2c";
             reg = <{reg0}>;
             interrupts = <{interrupt}>;
             clocks = <&tegra_clk>;
             clock-names = "div-clk";
             clock-frequency = <100000>;
+            resets = <&{dma} 0>;
             dmas = <&{dma} 0>;
             dma-names = "tx";
             #address-cells = <1>;
@@ -271,6 +269,6 @@ HOST = HostModel(
     function=Tegra,
     policy=POLICY,
     # The driver asks for no channel of any engine unless NVIDIA's is built.
-    needs=("TEGRA186_GPC_DMA",),
+    needs=("TEGRA20_APB_DMA",),
     dmaengine=True,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Tegra194's controller, driven by packets as i2c-tegra.c does."""
+"""The Tegra210's controller, driven by packets as i2c-tegra.c does."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ class Driver:
 
     def init(self) -> None:
         bench = self.bench
-        for value in (1, 0):
-            bench.write("MASTER_RESET_CNTRL", value)
+        bench.write("RESET", 1)
         bench.write("CNFG", 1 << 11 | 1 << 10 | 2 << 12 | 1 << 17)
         bench.write("INT_MASK", 0)
         self.load()
@@ -40,8 +39,8 @@ class Driver:
         assert not self.bench.read("CONFIG_LOAD")
 
     def flush(self) -> None:
-        self.bench.write("MST_FIFO_CONTROL", self.bench.read("MST_FIFO_CONTROL") | 3)
-        assert not self.bench.read("MST_FIFO_CONTROL") & 3
+        self.bench.write("FIFO_CONTROL", self.bench.read("FIFO_CONTROL") | 3)
+        assert not self.bench.read("FIFO_CONTROL") & 3
 
     def message(self, address: int, message: bytes | int, end: int = STOP_AFTER, dma: bool = True) -> bytes | int:
         """What was read, or an errno."""
@@ -91,7 +90,7 @@ class Driver:
         return 0
 
     def fill(self) -> None:
-        room = self.bench.read("MST_FIFO_STATUS") >> 16 & 0xFF
+        room = self.bench.read("FIFO_STATUS") >> 4 & 0xF
         while room and self.rest:
             self.bench.write("TX_FIFO", int.from_bytes(self.rest[:4], "little"))
             self.rest = self.rest[4:]
@@ -110,13 +109,13 @@ class Driver:
             return
         if not self.uses_dma:
             if self.reads and status & RX:
-                words = bench.read("MST_FIFO_STATUS") & 0xFF
+                words = bench.read("FIFO_STATUS") & 0xF
                 assert self.left > 0
                 for _ in range(words):
                     self.found += bench.read("RX_FIFO").to_bytes(4, "little")
                 self.left -= 4 * words
                 assert self.left > -4
-                assert not bench.read("MST_FIFO_STATUS") & 0xFF or self.left > 0
+                assert not bench.read("FIFO_STATUS") & 0xF or self.left > 0
             if not self.reads and status & TX:
                 if self.rest:
                     self.fill()
