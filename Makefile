@@ -109,7 +109,7 @@ selftest: packages $(VENV)/.stamp-run ## Wreck runs in every known way: does the
 fuzz: $(VENV)/.stamp-dev ## Fuzz devices and agent, FUZZ_SECONDS each (ARGS='--count N': that many at random)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' 2>/dev/null || \
 		echo "atheris cannot be installed here: fuzzing at random"
-	@for target in devices frontend vfio_user usbredir agent; do \
+	@for target in devices frontend vfio_user registers usbredir agent; do \
 		$(BIN)/python tests/fuzz/fuzz_$$target.py --seconds $(FUZZ_SECONDS) $(ARGS) || exit 1; done
 
 .PHONY: shell

@@ -9,6 +9,7 @@ import random
 import fuzz_agent
 import fuzz_devices
 import fuzz_frontend
+import fuzz_registers
 import fuzz_usbredir
 import fuzz_vfio_user
 import fuzzing
@@ -22,6 +23,7 @@ TARGETS = {
     "agent": fuzz_agent.check,
     "devices": fuzz_devices.check,
     "frontend": fuzz_frontend.check,
+    "registers": fuzz_registers.check,
     "usbredir": fuzz_usbredir.check,
     "vfio-user": fuzz_vfio_user.check,
 }

@@ -29,9 +29,9 @@ class FunctionError(DevicesError):
     """A PCI function that is declared wrongly, or cannot be plugged in."""
 
 
-def failure(error: Exception, kind: type) -> str:
-    """An exception of somebody else's class ``kind`` in words, with the line of its own file that was under way."""
-    own = getattr(sys.modules.get(kind.__module__), "__file__", None)
+def failure(error: Exception, kind: object) -> str:
+    """An exception of somebody else's ``kind`` (a class, a function) in words, with the line of its file under way."""
+    own = getattr(sys.modules.get(getattr(kind, "__module__", "")), "__file__", None)
     calls = traceback.extract_tb(error.__traceback__)
     call = next((call for call in reversed(calls) if call.filename == own), None)
     place = "" if call is None else f" at {call.filename}:{call.lineno}"

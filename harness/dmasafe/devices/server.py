@@ -163,13 +163,13 @@ class Server:
         def undeclared(bar: int, offset: int, size: int, write: bool) -> None:
             self._event(ev="undeclared", controller=name, bar=bar, offset=offset, size=size, write=write)
 
-        made = find(path)
-        if not isinstance(made, type) or not issubclass(made, PciFunction):
-            raise FunctionError(f"{path} is no class of PciFunctions (dmasafe.devices.pci)")
+        make = find(path)
         try:
-            function = made()
+            function = make()
         except Exception as error:
-            raise FunctionError(f"{path} cannot be made: {failure(error, made)}") from error
+            raise FunctionError(f"{path} cannot be made: {failure(error, make)}") from error
+        if not isinstance(function, PciFunction):
+            raise FunctionError(f"{path} makes no PciFunction (dmasafe.devices.pci) but {function!r:.80}")
         if isinstance(function, I2cHost):
             self._hosts[name] = function
         bus = self._devices[name] = I2cBus(name, default_bus(), self._seq, record)
@@ -310,8 +310,10 @@ class Server:
         if (address is not None and type(address) is not int) or not isinstance(devices, dict):
             self._reply(re="error", why=f"a strict machine's table is at an address, not at {address!r:.100}")
             return
-        for name, backend in self._backends.items():
-            backend.be_strict(address, str(devices.get(name, name)))
+        strict: dict[str, Backend | VfioUser] = {**self._backends, **self._functions}
+        for name, device in strict.items():
+            # DMA operations of the strict machine's are given to those only that it was told of.
+            device.be_strict(address if name in devices else None, str(devices.get(name)))
 
     def _fault(self, question: dict[str, Any]) -> None:
         controller, name = question.get("controller"), question.get("name")

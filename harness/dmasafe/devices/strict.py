@@ -8,9 +8,9 @@ for the guest's kernel to report. docs/strict.md has the layout.
 from __future__ import annotations
 
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from dmasafe.devices.guest_memory import GuestMemory, Reach, Slot
+from dmasafe.devices.guest_memory import Reach, Slot
 
 PAGE_BYTES = 4096
 MAGIC = b"dmastrct"
@@ -46,10 +46,20 @@ class Entry(NamedTuple):
 _NOTHING = Entry(0, 0, 0, 0, 0)
 
 
+class Memory(Protocol):
+    """Guest-physical memory: what a device could reach if nobody were strict."""
+
+    def slot(self, address: int, length: int) -> Slot | None:
+        """Memory that lies in one mapping, or None."""
+
+    def reach(self, address: int, length: int, write: bool) -> Reach | None:
+        """See AddressSpace."""
+
+
 class StrictSpace:
     """An AddressSpace in which a device reaches what is mapped for it. ``device`` is its name in the guest."""
 
-    def __init__(self, memory: GuestMemory, address: int, device: str) -> None:
+    def __init__(self, memory: Memory, address: int, device: str) -> None:
         self._memory = memory
         self._address = address
         self._device = device.encode()[:15]

@@ -25,8 +25,9 @@ from dmasafe.devices.errors import DevicesError, MemoryTableError, failure
 from dmasafe.devices.framing import FrameReader, Unframed, close_fds
 from dmasafe.devices.listener import Listener
 from dmasafe.devices.loop import Loop
-from dmasafe.devices.pci import Dma, DmaAccess, I2cBus, PciFunction
+from dmasafe.devices.pci import Dma, I2cBus, PciFunction
 from dmasafe.devices.pci.config_space import CONFIG_BYTES
+from dmasafe.devices.strict import StrictSpace
 
 MAX_FDS = 16
 MAX_TRANSFER_BYTES = 1 << 20
@@ -112,7 +113,6 @@ class Broken(StrEnum):
     # The function's own.
     FUNCTION_FAILED = "function-failed"
     FUNCTION_SLOW = "function-slow"
-    STRAY_DMA = "function-stray-dma"
 
 
 class Complaint(NamedTuple):
@@ -200,7 +200,7 @@ class VfioUser:
         self._complain = complain
         self.undeclared = undeclared
         self.memory = DmaMap()
-        self.dma = Dma(self.memory, self._dma_seen, self._dma_forbidden)
+        self.dma = Dma(self.memory, bus.seen, self._dma_forbidden)
         self.bus = bus
         self._connection: socket.socket | None = None
         self._reader: FrameReader | None = None
@@ -248,6 +248,10 @@ class VfioUser:
         if not self.busy:
             self.bus.finish()
 
+    def be_strict(self, table: int | None, device: str) -> None:
+        """From now on the machine is strict, by the table at ``table`` (strict.py); None: it is not."""
+        self.dma.space = self.memory if table is None else StrictSpace(self.memory, table, device)
+
     # The function's machine
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
@@ -281,14 +285,6 @@ class VfioUser:
     def _dma_forbidden(self) -> str:
         wanted = self._function.needs_bus_master and not self._function.config.bus_master
         return "forbidden: the driver has not enabled bus mastering" if wanted else ""
-
-    def _dma_seen(self, access: DmaAccess) -> None:
-        self.bus.seen(access)
-        if access.stray and access.control:
-            # Of payload a record says it.
-            what = "written to" if access.write else "read"
-            why = f"{access.length} bytes at {access.address:#x} were to be {what}, {access.why}"
-            self._complain(Complaint(Broken.STRAY_DMA, why))
 
     def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What the function makes of it; a function that raises costs its test and nothing else."""

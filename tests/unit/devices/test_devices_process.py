@@ -727,7 +727,8 @@ def events_of(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("function", "why"),
     [
-        ("dmasafe.devices.bus:Bus", "is no class of PciFunctions"),
+        ("dmasafe.devices.bus:Bus", "Bus cannot be made: TypeError"),
+        ("dmasafe.devices.bus:default_bus", "default_bus makes no PciFunction"),
         ("nowhere:Mine", "cannot be imported"),
         ("Mine", "is no import path"),
     ],

@@ -80,6 +80,7 @@ class Wire:
         self.read = False
         self.refused = False
         self.delay_s = 0.0
+        self._limit: int | None = None
         self._address = 0
         self._sent = bytearray()
         self._ahead = b""
@@ -97,7 +98,7 @@ class Wire:
         self.active = host.bus.under_way = True
         self._address, self.read = octet >> 1 & 0x7F, bool(octet & 1)
         slave = host.bus.bus.slaves.get(self._address)
-        self._limit: int | None = getattr(slave, "accepts", None)
+        self._limit = getattr(slave, "accepts", None)
         self.delay_s = 0.0 if slave is None else slave.stretch_s
         self.refused = slave is None or host.fault.nak_at == 0
         return Carried(Nak.ADDRESS if self.refused else Nak.NONE, b"")

@@ -115,7 +115,8 @@ class Ismt(I2cHost):
 
     def _next(self) -> None:
         head = self.MCTRL >> 16 & 0xFF
-        if self._tail == head:
+        # A head beyond the ring would never be reached.
+        if self._tail == head or head > self.MDS & 0xFF:
             return
         self.MSTS |= _IP
         self._perform(self._read_descriptor())

@@ -37,7 +37,7 @@ class Dma:
 
     An access of which any byte cannot be reached is *stray*: it is recorded and nothing of it is done; a read gives
     all ones, as on a PCI bus where nobody answers. ``allowed`` says why the function may do no DMA at all (its bus
-    master bit is off), or is empty.
+    master bit is off), or is empty. ``space`` is what can be reached; a strict machine changes it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Dma:
         seen: Callable[[DmaAccess], None] = lambda access: None,
         allowed: Callable[[], str] = lambda: "",
     ) -> None:
-        self._space = space
+        self.space = space
         self._seen = seen
         self._allowed = allowed
 
@@ -65,8 +65,11 @@ class Dma:
         return reach is not None
 
     def reaches(self, address: int, length: int, write: bool) -> bool:
-        """Whether an access would get there, for functions that tell their driver of bus errors; it is not recorded."""
-        return self._reach(address, length, write, False)[0] is not None
+        """Whether an access gets there, for functions that tell their driver of bus errors. It is recorded if not."""
+        reach, access = self._reach(address, length, write, False)
+        if reach is None:
+            self._seen(access)
+        return reach is not None
 
     def _reach(self, address: int, length: int, write: bool, control: bool) -> tuple[Reach | None, DmaAccess]:
         address &= _ADDRESS_MASK
@@ -75,8 +78,8 @@ class Dma:
         if not why and length > MAX_TRANSFER_BYTES:
             why = f"a transfer of {length} bytes; at most {MAX_TRANSFER_BYTES}"
         if not why:
-            reach = self._space.reach(address, length, write) if length else ()
+            reach = self.space.reach(address, length, write) if length else ()
             if reach is None:
                 why = "outside what the machine lets it write to" if write else "outside what the machine lets it read"
-        physical = self._space.physical(address, reach) if reach else None
+        physical = self.space.physical(address, reach) if reach else None
         return reach, DmaAccess(write, address, length, control, None if physical == address else physical, why)

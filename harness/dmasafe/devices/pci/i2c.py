@@ -21,12 +21,17 @@ class _Message(NamedTuple):
     result: Result
 
 
+def _nobodys(seq: int | None, read: bool, length: int) -> _Message:
+    """What stands for a message where stray DMA belongs to none."""
+    return _Message(seq, 0, read, length, Result(Nak.NONE, b""))
+
+
 class I2cBus:
     """A Bus (devices/bus.py) as a function drives it. ``seq`` tells the scenario under way, ``trace`` takes Records.
 
     A record is written when it is known which DMA belongs to its message: of a message to a slave what the function
     read from memory since the message before, of a message from a slave what it writes to memory until the next one;
-    all of the same scenario. Stray DMA that belongs to no message becomes a record of its own.
+    all of the same scenario. Stray DMA that belongs to no message, bookkeeping too, becomes a record of its own.
     """
 
     def __init__(
@@ -75,9 +80,12 @@ class I2cBus:
         """The function did some DMA."""
         self._same_scenario()
         segment = Segment(access.address, access.length, access.stray, access.physical)
+        why = f"stray DMA: {access.length} bytes at {access.address:#x} are {access.why}" if access.stray else ""
+        if access.control and access.stray:
+            self._record(_nobodys(self._seq_of_dma, access.write, access.length), b"", why, [segment])
+            return
         (self._control if access.control else self._stored if access.write else self._fetched).append(segment)
-        if access.stray and not self._why:
-            self._why = f"stray DMA: {access.length} bytes at {access.address:#x} are {access.why}"
+        self._why = self._why or why
 
     def flush(self) -> None:
         """Writes the record of the last message, if it is not yet written."""
@@ -97,8 +105,7 @@ class I2cBus:
         for read, segments in ((False, self._fetched), (True, self._stored)):
             if any(segment.stray for segment in segments):
                 length = sum(segment.length for segment in segments)
-                nobody = _Message(self._seq_of_dma, 0, read, length, Result(Nak.NONE, b""))
-                self._record(nobody, b"", self._why, segments)
+                self._record(_nobodys(self._seq_of_dma, read, length), b"", self._why, segments)
             segments.clear()
         self._control.clear()
         self._why = ""

@@ -141,7 +141,8 @@ def test_bookkeeping_is_no_payload_and_must_not_be_stray():
         assert [s.address for s in record.headers] == [0x1000] and [s.address for s in record.segments] == [0x5000]
         assert not client.complaints
         client.function.dma.write(1 << 40, b"status", control=True)
-        assert [complaint.what for complaint in client.complaints] == ["function-stray-dma"]
+        (stray,) = client.records[1:]
+        assert (stray.ok, stray.segments[0].stray, stray.length) == (False, True, 6)
 
 
 def test_a_length_of_nonsense_is_stray_and_costs_no_memory():
@@ -156,3 +157,12 @@ def test_nobody_is_at_an_address_of_ten_bits():
         start(client, False, 4, target=0x3FF)
         client.settle()
         assert not client.records[0].ok and client.read(0x14) == FAILED
+
+
+def test_a_bus_error_is_told_to_the_function_and_recorded():
+    with PciClient(Controller()) as client:
+        assert client.function.dma.reaches(0x5000, 4, write=False)
+        assert not client.function.dma.reaches(1 << 40, 4, write=True)
+        client.settle()
+        (record,) = client.records
+        assert (record.read, record.segments[0].address, record.segments[0].stray) == (True, 1 << 40, True)

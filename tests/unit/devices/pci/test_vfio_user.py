@@ -565,3 +565,23 @@ def test_nobody_comes_after_the_first_client(client):
     assert descriptors() <= before - 3
     client.function.raise_irq()
     assert client.function.dma.read(0, 1) == b"\xff"
+
+
+def test_on_a_strict_machine_dma_reaches_what_its_table_maps(client):
+    """images/strict/strict_table.c writes the table: here one page of bus addresses, at a mapping of 32 bytes."""
+    client.write(4, 7, 2, CONFIG)
+    chunks = [0x4_0000] + [0] * 15
+    client.ram[0x1000:0x1098] = struct.pack("<8sIIQ16Q", b"dmastrct", 1, 1, 0x2000, *chunks)
+    client.ram[0x2000:0x2020] = struct.pack("<QQIII4x", 0x4_0000, 0x5000, 32, 1 | 2, 7)
+    client.ram[0x4_0000:0x4_0004] = b"abcd"
+    client.server.be_strict(0x1000, "0000:00:12.0")
+    client.write(8, 0x4_0000, 8)
+    assert client.function.fetched == b"abcd"
+    client.write(0x10, 0x4_0000, 8)
+    client.write(8, 0x6000, 8)
+    assert client.function.fetched == b"\xff" * 4 and client.ram[0x4_0000:0x4_0004] == b"abcd"
+    (noted,) = struct.unpack("<I", client.ram[0x1098:0x109C])
+    assert noted == 2
+    client.server.be_strict(None, "")
+    client.write(0x10, 0x4_0000, 8)
+    assert client.ram[0x4_0000:0x4_0004] == b"DATA"
