@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dmasafe.carriers import BOARD, CONTROLLERS, POLICIES, controller_names, controller_of
 from dmasafe.carriers.board import BOARD_ADDRESS, board_suite
+from dmasafe.carriers.hosts import HOSTS
 from dmasafe.carriers.suites import UPSTREAM, UPSTREAM_LIMITS
 from dmasafe.errors import DmasafeError, unknown
 from dmasafe.faults import FAULTS
@@ -256,6 +257,11 @@ def buses_suite() -> list[Scenario]:
     return _of_all("buses")
 
 
+def hosts_suite() -> list[Scenario]:
+    """Upstream's own controllers: buffer kinds x i2c_transfer() and its callers x lengths around each threshold."""
+    return _of_all(HOSTS)
+
+
 SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "core": (
         "every buffer kind, operation, controller, policy and length; every i2c-dev operation",
@@ -265,6 +271,7 @@ SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "board": ("reads by i2c-dev on a board's own bus, named by --bus and --address", board_suite),
     "upstream": ("upstream's controllers, USB bridges among them (with --config upstream)", upstream_suite),
     "buses": ("regmap and MTD on SPI, SPMI, SLIMbus, 1-Wire (with --config upstream): who maps what?", buses_suite),
+    HOSTS: ("upstream's own controllers on emulated hardware (with --config hosts): who maps what?", hosts_suite),
     "faults": ("every mistake that can be seeded into a driver: who notices?", faults_suite),
 }
 
@@ -284,7 +291,7 @@ def select(patterns: Sequence[str]) -> list[Scenario]:
     """Scenarios by id, or by shell pattern (``stack/*_dmasafe/*``), in order, without repetition.
 
     A pattern goes over the core suite; if nothing matches there, over the upstream suite (``stack/*/osif/*``), then
-    over the buses suite. One that asks for a fault (``*+fault=free-*``) goes over the faults suite.
+    over the buses and the hosts suite. One that asks for a fault (``*+fault=free-*``) goes over the faults suite.
 
     Raises ScenarioError for an id that cannot be read and for a pattern that matches nothing.
     """
@@ -296,7 +303,7 @@ def select(patterns: Sequence[str]) -> list[Scenario]:
 
 
 def _matching(pattern: str) -> list[Scenario]:
-    names = ("faults",) if "+fault=" in pattern else ("core", "upstream", "buses")
+    names = ("faults",) if "+fault=" in pattern else ("core", "upstream", "buses", HOSTS)
     for name in names:
         matching = [s for s in suite(name) if fnmatch.fnmatchcase(s.id, pattern)]
         if matching:
@@ -313,6 +320,6 @@ __all__ = [
     "ABSENT_ADDRESS", "BOARD", "BOARD_ADDRESS", "BUFFER_KINDS", "CONTROLLERS", "CORE_LENGTHS", "I2CDEV_MAX_BYTES",
     "I2CDEV_MAX_MESSAGES", "NAK_DATA_ADDRESS", "OPERATIONS", "OPTIONS", "POLICIES", "RECORDER_ADDRESS",
     "REGISTER_FILE_ADDRESS", "SMBUS_BLOCK_ADDRESS", "SMBUS_PROTOCOLS", "STEPS", "SUITES", "USER", "Scenario",
-    "ScenarioError", "board_suite", "buses_suite", "core_suite", "faults_suite", "parse_scenario", "places", "select",
-    "smoke_suite", "suite", "upstream_suite",
+    "ScenarioError", "board_suite", "buses_suite", "core_suite", "faults_suite", "hosts_suite", "parse_scenario",
+    "places", "select", "smoke_suite", "suite", "upstream_suite",
 ]  # fmt: skip

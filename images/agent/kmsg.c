@@ -35,6 +35,7 @@ static struct {
 	{ "/sys/module/dmasafe_controller/parameters/rearm", -1 },
 	{ "/sys/module/dmasafe_client/parameters/rearm", -1 },
 	{ "/sys/module/dmasafe_buses/parameters/rearm", -1 },
+	{ "/sys/module/dmasafe_once/parameters/rearm", -1 },
 };
 
 /* How often modules came or went, and how often when the files above were opened. */

@@ -72,6 +72,17 @@ struct virtio_i2c_in_hdr {
 #endif
 #endif
 
+/* Since 6.13 a timer gets its function when it is made. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#define dmasafe_hrtimer_setup(timer, poll, mode) hrtimer_setup(timer, poll, CLOCK_MONOTONIC, mode)
+#else
+#define dmasafe_hrtimer_setup(timer, poll, mode)                                                   \
+	do {                                                                                       \
+		hrtimer_init(timer, CLOCK_MONOTONIC, mode);                                        \
+		(timer)->function = poll;                                                          \
+	} while (0)
+#endif
+
 /* Since 6.4 a module's memory is an array by type, before that one block with borders in it. */
 #ifdef for_each_mod_mem_type
 #define AUDIT_MODULE_MEMORY_TYPES

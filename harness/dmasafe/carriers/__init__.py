@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
 
-from dmasafe.carriers import controllers, other_bus
+from dmasafe.carriers import controllers, hosts, other_bus
 from dmasafe.carriers.board import BOARD
 from dmasafe.carriers.controller import Controller, Plug, Record, Where
 from dmasafe.carriers.policy import DMASAFE, POLICIES
@@ -31,6 +31,7 @@ CONTROLLERS: dict[str, Controller] = {
         DMASAFE,
         *_upstream(),
         *other_bus.CONTROLLERS.values(),
+        *hosts.CONTROLLERS.values(),
     )
 }
 

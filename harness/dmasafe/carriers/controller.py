@@ -41,8 +41,8 @@ class Record(Enum):
 class Plug(NamedTuple):
     """How QEMU gets an emulated controller: by which protocol, and in which slot of the root bus.
 
-    ``transport`` is ``vhost-user`` or ``usbredir``. ``device`` is what dmasafe/devices emulates, ``hcd`` the USB host
-    controller that it is behind, whose slot it then is.
+    ``transport`` is ``vhost-user``, ``usbredir`` or ``vfio-user``. ``device`` is what dmasafe/devices emulates, ``hcd``
+    the USB host controller that it is behind, whose slot it then is; vfio-user's get theirs when a machine is made (0).
     """
 
     transport: str
@@ -77,7 +77,8 @@ class Controller:
     I2C adapter. ``record``: see Record. ``impatient``: its driver gives up before a slow host has answered.
     ``own_bus``: a bus that the user names, of which nothing is known. ``survives_suspend``: its adapter is still there
     afterwards. ``reads_blocks``: it offers SMBus block reads. ``queues``: its driver hands over all messages of a
-    transfer before the device sees the first.
+    transfer before the device sees the first. ``room``: a boot has no more controllers than this with such a number
+    (0: as many as there are).
     """
 
     name: str
@@ -108,6 +109,7 @@ class Controller:
     survives_suspend: bool = True
     reads_blocks: bool = True
     queues: bool = False
+    room: int = 0
 
     def lacks(self, has: Has) -> str | None:
         """The first of its Kconfig symbols that is not set, or None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from dmasafe.devices.hosts.policy import HostPolicy
 from dmasafe.quirks import I2C_M_RD, I2cAdapterQuirks
 
 
@@ -78,4 +79,5 @@ class BridgeDriver(NamedTuple):
     wrongly: str = ""
 
 
-Driver = QueueDriver | PolicyDriver | BridgeDriver
+#: A policy of dmasafe/devices/hosts is one, too.
+Driver = QueueDriver | PolicyDriver | BridgeDriver | HostPolicy

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.carriers.drivers import BridgeDriver, Driver, PolicyDriver, QueueDriver
+from dmasafe.devices.hosts.policy import HostPolicy
 from dmasafe.model.allocators import Allocators, SavedAllocators, Task
 from dmasafe.model.bus import Bus, Slave, SlaveBus, StandardBus
 from dmasafe.model.caches import DataCache
@@ -19,6 +20,7 @@ from dmasafe.model.dma import Dma
 from dmasafe.model.dma_debug import DmaDebug, SavedDebug
 from dmasafe.model.errors import ModelError
 from dmasafe.model.hardware import Hardware
+from dmasafe.model.hosts import HostDriver
 from dmasafe.model.i2c import I2cAdapter, I2cClient, I2cCore
 from dmasafe.model.i2cdev import I2cDevFile
 from dmasafe.model.log import KernelLog
@@ -44,7 +46,7 @@ class SavedState(NamedTuple):
     adapters: dict[str, tuple[int, int, frozenset[int]]]
 
 
-def _algorithm(platform: Platform, row: Driver) -> VirtioI2c | DmasafeController | UsbBridge:
+def _algorithm(platform: Platform, row: Driver) -> VirtioI2c | DmasafeController | UsbBridge | HostDriver:
     """The driver of which ``row`` tells."""
     match row:
         case QueueDriver():
@@ -53,6 +55,8 @@ def _algorithm(platform: Platform, row: Driver) -> VirtioI2c | DmasafeController
             return DmasafeController(platform, row)
         case BridgeDriver():
             return UsbBridge(platform, row)
+        case HostPolicy():
+            return HostDriver(platform, row)
 
 
 class ModelKernel:

@@ -25,6 +25,8 @@ class Machine:
     options for it), ``without`` are properties taken out
     of QEMU's device tree (device_tree.py), ``coherent`` says whether its PCI bridge is told to the kernel as coherent,
     ``iommu`` whether DMA addresses are translated, ``hotplug`` whether a root port announces what is plugged in.
+    ``host_window`` is where the kernel puts the largest PCI memory, ``host_line`` the first of the bus's four
+    interrupts at the interrupt controller: for nodes of host controllers (hosts.py); 0 where no tree describes it.
     ``variation`` is the name of what was changed, ``proof`` how a guest shows it: "FILE WORD", where the file must hold
     the word, or "FILE -", where there must be no such file.
     """
@@ -46,6 +48,8 @@ class Machine:
     coherent: bool = True
     iommu: bool = False
     hotplug: bool = False
+    host_window: int = 0
+    host_line: int = 0
     variation: str = ""
     proof: tuple[str, ...] = ()
 
@@ -101,6 +105,9 @@ SHARE_SLOT = 0x1D
 # In the order of the controllers. i2c-virtio has an interrupt line only, as QEMU's function has too few MSI-X vectors.
 # On q35, qboot names the right line for even slots: it takes the first of them, q35 the fifth, in steps of a quarter.
 I2C_SLOTS = (0xA, 0x6, 0xC, 0xE)
+# Upstream's own controllers. A platform driver shares its interrupt with nobody: these have another line each, and none
+# has that of I2C_SLOTS.
+HOST_SLOTS = (0x10, 0x11, 0x13)
 # USB host controllers, plugged in only where something is to sit behind them: slot and QEMU's device.
 HCDS: dict[str, tuple[int, str]] = {
     "xhci": (0x8, "qemu-xhci,id=xhci,p2=15,p3=1"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import re
@@ -23,9 +24,9 @@ from typing import Any
 
 from dmasafe import scratch
 from dmasafe.closing import Closing
-from dmasafe.qemu import QemuError
+from dmasafe.qemu import QemuError, hosts
 from dmasafe.qemu.clock import clock_words
-from dmasafe.qemu.device_tree import without_properties
+from dmasafe.qemu.device_tree import changed_tree
 from dmasafe.qemu.machines import (
     AGENT_SLOT,
     COMMON_CMDLINE,
@@ -110,7 +111,8 @@ class UsbDevice:
 class MachineConfig:
     """What to boot. ``i2c_sockets`` maps controller names to vhost-user sockets, in the order of their PCI slots.
 
-    ``usb`` maps further ones to USB devices.
+    ``usb`` maps further ones to USB devices, ``hosts`` those of upstream's own (dmasafe/devices/hosts) to vfio-user
+    sockets.
     """
 
     machine: Machine
@@ -126,18 +128,25 @@ class MachineConfig:
     sandbox: bool = True
     extras: Extras = NO_EXTRAS
     usb: Mapping[str, UsbDevice] = field(default_factory=dict)
+    hosts: Mapping[str, Path] = field(default_factory=dict)
 
     def i2c_functions(self) -> dict[str, str]:
         """Controller name -> the PCI function it sits on, as sysfs names it."""
-        return {name: pci_function(self.machine, slot) for name, slot in zip(self.i2c_sockets, I2C_SLOTS, strict=False)}
+        slots = {**dict(zip(self.i2c_sockets, I2C_SLOTS, strict=False)), **hosts.slots(self.hosts)}
+        return {name: pci_function(self.machine, slot) for name, slot in slots.items()}
 
 
 def command_line(
-    config: MachineConfig, console_fd: int, agent_fd: int, qmp_fd: int, device_tree: Path | None = None
+    config: MachineConfig,
+    console_fd: int,
+    agent_fd: int,
+    qmp_fd: int,
+    device_tree: Path | None = None,
+    tables: Sequence[Path] = (),
 ) -> list[str]:
     """QEMU's arguments for this machine; the three numbers are inherited socket descriptors.
 
-    ``device_tree`` is what the kernel is given instead of QEMU's own.
+    ``device_tree`` is what the kernel is given instead of QEMU's own, ``tables`` are ACPI tables beside QEMU's.
     """
     machine = config.machine
     version = qemu_version(machine.binary, machine.debian_package)
@@ -164,6 +173,8 @@ def command_line(
     command += firmware_options(machine.binary, machine.firmware)
     if device_tree is not None:
         command += ["-dtb", str(device_tree)]
+    for table in tables:
+        command += ["-acpitable", f"file={_escape(table)}"]
     if config.sandbox:
         command += ["-sandbox", SANDBOX]
     for slot, (name, path) in zip(I2C_SLOTS, config.i2c_sockets.items(), strict=False):
@@ -171,6 +182,10 @@ def command_line(
         command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
         device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
         command += ["-device", f"{device},addr={slot:#x}"]
+    for name, slot in hosts.slots(config.hosts).items():
+        socket_of = {"type": "unix", "path": str(config.hosts[name])}
+        # Only the JSON form takes a socket.
+        command += ["-device", json.dumps({"driver": "vfio-user-pci", "socket": socket_of, "addr": f"{slot:x}.0"})]
     return command + _usb_options(config.usb) + list(config.extras.arguments)
 
 
@@ -206,13 +221,15 @@ class QemuProcess(Closing):
         self._stack = contextlib.ExitStack()
 
     def _start(self) -> None:
+        private = self._stack.enter_context(scratch.directory("qemu-"))
         pairs = [socket.socketpair() for _ in range(3)]
         self.console, self.agent, self._qmp_socket = (ours for ours, _ in pairs)
         self._sockets = [ours for ours, _ in pairs]
         theirs = [their for _, their in pairs]
         try:
             console, agent, qmp = (their.fileno() for their in theirs)
-            command = command_line(self.config, console, agent, qmp, self._device_tree())
+            tree, tables = self._device_tree(private), hosts.tables(self.config.hosts, private)
+            command = command_line(self.config, console, agent, qmp, tree, tables)
             with self.config.stderr_log.open("ab") as stderr:
                 # Its own session: Ctrl-C at the terminal is the harness's to handle.
                 self._process = subprocess.Popen(
@@ -230,13 +247,15 @@ class QemuProcess(Closing):
             for their in theirs:
                 their.close()
 
-    def _device_tree(self) -> Path | None:
+    def _device_tree(self, directory: Path) -> Path | None:
         machine, config = self.config.machine, self.config
-        if not machine.without:
+        nodes = hosts.nodes(machine, config.hosts)
+        if not machine.without and not nodes:
             return None
-        path = self._stack.enter_context(scratch.directory("qemu-")) / "machine.dtb"
-        cpu = ["-cpu", machine.cpu, "-smp", str(config.cpus), "-m", f"{config.memory_mib}M", "-display", "none"]
-        without_properties([machine.binary, *cpu, "-machine", machine.machine], machine.without, path)
+        path = directory / "machine.dtb"
+        words = ["-nodefaults", "-cpu", machine.cpu, "-smp", str(config.cpus), "-m", f"{config.memory_mib}M"]
+        command = [machine.binary, *words, "-display", "none", "-machine", machine.machine]
+        changed_tree(command, path, machine.without, nodes)
         return path
 
     @property

@@ -203,7 +203,7 @@ class BoardTarget:
             return TargetRun(self.kernel, None, False, {}, notes=self._notes, skipped=skipped)
         sessions: list[BoardSession] = []
 
-        def session(kmsg_log: BinaryIO) -> BoardSession:
+        def session(kmsg_log: BinaryIO, _todo: object) -> BoardSession:
             sessions.append(BoardSession(self._link, self._place, kmsg_log, self._limits))
             return sessions[-1]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import selectors
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ from dmasafe import scratch
 from dmasafe.carriers import CONTROLLERS, Controller, Plug
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
+from dmasafe.devices.hosts import hosts
 from dmasafe.facts import KernelFacts
 from dmasafe.guest.agent import AgentChannel, integer
 from dmasafe.guest.console import Console
@@ -26,6 +27,7 @@ from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, Q
 from dmasafe.targets.buses import mount_file_systems
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
+from dmasafe.targets.hosts import DriverFile, host_adapters
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.session import (
     BORROWED,
@@ -47,7 +49,8 @@ class GuestImage:
     """What is booted: a kernel image and an initramfs with the modules and the agent.
 
     ``controllers`` are those to be there beside the ones that always are, ``file_systems`` are (bus, file system) on
-    flashes. ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none; ``strict_words`` are
+    flashes. ``modules`` are the files that the driver of each of upstream's own controllers is loaded from, in order.
+    ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none; ``strict_words`` are
     more parameters of its module.
     """
 
@@ -62,6 +65,7 @@ class GuestImage:
     file_systems: tuple[tuple[str, str], ...] = ()
     strict_line: int = 0
     strict_words: tuple[str, ...] = ()
+    modules: Mapping[str, tuple[DriverFile, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Controller]:
@@ -86,7 +90,9 @@ def plugged_for(names: Iterable[str], facts: KernelFacts) -> tuple[str, ...]:
 def make_devices(image: GuestImage, directory: Path) -> DeviceProcess:
     """The process that plays the controllers of ``image``, its sockets in ``directory``."""
     bridges = {name: plug.device for name, plug in image.plugs("usbredir").items()}
-    return DeviceProcess(directory, tuple(image.plugs("vhost-user")), bridges)
+    classes = {name: hosts()[name].function for name in image.plugs("vfio-user")}
+    functions = {name: f"{kind.__module__}:{kind.__qualname__}" for name, kind in classes.items()}
+    return DeviceProcess(directory, tuple(image.plugs("vhost-user")), bridges, functions)
 
 
 def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path) -> MachineConfig:
@@ -103,6 +109,7 @@ def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path
         memory_mib=image.memory_mib,
         extras=image.extras,
         usb={name: UsbDevice(plug.hcd, device.socket(name)) for name, plug in image.plugs("usbredir").items()},
+        hosts={name: device.socket(name) for name in image.plugs("vfio-user")},
     )
 
 
@@ -159,6 +166,8 @@ class Boot(Session):
         self._ask_machine()
         self._bind_pci()
         self.adapters |= bridge_adapters(self, tuple(self.image.plugs("usbredir")))
+        functions = {name: self._functions[name] for name in self.image.plugs("vfio-user")}
+        self.adapters |= host_adapters(self, self.image.machine, functions, self.image.modules)
         mount_file_systems(self, self.image.file_systems)
         mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
         if mailbox is not None:
@@ -181,7 +190,7 @@ class Boot(Session):
         """The adapters of controllers that are PCI functions, where QEMU or the machine has put them."""
         for row in self.image.rows:
             function = row.function or self._functions.get(row.name)
-            if function is None:
+            if function is None or row.name in self.image.plugs("vfio-user"):
                 continue
             reply = self.request("adapter", name=row.name, device=function, driver=row.driver)
             number = integer(reply, "nr")

@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 from dmasafe import kernel as kernels
 from dmasafe.architecture import host_arch
+from dmasafe.devices.hosts import hosts
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.kernel.config import STRICT_FRAGMENT, not_verified, resolve, strict_line, strict_line_of
 from dmasafe.kernel.emulator import SUITES, newer_qemu
 from dmasafe.kernel.errors import SourceError
+from dmasafe.kernel.modules import load_order, once_section, own_modules
 from dmasafe.kernel.permission import may_build
 from dmasafe.kernel.source import AptSource, ReleaseSource
 from dmasafe.progress import Progress
@@ -28,10 +30,13 @@ from dmasafe.qemu.machines import Machine, find_machine
 from dmasafe.qemu.versions import VFIO_USER_SINCE, has_vfio_user, version_text
 from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import TargetError
+from dmasafe.targets.hosts import DriverFile
 from dmasafe.targets.kconfig import facts_from_config
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
+#: The directory of images/ with what drivers of upstream's controllers need beside themselves.
+HOST_MODULES = "hosts"
 #: The architecture of the guests, unless another one is named.
 DEFAULT_ARCH = host_arch()
 
@@ -87,6 +92,8 @@ def prepare(
     kernel = build_kernel(kernel_source, configuration, arch, progress)
     initrd = pack_initrd(kernel, image_name, progress, extra_modules)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
+    drivers = {name: tuple(map(_driver_file, files)) for name, files in host_modules(kernel).items()}
+    image = replace(image, modules=drivers)
     config = kernel.config.read_text()
     info, facts = described(image, config, kernel.release, arch, configuration, kernel.source, kernel.notes)
     return Prepared(image, info, facts, kernel)
@@ -114,10 +121,21 @@ def pack_initrd(
     names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
     if strict_line_of(kernel.configuration, kernel.arch):
         names.append(STRICT_FRAGMENT)
+    drivers = host_modules(kernel)
+    if drivers:
+        names.append(HOST_MODULES)
     for name in names:
         modules += kernels.build_modules(kernel, images / name, store, progress)
+    modules += tuple(dict.fromkeys(file for files in drivers.values() for file in files))
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
     return kernels.build_image(image_name, kernel, modules, agent, store, progress)
+
+
+def host_modules(kernel: kernels.Kernel) -> dict[str, tuple[Path, ...]]:
+    """The files that the driver of each host (devices/hosts) is loaded from, in order, where the kernel has it."""
+    own = own_modules(kernel)
+    found = {name: load_order(host.module, own) for name, host in hosts().items()} if own else {}
+    return {name: files for name, files in found.items() if files}
 
 
 def bootable(
@@ -182,6 +200,10 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
     text = resolve(matrix, configuration, arch, version[0]).text
     info = KernelInfo(version[0], arch, configuration, "the fragments of kernel-configs/")
     return facts_of(text, version[0], machine, cell.append, line), info
+
+
+def _driver_file(path: Path) -> DriverFile:
+    return DriverFile(path.name, *once_section(path))
 
 
 def with_vfio_user(machine: Machine, progress: Progress) -> Machine:

@@ -18,6 +18,7 @@ from dmasafe.targets.base import TargetRun
 from dmasafe.targets.boot import Boot, GuestImage, plugged_for
 from dmasafe.targets.buses import file_systems_of
 from dmasafe.targets.errors import TargetError
+from dmasafe.targets.prepare import with_vfio_user
 from dmasafe.targets.runner import Runner
 from dmasafe.targets.session import LIMITS, Limits
 
@@ -55,13 +56,14 @@ class QemuTarget:
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
-        image = replace(
-            self.image,
-            controllers=plugged_for((scenario.controller for scenario in scenarios), self.kernel_facts),
-            file_systems=file_systems_of(scenarios),
-        )
+        plain = replace(self.image, file_systems=file_systems_of(scenarios))
+        image = self._with(plain, scenarios, progress)
+
+        def boot(kmsg_log: BinaryIO, todo: Sequence[Scenario]) -> AbstractContextManager[Boot]:
+            return self.boots(self._with(plain, todo, progress), self.log_directory, kmsg_log, self.limits)
+
         runner = Runner(
-            lambda kmsg_log: self.boots(image, self.log_directory, kmsg_log, self.limits),
+            boot,
             self.kernel,
             self.kernel_facts,
             self.log_directory,
@@ -70,3 +72,9 @@ class QemuTarget:
             qemu=version_text(image.machine.binary, image.machine.debian_package),
         )
         return runner.run(scenarios, destructive, self.watch(progress))
+
+    def _with(self, image: GuestImage, scenarios: Sequence[Scenario], progress: Progress) -> GuestImage:
+        """The image with the controllers of these scenarios, in the QEMU that they need."""
+        names = plugged_for((scenario.controller for scenario in scenarios), self.kernel_facts)
+        image = replace(image, controllers=names)
+        return replace(image, machine=with_vfio_user(image.machine, progress)) if image.plugs("vfio-user") else image

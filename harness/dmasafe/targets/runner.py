@@ -88,11 +88,12 @@ class _State:
         self.notes.append(why)
 
 
-SessionFactory = Callable[[BinaryIO], AbstractContextManager[Session]]
+#: Makes a session for these scenarios, which writes the kernel's log to the file.
+SessionFactory = Callable[[BinaryIO, Sequence[Scenario]], AbstractContextManager[Session]]
 
 
 class Runner:
-    """Runs scenarios in sessions that ``sessions`` makes, each writing the kernel's log to the file it is given.
+    """Runs scenarios in sessions that ``sessions`` makes.
 
     ``word`` is what a session is called in notes and stages; ``accel`` is QEMU's accelerator, ``qemu`` its
     version, if any.
@@ -181,7 +182,7 @@ class Runner:
         progress.stage(self._word if state.boots == 1 else f"{self._word} {state.boots}")
         batch = _Batch(todo)
         try:
-            with self._sessions(kmsg_log) as session:
+            with self._sessions(kmsg_log, todo) as session:
                 state.boot_s = session.boot_s if state.boot_s is None else state.boot_s
                 reason = self._check_release(session)
                 batch.outside_before = len(session.gathered.records.get(OUTSIDE, ()))
@@ -644,10 +645,20 @@ def _spends_boot(scenario: Scenario) -> bool:
 
 
 def _for_one_boot(todo: list[Scenario]) -> tuple[list[Scenario], list[Scenario]]:
-    """What shares the next boot, and what comes later: what spends a boot comes last, each with one of its own."""
+    """What shares the next boot, and what comes later: controllers for which it has no room, and what spends a boot.
+
+    The latter comes last, each with one of its own.
+    """
     sharing = [scenario for scenario in todo if not _spends_boot(scenario)]
     spending = [scenario for scenario in todo if _spends_boot(scenario)]
-    return (sharing, spending) if sharing else (spending[:1], spending[1:])
+    if not sharing:
+        return spending[:1], spending[1:]
+    plugged: dict[int, list[str]] = {}
+    for row in map(controller_of, dict.fromkeys(scenario.controller for scenario in sharing)):
+        plugged.setdefault(row.room, []).append(row.name)
+    here = {name for room, names in plugged.items() for name in names[: room or len(names)]}
+    now = [scenario for scenario in sharing if scenario.controller in here]
+    return now, [scenario for scenario in sharing if scenario.controller not in here] + spending
 
 
 def _run_message(number: int, scenario: Scenario, strict: bool = False) -> Message:

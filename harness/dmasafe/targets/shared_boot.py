@@ -158,7 +158,7 @@ class SharedBoot:
     def run(self, scenarios: Sequence[Scenario]) -> TargetRun:
         """Scenarios with all checks around them, in this boot; whatever is wrong with it is in the TargetRun."""
         runner = Runner(
-            lambda _log: contextlib.nullcontext(self.boot),
+            lambda _log, _todo: contextlib.nullcontext(self.boot),
             self._kernel,
             self._facts,
             self.directory / "checks",

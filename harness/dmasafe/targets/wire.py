@@ -13,6 +13,7 @@ from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, 
 from dmasafe.scenario import OPERATIONS, Scenario
 
 _I2CDEV = "i2cdev_"
+_ETIMEDOUT = 110
 
 
 def settings(scenario: Scenario) -> str:
@@ -101,12 +102,15 @@ def _impatient(
     messages: Sequence[Message],
     trace: Sequence[BusMessage],
 ) -> str | None:
-    """Drivers of bridges wait 50 ms to 5 s for an answer: too short for a guest that shares a busy host."""
-    if not controller_of(scenario.controller).impatient or splats or ret is None or ret >= 0:
+    """Some drivers wait 50 ms to 8 s for an answer: too short for a guest that shares a busy host.
+
+    Of a driver that has given up, what the kernel reports afterwards says nothing either.
+    """
+    if not controller_of(scenario.controller).impatient or ret is None or ret >= 0 or (splats and ret != -_ETIMEDOUT):
         return None
     if not trace or len(trace) != len(messages) or not all(message.ok for message in trace):
         return None
-    return f"the bridge carried out all messages and its driver returned {ret}: the host is too slow for the driver"
+    return f"the hardware carried out all messages and its driver returned {ret}: the host is too slow for the driver"
 
 
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:

@@ -124,11 +124,12 @@ def dummy(request, monkeypatch):
 class Devices:
     """Stands in for the device's process: what it would be told."""
 
-    def __init__(self, directory, controllers, bridges):
+    def __init__(self, directory, controllers, bridges, functions):
         self.directory, self.controllers, self.bridges = directory, controllers, bridges
+        self.functions = functions
 
     def socket(self, name):
-        assert name in (*self.controllers, *self.bridges)
+        assert name in (*self.controllers, *self.bridges, *self.functions)
         return self.directory / f"{name}.sock"
 
 

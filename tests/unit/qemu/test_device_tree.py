@@ -8,7 +8,7 @@ import pytest
 
 from dmasafe.architecture import architecture_names
 from dmasafe.qemu import QemuError
-from dmasafe.qemu.device_tree import without_properties
+from dmasafe.qemu.device_tree import changed_tree
 from dmasafe.qemu.machines import find_machine
 
 EDITED = [arch for arch in ("arm", "arm64") if arch in architecture_names()]
@@ -26,8 +26,8 @@ def test_only_the_named_property_is_gone(arch, tmp_path):
     (line,) = machine.without
     place, name = line.split()
     whole, edited = tmp_path / "whole.dtb", tmp_path / "edited,.dtb"
-    without_properties(command_of(machine), (), whole)
-    without_properties(command_of(machine), machine.without, edited)
+    changed_tree(command_of(machine), whole)
+    changed_tree(command_of(machine), edited, machine.without)
     before, after = (fdt.parse_dtb(path.read_bytes()) for path in (whole, edited))
     assert before.get_node(place).exist_property(name)
     assert not after.get_node(place).exist_property(name)
@@ -53,7 +53,7 @@ def fake(tmp_path, script):
 )
 def test_a_qemu_that_writes_none_is_said_in_one_sentence(tmp_path, script, sentence):
     with pytest.raises(QemuError, match=sentence):
-        without_properties(fake(tmp_path, script), ("/a b",), tmp_path / "out.dtb")
+        changed_tree(fake(tmp_path, script), tmp_path / "out.dtb", ("/a b",))
 
 
 def test_a_property_that_is_not_there_is_no_success(tmp_path):
@@ -61,6 +61,6 @@ def test_a_property_that_is_not_there_is_no_success(tmp_path):
     tree.header.version = 17
     (tmp_path / "tree").write_bytes(tree.to_dtb(version=17))
     with pytest.raises(QemuError, match="no dma-coherent at /pcie"):
-        without_properties(
-            fake(tmp_path, f"cp {tmp_path}/tree ${{2#*dumpdtb=}}"), ("/pcie dma-coherent",), tmp_path / "out.dtb"
+        changed_tree(
+            fake(tmp_path, f"cp {tmp_path}/tree ${{2#*dumpdtb=}}"), tmp_path / "out.dtb", ("/pcie dma-coherent",)
         )

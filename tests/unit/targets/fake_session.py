@@ -304,7 +304,7 @@ class Rig:
         scenarios = [parse_scenario(id_) for id_ in ids]
 
         @contextlib.contextmanager
-        def boots(kmsg_log: BinaryIO) -> Iterator[FakeSession]:
+        def boots(kmsg_log: BinaryIO, _todo: object) -> Iterator[FakeSession]:
             system = self.systems[min(len(self.sessions), len(self.systems) - 1)]
             session = FakeSession(system, kmsg_log, scenarios)
             self.sessions.append(session)

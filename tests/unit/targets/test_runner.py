@@ -38,7 +38,8 @@ from dmasafe.outcome import Expectation, Outcome, Verdict, judge
 from dmasafe.progress import SILENT
 from dmasafe.qemu import QemuError
 from dmasafe.report.results import exit_status
-from dmasafe.scenario import parse_scenario
+from dmasafe.scenario import CONTROLLERS, parse_scenario
+from dmasafe.targets import runner as runners
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.judged import judged
@@ -637,6 +638,16 @@ def test_a_boot_with_a_single_scenario_that_it_lost_was_not_fruitless(rig):
     dies = dict.fromkeys(spent, raises(BootLost("the guest died")))
     run = rig(System(does=dies), limits=Limits(fruitless_boots=1)).run(*spent)
     assert run.boots == 3 and run.untrusted == dict.fromkeys(spent, "the guest died")
+
+
+def test_controllers_for_which_a_boot_has_no_room_come_in_the_next_one(rig, monkeypatch):
+    names = ("virtio", "cp2112", "osif")
+    rows = {name: replace(CONTROLLERS[name], room=2) for name in names}
+    monkeypatch.setattr(runners, "controller_of", lambda name: rows.get(name, CONTROLLERS.get(name)))
+    todo = [parse_scenario(f"heap/master_send/{name}/8") for name in ("virtio", "dmasafe:pio", "cp2112", "osif")]
+    now, later = runners._for_one_boot(todo)
+    assert [scenario.controller for scenario in now] == ["virtio", "dmasafe", "cp2112"]
+    assert runners._for_one_boot(later) == (later, [])
 
 
 def test_there_is_a_bound_on_boots(rig):

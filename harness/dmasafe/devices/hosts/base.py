@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from dmasafe.devices.bus import Nak, Result
 from dmasafe.devices.errors import FunctionError
-from dmasafe.devices.pci import PciFunction
+from dmasafe.devices.hosts.declaration import BAR_BYTES
+from dmasafe.devices.pci import Machine, PciFunction
 
 # No message of struct i2c_msg is longer.
 MAX_MESSAGE_BYTES = 0xFFFF
@@ -141,6 +142,12 @@ class I2cHost(PciFunction):
     def __init__(self) -> None:
         super().__init__()
         self._job = 0
+
+    def plug(self, machine: Machine) -> None:
+        if not self.needs_bus_master:
+            # A platform device: the machine's builder counts on it (dmasafe/qemu/hosts.py).
+            self.bars[0].size = max(self.bars[0].size, BAR_BYTES)
+        super().plug(machine)
 
     def fail(self, name: str | None) -> None:
         """From now on the hardware has this fault, or none. Raises FunctionError if there is no such fault."""

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from dmasafe.devices.hosts.policy import HostPolicy
 
+#: What BAR 0 of a host in a device tree takes at least, in bytes: it is the first that the kernel finds a place for.
+BAR_BYTES = 0x10000
+
 
 class Window(NamedTuple):
     """A part of BAR 0 that the driver knows as one of its ``reg`` entries: offset and size in bytes."""

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Upstream's own controllers, each with emulated hardware behind it (dmasafe/devices/hosts): a controller a host.
+
+What a driver does with a buffer is its policy there; scenarios are made around the lengths at which it changes its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from dmasafe.carriers.controller import Controller, Plug, Where
+from dmasafe.devices.hosts import HostModel, hosts
+from dmasafe.vocabulary import (
+    ABSENT_ADDRESS,
+    BUFFER_KINDS,
+    CORE_OPERATIONS,
+    NAK_DATA_ADDRESS,
+    OPERATIONS,
+    READ_ONLY_KINDS,
+    RECORDER_ADDRESS,
+    REGISTER_FILE_ADDRESS,
+    SMBUS_BLOCK_ADDRESS,
+    USER,
+    Scenario,
+    make_options,
+)
+
+HOSTS = "hosts"
+#: The bus has four interrupt lines, of which i2c-virtio has one: dmasafe/qemu/machines.py, HOST_SLOTS.
+ROOM = 3
+# A driver whose way changes nowhere is tried with these.
+_LENGTHS = (1, 8, 32)
+# Kinds that are tried on both sides of the last threshold, too: what is_vmalloc_addr() and the mark decide shows here.
+_BOTH_SIDES = ("stack", "vmalloc", "module-data")
+_I2CDEV: tuple[tuple[str, int, int, dict[str, str]], ...] = (
+    *(("i2cdev_write", n, RECORDER_ADDRESS, {}) for n in (1, 32)),
+    *(("i2cdev_read", n, RECORDER_ADDRESS, {}) for n in (1, 32)),
+    ("i2cdev_rdwr", 32, RECORDER_ADDRESS, {"messages": "w32"}),
+    ("i2cdev_rdwr", 32, RECORDER_ADDRESS, {"messages": "r32"}),
+    ("i2cdev_rdwr", 32, RECORDER_ADDRESS, {"messages": "w1,r32"}),
+    ("i2cdev_rdwr", 32, RECORDER_ADDRESS, {"messages": "w32,r32"}),
+    ("i2cdev_write", 8, ABSENT_ADDRESS, {}),
+    ("i2cdev_read", 8, ABSENT_ADDRESS, {}),
+    ("i2cdev_write", 8, NAK_DATA_ADDRESS, {}),
+)  # fmt: skip
+_SMBUS: tuple[tuple[str, int, int, dict[str, str]], ...] = (
+    ("i2cdev_smbus", 0, REGISTER_FILE_ADDRESS, {"protocol": "quick", "rd": "0"}),
+    ("i2cdev_smbus", 0, ABSENT_ADDRESS, {"protocol": "quick", "rd": "0"}),
+    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte", "rd": "0", "command": "16"}),
+    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte", "rd": "1"}),
+    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "0", "command": "17"}),
+    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "1", "command": "17"}),
+    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "0", "command": "18"}),
+    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "1", "command": "18"}),
+    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "proc_call", "rd": "1", "command": "18"}),
+    ("i2cdev_smbus", 8, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "0", "command": "32"}),
+    ("i2cdev_smbus", 8, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "1", "command": "32"}),
+    ("i2cdev_smbus", 32, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "1", "command": "64"}),
+    ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "16"}),
+    ("i2cdev_smbus", 32, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "17"}),
+)  # fmt: skip
+# Of i2c_smbus_xfer_emulated() it wants I2C_M_RECV_LEN, which few drivers look at.
+_BLOCK_READ = ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "1", "command": "16"})
+
+
+def host_lengths(host: HostModel) -> tuple[int, ...]:
+    """Payloads in bytes on both sides of every length at which some version of the driver changes its way, in order."""
+    edges = {rule.least for rule in host.policy.rules} | {rule.most + 1 for rule in host.policy.rules if rule.most}
+    around = {edge + more for edge in edges for more in (-1, 0)}
+    return tuple(sorted({length for length in (*_LENGTHS, *around) if 0 < length <= 0xFFFF}))
+
+
+def _scenarios(host: HostModel) -> Iterator[Scenario]:
+    """Ordinary memory with every length, each other kind beyond the last threshold, where most goes by DMA."""
+    lengths = host_lengths(host)
+    last = max((rule.least for rule in host.policy.rules), default=1)
+    beyond = next((length for length in lengths if length >= max(last, 8)), lengths[-1])
+    below = max((length for length in lengths if length < last), default=beyond)
+    for kind in BUFFER_KINDS if not host.policy.smbus else ():
+        some = {beyond, below} if kind in _BOTH_SIDES else {beyond}
+        for operation, options in CORE_OPERATIONS:
+            if operation == "get_put" or (OPERATIONS[operation].reads and kind in READ_ONLY_KINDS):
+                # Who writes to memory that is read-only by the processor dies of it, with the adapter's lock in hand.
+                continue
+            for length in lengths if kind == "heap" else sorted(some):
+                yield Scenario(kind, operation, host.name, None, length, options=options)
+    for operation, length, address, words in (*_SMBUS, _BLOCK_READ) if host.policy.smbus else (*_I2CDEV, *_SMBUS):
+        yield Scenario(USER.name, operation, host.name, None, length, address, make_options(words))
+
+
+def _controller(host: HostModel) -> Controller:
+    return Controller(
+        host.name,
+        f"upstream {host.module}, its hardware emulated",
+        scenarios={HOSTS: partial(_scenarios, host)},
+        places=frozenset({Where.MODEL, Where.GUEST}),
+        elsewhere="only a guest has upstream's own controllers emulated: --target qemu",
+        needs=(host.symbol,),
+        absent="this kernel has no driver for {name}: CONFIG_{symbol} is not set (--config hosts)",
+        model=host.policy,
+        plug=Plug("vfio-user", 0, host.name),
+        driver=host.module,
+        room=ROOM,
+        reads_blocks=host.policy.smbus,
+        # The first gives up after 100 ms.
+        impatient=True,
+    )
+
+
+CONTROLLERS = {name: _controller(host) for name, host in hosts().items() if host.function is not None}

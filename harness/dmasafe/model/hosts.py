@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Upstream's drivers of I2C controllers, made of their policies (dmasafe/devices/hosts): which way each message goes.
+
+Their hardware reads all ones where an address leads nowhere, and goes on; what it would write there is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from errno import EOPNOTSUPP
+
+from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
+from dmasafe.model.controllers import Platform
+from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE
+from dmasafe.model.hardware import Seen
+from dmasafe.model.i2c import (
+    HZ,
+    I2C_FUNC_I2C,
+    I2C_FUNC_SMBUS_EMUL,
+    I2C_FUNC_SMBUS_READ_BLOCK_DATA,
+    I2C_M_DMA_SAFE,
+    I2C_M_RD,
+    I2cAdapter,
+    I2cMsg,
+    SmbusData,
+)
+from dmasafe.model.smbus import (
+    I2C_SMBUS_BLOCK_DATA,
+    I2C_SMBUS_BLOCK_MAX,
+    I2C_SMBUS_BYTE,
+    I2C_SMBUS_BYTE_DATA,
+    I2C_SMBUS_I2C_BLOCK_DATA,
+    I2C_SMBUS_PROC_CALL,
+    I2C_SMBUS_QUICK,
+    I2C_SMBUS_READ,
+    I2C_SMBUS_WORD_DATA,
+)
+
+_OWN_BYTES = 64
+
+
+class HostDriver:
+    """One driver on one device. ``native_smbus``: it has SMBus calls, and no I2C transfers."""
+
+    def __init__(self, platform: Platform, policy: HostPolicy) -> None:
+        self.platform = platform
+        self.policy = policy
+        self.name = policy.adapter
+        self.quirks = policy.quirks
+        self.native_smbus = policy.smbus
+        self._version = (platform.config.version[0], platform.config.version[1])
+        owns = any(rule.path is Path.OWN for rule in policy.rules)
+        self._buffer = platform.allocators.kmalloc(_OWN_BYTES) if owns else 0
+
+    def functionality(self, adap: I2cAdapter) -> int:
+        if self.policy.smbus:
+            return I2C_FUNC_SMBUS_EMUL | I2C_FUNC_SMBUS_READ_BLOCK_DATA
+        return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL
+
+    # I2C transfers.
+
+    def master_xfer(self, adap: I2cAdapter, msgs: Sequence[I2cMsg]) -> int:
+        if self.policy.smbus:
+            return -EOPNOTSUPP
+        rules = [self._rule(msg) for msg in msgs]
+        if self.policy.together:
+            first = next((rule for rule in rules if rule.path in (Path.PIO, Path.REFUSED)), rules[0])
+            rules = [first] * len(rules)
+        for number, (msg, rule) in enumerate(zip(msgs, rules, strict=True)):
+            ret = self._transfer(msg, rule, number == len(msgs) - 1)
+            if ret:
+                self.platform.hardware.end_group()
+                return ret
+        return len(msgs)
+
+    def _rule(self, msg: I2cMsg) -> Rule:
+        memory = self.platform.memory
+        vmalloc = memory.vmalloc_start <= msg.buf < memory.vmalloc_end
+        marked, reads = bool(msg.flags & I2C_M_DMA_SAFE), bool(msg.flags & I2C_M_RD)
+        return self.policy.rule(self._version, msg.len, reads, marked, vmalloc)
+
+    def _transfer(self, msg: I2cMsg, rule: Rule, last: bool) -> int:
+        platform = self.platform
+        core = platform.i2c
+        core.notes.append(f"the driver {rule.path.value.removeprefix('the driver ')} ({rule.line})")
+        match rule.path:
+            case Path.REFUSED:
+                return -rule.errno
+            case Path.HELPER:
+                buf = core.i2c_get_dma_safe_msg_buf(msg, 1)
+            case Path.MAPS:
+                buf = msg.buf
+            case _:
+                buf = None
+        if buf is None:
+            own = self._own(rule.path is Path.OWN and msg.len > 0)
+            return self._by_processor(msg, last, own)
+        ret = self._by_dma(msg, buf, rule, last)
+        if ret is None:
+            # The mapping failed; what the helper gave is not given back by every driver, but nobody sees that.
+            core.i2c_put_dma_safe_msg_buf(buf, msg, False)
+            if self.policy.unmapped:
+                return -self.policy.unmapped
+            core.notes.append("the mapping failed: the processor moves the bytes")
+            return self._by_processor(msg, last)
+        core.i2c_put_dma_safe_msg_buf(buf, msg, not ret or self._nak.copies)
+        return ret
+
+    def _by_processor(self, msg: I2cMsg, last: bool, own: int | None = None) -> int:
+        memory = self.platform.memory
+        reads = bool(msg.flags & I2C_M_RD)
+        payload: bytes | int = msg.len if reads else (memory.load(msg.buf, msg.len) if msg.len else b"")
+        data = self._on_bus(msg.addr, reads, payload, last, own)
+        if data is None:
+            return -self._nak.errno
+        if reads and data:
+            memory.store(msg.buf, data)
+        return 0
+
+    def _by_dma(self, msg: I2cMsg, buf: int, rule: Rule, last: bool) -> int | None:
+        """Map, transfer, unmap; None if the mapping failed. The processor moves the bytes around what is mapped."""
+        platform = self.platform
+        dma, dev, memory = platform.dma, platform.dev, platform.memory
+        reads = bool(msg.flags & I2C_M_RD)
+        direction = DMA_FROM_DEVICE if reads else DMA_TO_DEVICE
+        length = msg.len - rule.before - rule.after
+        at = buf + rule.before
+        mapped = dma.dma_map_single(dev, at, length, direction)
+        if dma.dma_mapping_error(dev, mapped):
+            return None
+        stray = not memory.is_ram(mapped, length)
+        payload: bytes | int = msg.len
+        if not reads:
+            inner = b"\xff" * length if stray else memory.ram_read(mapped, length)
+            payload = memory.load(buf, rule.before) + inner if rule.before else inner
+            payload += memory.load(at + length, rule.after) if rule.after else b""
+        data = self._on_bus(msg.addr, reads, payload, last, mapped, length, stray)
+        if data is not None and reads and not stray:
+            memory.ram_write(mapped, data[rule.before : rule.before + length])
+        dma.dma_unmap_single(dev, mapped, length, direction)
+        if data is None:
+            return -self._nak.errno
+        if reads and rule.before:
+            memory.store(buf, data[: rule.before])
+        if reads and rule.after:
+            memory.store(at + length, data[rule.before + length :])
+        return 0
+
+    @property
+    def _nak(self) -> Ending:
+        """What the driver does when a slave does not acknowledge."""
+        return next(ending for ending in self.policy.nak if ending.in_(self._version))
+
+    def _on_bus(
+        self,
+        address: int,
+        reads: bool,
+        payload: bytes | int,
+        last: bool,
+        dma: int | None = None,
+        length: int = 0,
+        stray: bool = False,
+    ) -> bytes | None:
+        """What the bus carried, None if it was refused.
+
+        ``dma`` is where ``length`` bytes of it (0: all) come from or go to.
+        """
+        hardware = self.platform.hardware
+        result = hardware.bus.transfer(address & 0x7F, reads, payload, last)
+        self.platform.i2c.jiffies += int(result.delay_s * HZ)
+        why = str(result.nak)
+        way = "write to" if reads else "read"
+        told = f"stray DMA: {length} bytes at {dma:#x} are outside what the machine lets it {way}" if stray else ""
+        size = payload if isinstance(payload, int) else len(payload)
+        hardware.trace.append(Seen(address, reads, result.data, why or told, dma, length or size, stray))
+        if why:
+            hardware.bus.stop()
+        return None if why else result.data
+
+    # SMBus calls.
+
+    def smbus_xfer(
+        self, adap: I2cAdapter, addr: int, flags: int, read_write: int, command: int, size: int, data: SmbusData | None
+    ) -> int:
+        """The hardware knows the protocols; the driver copies what goes out and what comes in."""
+        block = SmbusData().block if data is None else data.block
+        reads = read_write == I2C_SMBUS_READ
+        row = _PROTOCOLS.get(size)
+        if row is None:
+            return -EOPNOTSUPP
+        sent, wanted = row(reads, bytes((command,)), bytes(block))
+        if sent or not wanted:
+            quick = reads and size == I2C_SMBUS_QUICK
+            # The hardware counts a block that it sends: its buffer begins behind the count.
+            mapped = len(sent) - (size == I2C_SMBUS_BLOCK_DATA and not reads)
+            own = self._own(len(sent) > 1)
+            if self._on_bus(addr, quick, 0 if quick else sent, not wanted, own, mapped) is None:
+                return -self._nak.errno
+        if wanted:
+            got = self._on_bus(addr, True, wanted, True, self._own(True))
+            if got is None:
+                return -self._nak.errno
+            if size == I2C_SMBUS_BLOCK_DATA:
+                got = got[: 1 + min(got[0], I2C_SMBUS_BLOCK_MAX)]
+                hardware = self.platform.hardware
+                hardware.trace[-1] = hardware.trace[-1]._replace(data=got, length=len(got))
+            start = int(size == I2C_SMBUS_I2C_BLOCK_DATA)
+            block[start : start + len(got)] = got
+        return 0
+
+    def _own(self, mapped: bool) -> int | None:
+        """Where the hardware has the driver's own buffer: some place that is nobody's."""
+        memory = self.platform.memory
+        return memory.translate(self._buffer) if mapped and self._buffer else None
+
+
+_Protocol = Callable[[bool, bytes, bytes], tuple[bytes, int]]
+# What goes out and how many bytes come in, for a direction, the command byte and union i2c_smbus_data.
+_PROTOCOLS: dict[int, _Protocol] = {
+    I2C_SMBUS_QUICK: lambda reads, command, block: (b"", 0),
+    I2C_SMBUS_BYTE: lambda reads, command, block: (b"", 1) if reads else (command, 0),
+    I2C_SMBUS_BYTE_DATA: lambda reads, command, block: (command, 1) if reads else (command + block[:1], 0),
+    I2C_SMBUS_WORD_DATA: lambda reads, command, block: (command, 2) if reads else (command + block[:2], 0),
+    I2C_SMBUS_PROC_CALL: lambda reads, command, block: (command + block[:2], 2),
+    I2C_SMBUS_BLOCK_DATA: lambda reads, command, block: (
+        (command, 1 + I2C_SMBUS_BLOCK_MAX) if reads else (command + block[: 1 + block[0]], 0)
+    ),
+    I2C_SMBUS_I2C_BLOCK_DATA: lambda reads, command, block: (
+        (command, block[0]) if reads else (command + block[1 : 1 + block[0]], 0)
+    ),
+}

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Drivers made of policies: each way of a message's bytes, and what comes of it for each kind of memory."""
+
+from errno import EINVAL, ENOMEM, ENXIO
+
+import pytest
+
+from dmasafe.carriers import CONTROLLERS
+from dmasafe.carriers.controller import Controller, Plug
+from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
+from dmasafe.facts import KernelFacts
+from dmasafe.model import predict
+from dmasafe.outcome import Outcome
+from dmasafe.scenario import parse_scenario
+
+SYMBOLS = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_CHARDEV"})
+NAK = (Ending(ENXIO, "gives up", "1"),)
+RULES = (
+    Rule(Path.REFUSED, "1", most=1, errno=ENOMEM),
+    Rule(Path.PIO, "2", most=7),
+    Rule(Path.HELPER, "3", most=31),
+    Rule(Path.MAPS, "4", least=32, until=(7, 0)),
+    Rule(Path.HELPER, "5", least=32, since=(7, 0)),
+)
+
+
+@pytest.fixture
+def expect(monkeypatch):
+    """What must come of a scenario on controller "toy", whose driver has this policy."""
+
+    def ask(scenario, rules=RULES, version=(6, 12, 117), **more):
+        policy = HostPolicy("toy", rules, NAK, NAK, NAK, 1.0, **more)
+        row = Controller("toy", "a toy", model=policy, plug=Plug("vfio-user", 0, "toy"))
+        monkeypatch.setitem(CONTROLLERS, "toy", row)
+        facts = KernelFacts("x86_64", version, SYMBOLS | {f"TOY_{abs(hash((rules, *more.items())))}"})
+        return predict(parse_scenario(scenario), facts)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("scenario", "outcome", "classes", "direct"),
+    [
+        ("heap/master_send/toy/1", Outcome.REFUSED, (), None),
+        ("vmalloc/master_send_dmasafe/toy/7", Outcome.SAFE, (), None),
+        ("stack/master_send/toy/8", Outcome.SAFE, (), False),
+        ("heap/master_recv_dmasafe/toy/31", Outcome.SAFE, (), True),
+        ("vmalloc/master_recv_dmasafe/toy/31", Outcome.CAUGHT, ("map-vmalloc-rejected",), None),
+        ("vmalloc/master_recv/toy/31", Outcome.SAFE, (), False),
+        ("heap/master_send/toy/32", Outcome.SAFE, (), True),
+        ("stack/master_send/toy/32", Outcome.CAUGHT, ("map-vmalloc-rejected",), None),
+        ("user/i2cdev_write/toy/8@77", Outcome.REFUSED, (), False),
+    ],
+)
+def test_a_message_goes_the_way_of_the_first_rule_that_fits(expect, scenario, outcome, classes, direct):
+    found = expect(scenario)
+    assert (found.outcome, found.classes, found.direct) == (outcome, classes, direct)
+
+
+def test_a_rule_holds_in_its_versions(expect):
+    assert expect("stack/master_send/toy/32", version=(7, 3, 4)).outcome is Outcome.SAFE
+
+
+def test_a_buffer_that_cannot_be_mapped_is_an_error_or_goes_by_the_processor(expect):
+    scenario = "vmalloc/master_send_dmasafe/toy/8"
+    assert "the processor moves the bytes" in expect(scenario).why
+    refused = expect(scenario, unmapped=EINVAL)
+    assert refused.outcome is Outcome.CAUGHT and "the processor moves the bytes" not in refused.why
+
+
+def test_what_the_processor_moves_around_the_mapped_part_is_right(expect):
+    around = (Rule(Path.MAPS, "1", before=1, after=2),)
+    for operation in ("master_send", "master_recv"):
+        found = expect(f"heap/{operation}/toy/16", around)
+        assert (found.outcome, found.direct) == (Outcome.SAFE, False)
+
+
+def test_one_message_by_the_processor_takes_all_of_them_with_it_where_they_go_together(expect):
+    rules = (Rule(Path.PIO, "1", most=7), Rule(Path.MAPS, "2"))
+    scenario = "vmalloc/transfer/toy/8+dma_safe=1"
+    assert expect(scenario, rules).classes == ("map-vmalloc-rejected",)
+    assert expect(scenario, rules, together=True).outcome is Outcome.SAFE
+
+
+def test_an_smbus_controller_has_no_transfers_and_every_common_protocol(expect):
+    own = (Rule(Path.OWN, "1"),)
+    assert expect("heap/master_send/toy/8", own, smbus=True).outcome is Outcome.REFUSED
+    for protocol, rd, length in (
+        ("quick", 0, 0), ("byte", 0, 1), ("byte", 1, 1), ("byte_data", 1, 1), ("word_data", 0, 2), ("word_data", 1, 2),
+        ("proc_call", 1, 2), ("i2c_block_data", 0, 8), ("i2c_block_data", 1, 8),
+    ):  # fmt: skip
+        row = f"user/i2cdev_smbus/toy/{length}@20+command=16+protocol={protocol}+rd={rd}"
+        assert expect(row, own, smbus=True).outcome is Outcome.SAFE, row
+    for rd in (0, 1):
+        row = f"user/i2cdev_smbus/toy/8@40+command=16+protocol=block_data+rd={rd}"
+        assert expect(row, own, smbus=True).outcome is Outcome.SAFE, row

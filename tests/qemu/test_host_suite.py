@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Upstream's own controllers on real kernels: unmodified drivers on emulated hardware, by every way to find it."""
+
+import json
+
+import pytest
+
+from tests.qemu.built import needs
+
+RUN_TIMEOUT_S = 900
+pytestmark = pytest.mark.timeout(3000)
+
+# A PCI function, one beside an ACPI device; a device tree, with DMA of its own and by dmaengine.
+FOUND = [
+    pytest.param("x86_64", ("ismt", "amd-mp2"), marks=needs("hosts", "x86_64"), id="x86_64"),
+    pytest.param("arm64", ("mt65xx", "qcom-geni", "sh-mobile"), marks=needs("hosts", "arm64"), id="arm64"),
+]
+
+
+@pytest.mark.parametrize(("arch", "names"), FOUND)
+def test_drivers_find_their_hardware_and_do_with_buffers_what_their_source_says(arch, names, tmp_path, dmasafe):
+    kinds = ("vmalloc", "module-data", "user")
+    wanted = [f"{kind}/*/{name}/*" for name in names for kind in kinds if name != "ismt" or kind == "user"]
+    dmasafe("run", "--config", "hosts", "--arch", arch, "--results", tmp_path, *wanted, timeout=RUN_TIMEOUT_S)
+    results = json.loads((tmp_path / "latest" / "results.json").read_text())
+    assert results["counts"]["fail"] == results["counts"]["error"] == 0
+    passed = [row for row in results["scenarios"] if row["verdict"] == "PASS"]
+    assert {row["controller"] for row in passed} == set(names)
+    # The driver's once-only warnings come again.
+    rejected = [row for row in passed if any(s["class"] == "map-vmalloc-rejected" for s in row["splats"])]
+    assert len(rejected) > 1
