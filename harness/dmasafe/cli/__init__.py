@@ -42,6 +42,7 @@ SECTIONS = {
         "conform": "Compare the model with a real kernel, on random scenarios.",
         "detection": "Which of a driver's mistakes is noticed, and by whom: the table of docs/detection.md.",
         "buses": "Who maps a buffer and who bounces it on SPI, SPMI, SLIMbus, 1-Wire: the table of docs/buses.md.",
+        "controllers": "What upstream's I2C controller drivers do with a buffer: the tables of docs/controllers.md.",
         "predicates": "The kernel's address predicates against every buffer kind, measured in the guest.",
     },
 }

@@ -67,6 +67,10 @@ _MAX_IRQ_COUNT = 2048
 _ONE = (1).to_bytes(8, "little")
 
 
+# A handler under TCG, on a loaded machine, has quieted its device by then.
+SETTLE_S = 0.01
+
+
 class VfioUserCommand(IntEnum):
     """The protocol's commands, those included to which the answer is that there is no such thing here."""
 
@@ -207,6 +211,7 @@ class VfioUser:
         self._agreed = False
         self._high = self._masked = False
         self._unmask_fd: int | None = None
+        self._looks = 0
         # Timers of before a reset are not this one's.
         self._life = 0
         self._timers = 0
@@ -525,7 +530,7 @@ class VfioUser:
             raise _Refused(f"interrupts of kind {index} cannot be masked", Broken.IRQ)
         else:
             self._masked = action == _ACTION_MASK
-            self.line(self._high)
+            self._look_again()
 
     def _unmask_asked(self) -> None:
         assert self._unmask_fd is not None
@@ -538,7 +543,22 @@ class VfioUser:
             self._forget_unmask()
             return
         self._masked = False
-        self.line(self._high)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """After an acknowledgement a line that stays high is an interrupt, but not at once.
+
+        QEMU acknowledges with each access to a BAR, the first of which is a handler's look at what has happened. What
+        is sent then would reach the guest after the handler has quieted the function: a spurious interrupt, which no
+        hardware would send, and of which some drivers die. So the handler's accesses must have come to an end.
+        """
+        self._looks += 1
+        if self._high and not self._masked:
+            self._loop.after(SETTLE_S, partial(self._still_high, self._looks))
+
+    def _still_high(self, look: int) -> None:
+        if look == self._looks:
+            self.line(self._high)
 
     def _forget_unmask(self) -> None:
         if self._unmask_fd is not None:

@@ -148,6 +148,8 @@ class QcomGeni(I2cHost):
         self.engine["M_GP_LENGTH"] = 0
         if not self._waits_for_dma and self._is_read:
             self.carry(self._address, True, self.engine["RX_TRANS_LEN"], self._last, self._done)
+        elif not self._waits_for_dma and not self.engine["TX_TRANS_LEN"]:
+            self.carry(self._address, False, b"", self._last, self._done)
 
     def _go(self) -> None:
         """The length of a DMA transfer is written: the last of its registers."""

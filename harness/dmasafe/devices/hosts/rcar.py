@@ -72,6 +72,7 @@ class Rcar(I2cHost):
     def _idle(self) -> None:
         self._ending = 0
         self._byte: int | None = None
+        self._held: int | None = None
         self._flags = 0
 
     def reset(self) -> None:
@@ -170,9 +171,11 @@ class Rcar(I2cHost):
     def _dma_enabled(self, value: int) -> None:
         if not self.wire.active:
             return
-        if value & _RMDMAE and self._flags & _MDR and not self._flags & _MAT and self.rx.ready:
+        if value & _RMDMAE and self._flags & _MDR and not self._flags & _MAT:
             # A byte that the driver has looked at and not cleared is the DMA's first (632).
-            self.rx.give(self.ICRXTX)
+            self._held = self.ICRXTX
+            self._flags &= ~_MDR
+            self._show(0)
         if not value:
             # DMA is through: the register is as full or as empty as it was for the processor.
             if self.wire.read:
@@ -200,7 +203,8 @@ class Rcar(I2cHost):
         elif self.ICDMAER & _RMDMAE:
             self._flags &= ~_MDR
             while self.rx.ready:
-                self.rx.give(self.wire.get())
+                held, self._held = self._held, None
+                self.rx.give(self.wire.get() if held is None else held)
         self._show(0)
 
 

@@ -126,8 +126,9 @@ class ShMobile(I2cHost):
         # RACK: the byte in the shift register is the last. WAIT, when it is cleared, says the rest.
 
     def _stopped(self, acknowledged: bool) -> None:
+        # The driver polls for it (611). An interrupt now would find it with a message that is no more.
         self._flags &= ~_BUSY
-        self._show(0 if acknowledged else _TACK)
+        self._flags |= 0 if acknowledged else _TACK
 
     def _data(self, value: int) -> None:
         self._flags &= ~_DTE

@@ -445,7 +445,8 @@ def test_a_function_that_is_slow_is_told_so(client, monkeypatch):
 # Interrupts
 
 
-def test_intx_masks_itself_and_is_told_again_while_it_is_high(client):
+def test_intx_masks_itself_and_is_told_again_while_it_is_high(client, monkeypatch):
+    monkeypatch.setattr(vfio_user, "SETTLE_S", 0.0)
     client.enable(INTX)
     client.write(0x18, 1)
     client.write(0x18, 1)
@@ -459,7 +460,21 @@ def test_intx_masks_itself_and_is_told_again_while_it_is_high(client):
     assert client.interrupts() == 1
 
 
-def test_intx_can_be_masked_and_an_eventfd_can_unmask_it(client):
+def test_a_handler_that_is_not_yet_through_is_not_interrupted_again(client, monkeypatch):
+    monkeypatch.setattr(vfio_user, "SETTLE_S", 60.0)
+    client.enable(INTX)
+    client.write(0x18, 1)
+    assert client.interrupts() == 1
+    client.unmask()
+    assert client.interrupts() == 0
+    # What is new since is told at once.
+    client.write(0x18, 0)
+    client.write(0x18, 1)
+    assert client.interrupts() == 1
+
+
+def test_intx_can_be_masked_and_an_eventfd_can_unmask_it(client, monkeypatch):
+    monkeypatch.setattr(vfio_user, "SETTLE_S", 0.0)
     client.enable(INTX)
     client.set_irqs(INTX, NONE | MASK, 0, 1)
     client.write(0x18, 1)
