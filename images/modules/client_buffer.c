@@ -10,6 +10,7 @@
 #include <linux/dmapool.h>
 #include <linux/err.h>
 #include <linux/highmem.h>
+#include <linux/kallsyms.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
@@ -32,6 +33,19 @@ MODULE_PARM_DESC(data_address, "address of an object in vmlinux's .data that can
 static unsigned long data_size;
 module_param(data_size, ulong, 0444);
 MODULE_PARM_DESC(data_size, "its size in bytes");
+
+static bool guessed;
+module_param(guessed, bool, 0444);
+MODULE_PARM_DESC(guessed, "the addresses are those of a System.map: refuse to load where the kernel has other objects");
+
+/* Whether the kernel calls what is at an address so. */
+static bool is_called(unsigned long address, const char *name)
+{
+	char text[KSYM_SYMBOL_LEN];
+
+	scnprintf(text, sizeof(text), "%ps", (void *)address);
+	return !address || !strcmp(text, name);
+}
 
 /* Whole cache lines before the buffer, at least CLIENT_GUARD bytes. */
 static size_t lead(void)
@@ -345,6 +359,9 @@ int client_buffer_init(void)
 {
 	size_t size = lead() + CLIENT_MAX_LEN + CLIENT_GUARD;
 
+	if (guessed && !(is_called(rodata_address, "kernel_config_data") &&
+			 is_called(data_address, "argv_init")))
+		return -ESTALE;
 	client_cache = kmem_cache_create("dmasafe", size, L1_CACHE_BYTES, 0, NULL);
 	return client_cache ? 0 : -ENOMEM;
 }

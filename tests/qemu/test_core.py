@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The main job on a real kernel: what the core suite must show."""
 
+import errno
+import io
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -11,7 +13,9 @@ import pytest
 from dmasafe.progress import SILENT
 from dmasafe.report.json_report import SCHEMA_FILE
 from dmasafe.scenario import core_suite, parse_scenario
+from dmasafe.targets.boot import Boot
 from dmasafe.targets.qemu import QemuTarget
+from dmasafe.targets.session import borrowed_objects
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,17 @@ def test_no_report_has_lines_for_function_pointers_on_our_own_stack(core):
     # Where a function begins, the one before it ends: "? bounce_get+0x30/0x30". Four such lines cost a plain transfer.
     log = (core[1] / "kmsg.log").read_text(encoding="latin-1")
     assert "[dmasafe_controller]" in log and not re.findall(r"; \? \w+\+(0x\w+)/\1 \[dmasafe_\w+\]", log)
+
+
+def test_the_client_module_believes_no_address_without_asking_the_kernel(guest, tmp_path):
+    symbols = guest.image.symbols
+    with Boot(guest.image, tmp_path, io.BytesIO()) as boot:
+        for wrong in ({"argv_init": symbols["argv_init"] + 0x1000}, {"kernel_config_data": symbols["argv_init"]}):
+            words = borrowed_objects({**symbols, "kernel_config_data_end": (1 << 64) - 1, **wrong})
+            reply = boot.request("load", path="/modules/dmasafe_client.ko", params=f"{words} guessed=1")
+            assert reply["errno"] == errno.ESTALE
+        boot.prepare()
+        assert boot.read("/sys/module/dmasafe_client/parameters/guessed") == "Y"
 
 
 def test_kmap_is_skipped_with_its_reason(rows):

@@ -31,6 +31,7 @@ from dmasafe.targets.hosts import DriverFile, host_adapters
 from dmasafe.targets.interrupt import interrupt_deferred
 from dmasafe.targets.session import (
     BORROWED,
+    CLIENT_MODULE,
     LIMITS,
     MODULES,
     STRICT_PARAMETERS,
@@ -51,7 +52,7 @@ class GuestImage:
     ``controllers`` are those to be there beside the ones that always are, ``file_systems`` are (bus, file system) on
     flashes. ``modules`` are the files that the driver of each of upstream's own controllers is loaded from, in order.
     ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none; ``strict_words`` are
-    more parameters of its module.
+    more parameters of its module. ``symbols`` are addresses that its kernel was linked to, if it stays there.
     """
 
     machine: Machine
@@ -66,6 +67,7 @@ class GuestImage:
     strict_line: int = 0
     strict_words: tuple[str, ...] = ()
     modules: Mapping[str, tuple[DriverFile, ...]] = field(default_factory=dict)
+    symbols: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Controller]:
@@ -157,12 +159,12 @@ class Boot(Session):
         self._prove_machine()
         if self.image.strict_line:
             self._be_strict(self.image.strict_line)
-        symbols = self.request("symbols", names=",".join(BORROWED))
         # Not there without dma-debug.
         self.request("write", path="/sys/kernel/debug/dma-api/all_errors", data="1")
-        parameters = borrowed_objects(symbols)
+        self._load_client()
         for module in dict.fromkeys((*MODULES, *(row.module for row in self.image.rows if row.module is not None))):
-            self.hands.load(f"/modules/{module}.ko", parameters if module == "dmasafe_client" else "")
+            if module != CLIENT_MODULE:
+                self.hands.load(f"/modules/{module}.ko")
         self._ask_machine()
         self._bind_pci()
         self.adapters |= bridge_adapters(self, tuple(self.image.plugs("usbredir")))
@@ -174,6 +176,16 @@ class Boot(Session):
             with contextlib.suppress(ValueError):
                 self.device.set_mailbox(int(mailbox, 0))
         self._prepared = True
+
+    def _load_client(self) -> None:
+        """Load the client module, which is told where objects are that it may borrow."""
+        path = f"/modules/{CLIENT_MODULE}.ko"
+        if self.image.symbols:
+            # The module asks the kernel itself what is there. To read all of kallsyms takes a fifth of the boot.
+            guess = f"{borrowed_objects(self.image.symbols)} guessed=1"
+            if self.request("load", path=path, params=guess).get("errno") == 0:
+                return
+        self.hands.load(path, borrowed_objects(self.request("symbols", names=",".join(BORROWED))))
 
     def _be_strict(self, line: int) -> None:
         """Give the controllers DMA operations of the strict machine's, and the hardware the table of what is mapped."""

@@ -6,6 +6,7 @@ Everything that boots a guest of the harness's own begins here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shlex
@@ -32,6 +33,7 @@ from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.hosts import DriverFile
 from dmasafe.targets.kconfig import facts_from_config
+from dmasafe.targets.session import linked_symbols
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
@@ -146,7 +148,11 @@ def bootable(
     machine = find_machine(arch, cell.machine)
     accelerator = choose_accelerator(machine, kernel, kernels.open_cache().path("accelerators.json"), accel)
     line = strict_line_of(configuration, arch)
-    return GuestImage(machine, kernel, initrd, accelerator, (*cell.append, *cmdline), strict_line=line)
+    words = (*cell.append, *cmdline)
+    symbols = {}
+    with contextlib.suppress(OSError):
+        symbols = linked_symbols(kernel.with_name("System.map").read_text(), (*machine.cmdline, *words))
+    return GuestImage(machine, kernel, initrd, accelerator, words, strict_line=line, symbols=symbols)
 
 
 def described(

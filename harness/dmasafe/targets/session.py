@@ -9,8 +9,9 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dmasafe.closing import Closing
 from dmasafe.facts import NOT_ASKED, MachineFacts
@@ -22,7 +23,8 @@ from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.interrupt import interrupt_deferred
 
 KMSG_LOG = "kmsg.log"
-MODULES = ("dmasafe_client", "dmasafe_controller")
+CLIENT_MODULE = "dmasafe_client"
+MODULES = (CLIENT_MODULE, "dmasafe_controller")
 # Needs the client, and a kernel that has those buses.
 # vmlinux objects that nobody needs after boot: a table of init's arguments, and the compressed .config.
 BORROWED = ("argv_init", "kernel_config_data", "kernel_config_data_end")
@@ -221,9 +223,18 @@ def is_hello(message: Message) -> bool:
     return message.get("re") == "hello"
 
 
-def borrowed_objects(symbols: Message) -> str:
-    """Parameters that tell the client module which vmlinux objects (BORROWED, from kallsyms) it may borrow."""
+def linked_symbols(system_map: str, words: Sequence[str]) -> dict[str, int]:
+    """Where BORROWED are by a kernel's System.map, if it is told (``words``) to stay where it was linked to."""
+    if "nokaslr" not in words:
+        return {}
+    wanted = re.compile(rf"^([0-9a-f]+) \w ({'|'.join(BORROWED)})$", re.MULTILINE)
+    return {name: int(address, 16) for address, name in wanted.findall(system_map)}
+
+
+def borrowed_objects(symbols: Mapping[str, Any]) -> str:
+    """Parameters that tell the client module which vmlinux objects (BORROWED) it may borrow."""
     words = []
+    symbols = dict(symbols)
     rodata, end = integer(symbols, "kernel_config_data"), integer(symbols, "kernel_config_data_end")
     if rodata and end and end > rodata:
         words.append(f"rodata_address={rodata:#x} rodata_size={end - rodata}")

@@ -183,6 +183,20 @@ def test_preparing_loads_the_modules_takes_the_adapters_and_tells_the_mailbox(be
     assert bench.device.mailbox == 0x1000
 
 
+@pytest.mark.parametrize("errno", [0, 116])
+def test_where_the_kernel_was_linked_to_stays_there_its_table_of_symbols_is_read_only_if_the_module_objects(
+    bench, errno
+):
+    bench.guest.does["symbols"] = lambda request: {"argv_init": "0xffffffff81000000"}
+    bench.guest.does["load"] = lambda request: {"errno": errno if "guessed" in request["params"] else 0}
+    with bench.up(replace(IMAGE, symbols={"argv_init": 0xFFFFFFFF82000000})) as boot:
+        boot.prepare()
+    parameters = [load["params"] for load in bench.guest.asked("load") if "client" in load["path"]]
+    assert parameters[0] == "data_address=0xffffffff82000000 data_size=272 guessed=1"
+    assert parameters[1:] == (["data_address=0xffffffff81000000 data_size=272"] if errno else [])
+    assert len(bench.guest.asked("symbols")) == len(parameters) - 1
+
+
 def test_a_guest_is_prepared_once(bench):
     with bench.up() as boot:
         boot.prepare()

@@ -12,7 +12,7 @@ from dmasafe.guest.hands import Hands, errno_text
 from dmasafe.targets.board_session import BoardSession
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.errors import BootLost
-from dmasafe.targets.session import Conversation, Limits, Session, borrowed_objects, is_hello, lost
+from dmasafe.targets.session import Conversation, Limits, Session, borrowed_objects, is_hello, linked_symbols, lost
 
 LIMITS = Limits(request_s=15.0, silence_s=20.0)
 
@@ -172,3 +172,11 @@ def test_an_interrupt_never_loses_half_of_what_was_said(step):
     with pytest.raises(KeyboardInterrupt):
         step(session)
     assert half.taken == [1, 2, 3] and half.waiting in ([], [1, 2, 3])
+
+
+def test_a_system_map_is_believed_only_where_the_kernel_does_not_move():
+    text = "ffffffff81000000 T _text\nffffffff81611408 D kernel_config_data\nffffffff818086e0 d argv_init\n"
+    text += "ffffffff818086f0 d argv_init_not\n"
+    found = {"kernel_config_data": 0xFFFFFFFF81611408, "argv_init": 0xFFFFFFFF818086E0}
+    assert linked_symbols(text, ("quiet", "nokaslr")) == found
+    assert linked_symbols(text, ("quiet",)) == linked_symbols("", ("nokaslr",)) == {}
