@@ -11,8 +11,11 @@
 #include <linux/string.h>
 #include "sabotage.h"
 
-/* A flood in bursts, each more than the log holds: a short run has ended before a single one would come. */
-#define BURSTS 10
+/*
+ * A flood in bursts, each half as much again as the log of 1 MiB holds: a short run has ended before
+ * a single one would come, and a quick reader keeps up with what the log can hold.
+ */
+#define BURSTS 5
 #define BURST_PAUSE_MS 5
 
 static char *act = "";
