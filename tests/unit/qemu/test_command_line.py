@@ -69,6 +69,17 @@ def test_an_emulated_x86_guest_is_told_how_fast_its_counter_is(config, monkeypat
         assert int(rates[0]) == pytest.approx(int(rates[1]), rel=0.01) and int(rates[0]) > 100_000
 
 
+@pytest.mark.parametrize(
+    ("arch", "accelerator", "spared"),
+    [("x86_64", "tcg", True), ("i386", "tcg", True), ("x86_64", "kvm", False), ("arm64", "tcg", False)],
+)
+def test_an_emulated_x86_guest_measures_no_timer(config, arch, accelerator, spared):
+    command = command_line(replace(config, machine=find_machine(arch), accelerator=accelerator), 3, 4, 5)
+    words = command[command.index("-append") + 1].split()
+    assert ("nolapic_timer" in words) is spared
+    assert "initcall_blacklist=trace_eval_init" in words
+
+
 def test_a_counter_that_may_not_be_read_is_left_to_the_guest(monkeypatch):
     def forbidden(*_, **__):
         raise PermissionError
