@@ -74,7 +74,8 @@ class Controller:
     In a guest. ``always``: every guest has it, not only where it is asked for. ``plug`` is what QEMU is given.
     ``driver`` is bound to its PCI function (``function``, if it is not the plug's), for USB to the host controller's.
     ``module`` of the harness's has it, ``words`` go into the agent's line. ``has_adapter``: the agent knows it as an
-    I2C adapter. ``record``: see Record. ``impatient``: its driver gives up before a slow host has answered.
+    I2C adapter. ``record``: see Record. ``impatient``: its driver gives up before a slow host has answered;
+    ``stumbles``: what it does then is reported, too.
     ``own_bus``: a bus that the user names, of which nothing is known. ``survives_suspend``: its adapter is still there
     afterwards. ``reads_blocks``: it offers SMBus block reads. ``queues``: its driver hands over all messages of a
     transfer before the device sees the first. ``room``: a boot has no more controllers than this with such a number
@@ -105,6 +106,7 @@ class Controller:
     has_adapter: bool = True
     record: Record = Record.DEVICE
     impatient: bool = False
+    stumbles: bool = False
     own_bus: bool = False
     survives_suspend: bool = True
     reads_blocks: bool = True

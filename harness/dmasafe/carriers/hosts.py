@@ -105,6 +105,7 @@ def _controller(host: HostModel) -> Controller:
         reads_blocks=host.policy.smbus,
         # The first gives up after 100 ms.
         impatient=True,
+        stumbles=True,
     )
 
 

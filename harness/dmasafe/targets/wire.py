@@ -104,9 +104,10 @@ def _impatient(
 ) -> str | None:
     """Some drivers wait 50 ms to 8 s for an answer: too short for a guest that shares a busy host.
 
-    Of a driver that has given up, what the kernel reports afterwards says nothing either.
+    Of a driver that stumbles when it gives up, what the kernel reports says nothing either.
     """
-    if not controller_of(scenario.controller).impatient or ret is None or ret >= 0 or (splats and ret != -_ETIMEDOUT):
+    row = controller_of(scenario.controller)
+    if not row.impatient or ret is None or ret >= 0 or (splats and not (row.stumbles and ret == -_ETIMEDOUT)):
         return None
     if not trace or len(trace) != len(messages) or not all(message.ok for message in trace):
         return None

@@ -116,6 +116,8 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         (MARKED, {**GAVE_UP, "ret": 0}, [], [CARRIED_OUT], False),
         (MARKED, {**GAVE_UP, "ret": None}, [], [CARRIED_OUT], False),
         (MARKED, GAVE_UP, WARNED, [CARRIED_OUT], False),
+        ("heap/master_send/at91/4", GAVE_UP, WARNED, [CARRIED_OUT], True),
+        ("heap/master_send/at91/4", {**GAVE_UP, "ret": -1}, WARNED, [CARRIED_OUT], False),
         (MARKED, GAVE_UP, [], [], False),
         (MARKED, {**GAVE_UP, "msgs": []}, [], [], False),
         (MARKED, GAVE_UP, [], [CARRIED_OUT, CARRIED_OUT], False),
@@ -123,7 +125,7 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         ("heap/master_send/virtio/4", GAVE_UP, [], [CARRIED_OUT], False),
     ],
 )
-def test_only_a_bridges_driver_can_be_too_impatient_and_only_without_a_report(scenario, answer, records, trace, lost):
+def test_only_some_drivers_can_be_too_impatient_and_few_with_a_report(scenario, answer, records, trace, lost):
     seen = observation(parse_scenario(scenario), {"answer": answer}, records, trace, (range(1 << 20),))
     assert (seen.lost is not None) is lost
 
