@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from dmasafe.targets.boot import plugged_for
 from dmasafe.targets.errors import BootLost, TargetError
 from dmasafe.targets.interrupt import by_whom
 from dmasafe.targets.judged import judged
-from dmasafe.targets.prepare import Prepared
+from dmasafe.targets.prepare import Prepared, plugged
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.shared_boot import SharedBoot
 
@@ -157,6 +156,8 @@ class Performer:
 
     def _plugged(self, places: Sequence[Place], place: Place) -> tuple[str, ...]:
         """What is plugged in when it is ``place``'s turn."""
+        if controller_of(place.controller).room:
+            return plugged_for((place.controller,), self._facts)
         return plugged_for((p.controller for p in places), self._facts) if _apart(place) else ()
 
     def _new_boot(self, controllers: tuple[str, ...]) -> SharedBoot | None:
@@ -164,7 +165,8 @@ class Performer:
         self._progress.stage("boot" if self._boots == 1 else f"boot {self._boots}")
         directory = self._directory / f"boot-{self._boots}"
         directory.mkdir()
-        shared = SharedBoot(replace(self._image, controllers=controllers), self._kernel, self._facts, directory)
+        self._image = plugged(self._image, controllers, self._facts, self._progress)
+        shared = SharedBoot(self._image, self._kernel, self._facts, directory)
         try:
             with contextlib.ExitStack() as undo:
                 undo.callback(shared.end)
@@ -237,7 +239,8 @@ class Performer:
 
 
 def _apart(place: Place) -> bool:
-    return not controller_of(place.controller).survives_suspend
+    row = controller_of(place.controller)
+    return bool(row.room) or not row.survives_suspend
 
 
 def differences(wanted: Sequence[Sent], kinds: Sequence[MessageKind]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from dmasafe.progress import Progress
 from dmasafe.qemu.accelerators import choose_accelerator, require_accelerator
 from dmasafe.qemu.machines import Machine, find_machine
 from dmasafe.qemu.versions import VFIO_USER_SINCE, has_vfio_user, version_text
-from dmasafe.targets.boot import GuestImage
+from dmasafe.targets.boot import GuestImage, plugged_for
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.hosts import DriverFile
 from dmasafe.targets.kconfig import facts_from_config
@@ -210,6 +210,15 @@ def model_kernel(kernel_source: str, configuration: str, arch: str) -> tuple[Ker
 
 def _driver_file(path: Path) -> DriverFile:
     return DriverFile(path.name, *once_section(path))
+
+
+def plugged(image: GuestImage, names: Sequence[str], facts: KernelFacts, progress: Progress) -> GuestImage:
+    """The image with these controllers, as far as its kernel can have them, in the QEMU that they need.
+
+    Raises KernelError where that cannot be had.
+    """
+    image = replace(image, controllers=plugged_for(names, facts))
+    return replace(image, machine=with_vfio_user(image.machine, progress)) if image.plugs("vfio-user") else image
 
 
 def with_vfio_user(machine: Machine, progress: Progress) -> Machine:

@@ -15,10 +15,10 @@ from dmasafe.progress import Progress
 from dmasafe.qemu.versions import version_text
 from dmasafe.scenario import Scenario
 from dmasafe.targets.base import TargetRun
-from dmasafe.targets.boot import Boot, GuestImage, plugged_for
+from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.buses import file_systems_of
 from dmasafe.targets.errors import TargetError
-from dmasafe.targets.prepare import with_vfio_user
+from dmasafe.targets.prepare import plugged
 from dmasafe.targets.runner import Runner
 from dmasafe.targets.session import LIMITS, Limits
 
@@ -57,10 +57,10 @@ class QemuTarget:
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
         plain = replace(self.image, file_systems=file_systems_of(scenarios))
-        image = self._with(plain, scenarios, progress)
+        image = self._image_for(plain, scenarios, progress)
 
         def boot(kmsg_log: BinaryIO, todo: Sequence[Scenario]) -> AbstractContextManager[Boot]:
-            return self.boots(self._with(plain, todo, progress), self.log_directory, kmsg_log, self.limits)
+            return self.boots(self._image_for(plain, todo, progress), self.log_directory, kmsg_log, self.limits)
 
         runner = Runner(
             boot,
@@ -73,8 +73,5 @@ class QemuTarget:
         )
         return runner.run(scenarios, destructive, self.watch(progress))
 
-    def _with(self, image: GuestImage, scenarios: Sequence[Scenario], progress: Progress) -> GuestImage:
-        """The image with the controllers of these scenarios, in the QEMU that they need."""
-        names = plugged_for((scenario.controller for scenario in scenarios), self.kernel_facts)
-        image = replace(image, controllers=names)
-        return replace(image, machine=with_vfio_user(image.machine, progress)) if image.plugs("vfio-user") else image
+    def _image_for(self, image: GuestImage, scenarios: Sequence[Scenario], progress: Progress) -> GuestImage:
+        return plugged(image, [scenario.controller for scenario in scenarios], self.kernel_facts, progress)

@@ -38,7 +38,7 @@ def no_boot(monkeypatch):
         raise BootLost("the guest did not say a word")
 
     shared = SimpleNamespace(start=lost, end=lambda: None)
-    monkeypatch.setattr(clients, "replace", lambda image, **_changes: image)
+    monkeypatch.setattr(clients, "plugged", lambda image, *_words: image)
     monkeypatch.setattr(clients, "SharedBoot", lambda *_arguments: shared)
     return tried
 
@@ -75,3 +75,20 @@ def test_a_row_says_which_command_does_it_again(no_boot, tmp_path):
     scenario = parse_scenario("heap/spi_read/bus-spi/8")
     of_scenario = row.of(scenario, row.judgement)
     assert of_scenario.again == "dmasafe run --target qemu 'heap/spi_read/bus-spi/8'"
+
+
+def test_a_host_has_a_boot_of_its_own(monkeypatch, tmp_path):
+    """Others are in the first one, where nothing is plugged in."""
+    made = []
+
+    def boot(run, controllers):
+        made.append(controllers)
+        return SimpleNamespace(end=lambda: None, boot=SimpleNamespace(image=SimpleNamespace(controllers=controllers)))
+
+    monkeypatch.setattr(clients.Performer, "_new_boot", boot)
+    monkeypatch.setattr(clients.Performer, "_at", lambda *_words: True)
+    places = ("ismt", "virtio", "amd-mp2", "dmasafe:bounce")
+    wanted = [parse_client_scenario(f"lm75/probe/{place}") for place in places]
+    run = clients.Performer(prepared("I2C_ISMT", "I2C_AMD_MP2"), tmp_path, SILENT)
+    run.perform(wanted)
+    assert made == [(), ("ismt",), ("amd-mp2",)]
