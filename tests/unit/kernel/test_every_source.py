@@ -60,6 +60,7 @@ def cells(version: str) -> list[tuple[str, str]]:
 
 
 @slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("arch", architecture_names())
 @pytest.mark.parametrize("tree", trees() or [None], ids=lambda tree: tree.parent.name[:60] if tree else "none")
