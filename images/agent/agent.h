@@ -103,7 +103,7 @@ void kmsg_skip(void);
 int kmsg_end(long long seq);
 /* Lets once-only warnings come again. Needed after a report, harmless otherwise. */
 void kmsg_rearm(void);
-/* A module came or went: other files are to be written to for that. */
+/* A module came or went: that is for other files. */
 void kmsg_modules_changed(void);
 /* Undoes what an oops does to the console's log level: the rest of the boot would be printed there in full. */
 void kmsg_quiet(void);

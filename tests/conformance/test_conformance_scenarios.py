@@ -48,13 +48,13 @@ class Playing:
 
 
 @given(scenarios)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_an_id_says_all_of_a_scenario(scenario):
     assert parse_scenario(scenario.id) == scenario
 
 
 @given(scenarios)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_model_has_an_answer_to_everything(scenario):
     expected = predict(scenario, FACTS)
     if isinstance(expected, Skip):
@@ -66,7 +66,7 @@ def test_the_model_has_an_answer_to_everything(scenario):
 
 
 @given(scenarios)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_simpler_scenarios_come_to_an_end(scenario):
     for _ in range(200):
         scenario = next(generate.simpler(scenario), None)

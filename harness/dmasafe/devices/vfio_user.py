@@ -485,7 +485,7 @@ class VfioUser:
             self._set_eventfds(message, vectors, index, start, count, action)
         elif not count:
             if action != _ACTION_TRIGGER:
-                raise _Refused("nothing is to be masked", Broken.FLAGS)
+                raise _Refused("there is nothing to mask", Broken.FLAGS)
             vectors.clear()
         else:
             for vector in range(start, start + count):

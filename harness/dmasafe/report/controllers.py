@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
 
 from dmasafe.devices.hosts import hosts
 from dmasafe.devices.hosts.others import UNMODELLED
@@ -18,6 +19,8 @@ from dmasafe.report.buses import Fate
 from dmasafe.report.results import Results
 from dmasafe.vocabulary import BUFFER_KINDS, OPERATIONS
 
+# Of a document.
+WIDTH = 100
 VERSIONS: tuple[Version, ...] = ((6, 12), (7, 3))
 _WORDS = {
     Path.HELPER: "helper",
@@ -55,9 +58,9 @@ def each_driver() -> Iterator[str]:
     for name, (policy, why) in policies().items():
         yield f"\n### {name}\n"
         if why:
-            yield f"- No emulated hardware: {why}.\n"
+            yield from (*_item(f"No emulated hardware: {why}."), "")
         for rule in policy.rules:
-            yield f"- {_since(rule.since, rule.until)}{_whom(rule)}: {rule.path} ({rule.line})"
+            yield from _item(f"{_since(rule.since, rule.until)}{_whom(rule)}: {rule.path} ({rule.line})")
         for what, endings in (
             ("Not acknowledged", policy.nak),
             ("Arbitration lost", policy.lost),
@@ -65,8 +68,16 @@ def each_driver() -> Iterator[str]:
         ):
             for ending in endings:
                 code = errno.errorcode.get(ending.errno, str(ending.errno))
-                yield f"- {what}: {_since(ending.since, ending.until)}-{code}; {ending.what} ({ending.line})"
-        yield from (f"- {note[0].upper()}{note[1:]}" for note in policy.notes)
+                since = _since(ending.since, ending.until)
+                yield from _item(f"{what}: {since}-{code}; {ending.what} ({ending.line})")
+        for note in policy.notes:
+            yield from _item(f"{note[0].upper()}{note[1:]}")
+
+
+def _item(text: str) -> list[str]:
+    return wrap(
+        text, WIDTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _whom(rule: Rule) -> str:

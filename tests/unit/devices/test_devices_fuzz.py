@@ -42,7 +42,7 @@ headers = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.integers(
 heads = st.lists(st.one_of(st.integers(0, SIZE - 1), st.integers(0, 0xFFFF)), min_size=1, max_size=SIZE)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     table=tables, indirect=tables, header=headers, offered=heads, behind_iommu=st.booleans(), ahead=st.integers(0, 9)
 )
@@ -123,7 +123,7 @@ def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceProcess]
         yield found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sequence=messages)
 def test_no_frontend_can_break_the_process(devices: DeviceProcess, sequence: list[tuple[int, bytes, int]]) -> None:
     path: Path = devices.socket("virtio")

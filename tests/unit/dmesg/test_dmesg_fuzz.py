@@ -29,7 +29,7 @@ fuzz_dmesg = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fuzz_dmesg)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 255),
     st.lists(st.sampled_from(LOGS), min_size=1, max_size=3),
@@ -63,7 +63,7 @@ def broken(log: str, width: int, words: bool) -> str:
     return "\n".join(pieces)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(RECORDED),
     WRAPPED,

@@ -118,7 +118,7 @@ def test_what_kcidb_does_not_take_is_refused(words):
 TEXTS = st.text(st.characters(), max_size=40)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(why=TEXTS, message=TEXTS, release=TEXTS, many=st.booleans())
 def test_text_of_a_guest_fits_and_is_visible(why, message, release, many):
     message = message * (2000 if many else 1)

@@ -53,7 +53,7 @@ _ENABLES = ((1 << 1, _TXIS), (1 << 2, _RXNE), (1 << 4, _NACKF), (1 << 5, _STOPF)
 
 
 class Stm32f7(I2cHost):
-    """``_left`` bytes of NBYTES are to be moved; then TCR asks for more, TC for a start or a stop."""
+    """``_left`` bytes of NBYTES are left to move; then TCR asks for more, TC for a start or a stop."""
 
     CR1 = Register("CR1", 0x00, on_write="_configured")
     CR2 = Register("CR2", 0x04, on_write="_commanded")

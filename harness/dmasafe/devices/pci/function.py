@@ -46,7 +46,7 @@ class PciFunction(RegisterBlock):
     ``lower_irq()``, ``set_irq()``, ``later()``. A register's handler must return at once: while it runs, all of the
     guest waits, and after five seconds QEMU gives up. What takes time is done by ``later()``.
 
-    It is made without arguments. What is to be built for each function (RegisterBlocks, bars of them) is built in
+    It is made without arguments. What each one has of its own (RegisterBlocks, bars of them) is built in
     ``__init__()``, after ``super().__init__()``. ``dma`` and ``bus`` are there from ``plug()`` on, which the transport
     calls. ``reset()`` is for more than the registers. Raises FunctionError for a declaration that cannot be.
     """
