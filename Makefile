@@ -42,7 +42,7 @@ help: ## List these targets
 	@echo "  DMASAFE_INSTALL=no print the apt-get command instead of running it (skip: do not look at packages)"
 
 .PHONY: test-qemu
-test-qemu: packages $(VENV)/.stamp-run ## Build a kernel, boot it in QEMU, run the suite, print the verdicts
+test-qemu: packages $(VENV)/.stamp-compiled ## Build a kernel, boot it in QEMU, run the suite, print the verdicts
 	@$(EXPAND_KDIR); exec $(BIN)/dmasafe run --suite $(SUITE) --target qemu "$$@" $(ARGS)
 
 # Needs root and debootstrap; HOSTS="12 13 testing sid" and ONLY=test-qemu choose.
@@ -89,7 +89,7 @@ man: $(VENV)/.stamp-dev ## Make the manual page from the program's help texts: m
 	@echo "build/man/dmasafe.1"
 
 .PHONY: bench
-bench: packages $(VENV)/.stamp-dev ## Time boots and suites beside a bare boot of the same kernel
+bench: packages $(VENV)/.stamp-dev $(VENV)/.stamp-compiled ## Time boots and suites beside a bare boot of the same kernel
 	@$(EXPAND_KDIR); exec $(BIN)/python -m benchmarks "$$@" $(ARGS)
 
 .PHONY: detection
@@ -135,3 +135,7 @@ $(VENV)/.stamp-run $(VENV)/.stamp-dev: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(if $(filter %-dev,$@),dev,matrix)]' || { \
 		echo "make: pip could not install the Python packages of pyproject.toml (see above): check the network" >&2; exit 1; }
 	@touch $(VENV)/.stamp-run $@
+
+# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would compile everything: half a second.
+$(VENV)/.stamp-compiled: $(VENV)/.stamp-run $(wildcard $(addprefix harness/dmasafe/,*.py */*.py */*/*.py */*/*/*.py))
+	@$(BIN)/python -m compileall -q harness/dmasafe && touch $@

@@ -24,7 +24,7 @@ class Checkout:
         self.stub(".venv/bin/dmasafe", 'printf "<%s>" "$@" >>calls; echo >>calls; exit ${DMASAFE_STATUS:-0}')
         self.stub(".venv/bin/python", '[ "$1" = -c ] || { printf "<%s>" "$@" >>calls; echo >>calls; }')
         os.utime(place / "pyproject.toml", (0, 0))
-        for stamp in (".stamp-run", ".stamp-dev"):
+        for stamp in (".stamp-run", ".stamp-dev", ".stamp-compiled"):
             (place / ".venv" / stamp).touch()
 
     def stub(self, name: str, body: str) -> None:
@@ -106,6 +106,20 @@ def test_a_newer_pyproject_is_installed_once_and_only_with_the_tools_that_are_ne
     assert [call for call in checkout.calls if "pip" in call] == [f"{install}<.[matrix]>"]
     assert checkout.make("types").returncode != 0  # there is no mypy among the stubs
     assert [call for call in checkout.calls if "pip" in call] == [f"{install}<.[matrix]>", f"{install}<.[dev]>"]
+
+
+def test_sources_are_compiled_once_after_each_change(checkout: Checkout) -> None:
+    source = checkout.place / "harness" / "dmasafe" / "cli" / "run_command.py"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    stamp = checkout.place / ".venv" / ".stamp-compiled"
+    os.utime(checkout.place / ".venv" / ".stamp-run", (1, 1))
+    for compiled_at in (3, 1, None):
+        os.utime(source, (2, 2))
+        if compiled_at is not None:
+            os.utime(stamp, (compiled_at, compiled_at))
+        assert checkout.make("test-qemu").returncode == 0
+    assert [call for call in checkout.calls if "compileall" in call] == ["<-m><compileall><-q><harness/dmasafe>"]
 
 
 def test_a_python_that_is_too_old_is_one_sentence(checkout: Checkout) -> None:
