@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -171,6 +170,9 @@ def _gpg() -> str:
 
 def _get(url: str) -> bytes:
     """A small file. Raises SourceError, which says what else can be done where there is no network."""
+    # Most runs download nothing.
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as stream:
             return bytes(stream.read())

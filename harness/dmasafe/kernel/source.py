@@ -8,11 +8,8 @@ A source that was fetched once is used again without network and without asking 
 from __future__ import annotations
 
 import http
-import http.client
 import re
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -311,6 +308,10 @@ def _fetch_tarball(
 
 def _download(source: TarballSource, into: Path, progress: Progress) -> None:
     """Copy the URL to ``into``, after what is there from an earlier try, and check its SHA-256."""
+    # Here and below: most runs download nothing, and these take a twentieth of a start.
+    import http.client
+    import urllib.error
+
     progress.stage(f"downloading {source.url}")
     for last in (*[False] * (DOWNLOAD_TRIES - 1), True):
         try:
@@ -331,6 +332,9 @@ def _download(source: TarballSource, into: Path, progress: Progress) -> None:
 
 def _transfer(url: str, into: Path, progress: Progress) -> None:
     """One try to get the rest of a file. Raises OSError, HTTPException or ValueError; what came is kept."""
+    import urllib.error
+    import urllib.request
+
     done = into.stat().st_size if into.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:

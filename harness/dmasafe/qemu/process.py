@@ -7,7 +7,6 @@ vhost-user sockets, on which the emulated devices listen, are files, in a privat
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import json
@@ -20,7 +19,7 @@ import subprocess
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmasafe import scratch
 from dmasafe.closing import Closing
@@ -38,6 +37,9 @@ from dmasafe.qemu.machines import (
     pci_function,
 )
 from dmasafe.qemu.versions import firmware_options, options_for, qemu_version
+
+if TYPE_CHECKING:
+    import asyncio
 
 QMP_TIMEOUT_S = 5.0
 MEMORY_MIB = 256
@@ -278,6 +280,8 @@ class QemuProcess(Closing):
     def qmp(self, command: str, **arguments: object) -> Any:
         """One QMP command's return value. Raises QemuError if QEMU does not answer within QMP_TIMEOUT_S."""
         # qemu.qmp starts an event loop and costs tens of ms to import: only a run that asks something pays.
+        import asyncio
+
         from qemu.qmp import QMPClient, QMPError
 
         # Not the package's synchronous wrapper: its connect() has no bound, and a stopped QEMU never greets.
@@ -294,6 +298,8 @@ class QemuProcess(Closing):
             raise QemuError(f"QEMU did not answer '{command}' on QMP: {error or type(error).__name__}") from error
 
     def _within(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        import asyncio
+
         assert self._qmp_loop is not None
         return self._qmp_loop.run_until_complete(asyncio.wait_for(answer, QMP_TIMEOUT_S))
 
