@@ -84,7 +84,7 @@ def parse_scenario(text: str) -> Scenario:
         name, separator, value = option.partition("=")
         if name not in OPTIONS or not separator or not OPTIONS[name](value):
             raise ScenarioError(f"in '{text}' the option '+{option}' is wrong: options are {', '.join(OPTIONS)}")
-        if name == "fault" and not row.policies:
+        if name == "fault" and (row.like or not row.policies):
             raise ScenarioError(f"in '{text}' the fault needs the driver of controller dmasafe")
         options.append((name, value))
     needs = OPERATIONS[operation].needs

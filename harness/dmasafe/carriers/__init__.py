@@ -14,6 +14,7 @@ from importlib import import_module
 from dmasafe.carriers import controllers, hosts, other_bus
 from dmasafe.carriers.board import BOARD
 from dmasafe.carriers.controller import Controller, Plug, Record, Where
+from dmasafe.carriers.own import OWN
 from dmasafe.carriers.policy import DMASAFE, POLICIES
 from dmasafe.carriers.virtio import VIRTIO
 
@@ -32,6 +33,7 @@ CONTROLLERS: dict[str, Controller] = {
         *_upstream(),
         *other_bus.CONTROLLERS.values(),
         *hosts.CONTROLLERS.values(),
+        OWN,
     )
 }
 

@@ -68,8 +68,10 @@ class Controller:
     which ``absent`` is the reason (``{symbol}``: the first that is missing). ``machine`` is the variation of the
     machine that comes with it.
 
-    Expectations. ``model`` is what the model makes its driver of, ``unmodelled`` why it has none. ``expects`` says
-    what must come of a scenario, given the model's predict(); None leaves it to the model.
+    Expectations. ``like`` says which controller's driver does the same, with which policy, as this one's by each of its
+    policies: it promises them and cannot be set to them. ``model`` is what the model makes its driver of,
+    ``unmodelled`` why it has none. ``expects`` says what must come of a scenario, given the model's predict(); None
+    leaves it to the model.
 
     In a guest. ``always``: every guest has it, not only where it is asked for. ``plug`` is what QEMU is given.
     ``driver`` is bound to its PCI function (``function``, if it is not the plug's), for USB to the host controller's.
@@ -94,6 +96,7 @@ class Controller:
     needs: tuple[str, ...] = ()
     absent: str = "this kernel does not have CONFIG_{symbol}"
     machine: str | None = None
+    like: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     model: Driver | None = None
     unmodelled: str = "the model has no {name}"
     expects: Callable[[Scenario, KernelFacts, Predict], Expectation | Skip] | None = None

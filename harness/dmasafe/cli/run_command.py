@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dmasafe import scratch
+from dmasafe.carriers.own import OWN
 from dmasafe.cli.board import board_arguments, board_options
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, qemu_option, suite_option
 from dmasafe.cli.output import RESULT_FORMATS, Output, conclude, output_options, results_option
@@ -23,6 +24,7 @@ from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.interrupt import interrupt_once
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.open import BoardArguments, open_target, split_target
+from dmasafe.targets.own import VIRTIO_I2C, own_suite
 from dmasafe.targets.prepare import KernelChoice
 from dmasafe.targets.session import KMSG_LOG
 
@@ -50,6 +52,24 @@ DEFAULT_TARGET = "qemu"
 )
 @suite_option("Run a named suite (see 'dmasafe list').")
 @results_option
+@click.option(
+    "--controller",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Build and load the controller driver in DIR, and run the scenarios on its adapter (docs/pci.md).",
+)
+@click.option(
+    "--device",
+    metavar="IDS|FILE.py:CLASS",
+    default=VIRTIO_I2C,
+    show_default=True,
+    help="Its PCI function: one of the guest's, or a PciFunction of yours.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice(OWN.policies),
+    help="What it promises to do with buffers (see 'dmasafe list'); default: bounce.",
+)
 @click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
 @board_options
 @qemu_option
@@ -61,6 +81,9 @@ def command(
     resumed: Path | None,
     suite_name: str | None,
     out: Path,
+    controller: Path | None,
+    device: str,
+    policy: str | None,
     sabotage: str | None,
     qemu_arguments: tuple[str, ...],
     kernel: KernelChoice,
@@ -82,7 +105,14 @@ def command(
     if earlier is not None and (scenarios or suite_name):
         raise CliError("--resume runs what the earlier run left open: name no scenarios and no suite beside it")
     kind, rest = split_target(target or (earlier.target if earlier is not None else DEFAULT_TARGET))
-    wanted = _wanted(scenarios, suite_name, arguments) if earlier is None else resume.left_open(earlier)
+    if controller is None and (policy is not None or device != VIRTIO_I2C):
+        raise CliError("--device and --policy are about the driver of --controller DIR: name that, too")
+    if earlier is not None:
+        wanted = resume.left_open(earlier)
+    elif controller is not None:
+        wanted = own_suite(suite_name or DEFAULT_SUITE, policy or OWN.policies[0], scenarios)
+    else:
+        wanted = _wanted(scenarios, suite_name, arguments)
     if earlier is not None and not wanted:
         click.echo(
             f"nothing to resume: {resumed} has a verdict for each of its {len(earlier.rows)} scenarios", err=True
@@ -90,11 +120,12 @@ def command(
         output.show_results(earlier, None)
         return exit_status(earlier)
     directory.prepare(out)
+    own = None if controller is None else (controller, device)
     name = earlier.suite if earlier is not None else suite_name or ("selection" if scenarios else DEFAULT_SUITE)
     with interrupt_once(), scratch.directory() as logs:
         with (
             ProgressDisplay() as progress,
-            open_target(kind, rest, kernel, arguments, logs, progress, sabotage, qemu_arguments) as place,
+            open_target(kind, rest, kernel, arguments, logs, progress, sabotage, qemu_arguments, own) as place,
         ):
             if earlier is not None:
                 # Before anything is run.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dmasafe.carriers import controller_of
 from dmasafe.devices.bus import default_bus
 from dmasafe.expect.faults import expect_seeded
@@ -16,7 +18,11 @@ def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
     """What must happen to this scenario on this kernel, or why it cannot exist there."""
     if scenario.fault is not None:
         return expect_seeded(scenario, kernel)
-    expects = controller_of(scenario.controller).expects
+    row = controller_of(scenario.controller)
+    if row.like:
+        controller, policy = row.like[scenario.policy or ""]
+        return expect(replace(scenario, controller=controller, policy=policy), kernel)
+    expects = row.expects
     if expects is not None:
         return expects(scenario, kernel, predict)
     # The emulated hardware's own slaves: they refuse a wrong count or packet error code.

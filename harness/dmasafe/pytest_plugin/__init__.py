@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dmasafe.pytest_plugin.guest import Guest
     from dmasafe.pytest_plugin.lab import Lab
     from dmasafe.pytest_plugin.module import ModuleLoader
+    from dmasafe.pytest_plugin.pci import PciLoader
     from dmasafe.pytest_plugin.window import PluginTarget, Window
 
 _WINDOW: pytest.StashKey[Window] = pytest.StashKey()
@@ -34,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for option in OPTIONS:
         group.addoption(option.flag, dest=option.ini, metavar=option.metavar, choices=option.choices, help=option.help)
         parser.addini(option.ini, f"default of {option.flag}: {option.help}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "dmasafe_pci(function=CLASS): the guest has this PCI function, a class of dmasafe.devices.pci.PciFunction",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -149,6 +157,12 @@ def dmasafe_bus(_dmasafe_window: Window) -> PluginBus:
 def dmasafe_module(_dmasafe_window: Window) -> ModuleLoader:
     """``dmasafe_module(directory, ...)`` builds a module for the kernel under test and loads it."""
     return _dmasafe_window.modules()
+
+
+@pytest.fixture
+def dmasafe_pci(_dmasafe_window: Window) -> PciLoader:
+    """``dmasafe_pci(directory, ...)`` loads a controller driver for the PCI function of the test's mark."""
+    return _dmasafe_window.pci()
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ A boot is replaced when its scope ends (see --dmasafe-boot-scope), and when it w
 from __future__ import annotations
 
 import contextlib
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,16 +18,20 @@ from dmasafe.closing import Closing
 from dmasafe.dmesg import Symbols
 from dmasafe.errors import DmasafeError
 from dmasafe.facts import KernelFacts, KernelInfo
-from dmasafe.progress import SILENT, Stage
+from dmasafe.progress import SILENT, Progress, Stage
 from dmasafe.pytest_plugin.errors import Inconclusive
 from dmasafe.pytest_plugin.model_window import ModelWindow
+from dmasafe.pytest_plugin.pci import marked
 from dmasafe.pytest_plugin.qemu_window import QemuWindow
 from dmasafe.pytest_plugin.settings import Settings
 from dmasafe.pytest_plugin.window import Window
+from dmasafe.qemu.machines import Machine
 from dmasafe.targets import audit
+from dmasafe.targets.boot import GuestImage
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.prepare import Prepared, model_kernel, prepare
+from dmasafe.targets.own import OwnDriver
+from dmasafe.targets.prepare import Prepared, model_kernel, prepare, with_vfio_user
 from dmasafe.targets.shared_boot import PROBE, SharedBoot
 
 # A busy machine can be too slow for a guest once.
@@ -59,14 +65,17 @@ def open_lab(settings: Settings, directory: Path, config: pytest.Config) -> Lab:
         extra_modules=None if settings.audit == "off" else audit.SOURCES,
         image_name=settings.image,
     )
-    return QemuLab(prepared, settings, directory)
+    return QemuLab(prepared, settings, directory, progress)
 
 
 class QemuLab(Closing):
     """Guests from one image, one at a time."""
 
-    def __init__(self, prepared: Prepared, settings: Settings, directory: Path) -> None:
+    def __init__(self, prepared: Prepared, settings: Settings, directory: Path, progress: Progress) -> None:
         self._prepared = prepared
+        self._progress = progress
+        # The machine with a QEMU that can have PCI functions in Python, once a test needs it.
+        self._functional: Machine | None = None
         self._scope = settings.boot_scope
         self._audit = settings.audit
         self._directory = directory
@@ -78,7 +87,8 @@ class QemuLab(Closing):
         self._symbols = Symbols(prepared.build.vmlinux, {}) if has_lines else None
 
     def window(self, item: pytest.Item) -> QemuWindow:
-        key = _scope_key(item, self._scope)
+        function = marked(item)
+        key = f"{function} {_scope_key(item, self._scope)}"
         if self._boot is not None and (self._boot.ended or key != self._key):
             self.close()
         boot = self._boot
@@ -90,22 +100,32 @@ class QemuLab(Closing):
                 self.close()
                 boot = None
         if boot is None:
-            boot = self._trusted_boot()
+            boot = self._trusted_boot(self._image(item, function))
             self._boot, self._key = boot, key
             boot.begin(item.nodeid)
         return QemuWindow(item, boot, self._prepared, self._symbols, strict=self._audit == "strict")
 
-    def _trusted_boot(self) -> SharedBoot:
+    def _image(self, item: pytest.Item, function: str) -> GuestImage:
+        """What is booted for a test whose PCI function is this one."""
+        image = self._prepared.image
+        own = OwnDriver((), function, (str(item.path.parent), *(entry or str(Path.cwd()) for entry in sys.path)))
+        if own.function is None:
+            return image
+        if self._functional is None:
+            self._functional = with_vfio_user(image.machine, self._progress)
+        return replace(image, machine=self._functional, own=own)
+
+    def _trusted_boot(self, image: GuestImage) -> SharedBoot:
         for _ in range(BOOTS_TRIED - 1):
             with contextlib.suppress(Inconclusive, BootLost):
-                return self._new_boot()
-        return self._new_boot()
+                return self._new_boot(image)
+        return self._new_boot(image)
 
-    def _new_boot(self) -> SharedBoot:
+    def _new_boot(self, image: GuestImage) -> SharedBoot:
         self._boots += 1
         directory = self._directory / f"boot-{self._boots}"
         directory.mkdir()
-        boot = SharedBoot(self._prepared.image, self._prepared.kernel, self._prepared.facts, directory)
+        boot = SharedBoot(image, self._prepared.kernel, self._prepared.facts, directory)
         with contextlib.ExitStack() as undo:
             undo.callback(boot.end)
             boot.start()

@@ -47,6 +47,9 @@ class ModelWindow:
     def modules(self) -> NoReturn:
         pytest.skip("the model loads no modules: --dmasafe-target=qemu")
 
+    def pci(self) -> NoReturn:
+        pytest.skip("the model has no PCI functions: --dmasafe-target=qemu")
+
     def dmesg(self) -> Dmesg:
         return self._dmesg
 

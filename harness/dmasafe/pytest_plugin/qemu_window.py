@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +15,20 @@ from dmasafe.dmesg import Symbols, known_as, parse_records
 from dmasafe.errors import DmasafeError
 from dmasafe.expect import expect
 from dmasafe.model import ModelKernel
-from dmasafe.outcome import BusMessage, Expectation, Judgement, Skip, Splat, judge
+from dmasafe.outcome import BusMessage, Judgement, Observation, Skip, Splat, Verdict, judge
+from dmasafe.progress import SILENT
 from dmasafe.pytest_plugin.buffers import Buffers
 from dmasafe.pytest_plugin.bus import PluginBus
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.errors import Inconclusive, plainly
 from dmasafe.pytest_plugin.guest import Guest
 from dmasafe.pytest_plugin.module import ModuleLoader
+from dmasafe.pytest_plugin.pci import PciLoader, marked
 from dmasafe.pytest_plugin.window import PluginTarget
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.audit import with_lines
 from dmasafe.targets.boot import CONSOLE_LOG
-from dmasafe.targets.prepare import Prepared
+from dmasafe.targets.prepare import Prepared, once_module
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.session import KMSG_LOG
 from dmasafe.targets.shared_boot import SharedBoot
@@ -57,12 +59,18 @@ class QemuWindow:
             shared.record, self._lined, lambda: shared.boot.adapters.values(), prepared.kernel.release, strict
         )
         self.bus = PluginBus(self, self._buffers)
+        self._pci = PciLoader(
+            shared, marked(item), self._modules, self._run_all, lambda: once_module(prepared.build, SILENT)
+        )
 
     def guest(self) -> Guest:
         return self._guest
 
     def modules(self) -> ModuleLoader:
         return self._modules
+
+    def pci(self) -> PciLoader:
+        return self._pci
 
     def dmesg(self) -> Dmesg:
         return self._dmesg
@@ -115,7 +123,8 @@ class QemuWindow:
 
     def _accounts(self) -> list[str]:
         slaves = [f"{why}\nto the driver it was as if the slave did not answer" for why in self._slave_errors()]
-        return [*slaves, *self._dmesg.accounts(), *self.bus.accounts(self._dmesg.splats), *self._stuck]
+        functions = [f"{why}\nthe driver read all ones" for why in dict.fromkeys(self._shared.seen.function_errors)]
+        return [*slaves, *functions, *self._dmesg.accounts(), *self.bus.accounts(self._dmesg.splats), *self._stuck]
 
     def _slave_errors(self) -> list[str]:
         return list(dict.fromkeys(self._shared.seen.slave_errors))
@@ -160,6 +169,8 @@ class QemuWindow:
         stuck: list[str] = []
         try:
             stuck = self._modules.unload_all()
+            if not stuck:
+                self._pci.undo()
             self._shared.flush()
         except (DmasafeError, pytest.fail.Exception) as error:
             reason = str(error).removeprefix("INCONCLUSIVE: ")
@@ -207,22 +218,30 @@ class QemuWindow:
         kinds = (replace(kind, frames=tuple(known_as(frame, places) for frame in kind.frames)) for kind in lined.kinds)
         return replace(lined, kinds=tuple(kinds))
 
-    @plainly
     def _run(self, scenario_id: str) -> Judgement:
         __tracebackhide__ = True
-        scenario = parse_scenario(scenario_id)
-        expectation = expect(scenario, self.target.facts)
-        if isinstance(expectation, Skip):
-            pytest.skip(expectation.why)
-        assert isinstance(expectation, Expectation)
-        # Canaries, controls and scenarios need the slaves that they know.
-        self.update_slaves()
-        self._shared.boot.device.plug(None)
-        run = self._shared.run([scenario])
-        if self._slaves is not None:
-            self.plug(self._slaves)
-        reason = run.untrusted.get(scenario.id)
-        if reason is not None:
-            self.inconclusive = reason
-            raise Inconclusive(reason)
-        return judge(expectation, run.observations.get(scenario.id))
+        (judged,) = self._run_all([scenario_id])
+        if judged.verdict is Verdict.SKIP:
+            pytest.skip(judged.why)
+        return judged
+
+    @plainly
+    def _run_all(self, scenario_ids: Sequence[str]) -> list[Judgement]:
+        __tracebackhide__ = True
+        scenarios = [parse_scenario(scenario_id) for scenario_id in scenario_ids]
+        expected = {scenario.id: expect(scenario, self.target.facts) for scenario in scenarios}
+        possible = [scenario for scenario in scenarios if not isinstance(expected[scenario.id], Skip)]
+        observations: Mapping[str, Observation] = {}
+        if possible:
+            # Canaries, controls and scenarios need the slaves that they know.
+            self.update_slaves()
+            self._shared.boot.device.plug(None)
+            run = self._shared.run(possible)
+            if self._slaves is not None:
+                self.plug(self._slaves)
+            observations = run.observations
+            reason = next((run.untrusted[s.id] for s in possible if s.id in run.untrusted), None)
+            if reason is not None:
+                self.inconclusive = reason
+                raise Inconclusive(reason)
+        return [judge(expected[scenario.id], observations.get(scenario.id)) for scenario in scenarios]

@@ -13,6 +13,7 @@ from dmasafe.pytest_plugin.bus import PluginBus
 from dmasafe.pytest_plugin.dmesg import Dmesg
 from dmasafe.pytest_plugin.guest import Guest
 from dmasafe.pytest_plugin.module import ModuleLoader
+from dmasafe.pytest_plugin.pci import PciLoader
 
 
 class PluginTarget:
@@ -47,6 +48,8 @@ class Window(Protocol):
     def guest(self) -> Guest: ...
 
     def modules(self) -> ModuleLoader: ...
+
+    def pci(self) -> PciLoader: ...
 
     def dmesg(self) -> Dmesg: ...
 

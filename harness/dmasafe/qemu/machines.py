@@ -108,6 +108,8 @@ I2C_SLOTS = (0xA, 0x6, 0xC, 0xE)
 # Upstream's own controllers. A platform driver shares its interrupt with nobody: these have another line each, and none
 # has that of I2C_SLOTS.
 HOST_SLOTS = (0x10, 0x11, 0x13)
+# PCI functions in Python of the user's own.
+FUNCTION_SLOTS = (0x12, 0x14, 0x16)
 # USB host controllers, plugged in only where something is to sit behind them: slot and QEMU's device.
 HCDS: dict[str, tuple[int, str]] = {
     "xhci": (0x8, "qemu-xhci,id=xhci,p2=15,p3=1"),

@@ -29,6 +29,7 @@ from dmasafe.qemu.device_tree import changed_tree
 from dmasafe.qemu.machines import (
     AGENT_SLOT,
     COMMON_CMDLINE,
+    FUNCTION_SLOTS,
     HCDS,
     I2C_SLOTS,
     NETWORK_SLOT,
@@ -113,8 +114,8 @@ class UsbDevice:
 class MachineConfig:
     """What to boot. ``i2c_sockets`` maps controller names to vhost-user sockets, in the order of their PCI slots.
 
-    ``usb`` maps further ones to USB devices, ``hosts`` those of upstream's own (dmasafe/devices/hosts) to vfio-user
-    sockets.
+    ``usb`` maps further ones to USB devices, ``hosts`` those of upstream's own (dmasafe/devices/hosts) and
+    ``functions`` the user's PCI functions to vfio-user sockets.
     """
 
     machine: Machine
@@ -131,10 +132,18 @@ class MachineConfig:
     extras: Extras = NO_EXTRAS
     usb: Mapping[str, UsbDevice] = field(default_factory=dict)
     hosts: Mapping[str, Path] = field(default_factory=dict)
+    functions: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def vfio_user(self) -> dict[str, tuple[int, Path]]:
+        """PCI slot and socket of each function that vfio-user carries."""
+        slots = {**hosts.slots(self.hosts), **dict(zip(self.functions, FUNCTION_SLOTS, strict=False))}
+        return {name: (slot, {**self.hosts, **self.functions}[name]) for name, slot in slots.items()}
 
     def i2c_functions(self) -> dict[str, str]:
         """Controller name -> the PCI function it sits on, as sysfs names it."""
-        slots = {**dict(zip(self.i2c_sockets, I2C_SLOTS, strict=False)), **hosts.slots(self.hosts)}
+        slots = dict(zip(self.i2c_sockets, I2C_SLOTS, strict=False))
+        slots |= {name: slot for name, (slot, _path) in self.vfio_user.items()}
         return {name: pci_function(self.machine, slot) for name, slot in slots.items()}
 
 
@@ -184,10 +193,10 @@ def command_line(
         command += ["-chardev", f"socket,id=i2c-{name},path={_escape(path)}"]
         device = f"vhost-user-i2c-pci,chardev=i2c-{name},iommu_platform=on"
         command += ["-device", f"{device},addr={slot:#x}"]
-    for name, slot in hosts.slots(config.hosts).items():
-        socket_of = {"type": "unix", "path": str(config.hosts[name])}
+    for slot, path in config.vfio_user.values():
         # Only the JSON form takes a socket.
-        command += ["-device", json.dumps({"driver": "vfio-user-pci", "socket": socket_of, "addr": f"{slot:x}.0"})]
+        place = {"type": "unix", "path": str(path)}
+        command += ["-device", json.dumps({"driver": "vfio-user-pci", "socket": place, "addr": f"{slot:x}.0"})]
     return command + _usb_options(config.usb) + list(config.extras.arguments)
 
 

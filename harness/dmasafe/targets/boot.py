@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import selectors
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from dmasafe import scratch
 from dmasafe.carriers import CONTROLLERS, Controller, Plug
+from dmasafe.carriers.own import OWN
 from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.hosts import hosts
@@ -29,6 +30,7 @@ from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.hosts import DriverFile, host_adapters
 from dmasafe.targets.interrupt import interrupt_deferred
+from dmasafe.targets.own import OwnDriver, bind_own, give_back
 from dmasafe.targets.session import (
     BORROWED,
     CLIENT_MODULE,
@@ -68,6 +70,7 @@ class GuestImage:
     strict_words: tuple[str, ...] = ()
     modules: Mapping[str, tuple[DriverFile, ...]] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
+    own: OwnDriver | None = None
 
     @property
     def rows(self) -> list[Controller]:
@@ -94,7 +97,15 @@ def make_devices(image: GuestImage, directory: Path) -> DeviceProcess:
     bridges = {name: plug.device for name, plug in image.plugs("usbredir").items()}
     classes = {name: hosts()[name].function for name in image.plugs("vfio-user")}
     functions = {name: f"{kind.__module__}:{kind.__qualname__}" for name, kind in classes.items()}
-    return DeviceProcess(directory, tuple(image.plugs("vhost-user")), bridges, functions)
+    own, path = own_function(image)
+    return DeviceProcess(directory, tuple(image.plugs("vhost-user")), bridges, functions | own, path)
+
+
+def own_function(image: GuestImage) -> tuple[dict[str, str], Sequence[str]]:
+    """The PCI function of the user's driver, if it is the user's too: its name with its import path, and the path."""
+    if image.own is None or image.own.function is None:
+        return {}, ()
+    return {OWN.name: image.own.function}, image.own.path
 
 
 def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path) -> MachineConfig:
@@ -112,6 +123,7 @@ def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path
         extras=image.extras,
         usb={name: UsbDevice(plug.hcd, device.socket(name)) for name, plug in image.plugs("usbredir").items()},
         hosts={name: device.socket(name) for name in image.plugs("vfio-user")},
+        functions={name: device.socket(name) for name in own_function(image)[0]},
     )
 
 
@@ -134,6 +146,8 @@ class Boot(Session):
         self._prepared = False
         self._log_directory = log_directory
         self._muted = False
+        # The PCI function that the user's own driver has.
+        self._lent = ""
 
     def _start(self) -> None:
         private = self._stack.enter_context(scratch.directory())
@@ -166,6 +180,8 @@ class Boot(Session):
             if module != CLIENT_MODULE:
                 self.hands.load(f"/modules/{module}.ko")
         self._ask_machine()
+        if self.image.own is not None and self.image.own.modules:
+            self.lend(self.image.own)
         self._bind_pci()
         self.adapters |= bridge_adapters(self, tuple(self.image.plugs("usbredir")))
         functions = {name: self._functions[name] for name in self.image.plugs("vfio-user")}
@@ -191,6 +207,8 @@ class Boot(Session):
         """Give the controllers DMA operations of the strict machine's, and the hardware the table of what is mapped."""
         rows = {row.name: row.function or self._functions.get(row.name) for row in self.image.rows}
         devices = {name: function for name, function in rows.items() if function is not None}
+        if OWN.name in self._functions:
+            devices[OWN.name] = self._functions[OWN.name]
         words = (f"line={line}", f"devices={','.join(devices.values())}", *self.image.strict_words)
         self.hands.load("/modules/dmasafe_strict.ko", " ".join(words))
         table = self.read(f"{STRICT_PARAMETERS}/table")
@@ -198,11 +216,25 @@ class Boot(Session):
             raise BootLost("the strict machine does not say where its table is")
         self.device.set_strict(int(table, 0), devices)
 
+    def lend(self, own: OwnDriver) -> int:
+        """Give a driver of the user's its PCI function, which is nobody else's then: its adapter. Raises BootLost."""
+        number, self._lent = bind_own(self, own, self._functions)
+        self.adapters = {name: nr for name, nr in self.adapters.items() if self._functions.get(name) != self._lent}
+        self.adapters[OWN.name] = number
+        return number
+
+    def take_back(self) -> None:
+        """The user's driver is gone: its PCI function is whose it was. Raises BootLost."""
+        self._lent = ""
+        self.adapters.pop(OWN.name, None)
+        give_back(self)
+        self._bind_pci()
+
     def _bind_pci(self) -> None:
         """The adapters of controllers that are PCI functions, where QEMU or the machine has put them."""
         for row in self.image.rows:
             function = row.function or self._functions.get(row.name)
-            if function is None or row.name in self.image.plugs("vfio-user"):
+            if function is None or function == self._lent or row.name in self.image.plugs("vfio-user"):
                 continue
             reply = self.request("adapter", name=row.name, device=function, driver=row.driver)
             number = integer(reply, "nr")

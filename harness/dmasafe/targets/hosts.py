@@ -53,7 +53,7 @@ def host_adapters(
     drivers = list(dict.fromkeys(driver for name in functions for driver in modules.get(name, ())))
     for driver in drivers:
         session.hands.load(f"/modules/{driver.file}")
-    _rearm(session, drivers)
+    rearm(session, drivers)
     found: dict[str, int] = {}
     deadline = time.monotonic() + APPEAR_TIMEOUT_S
     while len(found) < len(functions) and time.monotonic() < deadline:
@@ -77,8 +77,11 @@ def _enable(session: Session, name: str, path: str, address: int) -> None:
     session.hands.write(f"{path}/enable", "1")
 
 
-def _rearm(session: Session, drivers: Sequence[DriverFile]) -> None:
-    """Let the once-only warnings of modules come again: the agent asks for it before each scenario."""
+def rearm(session: Session, drivers: Sequence[DriverFile], module: str = f"/modules/{ONCE_MODULE}") -> bool:
+    """Let the once-only warnings of modules come again: the agent asks for it before each scenario.
+
+    ``module`` is what does it. Whether it was needed.
+    """
     ranges = []
     for driver in drivers:
         name = driver.file.removesuffix(".ko").replace("-", "_")
@@ -86,7 +89,8 @@ def _rearm(session: Session, drivers: Sequence[DriverFile]) -> None:
         if address is not None:
             ranges += [address, str(driver.once_bytes)]
     if ranges:
-        session.hands.load(f"/modules/{ONCE_MODULE}", f"ranges={','.join(ranges)}")
+        session.hands.load(module, f"ranges={','.join(ranges)}")
+    return bool(ranges)
 
 
 def _adapters(session: Session) -> Iterator[tuple[str, int]]:

@@ -16,7 +16,7 @@ from dmasafe.progress import Progress
 from dmasafe.targets.base import Target
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.prepare import KernelChoice, Prepared, model_kernel, prepare, with_qemu_arguments
+from dmasafe.targets.prepare import KernelChoice, Prepared, model_kernel, prepare, with_own_driver, with_qemu_arguments
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.sabotage import MODULES, SHORT, saboteur
 
@@ -71,19 +71,25 @@ def open_target(
     progress: Progress,
     sabotage: str | None = None,
     qemu_arguments: Sequence[str] = (),
+    own: tuple[Path, str] | None = None,
 ) -> Iterator[Target]:
     """The target of this name, ready to run; whatever it holds is let go at the end.
 
     ``choice`` is the kernel of a model or a guest; ``sabotage`` names what wrecks the guest (dmasafe selftest),
-    ``qemu_arguments`` are more words for QEMU. Raises TargetError if there is none.
+    ``qemu_arguments`` are more words for QEMU, ``own`` the directory of a controller driver of the user's and its
+    device. Raises TargetError if there is none.
     """
     if qemu_arguments and kind != "qemu":
         raise TargetError(f"--qemu-arg is for the target qemu: {kind} has no QEMU")
+    if own is not None and kind != "qemu":
+        raise TargetError(f"--controller is for the target qemu: {kind} has no controller to lend")
     if kind == "model":
         facts, kernel = model_kernel(choice.source, choice.configuration, choice.arch)
         yield ModelTarget(facts, kernel, logs)
     elif kind == "qemu":
         prepared = prepare(*choice, progress, extra_modules=None if sabotage is None else MODULES)
+        if own is not None:
+            prepared = with_own_driver(prepared, *own, progress)
         yield _guest_target(with_qemu_arguments(prepared, qemu_arguments), logs, sabotage)
     else:
         with open_board(kind, rest, arguments, logs, progress) as board:

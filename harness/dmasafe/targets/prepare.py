@@ -31,8 +31,9 @@ from dmasafe.qemu.machines import Machine, find_machine
 from dmasafe.qemu.versions import VFIO_USER_SINCE, has_vfio_user, version_text
 from dmasafe.targets.boot import GuestImage, plugged_for
 from dmasafe.targets.errors import TargetError
-from dmasafe.targets.hosts import DriverFile
+from dmasafe.targets.hosts import ONCE_MODULE, DriverFile
 from dmasafe.targets.kconfig import facts_from_config
+from dmasafe.targets.own import OwnDriver, device_of
 from dmasafe.targets.session import linked_symbols
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
@@ -111,6 +112,27 @@ def with_qemu_arguments(prepared: Prepared, arguments: Sequence[str]) -> Prepare
     extras = replace(prepared.image.extras, arguments=tuple(arguments))
     kernel = replace(prepared.kernel, notes=(*prepared.kernel.notes, note))
     return replace(prepared, image=replace(prepared.image, extras=extras), kernel=kernel)
+
+
+def with_own_driver(prepared: Prepared, directory: Path, device: str, progress: Progress) -> Prepared:
+    """The same with the user's own controller driver, built from ``directory``; ``device`` is whose it is (own.py).
+
+    Its results say so. Raises KernelError, TargetError.
+    """
+    named, path = device_of(device)
+    modules = kernels.build_modules(prepared.build, directory.expanduser().resolve(), kernels.open_cache(), progress)
+    own = OwnDriver(tuple(modules), named, path, once=once_module(prepared.build, progress))
+    machine = prepared.image.machine if own.function is None else with_vfio_user(prepared.image.machine, progress)
+    note = f"the controller own is {device} with the driver in {directory}"
+    kernel = replace(prepared.kernel, notes=(*prepared.kernel.notes, note))
+    return replace(prepared, image=replace(prepared.image, machine=machine, own=own), kernel=kernel)
+
+
+def once_module(kernel: kernels.Kernel, progress: Progress) -> Path:
+    """The file of what re-arms once-only warnings of other people's modules. Raises KernelError."""
+    images = kernels.project_root() / "images"
+    modules = kernels.build_modules(kernel, images / HOST_MODULES, kernels.open_cache(), progress)
+    return next(module for module in modules if module.name == ONCE_MODULE)
 
 
 def pack_initrd(

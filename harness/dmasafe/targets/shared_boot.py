@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from dmasafe.audit import MESSAGE_POINTS, AuditError, Record
 from dmasafe.devices.trace import parse as parse_trace
+from dmasafe.devices.vfio_user import Broken
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.outcome import BusMessage, Outcome, outcome_of
 from dmasafe.progress import SILENT
@@ -30,6 +31,8 @@ MAX_MESSAGES_PER_TEST = 65536
 # What most drivers of controllers with DMA do: the helpers, for messages of every length.
 DEFAULT_POLICY = ("bounce", 1)
 PROBE = parse_scenario("heap/master_send/dmasafe:pio/8")
+# What a PCI function in Python does wrong is its test's.
+_FUNCTIONS_OWN = (Broken.FUNCTION_FAILED, Broken.FUNCTION_SLOW)
 _ONE_BOOT = Limits(fruitless_boots=1, boots=1)
 _ERROR_COUNT = "/sys/kernel/debug/dma-api/error_count"
 _STRICT_COUNT = f"{STRICT_PARAMETERS}/reports"
@@ -43,11 +46,20 @@ class SeenRecords(Gathered):
         super().__init__(kmsg_log)
         self.messages: list[BusMessage] = []
         self.slave_errors: list[str] = []
+        self.function_errors: list[str] = []
+        self.undeclared: list[tuple[int, int, int, bool]] = []
         self.overflow: str | None = None
 
     def take_event(self, event: Mapping[str, object]) -> None:
         if event.get("ev") == "slave":
             self.slave_errors.append(str(event.get("why"))[:500])
+            return
+        if event.get("ev") == "violation" and event.get("what") in _FUNCTIONS_OWN:
+            self.function_errors.append(str(event.get("why"))[:500])
+            return
+        if event.get("ev") == "undeclared":
+            bar, offset, size = (int(str(event.get(field))) for field in ("bar", "offset", "size"))
+            self.undeclared.append((bar, offset, size, bool(event.get("write"))))
             return
         if event.get("ev") == "message":
             number, _, message = parse_trace(event)
@@ -145,6 +157,8 @@ class SharedBoot:
         self.seen.trace.clear()
         self.seen.messages = []
         self.seen.slave_errors = []
+        self.seen.function_errors = []
+        self.seen.undeclared = []
 
     def flush(self) -> None:
         """Returns when all that the guest and the device have said is here. Raises BootLost."""

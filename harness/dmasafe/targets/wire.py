@@ -18,7 +18,7 @@ _ETIMEDOUT = 110
 
 def settings(scenario: Scenario) -> str:
     """The adapter's attributes for this scenario, as the agent's ``set`` wants them."""
-    if scenario.policy is None:
+    if scenario.policy is None or controller_of(scenario.controller).like:
         return ""
     threshold, fault = scenario.option("threshold", "1"), scenario.option("fault", NO_FAULT)
     # All of them always: nothing of an earlier scenario's is left.

@@ -143,7 +143,7 @@ def test_the_devices_process_plays_the_bridges_that_are_plugged_in(monkeypatch, 
     made = []
     monkeypatch.setattr(boots, "DeviceProcess", lambda *arguments: made.append(arguments))
     make_devices(replace(IMAGE, controllers=("cp2112", "dmasafe")), tmp_path)
-    assert made == [(tmp_path, ("virtio", "dmasafe"), {"cp2112": CONTROLLERS["cp2112"].plug.device}, {})]
+    assert made == [(tmp_path, ("virtio", "dmasafe"), {"cp2112": CONTROLLERS["cp2112"].plug.device}, {}, ())]
 
 
 def test_a_bridge_sits_behind_its_own_usb_host_controller(tmp_path):

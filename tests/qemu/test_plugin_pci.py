@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The example of docs/pci.md in a guest, copied away as somebody would, and `dmasafe run --controller`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from dmasafe import kernel as kernels
+from dmasafe.kernel.errors import KernelError
+from dmasafe.progress import SILENT
+from dmasafe.qemu.machines import find_machine
+from dmasafe.targets.prepare import with_vfio_user
+
+EXAMPLES = kernels.project_root() / "docs" / "examples"
+RUN_TIMEOUT_S = 600
+
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(RUN_TIMEOUT_S)]
+
+
+@pytest.fixture(scope="module")
+def newer_qemu(guest):
+    try:
+        with_vfio_user(find_machine("x86_64"), SILENT)
+    except KernelError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory, newer_qemu):
+    """name -> failure's text, empty if it passed."""
+    directory = tmp_path_factory.mktemp("examples") / "mine"
+    shutil.copytree(EXAMPLES, directory)
+    (directory / "controller" / "test_theirs.py").write_text(THEIRS)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=junit.xml"],
+        cwd=directory / "controller",
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+    )
+    print(done.stdout, done.stderr)
+    found = {}
+    for element in ET.parse(directory / "controller" / "junit.xml").iter("testcase"):
+        found[element.get("name")] = "\n".join(f"{child.get('message')}\n{child.text}" for child in element)
+    return found
+
+
+# What a function or a driver of somebody's does wrong.
+THEIRS = """
+import pytest
+from demo_controller import DemoController
+from dmasafe.devices.pci import Register
+
+
+class Odd(DemoController):
+    TARGET = Register("TARGET", 0x00, on_write="fail")
+
+    def fail(self, value):
+        raise ValueError(f"no target {value}")
+
+
+@pytest.mark.dmasafe_pci(function=Odd)
+def test_a_function_that_raises(dmasafe_pci):
+    dmasafe_pci("fixed").run("heap/master_send/8")
+
+
+@pytest.mark.dmasafe_pci(function=DemoController)
+class TestDemo:
+    def test_a_policy_that_is_not_kept(self, dmasafe_pci):
+        judged = dmasafe_pci("fixed", policy="trusting").run("stack/master_send/8")
+        assert judged.verdict == "FAIL" and judged.outcome == "SAFE"
+
+    def test_two_drivers(self, dmasafe_pci):
+        dmasafe_pci("fixed")
+        dmasafe_pci("buggy")
+
+
+def test_a_driver_of_the_virtio_function(dmasafe_pci):
+    dmasafe_pci("fixed")
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_the_driver_keeps_what_it_promises",
+        "test_a_buffer_on_the_stack_is_bounced",
+        "test_a_client_of_the_adapter",
+        "test_the_drivers_mistake_is_found",
+        "test_a_policy_that_is_not_kept",
+    ],
+)
+def test_the_example_passes(cases, name):
+    assert cases[name] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("test_a_function_that_raises", "own: Odd raised ValueError: no target 48 at"),
+        ("test_two_drivers", "has a driver already"),
+        ("test_a_driver_of_the_virtio_function", "demo"),
+    ],
+)
+def test_what_is_wrong_is_said(cases, name, why):
+    assert why in cases[name]
