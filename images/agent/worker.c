@@ -85,7 +85,11 @@ static int wait_for_end(pid_t worker, const sigset_t *child, int ms)
 
 	if (waitpid(worker, &status, WNOHANG) == worker)
 		return status;
-	sigtimedwait(child, NULL, &left);
+	if (sigtimedwait(child, NULL, &left) < 0 && errno != EAGAIN && errno != EINTR) {
+		/* Ticks that take no time would make every call a late one. */
+		perror("agent: sigtimedwait");
+		exit(1);
+	}
 	return waitpid(worker, &status, WNOHANG) == worker ? status : -1;
 }
 

@@ -34,7 +34,11 @@ from dmasafe.kernel.rootfs import MINIMAL, build_rootfs, foreign_busybox, join_a
 from dmasafe.kernel.tools import HEADER_DIRECTORIES, Step, agent_compiler, cross_prefix, require
 from dmasafe.progress import SILENT, Progress
 
-AGENT_CFLAGS = ("-static", "-O2", "-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+AGENT_CFLAGS = (
+    *("-static", "-O2", "-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
+    # A kernel of 32 bits need not have the calls whose seconds have as many.
+    *("-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64"),
+)
 #: Links to busybox that an init script may count on; a file `applets` beside it (one name a line) adds more.
 APPLETS = (
     *("sh", "[", "test", "cat", "chmod", "cp", "cut", "date", "dmesg", "echo", "env", "false"),

@@ -47,7 +47,7 @@ def _not_announced(scenario: Scenario, fields: Sequence[str], facts: KernelFacts
 
 
 def _slab_neighbours(scenario: Scenario, fields: Sequence[str], facts: KernelFacts) -> bool:
-    words = scenario.option("messages").split(",")
+    words = [word for word in scenario.option("messages").split(",") if word]
     return controller_of(scenario.controller).queues and "splats" in fields and generate.neighbours(words)
 
 

@@ -56,6 +56,12 @@ def test_one_oracle_that_differs_is_a_disagreement_whatever_the_verdict(smoke):
     assert "damage" in found.differences[0].fields
 
 
+def test_the_known_differences_are_asked_of_whatever_differs():
+    for scenario in suite("core"):
+        applying = [row.name for row in conform.KNOWN if row.applies(scenario, ("splats", "bus", "dma"), FACTS)]
+        assert not applying or scenario.operation == "i2cdev_rdwr", scenario.id
+
+
 def test_a_boot_without_canary_agrees_in_nothing(smoke):
     scenarios, done = smoke
     found = agreement.agreement(replace(done, canary_splatted=False), scenarios, FACTS)
