@@ -278,7 +278,8 @@ def noticed(observation: Observation) -> Noticed:
     if direct(observation) is False:
         device.append("other buffer")
     classes = dict.fromkeys(splat.splat_class for splat in observation.splats)
-    strict = tuple(slug for slug in classes if slug.startswith(STRICT_PREFIX))
+    # When the machine looks at what hardware refused is a matter of chance.
+    strict = tuple(sorted(slug for slug in classes if slug.startswith(STRICT_PREFIX)))
     kernel = tuple(slug for slug in classes if slug not in strict)
     return Noticed(kernel, returned, tuple(device), observation.damage, strict)
 

@@ -57,6 +57,7 @@ static void take_segment(struct engine *engine, struct engine_segment *segment,
 {
 	segment->dma = le64_to_cpu(desc->addr);
 	segment->len = le32_to_cpu(desc->len);
+	segment->write = is_writable(desc);
 	engine_memory_reach(&engine->memory, segment);
 }
 

@@ -30,14 +30,17 @@ struct engine_bus;
 /**
  * struct engine_segment - a descriptor, as the trace tells it
  * @dma: DMA address
- * @phys: physical address behind its first byte, or @dma if there is none
+ * @phys: physical address behind its first byte, or @dma if there is none; on a strict machine
+ *	that of the driver's own memory, which the engine does not touch
  * @len: bytes
+ * @write: the engine writes there
  * @why: why it is stray, or NULL
  */
 struct engine_segment {
 	dma_addr_t dma;
 	phys_addr_t phys;
 	u32 len;
+	bool write;
 	const char *why;
 };
 
@@ -77,6 +80,7 @@ struct engine_message {
  * struct engine_memory - the way from DMA addresses to memory
  * @dev: the device whose addresses they are
  * @domain: the IOMMU's domain, or NULL for a fixed offset
+ * @coherent: what the engine sees is what the CPU sees
  * @ranges: DMA addresses of the driver's own: coherent memory, and the mapping of the message
  *	under way
  * @buf: the buffer of the message under way, or NULL
@@ -85,6 +89,7 @@ struct engine_message {
 struct engine_memory {
 	struct device *dev;
 	struct iommu_domain *domain;
+	bool coherent;
 	struct {
 		dma_addr_t dma;
 		size_t len;

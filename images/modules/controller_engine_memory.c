@@ -16,8 +16,9 @@
 #include <linux/vmalloc.h>
 #include "controller_engine.h"
 #include "owns.h"
+#include "strict_reach.h"
 
-#define NO_PHYS (~(phys_addr_t)0)
+#define NO_PHYS STRICT_REFUSED
 
 static phys_addr_t translate(const struct engine_memory *memory, dma_addr_t dma)
 {
@@ -107,6 +108,13 @@ static const char *objection(const struct engine_memory *memory, dma_addr_t dma,
 	return "somebody else's memory";
 }
 
+/* Whose memory is behind a byte of a segment that begins at @segment->phys; an IOMMU has pages anywhere. */
+static phys_addr_t owner_phys(const struct engine_memory *memory, const struct engine_segment *segment,
+			      dma_addr_t dma)
+{
+	return memory->domain ? translate(memory, dma) : segment->phys + (dma - segment->dma);
+}
+
 /* Bytes from here to the end of the page. */
 static size_t piece_len(dma_addr_t dma, size_t len)
 {
@@ -124,15 +132,18 @@ void engine_memory_reach(const struct engine_memory *memory, struct engine_segme
 	size_t len = segment->len;
 
 	segment->why = NULL;
-	segment->phys = translate(memory, dma);
-	if (segment->phys == NO_PHYS)
+	segment->phys = memory->domain ? translate(memory, dma) :
+					 strict_reach(memory->dev, dma, len, segment->write);
+	if (segment->phys == NO_PHYS) {
 		segment->phys = dma;
+		segment->why = "outside memory";
+	}
 	if (len && (dma_addr_t)(dma + len - 1) < dma)
 		segment->why = "outside memory";
 	while (len && !segment->why) {
 		size_t size = piece_len(dma, len);
 
-		segment->why = objection(memory, dma, translate(memory, dma), size);
+		segment->why = objection(memory, dma, owner_phys(memory, segment, dma), size);
 		dma += size;
 		len -= size;
 	}
@@ -147,8 +158,7 @@ static u8 *piece_map(const struct engine_memory *memory, struct page *page, bool
 {
 	if (linear)
 		return kmap_local_page(page);
-	return vmap(&page, 1, VM_MAP, dev_is_dma_coherent(memory->dev) ?
-		    PAGE_KERNEL : pgprot_dmacoherent(PAGE_KERNEL));
+	return vmap(&page, 1, VM_MAP, memory->coherent ? PAGE_KERNEL : pgprot_dmacoherent(PAGE_KERNEL));
 }
 
 static void piece_unmap(u8 *at, bool linear)
@@ -163,7 +173,7 @@ static void piece_unmap(u8 *at, bool linear)
 static int copy_piece(const struct engine_memory *memory, dma_addr_t dma, phys_addr_t phys, u8 *data,
 		      size_t len, bool write)
 {
-	bool linear = dev_is_dma_coherent(memory->dev) && (!write || is_drivers(memory, dma, len));
+	bool linear = memory->coherent && (!write || is_drivers(memory, dma, len));
 	u8 *at = piece_map(memory, pfn_to_page(PHYS_PFN(phys)), linear);
 
 	if (!at)
@@ -178,7 +188,7 @@ static int copy_piece(const struct engine_memory *memory, dma_addr_t dma, phys_a
 
 static int copy(const struct engine_memory *memory, dma_addr_t dma, u8 *data, size_t len, bool write)
 {
-	struct engine_segment segment = { .dma = dma, .len = len };
+	struct engine_segment segment = { .dma = dma, .len = len, .write = write };
 	int ret = 0;
 
 	engine_memory_reach(memory, &segment);
@@ -189,7 +199,8 @@ static int copy(const struct engine_memory *memory, dma_addr_t dma, u8 *data, si
 		phys_addr_t phys = translate(memory, dma);
 
 		/* An IOMMU may have been told something else since. */
-		if (objection(memory, dma, phys, size))
+		if (phys == NO_PHYS ||
+		    objection(memory, dma, owner_phys(memory, &segment, dma), size))
 			return -EFAULT;
 		ret = copy_piece(memory, dma, phys, data, size, write);
 		dma += size;
@@ -280,10 +291,13 @@ int engine_memory_attach(struct engine_memory *memory, struct controller *ctl)
 {
 	struct device *dev = ctl->dev;
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	const bool strict = strict_has(dev);
 
-	if (domain && domain->type == IOMMU_DOMAIN_IDENTITY)
+	if (strict || (domain && domain->type == IOMMU_DOMAIN_IDENTITY))
 		domain = NULL;
 	*memory = (struct engine_memory) { .dev = dev, .domain = domain };
+	/* A strict machine keeps the views apart by copying. */
+	memory->coherent = strict || dev_is_dma_coherent(dev);
 	memory->ranges[ENGINE_RING].dma = ctl->ring_dma;
 	memory->ranges[ENGINE_RING].len = sizeof(*ctl->ring);
 	memory->ranges[ENGINE_FIFO].dma = ctl->fifo_dma;
@@ -292,7 +306,7 @@ int engine_memory_attach(struct engine_memory *memory, struct controller *ctl)
 	 * Operations of an architecture's own can translate as they like. Those of 32-bit Arm
 	 * (before 6.0) are the direct ones under another name unless there is a domain.
 	 */
-	if (!domain && get_dma_ops(dev) && !IS_ENABLED(CONFIG_ARM)) {
+	if (!domain && get_dma_ops(dev) && !strict && !IS_ENABLED(CONFIG_ARM)) {
 		dev_err(dev, "the DMA operations of this machine tell nobody where an address leads\n");
 		return -EOPNOTSUPP;
 	}

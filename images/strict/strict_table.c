@@ -8,6 +8,7 @@
  * Addresses are handed out in turn, so that each is used again as late as possible.
  */
 #include <linux/delay.h>
+#include <linux/dma-direct.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -33,6 +34,8 @@
 /* Why hardware refused. */
 #define REFUSED_DIRECTION 2
 #define REFUSED_BEYOND 1
+#define REFUSED_UNMAPPED 0
+#define NOT_REFUSED 0xff
 
 /* A page's entry: the mapping that it belongs to. Little-endian, as all that hardware reads. */
 struct entry {
@@ -386,13 +389,74 @@ static bool is_repeated(const struct refusal *refusal, const struct refusal *bef
 	       !memcmp(refusal->device, before->device, sizeof(refusal->device));
 }
 
+/* Of hardware that the kernel plays itself, since the last settling. */
+static struct refusal last_reach = { .why = NOT_REFUSED };
+
+static u8 why_not(const struct strict_mapping *mapping, dma_addr_t dma, size_t size, bool write)
+{
+	if (!mapping || mapping->state != STRICT_LIVE || dma < mapping->dma ||
+	    dma - mapping->dma >= mapping->size + STRICT_REDZONE)
+		return REFUSED_UNMAPPED;
+	if (dma - mapping->dma + size > mapping->size)
+		return REFUSED_BEYOND;
+	return mapping->dir == (write ? DMA_TO_DEVICE : DMA_FROM_DEVICE) ? REFUSED_DIRECTION :
+									   NOT_REFUSED;
+}
+
+/**
+ * dmasafe_strict_has() - whether a device's operations are the strict machine's
+ * @dev: the device
+ */
+bool dmasafe_strict_has(struct device *dev)
+{
+	return strict_is_attached(dev);
+}
+EXPORT_SYMBOL_GPL(dmasafe_strict_has);
+
+/**
+ * dmasafe_strict_reach() - ask as emulated hardware asks the table
+ * @dev: the device
+ * @dma: bus address
+ * @size: bytes
+ * @write: whether it writes
+ *
+ * Return: where the driver's own memory is that is mapped there, or STRICT_REFUSED, which is
+ * reported. To a device that is not attached all memory is open.
+ */
+phys_addr_t dmasafe_strict_reach(struct device *dev, dma_addr_t dma, size_t size, bool write)
+{
+	struct refusal refusal = { .dma = cpu_to_le64(dma), .size = cpu_to_le32(size), .write = write };
+	phys_addr_t phys = STRICT_REFUSED;
+	struct strict_mapping *mapping;
+	unsigned long flags;
+
+	if (!strict_is_attached(dev))
+		return dma_to_phys(dev, dma);
+	raw_spin_lock_irqsave(&strict_lock, flags);
+	mapping = strict_table_find(dma);
+	refusal.why = size ? why_not(mapping, dma, size, write) : NOT_REFUSED;
+	if (refusal.why == NOT_REFUSED) {
+		phys = mapping ? mapping->phys + (dma - mapping->dma) : dma;
+	} else {
+		refusal.id = cpu_to_le32(mapping ? mapping->id : 0);
+		strscpy(refusal.device, dev_name(dev), sizeof(refusal.device));
+		if (!is_repeated(&refusal, &last_reach))
+			find_refusal(&refusal);
+		last_reach = refusal;
+	}
+	raw_spin_unlock_irqrestore(&strict_lock, flags);
+	strict_report();
+	return phys;
+}
+EXPORT_SYMBOL_GPL(dmasafe_strict_reach);
+
 static void read_refusals(void)
 {
 	/* Hardware counts a refusal after it has noted it. */
 	u32 noted = le32_to_cpu(smp_load_acquire(&header->noted));
 	u32 read = le32_to_cpu(header->read);
 	/* Of no refusal: one at address 0 would repeat a cleared one. */
-	struct refusal last = { .why = 0xff };
+	struct refusal last = { .why = NOT_REFUSED };
 
 	while (read != noted) {
 		struct refusal refusal = header->refusals[read % REFUSALS];
@@ -427,6 +491,7 @@ void dmasafe_strict_settle(void)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&strict_lock, flags);
+	last_reach.why = NOT_REFUSED;
 	read_refusals();
 	list_for_each_entry_safe(mapping, next, &strict_dead, node) {
 		check_dead(mapping);

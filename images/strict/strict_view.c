@@ -137,11 +137,16 @@ static void check_untouched(struct strict_mapping *mapping, size_t offset, size_
  */
 void strict_view_begin(struct strict_mapping *mapping, bool synced)
 {
-	memcpy(strict_table_copy(mapping), cpu_view(mapping), mapping->size);
-	if (synced) {
-		memcpy(strict_table_shadow(mapping), cpu_view(mapping), mapping->size);
+	const u8 *view = cpu_view(mapping);
+	u8 *copy = strict_table_copy(mapping);
+	size_t i;
+
+	/* Until it is synced all of it counts as written by the CPU, and the device sees other bytes. */
+	for (i = 0; i < mapping->size; i++)
+		copy[i] = synced ? view[i] : ~view[i];
+	memcpy(strict_table_shadow(mapping), copy, mapping->size);
+	if (synced)
 		lines_written_back(mapping, mapping->phys, mapping->phys + mapping->size);
-	}
 	edges_begin(mapping);
 }
 

@@ -30,6 +30,9 @@ class EngineBoot(Boot):
     def request(self, op, **arguments):
         if op == "load" and "dmasafe_controller" in arguments["path"]:
             arguments["params"] = arguments["params"] or "engine=1"
+        if op == "load" and "dmasafe_strict" in arguments["path"]:
+            # Later words win: the PCI function is left alone.
+            arguments["params"] += f" devices={ENGINE}"
         if op == "adapter" and arguments["name"] == "dmasafe":
             arguments |= ADAPTER
         return super().request(op, **arguments)

@@ -9,12 +9,14 @@ import pytest
 
 from dmasafe.dmesg import parse_records
 from dmasafe.kernel import DEFAULT_SOURCE
+from dmasafe.outcome import Verdict
 from dmasafe.progress import SILENT
-from dmasafe.scenario import parse_scenario
+from dmasafe.scenario import faults_suite, parse_scenario
 from dmasafe.targets import wire
 from dmasafe.targets.boot import Boot
 from dmasafe.targets.prepare import prepare
 from dmasafe.targets.session import STRICT_PARAMETERS
+from tests.qemu import test_engine
 from tests.qemu.built import needs
 from tests.qemu.test_plugin import EXAMPLES, run_tests
 
@@ -130,3 +132,13 @@ def test_the_plugins_guest_is_strict_unless_it_is_told_otherwise(tmp_path):
     )
     cases, output = run_tests(tmp_path)
     assert len(cases) == 4 and {outcome for outcome, _ in cases.values()} == {"passed"}, output
+
+
+def test_an_engine_in_the_kernel_is_as_strict_as_emulated_hardware(tmp_path):
+    """So a board can be strict, that has no such hardware."""
+    prepared = prepare(DEFAULT_SOURCE, "strict", "x86_64", None, SILENT)
+    wanted = [scenario for scenario in faults_suite() if not scenario.fault.spends_boot]
+    wanted += map(parse_scenario, ("heap/master_recv/dmasafe:trusting/32", "stack/master_send/dmasafe:trusting/32"))
+    _, judged = test_engine.run(prepared, wanted, tmp_path)
+    wrong = {id_: found.why for id_, found in judged.items() if found.verdict is not Verdict.PASS}
+    assert len(judged) > 60 and not wrong

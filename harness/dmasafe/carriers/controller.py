@@ -75,9 +75,9 @@ class Controller:
 
     In a guest. ``always``: every guest has it, not only where it is asked for. ``plug`` is what QEMU is given.
     ``driver`` is bound to its PCI function (``function``, if it is not the plug's), for USB to the host controller's.
-    ``module`` of the harness's has it, ``words`` go into the agent's line. ``has_adapter``: the agent knows it as an
-    I2C adapter. ``record``: see Record. ``impatient``: its driver gives up before a slow host has answered;
-    ``stumbles``: what it does then is reported, too.
+    ``module`` of the harness's has it, on its device ``platform`` if any; ``words`` go into the agent's line.
+    ``has_adapter``: the agent knows it as an I2C adapter. ``record``: see Record. ``impatient``: its driver gives up
+    before a slow host has answered; ``stumbles``: what it does then is reported, too.
     ``own_bus``: a bus that the user names, of which nothing is known. ``survives_suspend``: its adapter is still there
     afterwards. ``reads_blocks``: it offers SMBus block reads. ``queues``: its driver hands over all messages of a
     transfer before the device sees the first. ``room``: a boot has no more controllers than this with such a number
@@ -105,6 +105,7 @@ class Controller:
     driver: str = ""
     function: str = ""
     module: str | None = None
+    platform: str | None = None
     words: tuple[str, ...] = ()
     has_adapter: bool = True
     record: Record = Record.DEVICE
@@ -128,6 +129,11 @@ class Controller:
     def not_modelled(self, has: Has) -> str | None:
         """Why the model of a kernel does not have it, or None."""
         return self.unmodelled.format(name=self.name) if self.model is None else self.missing(has)
+
+    @property
+    def maps_on(self) -> str | None:
+        """The device in the guest whose DMA operations are asked, by its name there; None if no DMA is looked at."""
+        return self.platform or self.function or (None if self.plug is None else self.plug.function) or None
 
     def not_at(self, place: Where) -> str | None:
         """Why it cannot be had there, or None."""

@@ -237,6 +237,8 @@ def _mapped_by_core(kind: str, kernel: KernelFacts) -> Expectation | None:
         return Expectation(Outcome.SAFE, "spi.c:spi_map_buf(): vmalloc_to_page(), page by page", direct=True)
     if kind == "stack":
         why = "spi.c:spi_map_buf(): maps a stack's pages as any other"
+        if kernel.strict_line:
+            return Expectation(Outcome.CAUGHT, f"{why}; strict_memory.c:is_on_stack()", ("strict-memory",))
         if kernel.has("DMA_API_DEBUG"):
             return Expectation(Outcome.CAUGHT, f"{why}; debug.c:check_for_stack()", ("map-stack",), True)
         return Expectation(Outcome.SAFE, why, direct=True)
@@ -253,7 +255,7 @@ def _scenarios(bus: Bus) -> Iterator[Scenario]:
                 yield from (Scenario(kind, name, bus.name, None, length) for length in call.lengths)
 
 
-def _controller(bus: Bus) -> Controller:
+def _controller(number: int, bus: Bus) -> Controller:
     return Controller(
         bus.name,
         bus.what,
@@ -267,6 +269,8 @@ def _controller(bus: Bus) -> Controller:
         unmodelled="the model has no other bus than I2C",
         expects=partial(_expects, bus),
         module="dmasafe_buses",
+        # images/modules/buses/buses_main.c has them in the same order.
+        platform=f"dmasafe_buses.{number}",
         # The client module finds it by its name, and hears from it what the hardware saw.
         words=(f"bus={bus.name}",),
         has_adapter=False,
@@ -274,4 +278,4 @@ def _controller(bus: Bus) -> Controller:
     )
 
 
-CONTROLLERS = {bus.name: _controller(bus) for bus in BUSES.values()}
+CONTROLLERS = {bus.name: _controller(number, bus) for number, bus in enumerate(BUSES.values())}

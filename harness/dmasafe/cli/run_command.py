@@ -35,7 +35,7 @@ DEFAULT_TARGET = "qemu"
 @click.command(
     name="run",
     epilog="Examples: dmasafe run --suite smoke | dmasafe run --target model 'stack/*/dmasafe:bounce/8' | "
-    "dmasafe run --target ssh:root@board --kdir ~/src/linux | dmasafe run --resume out/latest",
+    "dmasafe run --target ssh:root@board --kdir ~/src/linux --strict | dmasafe run --resume out/latest",
 )
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...", shell_complete=SCENARIO_IDS)
 @click.option(
@@ -71,6 +71,7 @@ DEFAULT_TARGET = "qemu"
     help="What it promises to do with buffers (see 'dmasafe list'); default: bounce.",
 )
 @click.option("--sabotage", metavar="NAME", hidden=True, help="Wreck the run from inside (dmasafe selftest).")
+@click.option("--strict", is_flag=True, help="Board: with DMA operations that punish what DMA must not rely on.")
 @board_options
 @qemu_option
 @kernel_options

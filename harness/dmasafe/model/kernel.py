@@ -193,8 +193,8 @@ class ModelKernel:
             known = ", ".join(known.name for known in CONTROLLERS.values() if known.model is not None)
             raise ModelError(f"there is no controller '{name}': it is one of {known}")
         dev = self.devices[name] = self.device(row.plug.function, row.driver)
-        dev.strict = self.dma.strict is not None and row.plug.transport == "vhost-user"
-        hardware = self.hardware[name] = Hardware(self.memory, self.bus, self.dma.strict if dev.strict else None)
+        dev.strict = self.dma.strict is not None
+        hardware = self.hardware[name] = Hardware(self.memory, self.bus, self.dma.strict)
         platform = Platform(
             self.config,
             self.memory,

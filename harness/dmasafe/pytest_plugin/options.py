@@ -30,7 +30,7 @@ OPTIONS = (
     Option("--dmasafe-kdir", "DIR", "", "kernel under test: a tree of yours"),
     Option("--dmasafe-config", "NAME", "default", "configuration of the kernel under test (default: default)"),
     Option("--dmasafe-strict", "HOW", "auto", "a machine that punishes what DMA must not rely on: on, off, or auto: on "
-           "with the configurations default and no-dma-debug on x86_64 (default: auto)", ("auto", "on", "off")),
+           "with the configurations default, no-dma-debug, upstream on x86_64 (default: auto)", ("auto", "on", "off")),
     Option("--dmasafe-arch", "NAME", "", "architecture of the kernel under test (default: this machine's)"),
     Option("--dmasafe-image", "NAME", "minimal", "what the guest has besides the agent (default: minimal)"),
     Option("--dmasafe-accel", "NAME", "", "QEMU accelerator (default: the first that proves to work)"),

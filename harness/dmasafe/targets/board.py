@@ -22,7 +22,7 @@ from typing import BinaryIO
 from dmasafe.carriers import Where, controller_of
 from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.guest.link import Link
-from dmasafe.kernel.config import parse_config
+from dmasafe.kernel.config import STRICT_LINE_BYTES, parse_config
 from dmasafe.kernel.kdir import (
     VERMAGIC_SYMBOLS,
     BoardFiles,
@@ -44,6 +44,8 @@ from dmasafe.targets.session import Limits
 LIMITS = Limits(boots=1, fruitless_boots=1)
 MAX_CONFIG_BYTES = 1 << 20
 _SHOWN_DIFFERENCES = 5
+# As it is called since 6.12, and before.
+_OPERATIONS = ("ARCH_HAS_DMA_OPS", "DMA_OPS")
 _EOPNOTSUPP = 95
 _FUNCTION = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 # Where a board's architecture has no PCI or no I2C, the globs stay as they are, and nothing is found.
@@ -71,12 +73,16 @@ fi
 
 @dataclass(frozen=True)
 class BoardOptions:
-    """What the user allows: a bus and addresses on it, the devices' trace socket, scenarios that kill a task."""
+    """What the user allows: a bus and addresses on it, the devices' trace socket, scenarios that kill a task.
+
+    ``strict``: DMA operations of the strict machine's.
+    """
 
     bus: int | None = None
     addresses: tuple[int, ...] = ()
     oracle: Path | None = None
     destructive: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,9 @@ class BoardTarget:
         self._notes = notes
         config = board.config or kdir.config
         self._facts = facts_from_config(config, board.machine, board.release)
+        if options.strict:
+            _require_operations(link.name, self._facts, options)
+            self._facts = replace(self._facts, strict_line=STRICT_LINE_BYTES)
         sha = hashlib.sha256(config.encode()).hexdigest()
         self.kernel = KernelInfo(board.release, board.machine, f"config-{sha[:12]}", str(kdir.path), sha)
         self._place = self._placed(files, runner_script)
@@ -187,6 +196,7 @@ class BoardTarget:
             dmasafe=functions[1] if len(functions) > 1 else None,
             bus=self._options.bus,
             oracle=self._options.oracle,
+            strict_line=self._facts.strict_line,
         )
 
     def facts(self) -> KernelFacts:
@@ -242,6 +252,17 @@ class BoardTarget:
             return f"address {scenario.address:#04x} is not among those named by --address"
         driver = self._board.claimed.get(f"{self._options.bus}-{scenario.address:04x}")
         return None if driver is None else f"address {scenario.address:#04x} belongs to driver {driver}"
+
+
+def _require_operations(name: str, facts: KernelFacts, options: BoardOptions) -> None:
+    """Raises TargetError where a board cannot be strict."""
+    if options.oracle is not None:
+        raise TargetError("--strict needs the controller's own engine: hardware that --oracle asks cannot be told")
+    if not any(map(facts.has, _OPERATIONS)):
+        raise TargetError(
+            f"{name} cannot be strict: its kernel gives no device DMA operations of its own "
+            f"(CONFIG_{_OPERATIONS[0]}, which GART_IOMMU or XEN selects)"
+        )
 
 
 def _refused(scenarios: Sequence[Scenario], observations: Mapping[str, Observation]) -> dict[str, str]:

@@ -56,7 +56,8 @@ ENGINE_DEVICE = "dmasafe-engine.0"
 class Place:
     """What a session works with: the files to copy, the PCI functions that are the emulated controllers.
 
-    Without a ``dmasafe`` function the controller's engine inside the kernel takes its place.
+    Without a ``dmasafe`` function the controller's engine inside the kernel takes its place. ``strict_line`` is
+    KernelFacts'.
     """
 
     files: tuple[Path, ...]
@@ -64,6 +65,7 @@ class Place:
     dmasafe: str | None
     bus: int | None
     oracle: Path | None
+    strict_line: int = 0
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -138,6 +140,8 @@ class BoardSession(Session):
         # Not there without dma-debug.
         self.request("write", path="/sys/kernel/debug/dma-api/all_errors", data="1")
         borrowed = borrowed_objects(self.request("symbols", names=",".join(BORROWED)))
+        if self._place.strict_line:
+            self._load("dmasafe_strict", f"line={self._place.strict_line} devices={ENGINE_DEVICE}")
         parameters = {MODULES[0]: borrowed, MODULES[1]: "" if self._place.dmasafe else "engine=1"}
         for module in MODULES:
             self._load(module, parameters[module])

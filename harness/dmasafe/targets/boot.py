@@ -205,16 +205,14 @@ class Boot(Session):
 
     def _be_strict(self, line: int) -> None:
         """Give the controllers DMA operations of the strict machine's, and the hardware the table of what is mapped."""
-        rows = {row.name: row.function or self._functions.get(row.name) for row in self.image.rows}
-        devices = {name: function for name, function in rows.items() if function is not None}
-        if OWN.name in self._functions:
-            devices[OWN.name] = self._functions[OWN.name]
-        words = (f"line={line}", f"devices={','.join(devices.values())}", *self.image.strict_words)
+        devices = {row.name: row.maps_on for row in self.image.rows} | self._functions
+        names = dict.fromkeys(name for name in devices.values() if name is not None)
+        words = (f"line={line}", f"devices={','.join(names)}", *self.image.strict_words)
         self.hands.load("/modules/dmasafe_strict.ko", " ".join(words))
         table = self.read(f"{STRICT_PARAMETERS}/table")
         if table is None:
             raise BootLost("the strict machine does not say where its table is")
-        self.device.set_strict(int(table, 0), devices)
+        self.device.set_strict(int(table, 0), self._functions)
 
     def lend(self, own: OwnDriver) -> int:
         """Give a driver of the user's its PCI function, which is nobody else's then: its adapter. Raises BootLost."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dmasafe import kernel as kernels
 from dmasafe.errors import DmasafeError
+from dmasafe.kernel.config import STRICT_FRAGMENT
 from dmasafe.progress import Progress
 from dmasafe.targets.base import Target
 from dmasafe.targets.errors import TargetError
@@ -31,7 +32,10 @@ KINDS = ("ssh", "serial", "local", "labgrid")
 
 @dataclass(frozen=True)
 class BoardArguments:
-    """How a board is reached, and what may be done with it; ``password`` asks for one if the board wants it."""
+    """How a board is reached, and what may be done with it; ``password`` asks for one if the board wants it.
+
+    ``strict``: it gets the strict machine's DMA operations.
+    """
 
     kdir: Path | None = None
     cross_compile: str = ""
@@ -39,6 +43,7 @@ class BoardArguments:
     bus: int | None = None
     addresses: tuple[int, ...] = ()
     destructive: bool = False
+    strict: bool = False
     identity: Path | None = None
     known_hosts: Path | None = None
     serial_user: str = "root"
@@ -142,10 +147,13 @@ def _board_target(
     board = probe(link)
     notes = check(board, kdir, link.name)
     images = kernels.project_root() / "images"
+    extra_modules = STRICT_FRAGMENT if arguments.strict else extra_modules
     files = build_for_board(
         kdir, board.machine, arguments.cross_compile, images, kernels.open_cache(), progress, extra_modules
     )
-    options = BoardOptions(arguments.bus, arguments.addresses, arguments.oracle, arguments.destructive)
+    options = BoardOptions(
+        arguments.bus, arguments.addresses, arguments.oracle, arguments.destructive, arguments.strict
+    )
     return BoardTarget(link, board, kdir, files, images / "board" / "run", logs, options, notes)
 
 

@@ -28,12 +28,14 @@ struct buses_chip;
 /**
  * struct buses_segment - one piece of memory, as the hardware reached it
  * @dma: the address that it was given
- * @phys: where that leads
+ * @at: where that leads
+ * @phys: whose memory it is; @at, but for a strict machine's
  * @len: bytes
  * @why: why it was not touched, or NULL
  */
 struct buses_segment {
 	dma_addr_t dma;
+	phys_addr_t at;
 	phys_addr_t phys;
 	size_t len;
 	const char *why;

@@ -14,12 +14,24 @@
 #include <linux/vmalloc.h>
 #include "buses.h"
 #include "compat.h"
+#include "strict_reach.h"
 
 static const char *objection(const struct buses_segment *segment, phys_addr_t meant)
 {
+	if (segment->phys == STRICT_REFUSED)
+		return "refused by the strict machine";
 	if (!pfn_valid(PHYS_PFN(segment->phys)))
 		return "outside memory";
 	return segment->phys == meant ? NULL : "somebody else's memory";
+}
+
+/* Where a segment's address leads: to what was @meant, or it has an objection. */
+static void find_memory(struct buses_chip *chip, struct buses_segment *segment, bool rd,
+			phys_addr_t meant)
+{
+	segment->at = dma_to_phys(chip->dev, segment->dma);
+	segment->phys = strict_reach(chip->dev, segment->dma, segment->len, rd);
+	segment->why = objection(segment, meant);
 }
 
 /* The linear map's read-only bit, on rodata, stops no device: writes go through another mapping. */
@@ -46,7 +58,7 @@ static int read_page(struct page *page, size_t offset, u8 *to, size_t len)
 /* Between memory and @bytes, page by page. What is stray reads as a bus that nobody drives. */
 static int move_segment(const struct buses_segment *segment, u8 *bytes, bool to_memory)
 {
-	phys_addr_t phys = segment->phys;
+	phys_addr_t phys = segment->at;
 	size_t len = segment->len;
 	int ret = 0;
 
@@ -124,8 +136,7 @@ int buses_dma_single(struct buses_chip *chip, void *buf, size_t len, bool rd)
 	segment.dma = dma_map_single(chip->dev, buf, len, direction);
 	if (dma_mapping_error(chip->dev, segment.dma))
 		return -EIO;
-	segment.phys = dma_to_phys(chip->dev, segment.dma);
-	segment.why = objection(&segment, memory_phys(NULL, buf));
+	find_memory(chip, &segment, rd, memory_phys(NULL, buf));
 	ret = carry_out(chip, &segment, 1, len, rd);
 	dma_unmap_single(chip->dev, segment.dma, len, direction);
 	return ret;
@@ -155,8 +166,7 @@ int buses_dma_sg(struct buses_chip *chip, struct sg_table *table, size_t len, bo
 	for_each_sgtable_dma_sg(table, sg, i) {
 		segments[i].dma = sg_dma_address(sg);
 		segments[i].len = min_t(size_t, sg_dma_len(sg), left);
-		segments[i].phys = dma_to_phys(chip->dev, segments[i].dma);
-		segments[i].why = objection(&segments[i], sg_phys(sg));
+		find_memory(chip, &segments[i], rd, sg_phys(sg));
 		left -= segments[i].len;
 	}
 	ret = left ? -EINVAL : carry_out(chip, segments, table->nents, len, rd);

@@ -219,8 +219,9 @@ def test_the_boot_scope_says_who_shares_a_boot(scope, shared):
         ("default+debug-info", None, "default+debug-info+strict"),
         ("no-dma-debug", None, "no-dma-debug+strict"),
         ("strict-128", None, "strict-128"),
+        ("upstream", None, "upstream+strict"),
         # A kernel of its own, that nobody asked for, or a machine on which it would see nothing.
-        ("upstream", None, "upstream"),
+        ("kasan", None, "kasan"),
         ("iommu", None, "iommu"),
     ],
 )

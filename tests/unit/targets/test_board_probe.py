@@ -4,6 +4,7 @@
 import base64
 import gzip
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,18 @@ def test_what_was_not_allowed_is_skipped_and_the_board_not_touched(tmp_path, ids
     run = place.run([parse_scenario(id_) for id_ in ids], frozenset(ids), Silent())
     assert run.skipped.keys() == set(ids) and why in run.skipped[ids[0]]
     assert run.observations == {} and place._link.commands == [] and run.canary_splatted is False
+
+
+def test_a_board_can_be_strict_where_its_kernel_lets_a_device_have_operations(tmp_path):
+    with pytest.raises(TargetError, match=r"ssh:desk cannot be strict: .*CONFIG_ARCH_HAS_DMA_OPS"):
+        target(tmp_path, strict=True)
+    for symbol in ("ARCH_HAS_DMA_OPS", "DMA_OPS"):
+        able = replace(BOARD, config=f"{CONFIG}CONFIG_{symbol}=y\n")
+        place = target(tmp_path, able, strict=True)
+        assert place.facts().strict_line == place._place.strict_line == 64
+        assert target(tmp_path, able).facts().strict_line == 0
+    with pytest.raises(TargetError, match="the controller's own engine"):
+        target(tmp_path, able, strict=True, oracle=tmp_path)
 
 
 def test_a_bus_that_is_not_there_is_said(tmp_path):

@@ -158,6 +158,14 @@ def test_a_session_that_was_not_started_is_none(bench):
     assert (session.release, session.boot_s, session.reports_before, session.adapters) == ("", 0.0, 0, {})
 
 
+def test_a_strict_boards_operations_are_there_before_its_controller(bench):
+    with bench.up(virtio=None, dmasafe=None, strict_line=64) as session:
+        session.prepare()
+    loaded = [(request["path"].rpartition("/")[2], request["params"]) for request in bench.guest.asked("load")]
+    assert loaded[0] == ("dmasafe_strict.ko", "line=64 devices=dmasafe-engine.0")
+    assert [name for name, _ in loaded[1:]] == ["dmasafe_client.ko", "dmasafe_controller.ko"]
+
+
 def test_functions_that_are_not_there_are_not_named(bench):
     with bench.up(virtio=None, dmasafe=None):
         assert bench.link.started.split()[6:] == ["4096"]
