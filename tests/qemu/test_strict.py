@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The strict machine on the real thing: every fault as expected, and what keeps the rules is left alone."""
 
+import contextlib
 import io
 import json
+import os
 import shutil
 
 import pytest
+from boards import shell_board
 
 from dmasafe.dmesg import parse_records
+from dmasafe.guest.serial import SerialLink
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.outcome import Verdict
 from dmasafe.progress import SILENT
@@ -137,8 +141,27 @@ def test_the_plugins_guest_is_strict_unless_it_is_told_otherwise(tmp_path):
 def test_an_engine_in_the_kernel_is_as_strict_as_emulated_hardware(tmp_path):
     """So a board can be strict, that has no such hardware."""
     prepared = prepare(DEFAULT_SOURCE, "strict", "x86_64", None, SILENT)
-    wanted = [scenario for scenario in faults_suite() if not scenario.fault.spends_boot]
+    wanted = [scenario for scenario in faults_suite() if scenario.fault is None or not scenario.fault.spends_boot]
     wanted += map(parse_scenario, ("heap/master_recv/dmasafe:trusting/32", "stack/master_send/dmasafe:trusting/32"))
     _, judged = test_engine.run(prepared, wanted, tmp_path)
     wrong = {id_: found.why for id_, found in judged.items() if found.verdict is not Verdict.PASS}
     assert len(judged) > 60 and not wrong
+
+
+@pytest.mark.skipif("DMASAFE_SERIAL" not in os.environ, reason="takes two minutes: DMASAFE_SERIAL=1")
+def test_a_board_can_be_strict(dmasafe, tmp_path):
+    """By the controller's engine in its kernel; and it is left as it was."""
+    prepared = prepare(DEFAULT_SOURCE, "strict", "x86_64", None, SILENT)
+    fault = "heap/master_recv_dmasafe/dmasafe:bounce/32+fault="
+    wanted = {f"{fault}unmap-early": "strict-unmapped", f"{fault}device-overrun": "strict-overrun"}
+    kept = ("heap/master_*/dmasafe:bounce/32", "struct-embedded/master_*/dmasafe:trusting/32")
+    with shell_board(prepared, tmp_path / "board") as (line, _oracle):
+        target = f"serial:{line.device}@1500000"
+        arguments = ("run", "--target", target, "--kdir", prepared.build.build_dir, "--strict")
+        dmasafe(*arguments, "--results", tmp_path, *wanted, *kept, check=0, timeout=600)
+        with contextlib.closing(SerialLink(line.device, 1500000)) as link:
+            assert link.command("cat /proc/modules").output.strip() == ""
+    found = {row["id"]: row for row in json.loads((tmp_path / "latest" / "results.json").read_text())["scenarios"]}
+    assert len(found) > 8
+    for id_, row in found.items():
+        assert [splat["class"] for splat in row["splats"]] == ([wanted[id_]] if id_ in wanted else [])
