@@ -100,6 +100,7 @@ class Server:
         self._functions: dict[str, VfioUser] = {}
         self._hosts: dict[str, I2cHost] = {}
         self._devices: dict[str, _OnBus] = {}
+        self._records: list[trace.Record] = []
         self._output = Output(self._loop, 1 if control is None else control.fileno(), self._loop.quit)
         try:
             for name in controllers:
@@ -116,11 +117,7 @@ class Server:
         def complain(violation: Violation, seq: int | None = None) -> None:
             self._event(ev="violation", controller=name, seq=seq, what=violation.what, why=violation.why)
 
-        def record(message: trace.Record) -> None:
-            if not self._quiet:
-                self._output.line(trace.line(message))
-
-        device = VirtioI2c(name, default_bus(), self._mailbox, record, complain)
+        device = VirtioI2c(name, default_bus(), self._mailbox, self._record, complain)
         self._devices[name] = device
         notify = partial(self._connection_event, name)
         return Backend(self._loop, device, directory / f"{name}.sock", notify, complain, partial(self._sized, name))
@@ -137,11 +134,7 @@ class Server:
         def complain(why: str) -> None:
             self._event(ev="violation", controller=name, seq=self._seq(), what=What.USBREDIR, why=f"{name}: {why}")
 
-        def record(message: trace.Record) -> None:
-            if not self._quiet:
-                self._output.line(trace.line(message))
-
-        master = self._devices[name] = Master(name, default_bus(), self._seq, record)
+        master = self._devices[name] = Master(name, default_bus(), self._seq, self._record)
         notify = partial(self._connection_event, name)
         return Port(self._loop, master, bridges()[bridge](master), directory / f"{name}.sock", notify, complain)
 
@@ -156,10 +149,6 @@ class Server:
             why = f"{name}: {complaint.why}"
             self._event(ev="violation", controller=name, seq=self._seq(), what=complaint.what, why=why)
 
-        def record(message: trace.Record) -> None:
-            if not self._quiet:
-                self._output.line(trace.line(message))
-
         def undeclared(bar: int, offset: int, size: int, write: bool) -> None:
             self._event(ev="undeclared", controller=name, bar=bar, offset=offset, size=size, write=write)
 
@@ -172,7 +161,7 @@ class Server:
             raise FunctionError(f"{path} makes no PciFunction (dmasafe.devices.pci) but {function!r:.80}")
         if isinstance(function, I2cHost):
             self._hosts[name] = function
-        bus = self._devices[name] = I2cBus(name, default_bus(), self._seq, record)
+        bus = self._devices[name] = I2cBus(name, default_bus(), self._seq, self._record)
         notify = partial(self._connection_event, name)
         return VfioUser(self._loop, function, directory / f"{name}.sock", notify, complain, bus, undeclared)
 
@@ -214,13 +203,28 @@ class Server:
             port.close()
         for function in self._functions.values():
             function.close()
+        self._tell()
         self._output.close()
         for end in self._wakeup:
             end.close()
         self._loop.close()
 
+    def _record(self, message: trace.Record) -> None:
+        """Keep a message until whoever waits for its end has been told; no event or answer overtakes it."""
+        if self._quiet:
+            return
+        if not self._records:
+            self._loop.soon(self._tell)
+        self._records.append(message)
+
+    def _tell(self) -> None:
+        records, self._records = self._records, []
+        for record in records:
+            self._output.line(trace.line(record))
+
     def _event(self, **fields: Any) -> None:
         if not self._quiet:
+            self._tell()
             self._output.line(json.dumps(fields, separators=(",", ":")) + "\n")
 
     def _connection_event(self, controller: str, what: str) -> None:
@@ -237,6 +241,7 @@ class Server:
         self._loop.after(_TICK_S, partial(self._tick, now + _TICK_S))
 
     def _reply(self, **fields: Any) -> None:
+        self._tell()
         self._output.reply(json.dumps(fields, separators=(",", ":")) + "\n")
 
     # The control channel

@@ -32,7 +32,7 @@ from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.lies import LIES
 from dmasafe.devices.output import MAX_WAITING_BYTES
-from dmasafe.devices.server import LATE_S, STALLED_S
+from dmasafe.devices.server import LATE_S, STALLED_S, Server
 
 F_ACCESS_PLATFORM = 1 << 33
 EXIT_TIMEOUT_S = 5.0
@@ -736,3 +736,31 @@ def events_of(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def test_a_function_that_is_none_is_refused_at_start(tmp_path, function, why):
     with DeviceProcess(tmp_path, (), functions={"mine": function}) as devices, pytest.raises(DevicesError, match=why):
         devices.wait_ready()
+
+
+def test_a_message_is_told_when_its_driver_has_been_called_and_is_not_overtaken(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    server = Server(tmp_path, ("virtio",), theirs)
+    record = trace.Record("virtio", 1, 0x30, False, 1, b"x", True, "", (), ())
+
+    def told() -> list[tuple[str, int | None]]:
+        with contextlib.suppress(BlockingIOError):
+            return [(event["ev"], event.get("seq")) for event in map(json.loads, ours.recv(1 << 16).splitlines())]
+        return []
+
+    ours.setblocking(False)
+    with ours, theirs:
+        server._record(record)
+        server._output.flush()
+        assert told() == []
+        server._loop.step()
+        server._output.flush()
+        assert told() == [("message", 1)]
+        server._record(record._replace(seq=2))
+        server._event(ev="violation", seq=2)
+        server._record(record._replace(seq=3))
+        server._reply(ev="late", seq=None)
+        assert told() == [("message", 2), ("violation", 2), ("message", 3), ("late", None)]
+        server._record(record._replace(seq=4))
+        server.close()
+        assert told() == [("message", 4)]
