@@ -146,13 +146,17 @@ class Observation:
 
 
 class Expectation(NamedTuple):
-    """What the kernel's source says must happen, and why. ``classes`` are the splat classes of a CAUGHT."""
+    """What the kernel's source says must happen, and why. ``classes`` are the splat classes of a CAUGHT.
+
+    ``also`` are classes that may come with them: what ran before in the same boot decides.
+    """
 
     outcome: Outcome
     why: str
     classes: tuple[str, ...] = ()
     direct: bool | None = None
     destructive: bool = False
+    also: tuple[str, ...] = ()
 
 
 class Skip(NamedTuple):
@@ -306,7 +310,7 @@ def judge(expectation: Expectation | Skip, observation: Observation | None, untr
         return judged(Verdict.INCONCLUSIVE, reason)
     if outcome is not expected:
         return judged(Verdict.FAIL, f"{happened}; expected {expected}: {expectation.why}")
-    missing = _unexpected_classes(expectation.classes, observation.splats)
+    missing = _unexpected_classes(expectation.classes, expectation.also, observation.splats)
     if missing:
         return judged(Verdict.FAIL, f"{missing}; expected: {expectation.why}")
     if expectation.direct is not None and straight is not None and straight is not expectation.direct:
@@ -315,10 +319,10 @@ def judge(expectation: Expectation | Skip, observation: Observation | None, untr
     return judged(Verdict.PASS, expectation.why)
 
 
-def _unexpected_classes(expected: Sequence[str], splats: Sequence[Splat]) -> str | None:
-    """A sentence about splat classes that differ from the expected ones, or None."""
-    seen = {splat.splat_class for splat in splats}
+def _unexpected_classes(expected: Sequence[str], also: Sequence[str], splats: Sequence[Splat]) -> str | None:
+    """A sentence about splat classes that differ from the expected ones, or None; those of ``also`` may be there."""
     wanted = set(expected)
+    seen = {splat.splat_class for splat in splats} - (set(also) - wanted)
     if seen == wanted:
         return None
     parts = []

@@ -15,6 +15,7 @@
 #include <linux/of.h>
 #include <linux/of_dma.h>
 #include <linux/platform_device.h>
+#include <linux/reset-controller.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
@@ -29,11 +30,16 @@
 #define LENGTH 0x08
 #define CONTROL 0x0c
 #define CONTROL_STOP 0
-#define CONTROL_START 1
+#define CONTROL_START BIT(0)
+/* For hardware that has one channel for both directions. */
+#define CONTROL_TO_MEMORY BIT(1)
 #define STATUS 0x10
 #define STATUS_DONE BIT(0)
 #define STATUS_FAILED BIT(1)
 #define RESIDUE 0x14
+
+/* Behind the channels: a write is a reset of the I2C controller, for drivers that insist on a reset line. */
+#define RESET 0x80
 
 #define FIRST_POLL_NS (100 * NSEC_PER_USEC)
 #define LONGEST_POLL_NS (2 * NSEC_PER_MSEC)
@@ -68,6 +74,8 @@ struct channel {
 
 struct engine {
 	struct dma_device device;
+	struct reset_controller_dev resets;
+	void __iomem *reset;
 	struct channel channels[CHANNELS];
 };
 
@@ -141,7 +149,8 @@ static void channel_start(struct channel *channel)
 	writel(lower_32_bits(segment->address), channel->registers + ADDRESS_LOW);
 	writel(upper_32_bits(segment->address), channel->registers + ADDRESS_HIGH);
 	writel(segment->length, channel->registers + LENGTH);
-	writel(CONTROL_START, channel->registers + CONTROL);
+	writel(CONTROL_START | (transfer->direction == DMA_DEV_TO_MEM ? CONTROL_TO_MEMORY : 0),
+	       channel->registers + CONTROL);
 	channel->poll_ns = FIRST_POLL_NS;
 }
 
@@ -273,6 +282,16 @@ static void channel_free(struct dma_chan *chan)
 	channel_synchronize(chan);
 }
 
+static int engine_reset(struct reset_controller_dev *resets, unsigned long id)
+{
+	writel(1, container_of(resets, struct engine, resets)->reset);
+	return 0;
+}
+
+static const struct reset_control_ops engine_reset_ops = {
+	.reset = engine_reset,
+};
+
 static void engine_unregister(void *data)
 {
 	struct engine *engine = data;
@@ -297,6 +316,14 @@ static int engine_probe(struct platform_device *pdev)
 	if (IS_ERR(base))
 		return PTR_ERR(base);
 	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	engine->reset = base + RESET;
+	engine->resets.owner = THIS_MODULE;
+	engine->resets.of_node = pdev->dev.of_node;
+	engine->resets.ops = &engine_reset_ops;
+	engine->resets.nr_resets = 1;
+	ret = devm_reset_controller_register(&pdev->dev, &engine->resets);
 	if (ret)
 		return ret;
 	device = &engine->device;

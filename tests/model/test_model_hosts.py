@@ -75,11 +75,37 @@ def test_what_the_processor_moves_around_the_mapped_part_is_right(expect):
         assert (found.outcome, found.direct) == (Outcome.SAFE, False)
 
 
-def test_one_message_by_the_processor_takes_all_of_them_with_it_where_they_go_together(expect):
-    rules = (Rule(Path.PIO, "1", most=7), Rule(Path.MAPS, "2"))
-    scenario = "vmalloc/transfer/toy/8+dma_safe=1"
-    assert expect(scenario, rules).classes == ("map-vmalloc-rejected",)
-    assert expect(scenario, rules, together=True).outcome is Outcome.SAFE
+def test_the_lengths_of_all_messages_count_where_they_go_together(expect):
+    rules = (Rule(Path.PIO, "1", most=8), Rule(Path.PIO, "2", vmalloc=True), Rule(Path.MAPS, "3"))
+    assert expect("heap/transfer/toy/8+dma_safe=1", rules).direct is None
+    assert expect("heap/transfer/toy/8+dma_safe=1", rules, together=True).direct is True
+    assert expect("vmalloc/transfer/toy/8+dma_safe=1", rules, together=True).outcome is Outcome.SAFE
+
+
+PIECES = (Rule(Path.PIO, "1", most=8), Rule(Path.MAPS, "2"))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "classes"),
+    [
+        ("heap/master_send/toy/300", ("free-sg-count",)),
+        ("heap/master_recv/toy/16", ("free-sg-count", "free-unallocated")),
+        ("heap/transfer/toy/16+dma_safe=1", ("free-sg-count", "free-unallocated")),
+        ("heap/master_send/toy/8", ()),
+    ],
+)
+def test_pieces_that_are_mapped_alone_and_unmapped_together_are_reported(expect, scenario, classes):
+    found = expect(scenario, PIECES, together=True, pieces=256, leaves=("cacheline-overlap",))
+    assert set(found.classes) - {"cacheline-overlap"} == set(classes)
+    assert found.also == (("cacheline-overlap",) if classes else ())
+    assert found.outcome is (Outcome.CAUGHT if classes else Outcome.SAFE)
+
+
+def test_a_driver_reads_as_many_bytes_as_the_slave_says_if_it_can(expect):
+    scenario = "user/i2cdev_smbus/toy/8@40+command=16+protocol=block_data+rd=1"
+    rules = (Rule(Path.PIO, "1"),)
+    assert expect(scenario, rules).outcome is Outcome.SILENT
+    assert expect(scenario, rules, blocks=True).outcome is Outcome.SAFE
 
 
 def test_an_smbus_controller_has_no_transfers_and_every_common_protocol(expect):

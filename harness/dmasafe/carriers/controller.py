@@ -80,8 +80,8 @@ class Controller:
     before a slow host has answered; ``stumbles``: what it does then is reported, too.
     ``own_bus``: a bus that the user names, of which nothing is known. ``survives_suspend``: its adapter is still there
     afterwards. ``reads_blocks``: it offers SMBus block reads. ``queues``: its driver hands over all messages of a
-    transfer before the device sees the first. ``room``: a boot has no more controllers than this with such a number
-    (0: as many as there are).
+    transfer before the device sees the first. ``room``: a boot that has it has no more controllers than this with such
+    a number, and none with another (0: it minds nobody).
     """
 
     name: str

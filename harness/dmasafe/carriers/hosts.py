@@ -101,8 +101,8 @@ def _controller(host: HostModel) -> Controller:
         model=host.policy,
         plug=Plug("vfio-user", 0, host.name),
         driver=host.module,
-        room=ROOM,
-        reads_blocks=host.policy.smbus,
+        room=1 if host.policy.leaves else ROOM,
+        reads_blocks=host.policy.smbus or host.policy.blocks,
         # The first gives up after 100 ms.
         impatient=True,
         stumbles=True,

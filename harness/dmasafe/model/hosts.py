@@ -11,7 +11,7 @@ from errno import EOPNOTSUPP
 
 from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.model.controllers import Platform
-from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE
+from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Scatterlist
 from dmasafe.model.hardware import Seen
 from dmasafe.model.i2c import (
     HZ,
@@ -20,10 +20,12 @@ from dmasafe.model.i2c import (
     I2C_FUNC_SMBUS_READ_BLOCK_DATA,
     I2C_M_DMA_SAFE,
     I2C_M_RD,
+    I2C_M_RECV_LEN,
     I2cAdapter,
     I2cMsg,
     SmbusData,
 )
+from dmasafe.model.layout import PAGE_MASK, PAGE_SHIFT
 from dmasafe.model.smbus import (
     I2C_SMBUS_BLOCK_DATA,
     I2C_SMBUS_BLOCK_MAX,
@@ -37,6 +39,8 @@ from dmasafe.model.smbus import (
 )
 
 _OWN_BYTES = 64
+# Tags, what is read of them, and those at the end each have memory of their own.
+_TAG_BLOCK = 1024
 
 
 class HostDriver:
@@ -51,6 +55,7 @@ class HostDriver:
         self._version = (platform.config.version[0], platform.config.version[1])
         owns = any(rule.path is Path.OWN for rule in policy.rules)
         self._buffer = platform.allocators.kmalloc(_OWN_BYTES) if owns else 0
+        self._tags = platform.allocators.kmalloc(3 * _TAG_BLOCK) if policy.pieces else 0
 
     def functionality(self, adap: I2cAdapter) -> int:
         if self.policy.smbus:
@@ -62,10 +67,9 @@ class HostDriver:
     def master_xfer(self, adap: I2cAdapter, msgs: Sequence[I2cMsg]) -> int:
         if self.policy.smbus:
             return -EOPNOTSUPP
-        rules = [self._rule(msg) for msg in msgs]
-        if self.policy.together:
-            first = next((rule for rule in rules if rule.path in (Path.PIO, Path.REFUSED)), rules[0])
-            rules = [first] * len(rules)
+        rules = self._rules(msgs)
+        if self.policy.pieces and rules[0].path is Path.MAPS:
+            return self._by_pieces(msgs, rules[0])
         for number, (msg, rule) in enumerate(zip(msgs, rules, strict=True)):
             ret = self._transfer(msg, rule, number == len(msgs) - 1)
             if ret:
@@ -73,11 +77,18 @@ class HostDriver:
                 return ret
         return len(msgs)
 
-    def _rule(self, msg: I2cMsg) -> Rule:
+    def _rules(self, msgs: Sequence[I2cMsg]) -> list[Rule]:
         memory = self.platform.memory
-        vmalloc = memory.vmalloc_start <= msg.buf < memory.vmalloc_end
-        marked, reads = bool(msg.flags & I2C_M_DMA_SAFE), bool(msg.flags & I2C_M_RD)
-        return self.policy.rule(self._version, msg.len, reads, marked, vmalloc)
+        vmalloc = [memory.vmalloc_start <= msg.buf < memory.vmalloc_end for msg in msgs]
+        lengths = [msg.len for msg in msgs]
+        if self.policy.together:
+            vmalloc, lengths = [any(vmalloc)] * len(msgs), [sum(lengths)] * len(msgs)
+        return [
+            self.policy.rule(
+                self._version, length, bool(msg.flags & I2C_M_RD), bool(msg.flags & I2C_M_DMA_SAFE), is_vmalloc
+            )
+            for msg, length, is_vmalloc in zip(msgs, lengths, vmalloc, strict=True)
+        ]
 
     def _transfer(self, msg: I2cMsg, rule: Rule, last: bool) -> int:
         platform = self.platform
@@ -110,9 +121,13 @@ class HostDriver:
         memory = self.platform.memory
         reads = bool(msg.flags & I2C_M_RD)
         payload: bytes | int = msg.len if reads else (memory.load(msg.buf, msg.len) if msg.len else b"")
-        data = self._on_bus(msg.addr, reads, payload, last, own)
+        counts = self.policy.blocks and bool(msg.flags & I2C_M_RECV_LEN)
+        data = self._on_bus(msg.addr, reads, msg.len + I2C_SMBUS_BLOCK_MAX if counts else payload, last, own)
         if data is None:
             return -self._nak.errno
+        if counts:
+            data = self._cut(data, msg.len)
+            msg.len = len(data)
         if reads and data:
             memory.store(msg.buf, data)
         return 0
@@ -146,6 +161,69 @@ class HostDriver:
             memory.store(at + length, data[rule.before + length :])
         return 0
 
+    def _by_pieces(self, msgs: Sequence[I2cMsg], rule: Rule) -> int:
+        """A whole transfer as two scatterlists, mapped entry by entry and unmapped at once, as i2c-qup does."""
+        platform = self.platform
+        dma, dev, memory = platform.dma, platform.dev, platform.memory
+        platform.i2c.notes.append(f"the driver {rule.path.value} ({rule.line})")
+        lists: dict[int, list[Scatterlist]] = {DMA_TO_DEVICE: [], DMA_FROM_DEVICE: []}
+        failed = False
+
+        def add(address: int, length: int, direction: int) -> Scatterlist:
+            nonlocal failed
+            # sg_set_buf()
+            entry = Scatterlist((memory.virt_to_page(address) << PAGE_SHIFT) + (address & PAGE_MASK), length)
+            lists[direction].append(entry)
+            failed = failed or not dma.dma_map_sg(dev, [entry], direction)
+            return entry
+
+        tags, scratch, end = self._tags, self._tags + _TAG_BLOCK, self._tags + 2 * _TAG_BLOCK
+        found: list[list[Scatterlist]] = []
+        for msg in msgs:
+            reads, entries = bool(msg.flags & I2C_M_RD), []
+            for at in range(0, msg.len, self.policy.pieces):
+                size = min(self.policy.pieces, msg.len - at)
+                if reads:
+                    add(scratch, 2, DMA_FROM_DEVICE)
+                else:
+                    add(tags, 2 if at else 4, DMA_TO_DEVICE)
+                    tags += 2 if at else 4
+                entries.append(add(msg.buf + at, size, DMA_FROM_DEVICE if reads else DMA_TO_DEVICE))
+            if reads:
+                size = 2 + 2 * len(entries)
+                add(tags, size, DMA_TO_DEVICE)
+                tags += size
+            found.append(entries)
+        if lists[DMA_FROM_DEVICE]:
+            add(scratch, 1, DMA_FROM_DEVICE)
+        add(end, 2 if lists[DMA_FROM_DEVICE] else 1, DMA_TO_DEVICE)
+        if failed:
+            return -self.policy.unmapped
+        refused = not all(
+            self._piecewise(msg, entries, number == len(msgs) - 1)
+            for number, (msg, entries) in enumerate(zip(msgs, found, strict=True))
+        )
+        for direction, entries in lists.items():
+            if entries:
+                dma.dma_unmap_sg(dev, entries, direction)
+        return -self._nak.errno if refused else len(msgs)
+
+    def _piecewise(self, msg: I2cMsg, entries: Sequence[Scatterlist], last: bool) -> bool:
+        """One message of mapped pieces; whether it was acknowledged."""
+        memory = self.platform.memory
+        stray = not all(memory.is_ram(entry.dma_address, entry.length) for entry in entries)
+        payload: bytes | int = msg.len
+        if not msg.flags & I2C_M_RD:
+            parts = (memory.ram_read(entry.dma_address, entry.length) for entry in entries)
+            payload = b"\xff" * msg.len if stray else b"".join(parts)
+        first = entries[0].dma_address
+        data = self._on_bus(msg.addr, bool(msg.flags & I2C_M_RD), payload, last, first, entries[0].length, stray)
+        if data is not None and msg.flags & I2C_M_RD and not stray:
+            for number, entry in enumerate(entries):
+                at = number * self.policy.pieces
+                memory.ram_write(entry.dma_address, data[at : at + entry.length])
+        return data is not None
+
     @property
     def _nak(self) -> Ending:
         """What the driver does when a slave does not acknowledge."""
@@ -177,6 +255,13 @@ class HostDriver:
             hardware.bus.stop()
         return None if why else result.data
 
+    def _cut(self, data: bytes, more: int) -> bytes:
+        """Of what a slave has to say as much as its first byte says, and ``more``: the master stops there."""
+        trace = self.platform.hardware.trace
+        data = data[: more + min(data[0], I2C_SMBUS_BLOCK_MAX)]
+        trace[-1] = trace[-1]._replace(data=data, length=len(data))
+        return data
+
     # SMBus calls.
 
     def smbus_xfer(
@@ -201,9 +286,7 @@ class HostDriver:
             if got is None:
                 return -self._nak.errno
             if size == I2C_SMBUS_BLOCK_DATA:
-                got = got[: 1 + min(got[0], I2C_SMBUS_BLOCK_MAX)]
-                hardware = self.platform.hardware
-                hardware.trace[-1] = hardware.trace[-1]._replace(data=got, length=len(got))
+                got = self._cut(got, 1)
             start = int(size == I2C_SMBUS_I2C_BLOCK_DATA)
             block[start : start + len(got)] = got
         return 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from dmasafe.carriers import CONTROLLERS, controller_of
+from dmasafe.devices.hosts.policy import HostPolicy
 from dmasafe.model.bus import Bus, StandardBus
 from dmasafe.model.client import Client
 from dmasafe.model.config import Config, Facts
@@ -121,4 +122,7 @@ def predict(scenario: Scenario, facts: Facts, make_bus: Callable[[], Bus] | None
         return Skip(str(error))
     expectation = expectation_of(observation, lab.kernel.notes)
     lab.tidy(observation)
+    driver = controller_of(scenario.controller).model
+    if isinstance(driver, HostPolicy) and expectation.classes:
+        expectation = expectation._replace(also=driver.leaves)
     return expectation

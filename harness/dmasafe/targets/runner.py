@@ -653,10 +653,9 @@ def _for_one_boot(todo: list[Scenario]) -> tuple[list[Scenario], list[Scenario]]
     spending = [scenario for scenario in todo if _spends_boot(scenario)]
     if not sharing:
         return spending[:1], spending[1:]
-    plugged: dict[int, list[str]] = {}
-    for row in map(controller_of, dict.fromkeys(scenario.controller for scenario in sharing)):
-        plugged.setdefault(row.room, []).append(row.name)
-    here = {name for room, names in plugged.items() for name in names[: room or len(names)]}
+    rows = [controller_of(name) for name in dict.fromkeys(scenario.controller for scenario in sharing)]
+    room = next((row.room for row in rows if row.room), 0)
+    here = {row.name for row in rows if not row.room} | {row.name for row in [r for r in rows if r.room == room][:room]}
     now = [scenario for scenario in sharing if scenario.controller in here]
     return now, [scenario for scenario in sharing if scenario.controller not in here] + spending
 

@@ -86,21 +86,24 @@ class Channel(RegisterBlock):
         else:
             self._host.later(0, self._on_start)
 
-    def take(self) -> int:
-        """The next byte from memory; the channel is ready."""
+    def take(self, control: bool = False) -> int:
+        """The next byte from memory; the channel is ready. ``control``: the transfer has no payload; here and below."""
         if self.RESIDUE == self.LENGTH:
-            self._bytes = self._host.fetch(self.ADDRESS, self.LENGTH)
+            at, length = self.ADDRESS, self.LENGTH
+            self._bytes = self._host.dma.read(at, length, control) if control else self._host.fetch(at, length)
         byte = self._bytes[self.LENGTH - self.RESIDUE]
         self._moved()
         return byte
 
-    def give(self, byte: int) -> None:
+    def give(self, byte: int, control: bool = False) -> None:
         """The next byte to memory; the channel is ready. All of them are stored when the last one is here."""
         if self.RESIDUE == self.LENGTH:
             self._bytes = bytearray()
         assert isinstance(self._bytes, bytearray)
         self._bytes.append(byte)
-        if self.RESIDUE == 1:
+        if self.RESIDUE == 1 and control:
+            self._host.dma.write(self.ADDRESS, bytes(self._bytes), control)
+        elif self.RESIDUE == 1:
             self._host.store(self.ADDRESS, bytes(self._bytes))
         self._moved()
 

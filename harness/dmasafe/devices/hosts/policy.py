@@ -85,9 +85,13 @@ class HostPolicy:
 
     ``maps_for`` is the device that the buffer is mapped for: the controller's own (``host``), a DMA controller
     (``dma``), or the PCI function above it (``parent``). ``smbus``: it has SMBus calls of its own and no I2C transfers.
-    ``together``: one rule for all messages of a transfer; if they differ, that of PIO. ``timeout_s`` is how long it
-    waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0 where the processor then
-    moves the bytes. ``notes`` are what no field says.
+    ``blocks``: it reads as many bytes as the slave says where that is asked for (I2C_M_RECV_LEN), by the processor.
+    ``together``: one rule for all messages of a transfer, by the sum of their lengths, and with vmalloc if one of them
+    is. ``pieces``: of what is mapped each so many bytes are a scatterlist of their own, with those of two tags before
+    it, and all together are unmapped as one. ``leaves`` are classes of reports that may come with those of any later
+    message, because mappings are never undone: what other hosts map would be reported with them. ``timeout_s`` is how
+    long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0 where the processor
+    then moves the bytes. ``notes`` are what no field says.
     """
 
     adapter: str
@@ -99,7 +103,10 @@ class HostPolicy:
     quirks: I2cAdapterQuirks | None = None
     maps_for: str = "host"
     smbus: bool = False
+    blocks: bool = False
     together: bool = False
+    pieces: int = 0
+    leaves: tuple[str, ...] = ()
     unmapped: int = 0
     notes: tuple[str, ...] = ()
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from errno import EIO, ENXIO, EOPNOTSUPP
+from collections import deque
+from errno import EINVAL, EIO, ENXIO, EOPNOTSUPP
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
@@ -20,7 +21,7 @@ POLICY = HostPolicy(
         Rule(Path.REFUSED, "qup_i2c_quirks_v2 1656", most=0, errno=EOPNOTSUPP),
         # All lengths of a transfer together decide.
         Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1554", most=_FIFO_BYTES),
-        Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1547: any one of a transfer's messages", vmalloc=True),
+        Rule(Path.PIO, "qup_i2c_determine_mode_v2() 1547: is_vmalloc_addr() alone", vmalloc=True),
         Rule(Path.MAPS, "qup_i2c_bam_make_desc() 704, 735: in pieces of 256 bytes", least=_FIFO_BYTES + 1),
     ),
     nak=(
@@ -39,7 +40,11 @@ POLICY = HostPolicy(
     ),
     timeout_s=4.4,  # 1923: two seconds and what 128 KiB take; at 1 MHz
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
+    blocks=True,
     together=True,
+    pieces=256,
+    leaves=("free-unallocated", "cacheline-overlap"),
+    unmapped=EINVAL,  # 633
     notes=(
         "each piece is mapped as a scatterlist of its own, and all of them are unmapped as one (631, 845): what an "
         "IOMMU gave to the pieces is not next to each other",
@@ -67,6 +72,8 @@ _COUNT = 0xFFFF
 _T_START, _T_WRITE, _T_WRITE_STOP, _T_READ, _T_READ_NACK, _T_READ_STOP = 0x81, 0x82, 0x83, 0x85, 0x86, 0x87
 _T_EOT, _T_FLUSH_STOP = 0x93, 0x96
 _ERRORS = 0x38000FC
+# Of a byte that was read: it is not the slave's.
+_TAG = 0x100
 # The driver waits longer than others.
 _LATE_S = 6.0
 
@@ -108,7 +115,7 @@ class Qup(I2cHost):
 
     def _idle(self) -> None:
         self._tags = bytearray()
-        self._found = bytearray()
+        self._found: deque[int] = deque()
         self._expected = self._written = 0
         # Words of the block that the driver is asked for, or is to fetch.
         self._asked = self._offered = 0
@@ -186,8 +193,7 @@ class Qup(I2cHost):
         self._update()
 
     def _in(self) -> int:
-        word = bytes(self._found[:4]).ljust(4, b"\0")
-        del self._found[:4]
+        word = bytes(self._found.popleft() & 0xFF if self._found else 0 for _ in range(4))
         if self._offered:
             self._offered -= 1
         self._offer()
@@ -243,12 +249,13 @@ class Qup(I2cHost):
 
     def _drained(self) -> bool:
         while self._found and self.rx.ready:
-            self.rx.give(self._found.pop(0))
+            byte = self._found.popleft()
+            self.rx.give(byte & 0xFF, control=bool(byte & _TAG))
         return not self._found
 
     def _need(self, count: int) -> bool:
         while self._bam and len(self._tags) < count and self.tx.ready:
-            self._tags.append(self.tx.take())
+            self._tags.append(self.tx.take(control=count <= 2))
         return len(self._tags) >= count
 
     def _step(self) -> bool:
@@ -259,7 +266,7 @@ class Qup(I2cHost):
         if tag in (_T_EOT, _T_FLUSH_STOP):
             del self._tags[0]
             if tag == _T_EOT:
-                self._found.append(tag)
+                self._found.append(_TAG | tag)
             return True
         if not self._need(2):
             return False
@@ -272,7 +279,8 @@ class Qup(I2cHost):
             self._write(bytes(self._tags[2 : 2 + count]), tag == _T_WRITE_STOP)
             del self._tags[:count]
         elif tag in (_T_READ, _T_READ_NACK, _T_READ_STOP):
-            self._found += bytes((tag, self._tags[1])) + bytes(self.wire.get() for _ in range(count))
+            self._found.extend((_TAG | tag, _TAG | self._tags[1]))
+            self._found.extend(self.wire.get() for _ in range(count))
             if tag == _T_READ_STOP:
                 self.wire.end()
         del self._tags[:2]

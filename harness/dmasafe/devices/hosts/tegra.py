@@ -30,6 +30,7 @@ POLICY = HostPolicy(
     timeout=(Ending(ETIMEDOUT, "ends the DMA, resets the controller", "tegra_i2c_xfer_msg() 1632, 1646"),),
     timeout_s=0.1,  # 1527, and what the bytes take
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN, max_write_len=4096 - 12, max_read_len=4096),
+    blocks=True,
     maps_for="dma",
     notes=(
         "up to three bytes behind a message are fetched with its last word: what the buffer had there (1562, 1593)",
