@@ -102,6 +102,15 @@ def test_the_splat_classes_must_be_the_expected_ones():
     assert judge(right, changed(splats=(SPLAT, SPLAT))).verdict is Verdict.PASS
 
 
+def test_classes_that_depend_on_what_ran_before_may_come_with_the_expected_ones():
+    other = dataclasses.replace(SPLAT, splat_class="free-unallocated")
+    caught = Expectation(Outcome.CAUGHT, "unmapped wrongly", ("map-invalid-area",), also=("free-unallocated",))
+    assert judge(caught, changed(splats=(SPLAT,))).verdict is Verdict.PASS
+    assert judge(caught, changed(splats=(SPLAT, other))).verdict is Verdict.PASS
+    assert judge(caught, changed(splats=(other,))).verdict is Verdict.FAIL
+    assert "unexpected free-unallocated" in judge(caught._replace(also=()), changed(splats=(SPLAT, other))).why
+
+
 def test_a_payload_that_took_another_way_is_a_fail():
     expected = Expectation(Outcome.SAFE, "bounced", direct=False)
     assert judge(expected, GOOD).verdict is Verdict.FAIL

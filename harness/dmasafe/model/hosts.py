@@ -58,9 +58,8 @@ class HostDriver:
         self._tags = platform.allocators.kmalloc(3 * _TAG_BLOCK) if policy.pieces else 0
 
     def functionality(self, adap: I2cAdapter) -> int:
-        if self.policy.smbus:
-            return I2C_FUNC_SMBUS_EMUL | I2C_FUNC_SMBUS_READ_BLOCK_DATA
-        return I2C_FUNC_I2C | I2C_FUNC_SMBUS_EMUL
+        blocks = I2C_FUNC_SMBUS_READ_BLOCK_DATA if self.policy.smbus or self.policy.blocks else 0
+        return I2C_FUNC_SMBUS_EMUL | blocks | (0 if self.policy.smbus else I2C_FUNC_I2C)
 
     # I2C transfers.
 

@@ -648,6 +648,10 @@ def test_controllers_for_which_a_boot_has_no_room_come_in_the_next_one(rig, monk
     now, later = runners._for_one_boot(todo)
     assert [scenario.controller for scenario in now] == ["virtio", "dmasafe", "cp2112"]
     assert runners._for_one_boot(later) == (later, [])
+    rows["cp2112"] = replace(rows["cp2112"], room=1)
+    now, later = runners._for_one_boot(todo)
+    assert [scenario.controller for scenario in now] == ["virtio", "dmasafe", "osif"]
+    assert runners._for_one_boot(later) == (later, [])
 
 
 def test_there_is_a_bound_on_boots(rig):
