@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.decode import read_toml
+from dmasafe.devices.hosts.base import FAULTS
 from dmasafe.errors import DmasafeError
 from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.outcome import Outcome
@@ -30,7 +32,8 @@ class ProofScenario:
     """One scenario (or phase of a client, as ``dmasafe clients`` names it), and what must be seen of it.
 
     ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace. ``direct`` is whether
-    the payload came straight from the caller's buffer; None asks for nothing.
+    the payload came straight from the caller's buffer; None asks for nothing. ``fault`` is what the hardware of a host
+    does (FAULTS in devices/hosts/base.py); such a scenario has a boot for itself.
     """
 
     scenario: str
@@ -38,11 +41,12 @@ class ProofScenario:
     classes: tuple[str, ...] = ()
     frame: str | None = None
     direct: bool | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How a finding is shown: by scenarios, by phases of clients, or by a program in the guest.
+    """How a finding is shown: by scenarios, by phases of clients, or by a program in the guest, on ``arch``.
 
     A program is a file in programs/, and its arguments. It prints lines of JSON, which together must say what ``says``
     says; the kernel must report ``classes``, with ``frame`` in the traces. ``modules`` are directories of images/ whose
@@ -50,6 +54,7 @@ class Proof:
     """
 
     config: str
+    arch: str = REFERENCE_ARCH
     scenario: tuple[ProofScenario, ...] = ()
     client: tuple[ProofScenario, ...] = ()
     program: tuple[str, ...] = ()
@@ -62,6 +67,8 @@ class Proof:
     def __post_init__(self) -> None:
         if [bool(way) for way in (self.scenario, self.client, self.program)].count(True) != 1:
             raise ValueError("a proof is by scenarios, by clients or by a program")
+        if not {row.fault for row in self.rows} <= {None, *FAULTS}:
+            raise ValueError(f"a fault is one of {', '.join(FAULTS)}")
         if self.program and not (PROGRAMS / self.program[0]).is_file():
             raise ValueError(f"there is no {self.program[0]} in {PROGRAMS.name}/")
         try:

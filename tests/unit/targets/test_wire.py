@@ -118,6 +118,7 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         (MARKED, GAVE_UP, WARNED, [CARRIED_OUT], False),
         ("heap/master_send/at91/4", GAVE_UP, WARNED, [CARRIED_OUT], True),
         ("heap/master_send/at91/4", {**GAVE_UP, "ret": -1}, WARNED, [CARRIED_OUT], False),
+        (MARKED, {**GAVE_UP, "damage": ["guard-after"]}, [], [CARRIED_OUT], False),
         (MARKED, GAVE_UP, [], [], False),
         (MARKED, {**GAVE_UP, "msgs": []}, [], [], False),
         (MARKED, GAVE_UP, [], [CARRIED_OUT, CARRIED_OUT], False),

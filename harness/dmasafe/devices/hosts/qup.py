@@ -119,7 +119,7 @@ class Qup(I2cHost):
         self._expected = self._written = 0
         # Words of the block that the driver is asked for, or is to fetch.
         self._asked = self._offered = 0
-        self._held = self._flushing = False
+        self._held = self._flushing = self._ends = False
 
     def reset(self) -> None:
         super().reset()
@@ -251,7 +251,15 @@ class Qup(I2cHost):
         while self._found and self.rx.ready:
             byte = self._found.popleft()
             self.rx.give(byte & 0xFF, control=bool(byte & _TAG))
+        if not self._found:
+            self._stop()
         return not self._found
+
+    def _stop(self) -> None:
+        """The stop after what was read: with BAM when it is in memory, so that this belongs to the message."""
+        if self._ends:
+            self._ends = False
+            self.wire.end()
 
     def _need(self, count: int) -> bool:
         while self._bam and len(self._tags) < count and self.tx.ready:
@@ -281,8 +289,9 @@ class Qup(I2cHost):
         elif tag in (_T_READ, _T_READ_NACK, _T_READ_STOP):
             self._found.extend((_TAG | tag, _TAG | self._tags[1]))
             self._found.extend(self.wire.get() for _ in range(count))
-            if tag == _T_READ_STOP:
-                self.wire.end()
+            self._ends = tag == _T_READ_STOP
+            if not self._bam:
+                self._stop()
         del self._tags[:2]
         return True
 
