@@ -52,6 +52,9 @@ def cases(tmp_path_factory, newer_qemu):
 
 # What a function or a driver of somebody's does wrong.
 THEIRS = """
+import os
+import time
+
 import pytest
 from demo_controller import DemoController
 from dmasafe.devices.pci import Register
@@ -66,6 +69,24 @@ class Odd(DemoController):
 
 @pytest.mark.dmasafe_pci(function=Odd)
 def test_a_function_that_raises(dmasafe_pci):
+    dmasafe_pci("fixed").run("heap/master_send/8")
+
+
+class Stalled(DemoController):
+    TARGET = Register("TARGET", 0x00, on_write=lambda self, value: time.sleep(6))
+
+
+@pytest.mark.dmasafe_pci(function=Stalled)
+def test_a_function_that_stalls(dmasafe_pci):
+    dmasafe_pci("fixed").run("heap/master_send/8")
+
+
+class Dies(DemoController):
+    TARGET = Register("TARGET", 0x00, on_write=lambda self, value: os._exit(3))
+
+
+@pytest.mark.dmasafe_pci(function=Dies)
+def test_a_device_process_that_dies(dmasafe_pci):
     dmasafe_pci("fixed").run("heap/master_send/8")
 
 
@@ -103,6 +124,8 @@ def test_the_example_passes(cases, name):
     ("name", "why"),
     [
         ("test_a_function_that_raises", "own: Odd raised ValueError: no target 48 at"),
+        ("test_a_function_that_stalls", "QEMU answered the guest in the place of a PCI function"),
+        ("test_a_device_process_that_dies", "the emulated device's process died"),
         ("test_two_drivers", "has a driver already"),
         ("test_a_driver_of_the_virtio_function", "demo"),
     ],

@@ -69,6 +69,8 @@ _BUS_ERROR = 1 << 16
 _I2C, _DMA = 0, 1
 # Between the controller's interrupt and the engine's, in seconds: the driver reads its result at the engine's.
 _AFTER_S = 0.001
+# Commands of a chain that are executed in one go.
+_STEPS = 64
 
 
 def _stmp(name: str, offset: int, reset: int = 0, changed: Callable[[], None] = lambda: None) -> tuple[Register, ...]:
@@ -139,7 +141,7 @@ class Mxs(I2cHost):
         self._idle()
 
     def _idle(self) -> None:
-        self._left = self._semaphore = self._chain = 0
+        self._left = self._semaphore = self._chain = self._steps = 0
         self._begins = self._runs = self._active = False
 
     def reset(self) -> None:
@@ -258,7 +260,7 @@ class Mxs(I2cHost):
 
     def _forget(self) -> None:
         self._chain += 1
-        self._active, self._semaphore = False, 0
+        self._active, self._semaphore, self._steps = False, 0, 0
 
     def _halt(self, chain: int, error: int) -> None:
         if chain == self._chain:
@@ -306,7 +308,12 @@ class Mxs(I2cHost):
         if bits & _IRQ:
             self.apbx["APBX_CTRL1"] |= 1
         if bits & _CHAIN:
-            self._execute(chain)
+            self._steps += 1
+            if self._steps % _STEPS:
+                self._execute(chain)
+            else:
+                # A chain that leads back to itself never ends, as with the hardware: others get their turn.
+                self.later(_AFTER_S, lambda: self._execute(chain) if chain == self._chain else None)
         else:
             self._active = False
         self._update()
