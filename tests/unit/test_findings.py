@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,9 +43,15 @@ def results_for(finding, **changes):
 
 
 def runs(finding, **changes):
-    """One run has them all."""
+    """One run has all that are without a fault, or with the same."""
     results = results_for(finding, **changes)
-    return {(row.scenario, row.fault): results for row in finding.proof.rows}
+    pairs = list(zip(finding.proof.rows, results.rows, strict=True))
+    return {
+        (row.scenario, row.fault): replace(
+            results, rows=tuple(seen for other, seen in pairs if other.fault == row.fault)
+        )
+        for row in finding.proof.rows
+    }
 
 
 @pytest.mark.parametrize("finding", load(), ids=lambda finding: finding.id)
@@ -122,6 +129,23 @@ def test_what_a_program_needs_is_there(finding):
     bus = Bus({address: make(describe(name)) for address, name in finding.proof.slaves})
     assert all(bus.transfer(address, True, 1).ok for address, _ in finding.proof.slaves)
     assert all((project_root() / "images" / name / "Kbuild").is_file() for name in finding.proof.modules)
+
+
+def test_a_fault_is_set_in_the_boots_of_its_scenario(monkeypatch):
+    set_ = []
+    monkeypatch.setattr(reproduce.Boot, "prepare", lambda boot: set_.append("prepared"))
+    boot = object.__new__(reproduce._with_fault("late"))
+    boot.image = SimpleNamespace(plugs=lambda carrier: {"at91": None} if carrier == "vfio-user" else {})
+    boot.device = SimpleNamespace(set_fault=lambda name, fault: set_.append((name, fault)))
+    boot.prepare()
+    assert set_ == ["prepared", ("at91", "late")]
+    assert reproduce._with_fault(None) is reproduce.Boot
+
+
+def test_a_fault_that_no_hardware_has_is_refused():
+    (finding,) = load(["at91-unmaps-more"])
+    with pytest.raises(ValueError, match="a fault is one of late,"):
+        replace(finding.proof, scenario=(replace(finding.proof.scenario[0], fault="loud"),))
 
 
 def evidence(finding, reproduced):

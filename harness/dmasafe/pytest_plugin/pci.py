@@ -27,7 +27,7 @@ def marked(item: pytest.Item) -> str:
     mark = item.get_closest_marker(MARK)
     if mark is None:
         return VIRTIO_I2C
-    # Not an argument without a name: pytest would take a class for what is to be marked.
+    # Not an argument without a name: pytest would take a class for what it marks.
     if mark.args or set(mark.kwargs) != {"function"}:
         how = f"write @pytest.mark.{MARK}(function=CLASS), with a PciFunction or its 'module:Class'"
         raise pytest.fail.Exception(how, pytrace=False)

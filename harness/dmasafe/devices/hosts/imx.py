@@ -33,6 +33,12 @@ POLICY = HostPolicy(
     unmapped=EINVAL,  # 517
     timeout_s=1.0,  # 65; by the processor 0.1 s and more for each byte (1419)
     maps_for="dma",
+    notes=(
+        "7.3: a read of no bytes has no end before its time-out; all that is read is written behind the buffer (1029)",
+        "an error of the DMA controller counts as its end (467, 501)",
+        "7.3: i2csr is not cleared before a message: a DMA read after a message that timed out may take that one's "
+        "interrupt for its own (593, 1247)",
+    ),
 )
 
 # 91-104

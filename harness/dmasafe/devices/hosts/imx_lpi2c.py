@@ -33,6 +33,8 @@ POLICY = HostPolicy(
         "the time-out of a DMA transfer is 1 s and 80 ms for each byte at 100 kHz: 12 minutes for 8 KiB (724-730)",
         "a read whose mapping fails frees the command buffer of the DMA read before it once more (1062-1064, 1104)",
         "where DMA cannot be set up the message goes by the processor (1146)",
+        "the length of the commands for a read is kept in 8 bits: from 32513 bytes on it is 0 (165, 747)",
+        "an error of the DMA controller counts as its end (806, 891)",
     ),
 )
 

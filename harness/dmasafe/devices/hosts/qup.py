@@ -53,8 +53,9 @@ POLICY = HostPolicy(
         "after a mapping that fails what is mapped already stays so (632, 893)",
         "a time-out is reported as EIO (841)",
         "a message whose length the slave says is read as one of a byte if its transfer goes by DMA (579)",
-        "remove() takes clocks and channels away before the adapter, and the clocks also if they are off already: a "
-        "second after the last transfer (1965-1972)",
+        "remove() takes channels, interrupt and clocks away before the adapter, in mid-transfer too (1965-1972)",
+        "in FIFO mode a write ends as transferred with any interrupt, also one without a cause (373, 380)",
+        "an error of the DMA controller counts as its end (621, 787, 812)",
     ),
 )
 

@@ -40,7 +40,13 @@ POLICY = HostPolicy(
     timeout_s=1.0,  # HZ, the I2C core's own
     quirks=I2cAdapterQuirks(flags=I2C_AQ_NO_ZERO_LEN_READ),  # 747
     maps_for="dma",
-    notes=("while DMA is to start after an address that nobody acknowledges, the interrupt stays high (417)",),
+    notes=(
+        "while DMA is to start after an address that nobody acknowledges, the interrupt stays high (417)",
+        "each interrupt after the end of a read writes one more byte behind the buffer (395)",
+        "whoever does not acknowledge and then holds the clock beyond the time-out leaves buffer and mapping with the "
+        "DMA controller: only a wait without TACK ends in its termination (683, 691)",
+        "an error of the DMA controller counts as its end (461)",
+    ),
 )
 
 # ICCR (159-164), ICSR (166-173), ICIC (175-182).
