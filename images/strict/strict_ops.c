@@ -25,10 +25,6 @@ static unsigned int seed;
 module_param(seed, uint, 0644);
 MODULE_PARM_DESC(seed, "which of them fail; 0 for the last of each row");
 
-static unsigned int mapped_count;
-module_param_named(mappings, mapped_count, uint, 0444);
-MODULE_PARM_DESC(mappings, "mappings that were made");
-
 /* What says what the mapping is, not what to do with it, is the same at map and unmap: check_unmap(). */
 #define FIRM_ATTRS (DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_FORCE_CONTIGUOUS | \
 		    DMA_ATTR_PRIVILEGED | STRICT_COHERENT_ONLY)
@@ -124,7 +120,6 @@ static void mapping_of(struct strict_mapping *mapping, struct device *dev, phys_
 	mapping->dir = dir;
 	mapping->attrs = attrs;
 	mapping->kind = kind;
-	mapped_count++;
 }
 
 static void find_full(struct device *dev)

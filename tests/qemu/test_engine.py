@@ -31,8 +31,7 @@ class EngineBoot(Boot):
         if op == "load" and "dmasafe_controller" in arguments["path"]:
             arguments["params"] = arguments["params"] or "engine=1"
         if op == "load" and "dmasafe_strict" in arguments["path"]:
-            # Later words win: the PCI function is left alone.
-            arguments["params"] += f" devices={ENGINE}"
+            arguments["params"] = arguments["params"].replace("devices=", f"devices={ENGINE},")
         if op == "adapter" and arguments["name"] == "dmasafe":
             arguments |= ADAPTER
         return super().request(op, **arguments)

@@ -449,9 +449,11 @@ def _pick(kind: Kind, frames: Sequence[Frame]) -> Frame | None:
 
 
 # Reported when nobody who is to blame runs.
-_MAPPER_FIRST = frozenset(
-    ("leak-on-release", "strict-unmapped", "strict-overrun", "strict-direction", "strict-leak", "strict-full")
-)
+_MAPPER_FIRST = frozenset((
+    "leak-on-release", "strict-unmapped", "strict-overrun", "strict-direction", "strict-leak", "strict-full",
+    # Seen when it is unmapped, by whoever waits for the device or in its interrupt.
+    "strict-line-lost",
+))  # fmt: skip
 
 
 def _beyond(frames: Sequence[Frame]) -> Sequence[Frame]:

@@ -100,6 +100,13 @@ def test_a_leak_is_blamed_on_whoever_mapped() -> None:
     assert found == Blame("foo_xfer", "i2c_foo")
 
 
+def test_bytes_that_are_lost_in_an_interrupt_are_blamed_on_whoever_mapped_beside_them() -> None:
+    mapped_at = "strict_map_page+0x1/0x2 [dmasafe_strict] < dma_map_page_attrs+0x1/0x2 < foo_xfer+0x1f3/0x4d0 [i2c_foo]"
+    frames = ("strict_unmap+0x1/0x2 [dmasafe_strict]", "dma_unmap_page_attrs+0x1/0x2", "bar_interrupt+0x1/0x2")
+    found = blame(splat(*frames, slug="strict-line-lost", mapped_at=mapped_at))
+    assert found == Blame("foo_xfer", "i2c_foo")
+
+
 def test_a_warning_of_its_own_names_the_line_but_not_that_of_a_header() -> None:
     text = "WARNING: CPU: 0 PID: 35 at {}:381 foo_xfer+0x12/0x34 [foo]"
     (own,) = parse([text.format("drivers/i2c/foo.c")])
