@@ -29,6 +29,7 @@ SECTIONS = {
     "Drivers and boards": {
         "clients": "Upstream's client drivers on the emulated controllers, from probe to removal.",
         "findings": "What upstream does wrong, reproduced on the kernels at hand.",
+        "check": "Buffers in the source that DMA must not touch, and that go where it may.",
         "audit": "Every I2C message of a running kernel: may DMA touch its buffer, and who sent it?",
         "targets": "What this host sees that scenarios could run on: serial lines, I2C adapters, USB bridges.",
     },

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from rich.table import Table
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from dmasafe.audit import RULES, AuditFinding, Dma, Judgement, Level, MessageKind, Record
 from dmasafe.outcome import Frame, Splat
-from dmasafe.report import splats as splat_report
+from dmasafe.report import sarif
 from dmasafe.report.text import blamed, frame_text, one_line, plural, visible
 
 FORMAT = 1
@@ -182,32 +181,15 @@ def to_json(
 def to_sarif(judgement: Judgement) -> str:
     """A SARIF 2.1.0 log: one result a finding, at the caller's line; an audit that cannot be trusted says so."""
     slugs = list(dict.fromkeys(finding.rule for finding in judgement.findings))
-    run: dict[str, Any] = {
-        "tool": {"driver": {"name": "dmasafe", "rules": [_rule(slug) for slug in slugs]}},
-        "originalUriBaseIds": {"SRCROOT": {"description": {"text": "the kernel's source tree"}}},
-        "invocations": [
-            {
-                "executionSuccessful": not judgement.distrust,
-                "toolExecutionNotifications": [
-                    *({"level": "error", "message": {"text": visible(why)}} for why in judgement.distrust),
-                    *({"level": "note", "message": {"text": visible(note)}} for note in judgement.notes),
-                ],
-            }
+    invocation = {
+        "executionSuccessful": not judgement.distrust,
+        "toolExecutionNotifications": [
+            *({"level": "error", "message": {"text": visible(why)}} for why in judgement.distrust),
+            *({"level": "note", "message": {"text": visible(note)}} for note in judgement.notes),
         ],
-        "results": [_result(finding, slugs.index(finding.rule)) for finding in judgement.findings],
     }
-    document = {"$schema": splat_report.SARIF_SCHEMA, "version": splat_report.SARIF_VERSION, "runs": [run]}
-    return json.dumps(document, indent=2)
-
-
-def _rule(slug: str) -> dict[str, Any]:
-    told = RULES[slug]
-    return {
-        "id": slug,
-        "shortDescription": {"text": told.short},
-        "fullDescription": {"text": told.text},
-        "help": {"text": f"{told.text}\n\n{told.fix}"},
-    }
+    results = [_result(finding, slugs.index(finding.rule)) for finding in judgement.findings]
+    return sarif.document([sarif.rule(slug, RULES[slug]) for slug in slugs], results, invocations=[invocation])
 
 
 def _result(finding: AuditFinding, rule: int) -> dict[str, Any]:
@@ -227,18 +209,4 @@ def _result(finding: AuditFinding, rule: int) -> dict[str, Any]:
 
 
 def _location(frame: Frame) -> dict[str, Any]:
-    name = f"{frame.module}:{frame.function}" if frame.module else frame.function
-    location: dict[str, Any] = {
-        "logicalLocations": [{"name": visible(frame.function), "fullyQualifiedName": visible(name)}]
-    }
-    if frame.file:
-        path = PurePosixPath(visible(frame.file))
-        artifact: dict[str, Any] = {"uri": path.as_uri()} if path.is_absolute() else _in_tree(path)
-        location["physicalLocation"] = {"artifactLocation": artifact}
-        if frame.line:
-            location["physicalLocation"]["region"] = {"startLine": frame.line}
-    return location
-
-
-def _in_tree(path: PurePosixPath) -> dict[str, Any]:
-    return {"uri": str(path), "uriBaseId": "SRCROOT"}
+    return sarif.location(frame.function, frame.module, frame.file, frame.line)

@@ -15,11 +15,9 @@ from rich.text import Text
 
 from dmasafe.dmesg import blame, explanation
 from dmasafe.outcome import Splat
+from dmasafe.report import sarif
 from dmasafe.report.text import blamed, general, one_line, visible, which_of_both
 
-SARIF_VERSION = "2.1.0"
-# The specification's own name for its schema.
-SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _DOCUMENTATION = "https://docs.kernel.org/"
 
 
@@ -78,12 +76,8 @@ def to_json_line(splat: Splat) -> str:
 def to_sarif(splats: Sequence[Splat], log: str) -> str:
     """A SARIF 2.1.0 log: one result a splat, one rule a class; ``log`` is the name of the log that was read."""
     slugs = list(dict.fromkeys(splat.splat_class for splat in splats))
-    run = {
-        "tool": {"driver": {"name": "dmasafe", "rules": [_rule(slug) for slug in slugs]}},
-        "originalUriBaseIds": {"SRCROOT": {"description": {"text": "the kernel's source tree"}}},
-        "results": [_result(splat, slugs.index(splat.splat_class), log) for splat in splats],
-    }
-    return json.dumps({"$schema": SARIF_SCHEMA, "version": SARIF_VERSION, "runs": [run]}, indent=2)
+    results = [_result(splat, slugs.index(splat.splat_class), log) for splat in splats]
+    return sarif.document([_rule(slug) for slug in slugs], results)
 
 
 def _rule(slug: str) -> dict[str, Any]:
@@ -103,7 +97,7 @@ def _result(splat: Splat, rule: int, log: str) -> dict[str, Any]:
     found = blame(splat)
     place: dict[str, Any] = {}
     if found is not None and found.file:
-        place["physicalLocation"] = _physical(found.file, found.line)
+        place["physicalLocation"] = sarif.physical(found.file, found.line)
     else:
         place["physicalLocation"] = {"artifactLocation": {"uri": log}, "region": {"startLine": max(1, splat.log_line)}}
     if found is not None:
@@ -132,15 +126,8 @@ def _result(splat: Splat, rule: int, log: str) -> dict[str, Any]:
 def _stack_frame(function: str, module: str | None, file: str | None, line: int | None) -> dict[str, Any]:
     location: dict[str, Any] = {"logicalLocations": [{"name": visible(function)}]}
     if file:
-        location["physicalLocation"] = _physical(file, line)
+        location["physicalLocation"] = sarif.physical(file, line)
     return {"location": location, **({"module": visible(module)} if module else {})}
-
-
-def _physical(file: str, line: int | None) -> dict[str, Any]:
-    place: dict[str, Any] = {"artifactLocation": {"uri": visible(file), "uriBaseId": "SRCROOT"}}
-    if line:
-        place["region"] = {"startLine": line}
-    return place
 
 
 def to_ktap(splats: Sequence[Splat]) -> str:

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What arrives at sinks, judged: rules, levels, and the way of each buffer. The rules' names are the audit's.
+
+Level error is for what is certain: one path, and no other memory on it. All else is a warning or a note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dmasafe.audit import FLAGGED_UNSAFE, MAPS_UNFLAGGED, RULES, SHARED_LINE, Level, Rule
+from dmasafe.check.facts import Member, StructType
+from dmasafe.check.flow import Arrival, Key, Origin, Program
+from dmasafe.check.sinks import BREAKS, UNSAFE, Sink
+
+HANDED_OVER = "unsafe-buffer-handed-over"
+CACHE_LINE = 64
+
+CHECK_RULES: Mapping[str, Rule] = {
+    HANDED_OVER: Rule(
+        True,
+        "A buffer that DMA must not touch goes to a function that demands a DMA-safe one",
+        "SPI, USB, SDIO, scatterlists and dma_map_single() take memory of the linear map that shares no cache line "
+        "with anything else. Variables on the stack, static variables and vmalloc() memory are none.",
+        "Use kmalloc() memory, a member that is aligned for DMA, or a call that copies.",
+    ),
+    FLAGGED_UNSAFE: RULES[FLAGGED_UNSAFE],
+    MAPS_UNFLAGGED: RULES[MAPS_UNFLAGGED],
+    SHARED_LINE: RULES[SHARED_LINE],
+}
+
+#: Kinds of memory of which other places depend on the machine: never an error.
+_DEPENDS = frozenset({"kvmalloc", "percpu", "kmap"})
+#: Kinds of memory in which a struct with a buffer may lie.
+_OBJECTS = frozenset({"param", "unknown", "heap", "devm", "kmem-cache"})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One place on a buffer's way; ``code`` is the line there."""
+
+    file: str
+    line: int
+    function: str
+    what: str
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A result: ``line`` is where ``function`` hands the buffer ``name`` over; ``steps`` lead from it to the sink."""
+
+    rule: str
+    level: Level
+    kind: str
+    bus: str
+    sink: str
+    file: str
+    line: int
+    function: str
+    name: str
+    why: str
+    fix: str
+    document: str
+    steps: tuple[Step, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """What stays the same when lines move."""
+        words = (self.rule, self.file, self.function, self.name, self.sink, *(step.function for step in self.steps))
+        return hashlib.sha256("\0".join(words).encode(errors="replace")).hexdigest()[:20]
+
+    def to_json(self) -> dict[str, Any]:
+        """See docs/check.md."""
+        return {**asdict(self), "level": str(self.level), "fingerprint": self.fingerprint}
+
+
+_ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
+
+
+def judge(program: Program) -> list[CheckResult]:
+    """All results of a solved program, by file and line."""
+    found: dict[tuple[str, int, str, str], CheckResult] = {}
+    asking = {path for path, facts in program.files.items() if any(one.asks for one in facts.functions)}
+    embedded: dict[tuple[str, str], tuple[Arrival, bool]] = {}
+    for key in program.functions():
+        for arrival in program.arrivals(key):
+            result = None
+            if arrival.origin.kind in UNSAFE:
+                result = _unsafe(program, arrival)
+            elif arrival.origin.kind == "i2c-message" and key[0] not in asking and not arrival.use.sink.marked:
+                result = _message(program, arrival)
+            elif arrival.origin.embedded and arrival.origin.kind in _OBJECTS and not arrival.use.sink.weak:
+                where = arrival.origin.embedded[-1]
+                known = embedded.get(where)
+                if known is None or (arrival.use.sink.writes and not known[1]):
+                    embedded[where] = (arrival, arrival.use.sink.writes)
+            if result is not None:
+                place = (result.file, result.line, result.name, result.rule)
+                other = found.get(place)
+                if other is None or (_ORDER[result.level], len(result.steps)) < (_ORDER[other.level], len(other.steps)):
+                    found[place] = result
+    results = [*found.values(), *_shared(program, embedded.values())]
+    return sorted(results, key=lambda one: (one.file, one.line, one.name, one.rule))
+
+
+def _steps(program: Program, arrival: Arrival) -> tuple[Step, ...]:
+    return tuple(Step(*step) for step in program.steps(arrival.key, arrival.use))
+
+
+def _unsafe(program: Program, arrival: Arrival) -> CheckResult:
+    origin, sink = arrival.origin, arrival.use.sink
+    certain = arrival.use.sure and origin.sure and all(one.kind in UNSAFE for one in arrival.others)
+    level = Level.ERROR if certain else Level.WARNING
+    why = f"{_named(origin)} is {UNSAFE[origin.kind]}: it {BREAKS[origin.kind]}"
+    if origin.kind in sink.takes:
+        level, why = (
+            Level.WARNING,
+            f"{_named(origin)} is {UNSAFE[origin.kind]}: only a controller whose core maps takes it",
+        )
+    elif origin.kind in _DEPENDS or (origin.kind in ("rodata", "module-data") and _built_in(origin.file)):
+        level = Level.WARNING
+    if sink.bus_init and origin.kind == "stack" and not origin.embedded and level is Level.ERROR:
+        # One register's worth of bytes is copied, and a static check does not know how many that is.
+        level = Level.WARNING
+    if sink.weak:
+        level, why = Level.NOTE, f"{why}; {sink.document}"
+    steps = _steps(program, arrival)
+    if origin.line:
+        steps = (Step(origin.file, origin.line, arrival.key[1], f"{_named(origin)} is declared"), *steps)
+    rule = FLAGGED_UNSAFE if sink.marked else HANDED_OVER
+    return _result(rule, level, arrival.key, arrival.use.line, origin, sink, why, steps)
+
+
+def _result(
+    rule: str, level: Level, key: Key, line: int, origin: Origin, sink: Sink, why: str, steps: tuple[Step, ...]
+) -> CheckResult:
+    return CheckResult(
+        rule, level, origin.kind, sink.bus, sink.word, key[0], line, key[1], _named(origin), why,
+        sink.fix or CHECK_RULES[rule].fix, sink.document, steps,
+    )  # fmt: skip
+
+
+def _named(origin: Origin) -> str:
+    name = "a compound literal" if origin.name.startswith("(") else origin.name
+    return ".".join([name, *(member for _tag, member in origin.embedded)])
+
+
+def _built_in(path: str) -> bool:
+    """Whether a file is never part of a module."""
+    return path.startswith(("arch/", "kernel/", "mm/", "init/"))
+
+
+def _message(program: Program, arrival: Arrival) -> CheckResult:
+    level = Level.ERROR if arrival.use.sure and arrival.origin.sure and not arrival.others else Level.WARNING
+    why = "a message's buffer may be any memory unless it is marked I2C_M_DMA_SAFE, and nothing in this file asks"
+    sink = arrival.use.sink
+    made = _result(
+        MAPS_UNFLAGGED, level, arrival.key, arrival.use.line, arrival.origin, sink, why, _steps(program, arrival)
+    )
+    return CheckResult(**{**made.__dict__, "fix": RULES[MAPS_UNFLAGGED].fix, "bus": "i2c-host"})
+
+
+def _shared(program: Program, arrivals: Iterable[tuple[Arrival, bool]]) -> Iterator[CheckResult]:
+    """Buffers inside structs, with and without an annotation: who else is in their cache lines?"""
+    for arrival, writes in arrivals:
+        path = arrival.key[0]
+        chain = [(program.struct(tag, path), name) for tag, name in arrival.origin.embedded if tag]
+        known = [(found, name) for found, name in chain if found is not None]
+        if not known or len(known) < len(arrival.origin.embedded):
+            continue
+        where, struct = known[-1][0]
+        neighbour = _neighbour([(one[1], name) for one, name in known])
+        if neighbour is None:
+            continue
+        member, why = neighbour
+        level = Level.WARNING if writes else Level.NOTE
+        origin = Origin(
+            "struct-embedded", f"struct {struct.tag}", where, member.line, embedded=((struct.tag, known[-1][1]),)
+        )
+        if not writes:
+            why = f"{why}; the device only reads it, so that nothing is lost by that alone"
+        steps = (
+            Step(where, member.line, f"struct {struct.tag}", f"{known[-1][1]} is a member"),
+            *_steps(program, arrival),
+        )
+        made = _result(SHARED_LINE, level, arrival.key, arrival.use.line, origin, arrival.use.sink, why, steps)
+        yield CheckResult(**{**made.__dict__, "fix": RULES[SHARED_LINE].fix})
+
+
+def _neighbour(chain: list[tuple[StructType, str]]) -> tuple[Member, str] | None:
+    """Why a member shares a cache line with what is no DMA buffer, None if it does not, or nobody can tell."""
+    others = False
+    buffer: Member | None = None
+    for struct, name in chain:
+        if struct.union:
+            return None
+        members = struct.members
+        at = next((number for number, one in enumerate(members) if one.name == name), None)
+        if at is None:
+            return None
+        buffer = members[at]
+        if any(one.aligned or one.group for one in members[: at + 1]):
+            return _behind(struct, at)
+        others |= any(one.form == "pointer" for number, one in enumerate(members) if number != at)
+    if buffer is None or not others or buffer.form == "pointer":
+        return None
+    return buffer, f"{buffer.name} is not aligned for DMA, and shares its cache lines with its neighbours"
+
+
+def _behind(struct: StructType, at: int) -> tuple[Member, str] | None:
+    """What stands behind an aligned buffer in its last cache line, and is no buffer."""
+    buffer = struct.members[at]
+    if buffer.group or not buffer.size or buffer.size % CACHE_LINE == 0:
+        return None
+    for one in struct.members[at + 1 :]:
+        if one.aligned or one.group or one.form in ("array", "struct"):
+            return None
+        if one.form == "pointer" or one.tag in ("bool", "spinlock_t", "int"):
+            return buffer, f"{buffer.name} is aligned for DMA, but {one.name} behind it shares its last cache line"
+    return None

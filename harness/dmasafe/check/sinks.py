@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tables: where a buffer must be DMA-safe, who copies, and where memory comes from.
+
+A sink is one row. What subsystems do with a buffer was measured (docs/buses.md, docs/usb.md) or is said by the
+document that the row names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_SPI = "include/linux/spi/spi.h: DMA-safe memory"
+_USB = "Documentation/driver-api/usb/dma.rst: buffers must be DMA-able"
+_MAP = "Documentation/core-api/dma-api-howto.rst: What memory is DMA'able?"
+_SG = "include/linux/scatterlist.h: sg_set_buf() takes an address of the linear map"
+_I2C = "Documentation/i2c/dma-considerations.rst"
+_SDIO = "drivers/mmc/core/sdio_ops.c: mmc_io_rw_extended() calls sg_init_one()"
+_HID = "drivers/hid/usbhid/hid-core.c: usbhid_set_raw_report() calls usb_control_msg()"
+_MEM = "include/linux/spi/spi-mem.h: must be DMA-able"
+_SLOW = "docs/buses.md: the core passes the buffer on; no controller in the tree does DMA without a copy"
+
+#: Kinds of memory that a sink takes although DMA must not: vmalloc memory is mapped page by page.
+_VMALLOC = frozenset({"vmalloc", "kvmalloc"})
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of ``text``: a table of names."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A function's argument (``argument`` from 0) or, with a ``struct``, a member that must be DMA-safe.
+
+    ``marked``: only where the message says so (I2C_M_DMA_SAFE). ``bus`` is what the result is counted under.
+    ``takes``: kinds of memory that it also takes. ``fix``: what the subsystem prefers. ``weak``: never an error.
+    ``bus_init``: only for regmaps that one of these functions made.
+    """
+
+    name: str
+    argument: int
+    bus: str
+    document: str
+    struct: str = ""
+    writes: bool = False
+    marked: bool = False
+    takes: frozenset[str] = frozenset()
+    fix: str = ""
+    weak: bool = False
+    bus_init: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """As people write it: ``spi_write()``, ``spi_transfer.tx_buf``."""
+        return f"{self.struct}.{self.name}" if self.struct else f"{self.name}()"
+
+
+_SPI_WRITE = "call spi_write_then_read(), which copies, or send a kmalloc'ed or DMA-aligned member"
+_SPI_READ = "call spi_write_then_read(), which copies, or read into a kmalloc'ed or DMA-aligned member"
+_USB_FIX = "call usb_control_msg_send() or usb_control_msg_recv(), which copy, or use kmalloc() memory"
+_HEAP = "use kmalloc() memory"
+_UNMARK = "leave the mark out: i2c_master_send() and i2c_master_recv() take any memory; or use kmalloc() memory"
+_REGMAP = "regmap_bulk_write() copies; or use kmalloc() memory"
+_REGMAP_SPI = ("devm_regmap_init_spi", "regmap_init_spi", "__devm_regmap_init_spi")
+_REGMAP_SPMI = ("devm_regmap_init_spmi_ext", "regmap_init_spmi_ext")
+
+
+def _calls(bus: str, document: str, fix: str, rows: str, **more: object) -> list[Sink]:
+    """``rows``: names with the argument's index, ``<`` for a buffer that is read from and ``>`` for one written to."""
+    made = []
+    for row in rows.split():
+        name, _, number = row.rstrip("<>").partition(":")
+        made.append(Sink(name, int(number), bus, document, writes=row.endswith(">"), fix=fix, **more))  # type: ignore[arg-type]
+    return made
+
+
+SINKS: tuple[Sink, ...] = (
+    *_calls("spi", _SPI, _SPI_WRITE, "spi_write:1<", takes=_VMALLOC),
+    *_calls("spi", _SPI, _SPI_READ, "spi_read:1>", takes=_VMALLOC),
+    Sink("tx_buf", 0, "spi", _SPI, "spi_transfer", takes=_VMALLOC, fix=_SPI_WRITE),
+    Sink("rx_buf", 0, "spi", _SPI, "spi_transfer", writes=True, takes=_VMALLOC, fix=_SPI_READ),
+    *_calls("spi-mem", _MEM, _HEAP, "SPI_MEM_OP_DATA_IN:1> SPI_MEM_OP_DATA_OUT:1<", takes=_VMALLOC),
+    Sink("data.buf.in", 0, "spi-mem", _MEM, "spi_mem_op", writes=True, takes=_VMALLOC, fix=_HEAP),
+    Sink("data.buf.out", 0, "spi-mem", _MEM, "spi_mem_op", takes=_VMALLOC, fix=_HEAP),
+    *_calls("usb", _USB, _USB_FIX, "usb_control_msg:6>"),
+    *_calls("usb", _USB, _HEAP, "usb_bulk_msg:2> usb_interrupt_msg:2> usb_get_descriptor:3>"),
+    *_calls("usb", _USB, _HEAP, "usb_fill_control_urb:3< usb_fill_control_urb:4> usb_fill_bulk_urb:3>"),
+    *_calls("usb", _USB, _HEAP, "usb_fill_int_urb:3>"),
+    Sink("transfer_buffer", 0, "usb", _USB, "urb", writes=True, fix=_HEAP),
+    Sink("setup_packet", 0, "usb", _USB, "urb", fix=_HEAP),
+    Sink("buf", 0, "usb-gadget", _USB, "usb_request", writes=True, fix=_HEAP),
+    *_calls("hid", _HID, _HEAP, "hid_hw_raw_request:2> hid_hw_output_report:1<"),
+    *_calls("dma", _MAP, _HEAP, "dma_map_single:1> dma_map_single_attrs:1>"),
+    *_calls("sg", _SG, _HEAP, "sg_init_one:1> sg_set_buf:1>"),
+    *_calls("mmc", _SDIO, _HEAP, "sdio_memcpy_fromio:1> sdio_readsb:1> sdio_memcpy_toio:2< sdio_writesb:2<"),
+    *_calls("i2c", _I2C, _UNMARK, "i2c_master_send_dmasafe:1< i2c_master_recv_dmasafe:1>", marked=True),
+    Sink("buf", 0, "i2c", _I2C, "i2c_msg", writes=True, marked=True, fix=_UNMARK),
+    *_calls(
+        "regmap-spi", "docs/buses.md", _REGMAP, "regmap_raw_write:2< regmap_noinc_write:2<",
+        takes=_VMALLOC, bus_init=_REGMAP_SPI,
+    ),
+    *_calls(
+        "regmap-spmi", "docs/buses.md", _REGMAP, "regmap_raw_write:2< regmap_noinc_write:2<",
+        bus_init=_REGMAP_SPMI, weak=True,
+    ),
+    *_calls("spmi", _SLOW, _HEAP, "spmi_ext_register_read:2> spmi_ext_register_write:2<", weak=True),
+    *_calls("spmi", _SLOW, _HEAP, "spmi_ext_register_readl:2> spmi_ext_register_writel:2<", weak=True),
+    *_calls("slimbus", _SLOW, _HEAP, "slim_read:3> slim_write:3<", weak=True),
+    *_calls("w1", _SLOW, _HEAP, "w1_write_block:1< w1_read_block:1>", weak=True),
+)  # fmt: skip
+
+CALLS: dict[str, tuple[Sink, ...]] = {
+    name: tuple(sink for sink in SINKS if sink.name == name and not sink.struct)
+    for name in {sink.name for sink in SINKS if not sink.struct}
+}
+MEMBERS: dict[tuple[str, str], Sink] = {(sink.struct, sink.name): sink for sink in SINKS if sink.struct}
+
+#: What begins a search: no function of a file that has none of these can reach a sink by itself.
+WORDS: frozenset[str] = (
+    frozenset(CALLS)
+    | {"I2C_M_DMA_SAFE", "i2c_get_dma_safe_msg_buf"}
+    | {name.split(".")[0] for _, name in MEMBERS} - {"buf", "data"}
+)
+
+#: Functions that copy the buffer before any DMA: a flow ends here, and they are no wrappers whatever they call.
+COPIES = words(
+    """spi_write_then_read spi_w8r8 spi_w8r16 spi_w8r16be usb_control_msg_send usb_control_msg_recv usb_string
+    usb_get_status snd_usb_ctl_msg i2c_transfer __i2c_transfer i2c_master_send i2c_master_recv i2c_smbus_xfer
+    regmap_write regmap_read regmap_bulk_write regmap_raw_read regmap_bulk_read regmap_noinc_read regmap_multi_reg_write
+    kmemdup kmemdup_nul kmemdup_array devm_kmemdup memdup_user scsi_execute_cmd blk_rq_map_kern mtd_write mtd_read
+    memcpy memset memmove strcpy strscpy copy_from_user copy_to_user simple_read_from_buffer dma_alloc_coherent
+    crypto_shash_digest crypto_shash_update skb_put_data skb_copy_bits"""
+)
+
+#: Where memory comes from: the kinds are the scenarios' (docs/glossary.md).
+ALLOCATORS: dict[str, str] = {
+    name: kind
+    for kind, names in {
+        "heap": """kmalloc kzalloc kcalloc kmalloc_array krealloc kmemdup kmemdup_nul kmemdup_array memdup_user kstrdup
+            kmalloc_node kzalloc_node kasprintf kmalloc_obj kzalloc_obj kmalloc_objs kzalloc_objs kmalloc_flex
+            kzalloc_flex memdup_user_nul krealloc_array i2c_get_dma_safe_msg_buf spi_alloc usb_alloc_urb""",
+        "devm": "devm_kmalloc devm_kzalloc devm_kcalloc devm_kmalloc_array devm_kmemdup devm_krealloc devm_kasprintf",
+        "kmem-cache": "kmem_cache_alloc kmem_cache_zalloc mempool_alloc",
+        "pages": "__get_free_page __get_free_pages get_zeroed_page alloc_pages_exact page_address devm_get_free_pages",
+        "coherent": """dma_alloc_coherent dmam_alloc_coherent dma_alloc_attrs dma_pool_alloc dma_pool_zalloc
+            usb_alloc_coherent dma_alloc_noncoherent""",
+        "vmalloc": "vmalloc vzalloc vmalloc_user vmalloc_node vzalloc_node vmalloc_array vcalloc __vmalloc vmap",
+        "kvmalloc": "kvmalloc kvzalloc kvcalloc kvmalloc_array kvmalloc_node kvmalloc_obj kvzalloc_obj kvzalloc_objs",
+        "percpu": "this_cpu_ptr get_cpu_ptr per_cpu_ptr raw_cpu_ptr",
+        "kmap": "kmap kmap_local_page kmap_atomic kmap_local_folio",
+    }.items()
+    for name in names.split()
+}
+
+#: Calls that return (a pointer into) their argument of that index.
+SAME = {
+    "PTR_ALIGN": 0, "ERR_CAST": 0, "skip_spaces": 0, "strim": 0, "min": 0, "rcu_dereference": 0,
+    "ACCESS_ONCE": 0, "READ_ONCE": 0, "strncpy": 0, "memcpy": 0, "PTR_ALIGN_DOWN": 0,
+}  # fmt: skip
+
+#: A function that asks one of these about a pointer decides by the answer: what it then does is not a certain path.
+PREDICATES = words(
+    """virt_addr_valid object_is_on_stack is_vmalloc_addr is_vmalloc_or_module_addr i2c_get_dma_safe_msg_buf
+    i2c_put_dma_safe_msg_buf spi_nor_spimem_bounce is_dma_capable"""
+)
+
+#: Structs whose buffers are the business of those who fill them: a driver below may map what they hold.
+CONTRACTS = words(
+    """spi_transfer spi_message urb usb_request sk_buff bio page scatterlist sg_table mmc_data mmc_request spi_mem_op
+    scsi_cmnd request bio_vec crypto_async_request skcipher_request aead_request ahash_request net_device
+    vring_desc folio device"""
+)
+
+#: What only a driver's state has a member of.
+STATE = words(
+    """mutex spinlock_t raw_spinlock_t device spi_device usb_device usb_interface i2c_client i2c_adapter net_device
+    iio_dev gpio_desc regmap regulator work_struct delayed_work completion clk platform_device pci_dev input_dev
+    snd_soc_component hid_device timer_list kref rw_semaphore wait_queue_head_t atomic_t mmc_card sdio_func
+    virtio_device dma_chan tasklet_struct rtc_device usb_host_endpoint media_pad v4l2_subdev"""
+)
+
+#: Kinds of memory that DMA must never touch, with what breaks where.
+UNSAFE: dict[str, str] = {
+    "stack": "a variable on the stack",
+    "rodata": "a constant in rodata",
+    "module-data": "a static variable",
+    "vmalloc": "vmalloc() memory",
+    "kvmalloc": "kvmalloc() memory, which may be vmalloc()'s",
+    "percpu": "percpu memory",
+    "kmap": "a kmap() address",
+}
+BREAKS: dict[str, str] = {
+    "stack": "fails with VMAP_STACK; corrupts neighbours on the stack where DMA is not coherent",
+    "rodata": "fails in a module; a read into it destroys what is protected",
+    "module-data": "fails in a module; shares cache lines with other variables",
+    "vmalloc": "is refused by dma_map_single(), and is not contiguous",
+    "kvmalloc": "fails as soon as the buffer is large or memory is short",
+    "percpu": "fails in a module, where percpu memory is vmalloc()'s",
+    "kmap": "fails with highmem",
+}

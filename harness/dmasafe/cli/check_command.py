@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe check``: buffers in the source that DMA must not touch, and that go where it may."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from dmasafe.audit import Level
+from dmasafe.check import CheckError, check_change, check_files, check_paths
+from dmasafe.cli.output import Output, output_options
+from dmasafe.errors import os_sentence
+from dmasafe.kernel.cache import find_cache
+from dmasafe.report import check as render
+
+FOUND = 1
+STDIN = "-"
+
+
+@click.command(
+    name="check",
+    epilog="Examples: dmasafe check drivers/iio | dmasafe check --format lines drivers/hwmon/max31722.c | "
+    "dmasafe check --diff HEAD~3 | dmasafe check --diff series.mbox",
+)
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR|-]...", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--diff", "change", metavar="REV|PATCH", help="Only what a change brings: since REV, or of the patch.")
+@click.option(
+    "--baseline", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+    help="Leave out what is in FILE, an earlier run's JSON.",
+)  # fmt: skip
+@click.option("--notes", is_flag=True, help="Show notes too: what harms nobody by itself.")
+@click.option("--no-cache", is_flag=True, help="Read all files again.")
+@output_options("table", "lines", "json", "sarif")
+def command(
+    paths: tuple[Path, ...], change: str | None, baseline: Path | None, notes: bool, no_cache: bool, output: Output
+) -> int:
+    """Check C files of the kernel's, without a build: does a buffer on the stack, or another unsafe one, go to DMA?
+
+    Every branch of #if is read. A warning is what is not certain on every path. Notes do not count.
+
+    Exit status: 0 nothing found, 1 found, 2 something cannot be read.
+    """
+    here = Path.cwd()
+    if change is not None and paths:
+        raise click.UsageError("--diff names the files by itself")
+    if change is not None:
+        checked = check_change(change, here)
+    elif paths == (Path(STDIN),):
+        checked = check_files([STDIN], here, {STDIN: sys.stdin.buffer.read()})
+    elif paths:
+        checked = check_paths(paths, here, None if no_cache else find_cache().root / "check")
+    else:
+        raise click.UsageError("name files or directories, - for standard input, or a change with --diff")
+    known = _fingerprints(baseline) if baseline is not None else frozenset()
+    shown = tuple(
+        one for one in checked.results
+        if one.fingerprint not in known and (notes or one.level is not Level.NOTE)
+    )  # fmt: skip
+    checked = replace(checked, results=shown)
+    output.show(
+        table=lambda: render.table(checked),
+        lines=lambda: render.lines(checked),
+        json=lambda: render.to_json(checked),
+        sarif=lambda: render.to_sarif(checked),
+    )
+    return FOUND if any(one.level is not Level.NOTE for one in shown) else 0
+
+
+def _fingerprints(path: Path) -> frozenset[str]:
+    try:
+        return frozenset(str(one["fingerprint"]) for one in json.loads(path.read_bytes())["results"])
+    except OSError as error:
+        raise CheckError(os_sentence("read", path, error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckError(f"{path} is no result of 'dmasafe check --format json'") from error

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the checker says of each line of cases.c, and of ways of a buffer that cross files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dmasafe.check import check_files, check_paths
+
+CASES = Path(__file__).with_name("cases.c")
+_SAID = re.compile(r"/\* (error|warning|note) (\S+) \*/$")
+
+
+def expected(text):
+    return {
+        (number, match[1], match[2])
+        for number, line in enumerate(text.split("\n"), 1)
+        if (match := _SAID.search(line)) is not None
+    }
+
+
+def found(checked, name):
+    return {(one.line, str(one.level), one.kind) for one in checked.results if one.file == name}
+
+
+def test_each_line_of_the_cases_is_judged_as_its_comment_says():
+    checked = check_files([CASES.name], CASES.parent, {})
+    assert found(checked, CASES.name) == expected(CASES.read_text())
+
+
+def check(**files):
+    """Check files given by name, with __ for the dot."""
+    given = {name.replace("__", "."): text.encode() for name, text in files.items()}
+    return check_files(sorted(given), Path("/nonexistent"), given)
+
+
+CALLER = "int go(struct spi_device *spi)\n{\n\tu8 val;\n\n\treturn core_send(spi, &val, 1);\n}\n"
+CORE = "int core_send(struct spi_device *spi, void *buf, int n)\n{\n\treturn spi_write(spi, buf, n);\n}\n"
+
+
+def test_a_wrapper_in_another_file_leads_to_its_callers_with_each_step():
+    (result,) = check(a__c=CALLER, core__c=CORE).results
+    assert (result.file, result.line, result.kind, str(result.level)) == ("a.c", 5, "stack", "error")
+    assert [(step.file, step.line, step.function) for step in result.steps] == [
+        ("a.c", 3, "go"),
+        ("a.c", 5, "go"),
+        ("core.c", 3, "core_send"),
+    ]
+    assert result.steps[-1].code == "return spi_write(spi, buf, n);"
+
+
+def test_a_static_function_of_the_same_name_in_another_file_is_no_wrapper():
+    assert not check(a__c=CALLER, core__c="static " + CORE).results
+
+
+def test_a_struct_that_a_header_defines_tells_an_array_from_a_pointer():
+    driver = '#include "x.h"\nint f(struct x *x)\n{\n\tstruct x y;\n\treturn usb_bulk_msg(0, 0, y.buf, 1, 0, 0);\n}\n'
+    assert len(check(a__c=driver, x__h="struct x {\n\tu8 buf[4];\n};\n").results) == 1
+    assert not check(a__c=driver, x__h="struct x {\n\tu8 *buf;\n};\n").results
+
+
+REGMAP = "int f(struct regmap *map)\n{\n\tu8 buf[4];\n\treturn regmap_raw_write(map, 1, buf, 4);\n}\n"
+
+
+@pytest.mark.parametrize("bus,count", [("spi", 1), ("i2c", 0)])
+def test_regmap_demands_safe_memory_on_the_buses_that_pass_it_on(bus, count):
+    probe = f"int probe(struct {bus}_device *d)\n{{\n\treturn PTR_ERR(devm_regmap_init_{bus}(d, &config));\n}}\n"
+    results = [one for one in check(a__c=REGMAP + probe).results if one.bus == "regmap-spi"]
+    assert len(results) == count
+
+
+def test_a_controller_that_maps_messages_without_asking_is_told():
+    host = "static int x(struct i2c_msg *msg)\n{\n\tdma_map_single(dev, msg->buf, msg->len, 1);\n}\n"
+    (result,) = check(a__c=host).results
+    assert result.rule == "maps-unflagged"
+    asking = host + "static int y(struct i2c_msg *msg)\n{\n\treturn msg->flags & I2C_M_DMA_SAFE;\n}\n"
+    assert not check(a__c=asking).results
+
+
+def test_a_member_behind_an_aligned_buffer_is_told():
+    struct = "struct s {\n\tvoid *p;\n\tu8 buf[4] __aligned(ARCH_DMA_MINALIGN);\n\t%s\n};\n"
+    use = "int f(struct s *s)\n{\n\treturn spi_read(s->spi, s->buf, 4);\n}\n"
+    (result,) = check(a__c=struct % "bool done;" + use).results
+    assert (result.rule, str(result.level)) == ("shared-line", "warning")
+    assert not check(a__c=struct % "u8 other[4];" + use).results
+
+
+def test_a_group_is_an_annotation():
+    struct = (
+        "struct s {\n\tvoid *p;\n\t__dma_from_device_group_begin();\n\tu8 buf[4];\n"
+        "\t__dma_from_device_group_end();\n\tbool done;\n};\n"
+    )
+    assert not check(a__c=struct + "int f(struct s *s)\n{\n\treturn spi_read(s->spi, s->buf, 4);\n}\n").results
+
+
+def test_the_cache_gives_the_same_results_and_sees_what_changed(tmp_path):
+    (tmp_path / "a.c").write_text(CALLER)
+    (tmp_path / "core.c").write_text(CORE)
+    runs = [check_paths([tmp_path], tmp_path, tmp_path / "cache") for _ in range(2)]
+    assert runs[0].results == runs[1].results and len(runs[0].results) == 1
+    assert runs[0].pieces and not runs[1].pieces
+    (tmp_path / "core.c").write_text(CORE.replace("spi_write", "copies"))
+    assert not check_paths([tmp_path], tmp_path, tmp_path / "cache").results
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"\0\xff" * 99, b"}" * 999 + b"spi_write(", b"#if 1\nint f() { spi_write(a, &b, 1);\n",
+        b"spi_write " + b"(" * 5000,
+    ],
+    ids=["empty", "bytes", "braces", "unbalanced", "parentheses"],
+)  # fmt: skip
+def test_any_bytes_are_read(text):
+    assert check_files(["a.c"], Path("/nonexistent"), {"a.c": text}).files == 1

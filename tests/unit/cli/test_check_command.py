@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe check`` as it is typed: formats, exit statuses, what a change brings."""
+
+import json
+import subprocess
+
+import pytest
+from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
+
+from tests.in_process import dmasafe
+
+CLEAN = "static int f(struct spi_device *spi)\n{\n\treturn 0;\n}\n"
+UNSAFE = "static int g(struct spi_device *spi)\n{\n\tu8 v;\n\treturn spi_write(spi, &v, 1);\n}\n"
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DMASAFE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "drivers").mkdir()
+    (tmp_path / "drivers" / "a.c").write_text(CLEAN + UNSAFE)
+    return tmp_path
+
+
+def test_the_exit_status_tells_clean_found_and_unreadable(tree):
+    assert dmasafe("check", "drivers").returncode == 1
+    (tree / "drivers" / "a.c").write_text(CLEAN)
+    assert dmasafe("check", "drivers").returncode == 0
+    done = dmasafe("check", "missing")
+    assert done.returncode == 2 and "there is no such file" in done.stderr
+
+
+def test_lines_are_what_editors_read_and_standard_input_is_a_file(tree):
+    done = dmasafe("check", "--format", "lines", "-", stdin=UNSAFE)
+    assert done.stdout.startswith("-:4: unsafe-buffer-handed-over: v is a variable on the stack")
+
+
+def test_the_table_shows_the_way_through_the_code(tree):
+    said = dmasafe("check", "drivers/a.c").stdout
+    assert "drivers/a.c:7: u8 v;" in said and "drivers/a.c:8: return spi_write(spi, &v, 1);" in said
+
+
+def test_sarif_has_the_way_as_a_code_flow_and_a_validator_takes_it(tree):
+    document = json.loads(dmasafe("check", "--format", "sarif", "drivers").stdout)
+    Sarif.model_validate(document)
+    (result,) = document["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 8}
+    assert len(result["codeFlows"][0]["threadFlows"][0]["locations"]) == 2
+
+
+def test_a_baseline_leaves_out_what_was_there_even_if_lines_moved(tree):
+    dmasafe("check", "--output", "old.json", "drivers")
+    (tree / "drivers" / "a.c").write_text("\n\n" + CLEAN + UNSAFE + UNSAFE.replace("g(", "h("))
+    done = dmasafe("check", "--baseline", "old.json", "--format", "json", "drivers")
+    assert [one["function"] for one in json.loads(done.stdout)["results"]] == ["h"]
+
+
+def git(tree, *words):
+    identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+    return subprocess.run(["git", "-C", tree, *identity, *words], check=True, capture_output=True, text=True).stdout
+
+
+def test_a_diff_shows_only_what_the_change_brings(tree):
+    git(tree, "init", "-q")
+    git(tree, "add", "drivers")
+    git(tree, "commit", "-qm", "before")
+    (tree / "drivers" / "a.c").write_text(CLEAN + UNSAFE + UNSAFE.replace("g(", "h("))
+    (tree / "drivers" / "new.c").write_text(UNSAFE)
+    git(tree, "add", "drivers")
+    expected = [("drivers/a.c", "h"), ("drivers/new.c", "g")]
+
+    def brought(*words):
+        done = dmasafe("check", "--format", "json", "--diff", *words)
+        assert done.returncode == 1, done.stderr
+        return [(one["file"], one["function"]) for one in json.loads(done.stdout)["results"]]
+
+    assert brought("HEAD") == expected
+    (tree / "change.patch").write_text(git(tree, "diff", "--cached"))
+    assert brought("change.patch") == expected, "applied already"
+    git(tree, "reset", "-q", "--hard")
+    assert brought("change.patch") == expected, "not yet applied"
+
+
+@pytest.mark.parametrize("words", [("--diff", "nothere"), ("--diff", "-x"), ("--diff", "drivers/a.c")])
+def test_what_is_no_change_is_a_sentence(tree, words):
+    done = dmasafe("check", *words)
+    assert done.returncode == 2 and done.stderr.startswith("dmasafe: ")
