@@ -228,13 +228,13 @@ class _Piece:
             if declarator.type == "init_declarator":
                 value = declarator.child_by_field_name("value")
                 if value is not None and value.type == "initializer_list" and (struct or tag):
-                    self.table(tag, value)
+                    self.table(tag, _declared(declarator, self)[0], value)
 
-    def table(self, tag: str, values: Node, depth: int = 0) -> None:
+    def table(self, tag: str, variable: str, values: Node, depth: int = 0) -> None:
         """What an initializer gives the members of struct ``tag``: the names of functions."""
         for each in values.named_children:
             if each.type == "initializer_list" and depth < 8:
-                self.table(tag, each, depth + 1)
+                self.table(tag, variable, each, depth + 1)
             elif each.type == "initializer_pair":
                 value = each.child_by_field_name("value")
                 designator = each.child_by_field_name("designator")
@@ -243,9 +243,9 @@ class _Piece:
                 if value.type == "pointer_expression":
                     value = value.child_by_field_name("argument") or value
                 if value.type == "identifier" and designator.type == "field_designator":
-                    self.facts.tables.append((tag, self.text(designator).lstrip(". "), self.text(value)))
+                    self.facts.tables.append((tag, self.text(designator).lstrip(". "), self.text(value), variable))
                 elif value.type == "initializer_list" and depth < 8:
-                    self.table(tag if designator.type != "field_designator" else "", value, depth + 1)
+                    self.table(tag if designator.type != "field_designator" else "", variable, value, depth + 1)
 
     def look_up(self, name: str) -> None:
         """Keep the declaration of a variable of this file that a function uses."""
@@ -937,17 +937,24 @@ class _Body:
         if through or not callee:
             return frozenset((Value("U"),))
         # Memory of an allocator has no origin among its arguments; what another function returns may have.
-        args = () if callee in ALLOCATORS else tuple(_single(one) for one in arguments[:8])
-        return frozenset((Value("C", callee, "", 0, args),))
+        if callee in ALLOCATORS:
+            return frozenset((Value("C", callee),))
+        given = [_single(one) for one in arguments[:8]]
+        several = next((number for number, one in enumerate(arguments[:8]) if 1 < len(one) <= 4), None)
+        if several is None:
+            return frozenset((Value("C", callee, "", 0, tuple(given)),))
+        made = _EMPTY
+        for one in arguments[several]:
+            given[several] = _single(frozenset((one,)))
+            made |= {Value("C", callee, "", 0, tuple(given))}
+        return made
 
 
 def _single(values: Set) -> Value:
-    """The one value that an argument can be, without its own calls' arguments."""
+    """The one value that an argument can be."""
     if len(values) != 1:
         return Value("U")
     (one,) = values
-    if one.kind == "C":
-        return Value("C", one.name, one.tag)
     return one if _depth(one) < 4 else Value("U")
 
 

@@ -130,8 +130,8 @@ class Global(Struct, array_like=True, gc=False):
 class FileFacts(Struct, gc=False):
     """What is known of one file. ``done``: where the pieces begin that were read, in bytes.
 
-    ``tables``: struct, member, function: what a struct of function pointers has been given. ``asked``: the words that
-    this file alone was searched for. ``size`` and ``changed`` (ns) say whether the file is still the one that was read.
+    ``tables``: struct, member, function, variable: what a struct of function pointers has been given. ``asked``: the
+    words that this file alone was searched for. ``size`` and ``changed`` (ns) say whether it is still the same file.
     """
 
     size: int = -1
@@ -141,5 +141,5 @@ class FileFacts(Struct, gc=False):
     functions: list[Function] = []
     structs: list[StructType] = []
     globals: list[Global] = []
-    tables: list[tuple[str, str, str]] = []
+    tables: list[tuple[str, str, str, str]] = []
     aliases: list[tuple[str, str]] = []

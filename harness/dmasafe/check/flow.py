@@ -98,6 +98,7 @@ class Program:
         self._buses: dict[str, set[str]] = defaultdict(set)
         self._members: dict[tuple[str, str], dict[str, Member]] = {}
         self._returned: dict[Key, list[Origin] | None] = {}
+        self._filled: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         self._slots: dict[Key, set[tuple[str, str]]] = defaultdict(set)
         self._indexed: dict[str, tuple[int, int, int, int]] = {}
         self._loose: list[tuple[Key, Store]] = []
@@ -120,8 +121,9 @@ class Program:
             self._aliases.update(facts.aliases)
             for variable in facts.globals[variables:]:
                 self._globals[path, variable.name] = variable
-            for tag, member, name in facts.tables[tables:]:
+            for tag, member, name, table in facts.tables[tables:]:
                 self._put(tag, member, (path, name))
+                self._filled[path, table, member].add(name)
                 callees.add(member)
             for function in facts.functions[functions:]:
                 key = (path, function.name)
@@ -142,7 +144,9 @@ class Program:
             if not tag:
                 self._loose.append((key, store))
                 continue
-            self._assigned[tag, member].append((key, store))
+            if any(one.kind != "S" for one in store.base):
+                # What a struct on the stack holds goes with it.
+                self._assigned[tag, member].append((key, store))
             for value in store.values:
                 if value.kind == "G" and not value.tag and self.resolve(value.name, key[0]):
                     self._put(tag, member, (key[0], value.name))
@@ -415,6 +419,11 @@ class Program:
         else:
             tags = {self.tag_of(one, path) for one in call.through} - {""}
             called = sorted(key for tag in tags for key in self._through(tag, call.callee))
+            known = [self._globals.get((path, one.name)) for one in call.through if one.kind == "G"]
+            if len(known) == len(call.through) and all(one is not None and one.form == "struct" for one in known):
+                # It is known which table this is; one that was not read has no wrapper in it.
+                filled = {name for one in call.through for name in self._filled[path, one.name, call.callee]}
+                called = [key for key in called if key[0] == path and key[1] in filled]
             sure = len(called) == 1
         for key in called[:16]:
             for (number, steps), uses in self.summaries.get(key, {}).items():

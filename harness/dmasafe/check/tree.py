@@ -39,6 +39,7 @@ _PRIMITIVE = re.compile(
 _CALLED = rb"\b(?:%s)\b"
 _SLOT = rb"(?:->|\.)(?:%s)[ \t]*\("
 _STRUCT = rb"\b(?:struct|union)\s+(?:%s)\s*(?:__\w+\s*)?\{|\}\s*(?:%s)\s*;"
+_DEFINED = re.compile(rb"\b(?:struct|union)\s+(\w+)\s*(?:__\w+\s*)?\{|\}\s*(\w+)\s*;")
 _FUNCTION = rb"(?m)^(?:[A-Za-z_][\w \t*]*[ \t*])?(?:%s)\((?![^\n]*;)"
 _NAME = re.compile(r"[A-Za-z_]\w{2,}")
 #: Structs of function pointers that the kernel's cores call: what they hand over is the core's business.
@@ -80,6 +81,7 @@ class Tree:
         self._including: set[tuple[str, str]] = set()
         self._grown: set[str] = set()
         self._empty: set[str] = set()
+        self._defines: dict[str, frozenset[str]] = {}
 
     # ---- reading
 
@@ -211,9 +213,17 @@ class Tree:
         for path, names in by_file.items():
             wanted[path] |= names
             for header in self._included(path):
-                wanted[header] |= names
+                if known := names & self._defined(header):
+                    wanted[header] |= known
         for name, names in wanted.items():
             self._extract_named(name, {f"struct {tag}" for tag in names}, _STRUCT)
+
+    def _defined(self, header: str) -> frozenset[str]:
+        """The structs that a header defines."""
+        if header not in self._defines:
+            found = _DEFINED.findall(self._read(header))
+            self._defines[header] = frozenset((one or other).decode(errors="replace") for one, other in found)
+        return self._defines[header]
 
     def _extract_named(self, name: str, words: set[str], form: bytes) -> None:
         """Read the pieces of a file that ``form`` finds for ``words``, which it was not yet searched for."""
@@ -233,14 +243,15 @@ class Tree:
         waiting = [(name, 0)]
         while waiting and len(found) < _MOST_INCLUDED:
             current, depth = waiting.pop(0)
-            for header in self._includes(current):
+            for header, own in self._includes(current):
                 if header not in found:
                     found[header] = None
-                    if depth < 2:
+                    if own and depth < 2:
                         waiting.append((header, depth + 1))
         return list(found)
 
-    def _includes(self, name: str) -> list[str]:
+    def _includes(self, name: str) -> list[tuple[str, bool]]:
+        """The headers that a file names, and whether it does so in quotes: those are the driver's own."""
         cached = self._include_cache.get(name)
         if cached is None:
             cached = []
@@ -252,12 +263,12 @@ class Tree:
                     places.append(os.path.normpath(f"{general}/{header}"))
                 for place in places:
                     if place in self._scope or (self.base / place).is_file():
-                        cached.append(place)
+                        cached.append((place, bool(quoted)))
                         break
             self._include_cache[name] = cached
         return cached
 
-    _include_cache: dict[str, list[str]] = field(default_factory=dict)
+    _include_cache: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
 
     # ---- the cache
 
