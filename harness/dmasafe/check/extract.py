@@ -68,6 +68,8 @@ _SIZES |= {
     "__u16": 2,
     "uint8_t": 1,
 }
+#: Statements, each times the variables that are known then.
+_MOST_WORK = 3_000_000
 #: Calls with nothing to learn from, however many there are.
 _NOISE = words(
     """dev_err dev_warn dev_info dev_dbg dev_err_probe printk pr_err pr_info pr_warn pr_debug mutex_lock mutex_unlock
@@ -89,6 +91,10 @@ Set = frozenset[Value]
 Environment = dict[str, Set]
 
 
+class _TooLargeError(Exception):
+    """A function that was generated: what it does is not followed."""
+
+
 class _Declared:
     """A variable of a function."""
 
@@ -105,24 +111,28 @@ class _Declared:
 def parse_pieces(source: Source, starts: Iterable[int], facts: FileFacts, header: bool) -> None:
     """Add to ``facts`` what the pieces of ``source`` that begin at ``starts`` hold, unless it is in there already."""
     parser = Parser(_LANGUAGE)
+    known = {one.name: one for one in facts.globals}
     for start in sorted(set(starts) - facts.done):
         facts.done.add(start)
         text = source.text(start)
-        piece = _Piece(source, start, text, facts, header)
+        piece = _Piece(source, start, text, facts, header, known)
         piece.read(parser.parse(cleaned(text)).root_node)
 
 
 class _Piece:
     """One piece: what stands outside functions."""
 
-    def __init__(self, source: Source, start: int, text: bytes, facts: FileFacts, header: bool) -> None:
+    def __init__(
+        self, source: Source, start: int, text: bytes, facts: FileFacts, header: bool, known: dict[str, Global]
+    ) -> None:
         self.source = source
         self.start = start
         self.original = text
         self.bytes = cleaned(text)
         self.facts = facts
         self.header = header
-        self.looked = {one.name for one in facts.globals}
+        self.known = known
+        self.looked: set[str] = set()
 
     def text(self, node: Node) -> str:
         return self.bytes[node.start_byte : node.end_byte].decode(errors="replace")
@@ -249,7 +259,7 @@ class _Piece:
 
     def look_up(self, name: str) -> None:
         """Keep the declaration of a variable of this file that a function uses."""
-        if name in self.looked:
+        if name in self.known or name in self.looked:
             return
         self.looked.add(name)
         found = self.source.declared(name)
@@ -274,7 +284,11 @@ class _Piece:
                 tag = words[words.index(word) + 1]
         pointers = form == "array" and "*" in words
         constant = "const" in words and not pointers
-        self.facts.globals.append(Global(name, line, tag, "pointer" if pointers else form, constant))
+        self.keep(Global(name, line, tag, "pointer" if pointers else form, constant))
+
+    def keep(self, found: Global) -> None:
+        self.facts.globals.append(found)
+        self.known[found.name] = found
 
 
 def _declared(node: Node, piece: _Piece) -> tuple[str, Form, bool]:
@@ -339,6 +353,7 @@ class _Body:
         self.guarded: set[str] = set()
         self.returns: Set = _EMPTY
         self.depth = 0
+        self.work = 0
         self.breaks: list[Environment | None] = []
         self.numbers: dict[str, int] = {}
         self.guards: list[Guard] = []
@@ -374,7 +389,7 @@ class _Body:
                     environment[name] = frozenset((Value("P", name, tag, len(parameters) - 1),))
         try:
             self.statement(body, environment)
-        except RecursionError:
+        except (RecursionError, _TooLargeError):
             return
         piece.facts.functions.append(
             Function(
@@ -397,6 +412,9 @@ class _Body:
     # ---- statements: each returns the environment behind it, None if nothing comes behind
 
     def statement(self, node: Node, env: Environment | None) -> Environment | None:
+        self.work += 1 + len(env or ())
+        if self.work > _MOST_WORK:
+            raise _TooLargeError
         if env is None:
             if node.type == "compound_statement" or node.type in ("labeled_statement", "case_statement"):
                 env = {}
@@ -557,9 +575,7 @@ class _Body:
             line = self.piece.line(declarator)
             self.variables[name] = _Declared(tag, form, line, static or "extern" in qualifiers, pointers)
             if static:
-                self.piece.facts.globals.append(
-                    Global(name, line, tag, "pointer" if pointers else form, constant and not pointers)
-                )
+                self.piece.keep(Global(name, line, tag, "pointer" if pointers else form, constant and not pointers))
             for key in [key for key in env if key == name or key.startswith((f"{name}.", f"{name}["))]:
                 del env[key]
             value = declarator.child_by_field_name("value") if declarator.type == "init_declarator" else None
@@ -614,7 +630,7 @@ class _Body:
             if name.isupper() or name in ("NULL", "true", "false"):
                 return _EMPTY
             made = self.object(name)
-            found = next((one for one in self.piece.facts.globals if one.name == name), None)
+            found = self.piece.known.get(name)
             if found is not None and found.form == "plain":
                 return _EMPTY
             return frozenset((made if found is None or found.form != "pointer" else Value("U", "", found.tag),))

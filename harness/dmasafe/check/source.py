@@ -26,7 +26,11 @@ _DECLARE = re.compile(
     rb"\b(?:IIO_DECLARE_(?:DMA_)?(?:BUFFER_WITH_TS|QUATERNION)|DECLARE_FLEX_ARRAY)"
     rb"\(\s*([\w ]+?)\s*,\s*(\w+)\s*(?:,[^;\n]*)?\)"
 )
-_STATIC = rb"(?m)^(?![ \t#/*}])([^;(){}=\n]*?)\b%s\b[ \t]*(\[[^\n]*?|=|;|__[^\n]*)"
+# What a line that begins in the first column says before anything that ends a declarator, and its words.
+_HEAD = re.compile(rb"(?m)^[A-Za-z_][^;(){}=\n]{0,400}")
+_IDENTIFIER = re.compile(rb"[A-Za-z_]\w*")
+_STATIC = rb"([^;(){}=\n]*?)\b%s\b[ \t]*(\[[^\n]*?|=|;|__[^\n]*)"
+_MOST_HEADS = 8
 MAX_BYTES = 32 << 20
 
 
@@ -43,6 +47,17 @@ class Source:
     @cached_property
     def _lines(self) -> list[int]:
         return [match.start() for match in re.finditer(rb"\n", self.data)]
+
+    @cached_property
+    def _heads(self) -> dict[bytes, list[int]]:
+        """Where lines begin that may declare a variable, by each word in them."""
+        made: dict[bytes, list[int]] = {}
+        for head in _HEAD.finditer(self.data):
+            for word in set(_IDENTIFIER.findall(head[0])):
+                found = made.setdefault(word, [])
+                if len(found) < _MOST_HEADS:
+                    found.append(head.start())
+        return made
 
     def line(self, at: int) -> int:
         """The line, from 1, of the byte at ``at``."""
@@ -71,9 +86,11 @@ class Source:
     def declared(self, name: str) -> tuple[int, str, str] | None:
         """Line, what is before the name and what is behind it, of a variable that begins in the first column."""
         wanted = name.encode()
-        if wanted not in self.data:
+        starts = self._heads.get(wanted, ())
+        if not starts:
             return None
-        match = re.search(_STATIC % re.escape(wanted), self.data)
+        pattern = re.compile(_STATIC % re.escape(wanted))
+        match = next((found for start in starts if (found := pattern.match(self.data, start)) is not None), None)
         if match is None:
             return None
         return self.line(match.start(2)), match[1].decode(errors="replace"), match[2].decode(errors="replace")
