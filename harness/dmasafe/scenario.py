@@ -14,6 +14,7 @@ from dmasafe.carriers import BOARD, CONTROLLERS, POLICIES, controller_names, con
 from dmasafe.carriers.board import BOARD_ADDRESS, board_suite
 from dmasafe.carriers.hosts import HOSTS
 from dmasafe.carriers.suites import UPSTREAM, UPSTREAM_LIMITS
+from dmasafe.devices.hosts.faults import FAULTS as HARDWARE_FAULTS
 from dmasafe.errors import DmasafeError, unknown
 from dmasafe.faults import FAULTS
 from dmasafe.vocabulary import (
@@ -86,6 +87,8 @@ def parse_scenario(text: str) -> Scenario:
             raise ScenarioError(f"in '{text}' the option '+{option}' is wrong: options are {', '.join(OPTIONS)}")
         if name == "fault" and (row.like or not row.policies):
             raise ScenarioError(f"in '{text}' the fault needs the driver of controller dmasafe")
+        if name == "hardware" and not row.may_fail:
+            raise ScenarioError(f"in '{text}' the hardware cannot fail: only that of suite {HOSTS} can")
         options.append((name, value))
     needs = OPERATIONS[operation].needs
     if needs is not None and needs.partition("=")[0] not in dict(options):
@@ -117,6 +120,7 @@ OPTIONS: dict[str, Callable[[str], bool]] = {
     "pec": lambda value: value in ("0", "1"),
     "then": lambda value: 0 < len(value) <= 3 and set(value) <= set(STEPS),
     "fault": lambda value: value in FAULTS,
+    "hardware": lambda value: value in HARDWARE_FAULTS,
 }
 
 

@@ -140,7 +140,8 @@ class Scenario:
     ``options`` are sorted (name, value) pairs, all strings: ``dma_safe`` (0 or 1, for operations that leave it open),
     ``threshold`` (bytes), ``messages`` (I2C_RDWR: ``w8,r8``), ``protocol``, ``rd``, ``command`` and ``pec`` (SMBus),
     ``rd`` also for get_put, ``then`` (more calls on the same buffer, as STEPS spells them), ``fault`` (a mistake of
-    dmasafe/faults.py that the controller's driver makes).
+    dmasafe/faults.py that the controller's driver makes), ``hardware`` (how the emulated controller fails:
+    dmasafe/devices/hosts/faults.py).
     """
 
     buffer: str
@@ -174,9 +175,22 @@ class Scenario:
         return FAULTS.get(self.option("fault", NO_FAULT))
 
     @property
+    def hardware(self) -> str | None:
+        """The fault that the controller's hardware has."""
+        return self.option("hardware") or None
+
+    @property
     def without_fault(self) -> Scenario:
         """The same with a driver that makes no mistake."""
-        return replace(self, options=tuple(option for option in self.options if option[0] != "fault"))
+        return self._without("fault")
+
+    @property
+    def on_sound_hardware(self) -> Scenario:
+        """The same where the hardware does not fail."""
+        return self._without("hardware")
+
+    def _without(self, name: str) -> Scenario:
+        return replace(self, options=tuple(option for option in self.options if option[0] != name))
 
     @property
     def marked(self) -> bool:

@@ -3,7 +3,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -42,24 +41,12 @@ def results_for(finding, **changes):
     return Results("findings", "qemu", KERNEL, "tcg", True, tuple(rows))
 
 
-def runs(finding, **changes):
-    """One run has all that are without a fault, or with the same."""
-    results = results_for(finding, **changes)
-    pairs = list(zip(finding.proof.rows, results.rows, strict=True))
-    return {
-        (row.scenario, row.fault): replace(
-            results, rows=tuple(seen for other, seen in pairs if other.fault == row.fault)
-        )
-        for row in finding.proof.rows
-    }
-
-
 @pytest.mark.parametrize("finding", load(), ids=lambda finding: finding.id)
 def test_every_finding_is_proved_by_what_it_asks_for_and_says_its_command(finding):
     assert any(finding.concerns(f"apt:linux-source-{version}") for version in finding.versions)
     assert finding.command(SOURCE) == f"dmasafe findings {finding.id} --kernel {SOURCE}"
     if finding.proof.rows:
-        assert from_rows(finding, runs(finding), SOURCE).reproduced is True
+        assert from_rows(finding, results_for(finding), SOURCE).reproduced is True
 
 
 @pytest.mark.parametrize(
@@ -72,19 +59,18 @@ def test_every_finding_is_proved_by_what_it_asks_for_and_says_its_command(findin
     ],
 )
 def test_what_differs_is_not_reproduced(changes, why):
-    found = from_rows(OSIF, runs(OSIF, **changes), SOURCE)
+    found = from_rows(OSIF, results_for(OSIF, **changes), SOURCE)
     assert found.reproduced is False and why in found.why
 
 
 @pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.SKIP, Verdict.ERROR])
 def test_what_cannot_be_trusted_proves_nothing(verdict):
-    found = from_rows(OSIF, runs(OSIF, verdict=verdict, why="no canary"), SOURCE)
+    found = from_rows(OSIF, results_for(OSIF, verdict=verdict, why="no canary"), SOURCE)
     assert found.reproduced is None and "no canary" in found.why
 
 
 def test_a_scenario_that_was_not_run_proves_nothing():
-    nothing = {key: replace(results, rows=()) for key, results in runs(OSIF).items()}
-    assert from_rows(OSIF, nothing, SOURCE).reproduced is None
+    assert from_rows(OSIF, replace(results_for(OSIF), rows=()), SOURCE).reproduced is None
 
 
 LEAK = [
@@ -124,28 +110,33 @@ def test_a_report_counts_if_the_frame_is_in_its_trace(frame, reproduced):
     assert reproduced or "leak-on-release with somebody_else() in the trace" in found.why
 
 
+def test_findings_share_a_run_where_they_want_the_same_machine(monkeypatch):
+    asked = []
+    monkeypatch.setattr(reproduce, "_by_rows", lambda source, where, rows, *rest: asked.append((where, rows)) or {
+        finding.id: evidence(finding, True) for finding in rows
+    })  # fmt: skip
+    names = [
+        "at91-unmaps-more",
+        "amd-mp2-late-answer-overflows",
+        "amd-mp2-frees-under-dma",
+        "qup-lists-of-one",
+    ]
+    reproduce.reproduce(load(names), ["apt:linux-source-6.12"], SILENT)
+    assert [(*where, len(rows)) for where, rows in asked] == [
+        ("hosts", "arm64", (), 2), ("hosts", "x86_64", (), 1), ("hosts", "x86_64", ("slab_debug=FZPU",), 1),
+    ]  # fmt: skip
+
+
+def test_a_program_runs_where_programs_run():
+    with pytest.raises(ValueError, match="a program runs on x86_64"):
+        replace(SIGNAL.proof, arch="arm64")
+
+
 @pytest.mark.parametrize("finding", load(), ids=lambda finding: finding.id)
 def test_what_a_program_needs_is_there(finding):
     bus = Bus({address: make(describe(name)) for address, name in finding.proof.slaves})
     assert all(bus.transfer(address, True, 1).ok for address, _ in finding.proof.slaves)
     assert all((project_root() / "images" / name / "Kbuild").is_file() for name in finding.proof.modules)
-
-
-def test_a_fault_is_set_in_the_boots_of_its_scenario(monkeypatch):
-    set_ = []
-    monkeypatch.setattr(reproduce.Boot, "prepare", lambda boot: set_.append("prepared"))
-    boot = object.__new__(reproduce._with_fault("late"))
-    boot.image = SimpleNamespace(plugs=lambda carrier: {"at91": None} if carrier == "vfio-user" else {})
-    boot.device = SimpleNamespace(set_fault=lambda name, fault: set_.append((name, fault)))
-    boot.prepare()
-    assert set_ == ["prepared", ("at91", "late")]
-    assert reproduce._with_fault(None) is reproduce.Boot
-
-
-def test_a_fault_that_no_hardware_has_is_refused():
-    (finding,) = load(["at91-unmaps-more"])
-    with pytest.raises(ValueError, match="a fault is one of late,"):
-        replace(finding.proof, scenario=(replace(finding.proof.scenario[0], fault="loud"),))
 
 
 def evidence(finding, reproduced):
@@ -166,6 +157,12 @@ def test_only_what_was_reproduced_is_on_the_page_and_everything_in_the_json():
     assert f"`{OSIF.command(SOURCE)}`" in page and "drivers/usb/core/hcd.c:1507" in page and "  osif_xfer" in page
     rows = json.loads(to_json(report))["findings"]
     assert [(row["finding"], row["reproduced"]) for row in rows] == [(OSIF.id, True), (SIGNAL.id, False)]
+
+
+def test_the_page_says_on_which_architecture_if_it_is_not_the_usual_one():
+    usual = evidence(OSIF, True)
+    other = replace(usual, kernel=replace(KERNEL, arch="arm64"))
+    assert "(upstream), 7.2.13 (upstream, arm64)\n" in to_markdown(Report((usual, other)), [OSIF])
 
 
 def test_a_trace_is_shown_as_far_as_the_frame_that_was_asked_for():

@@ -81,7 +81,8 @@ class Controller:
     ``own_bus``: a bus that the user names, of which nothing is known. ``survives_suspend``: its adapter is still there
     afterwards. ``reads_blocks``: it offers SMBus block reads. ``queues``: its driver hands over all messages of a
     transfer before the device sees the first. ``room``: a boot that has it has no more controllers than this with such
-    a number, and none with another (0: it minds nobody).
+    a number, and none with another (0: it minds nobody). ``may_fail``:
+    its hardware can be told to (a scenario's ``hardware``).
     """
 
     name: str
@@ -114,6 +115,7 @@ class Controller:
     own_bus: bool = False
     survives_suspend: bool = True
     reads_blocks: bool = True
+    may_fail: bool = False
     queues: bool = False
     room: int = 0
 

@@ -107,6 +107,7 @@ def _controller(host: HostModel) -> Controller:
         # The first gives up after 100 ms.
         impatient=True,
         stumbles=True,
+        may_fail=True,
     )
 
 

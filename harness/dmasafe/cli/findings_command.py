@@ -19,7 +19,7 @@ from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 
 # Oldest first: the page quotes the last.
-KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2")
+KERNELS = ("apt:linux-source-6.12", "apt:linux-source-7.2", "apt:linux-source-7.3")
 
 
 @click.command(name="findings", epilog="Examples: dmasafe findings | dmasafe findings osif-callers-buffer")

@@ -127,7 +127,7 @@ class DeviceProcess(Channel):
         known: Collection[str] = LIES
         if controller in self._functions:
             # Only a harness with hosts pays for the import.
-            from dmasafe.devices.hosts.base import FAULTS
+            from dmasafe.devices.hosts.faults import FAULTS
 
             known = FAULTS
         if name is not None and name not in known:

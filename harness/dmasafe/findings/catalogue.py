@@ -11,7 +11,6 @@ from typing import Any
 
 from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.decode import read_toml
-from dmasafe.devices.hosts.base import FAULTS
 from dmasafe.errors import DmasafeError
 from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.outcome import Outcome
@@ -32,8 +31,7 @@ class ProofScenario:
     """One scenario (or phase of a client, as ``dmasafe clients`` names it), and what must be seen of it.
 
     ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace. ``direct`` is whether
-    the payload came straight from the caller's buffer; None asks for nothing. ``fault`` is what the hardware of a host
-    does (FAULTS in devices/hosts/base.py); such a scenario has a boot for itself.
+    the payload came straight from the caller's buffer; None asks for nothing.
     """
 
     scenario: str
@@ -41,20 +39,21 @@ class ProofScenario:
     classes: tuple[str, ...] = ()
     frame: str | None = None
     direct: bool | None = None
-    fault: str | None = None
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How a finding is shown: by scenarios, by phases of clients, or by a program in the guest, on ``arch``.
+    """How a finding is shown: by scenarios, by phases of clients, or by a program in the guest.
 
     A program is a file in programs/, and its arguments. It prints lines of JSON, which together must say what ``says``
     says; the kernel must report ``classes``, with ``frame`` in the traces. ``modules`` are directories of images/ whose
     modules the guest gets too; ``slaves`` (addresses, with names or import paths) replace those on its buses.
+    ``cmdline`` are words for the kernel's command line.
     """
 
     config: str
     arch: str = REFERENCE_ARCH
+    cmdline: tuple[str, ...] = ()
     scenario: tuple[ProofScenario, ...] = ()
     client: tuple[ProofScenario, ...] = ()
     program: tuple[str, ...] = ()
@@ -67,8 +66,8 @@ class Proof:
     def __post_init__(self) -> None:
         if [bool(way) for way in (self.scenario, self.client, self.program)].count(True) != 1:
             raise ValueError("a proof is by scenarios, by clients or by a program")
-        if not {row.fault for row in self.rows} <= {None, *FAULTS}:
-            raise ValueError(f"a fault is one of {', '.join(FAULTS)}")
+        if self.program and (self.arch != REFERENCE_ARCH or self.cmdline):
+            raise ValueError(f"a program runs on {REFERENCE_ARCH}, with the command line of its configuration")
         if self.program and not (PROGRAMS / self.program[0]).is_file():
             raise ValueError(f"there is no {self.program[0]} in {PROGRAMS.name}/")
         try:

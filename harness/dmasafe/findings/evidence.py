@@ -55,14 +55,13 @@ class Report:
         return [each for each in self.evidence if each.finding.id == finding.id and each.reproduced]
 
 
-def from_rows(finding: Finding, runs: Mapping[tuple[str, str | None], Results], source: str) -> Evidence:
-    """What the runs of its scenarios say of a finding, by scenario and fault."""
-    first = finding.proof.rows[0]
-    kernel = runs[first.scenario, first.fault].kernel
+def from_rows(finding: Finding, results: Results, source: str) -> Evidence:
+    """What one run of its scenarios says of a finding."""
+    kernel = results.kernel
+    rows = {row.id: row for row in results.rows}
     facts: list[str] = []
     splats: list[Splat] = []
     for wanted in finding.proof.rows:
-        rows = {row.id: row for row in runs[wanted.scenario, wanted.fault].rows}
         row = rows.get(wanted.scenario)
         if row is None or row.judgement.verdict in _UNTRUSTED:
             why = "it was not run" if row is None else row.judgement.why
@@ -70,8 +69,7 @@ def from_rows(finding: Finding, runs: Mapping[tuple[str, str | None], Results], 
         wrong = _contradiction(wanted, row)
         if wrong is not None:
             return Evidence(finding, kernel, source, False, f"{wanted.scenario}: {wrong}")
-        fault = "" if wanted.fault is None else f" with the hardware's fault {wanted.fault}"
-        facts.append(f"`{row.id}`{fault}: {_seen(row)}")
+        facts.append(f"`{row.id}`: {_seen(row)}")
         splats.extend(row.judgement.splats)
     return Evidence(finding, kernel, source, True, "as described", tuple(facts), tuple(splats))
 

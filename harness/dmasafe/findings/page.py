@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 
+from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.findings.catalogue import Finding
 from dmasafe.findings.evidence import Evidence, Report
 from dmasafe.outcome import Frame, Splat
@@ -40,6 +41,12 @@ def _kernels(found: Sequence[Evidence]) -> list[str]:
     return list(dict.fromkeys(each.kernel.release for each in found))
 
 
+def _where(each: Evidence) -> str:
+    kernel = each.kernel
+    machine = "" if kernel.arch == REFERENCE_ARCH else f", {kernel.arch}"
+    return f"{kernel.release} ({kernel.config}{machine})"
+
+
 def _section(finding: Finding, found: Sequence[Evidence]) -> str:
     newest = found[-1]
     lines = [
@@ -51,7 +58,7 @@ def _section(finding: Finding, found: Sequence[Evidence]) -> str:
         "",
         f"- **Where**: {finding.where}",
         f"- **Rule**: {finding.rule}",
-        f"- **Reproduced on**: {', '.join(f'{each.kernel.release} ({each.kernel.config})' for each in found)}",
+        f"- **Reproduced on**: {', '.join(map(_where, found))}",
         *(f"- **Command**: `{finding.command(each.source)}`" for each in found),
         f"- **Remedy**: {_item(finding.remedy)}",
         f"- **Known?** {_item(finding.known)}",

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from dmasafe import scratch
+from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg.symbols import Symbols
 from dmasafe.expect.clients import parse_client_scenario
@@ -20,16 +22,14 @@ from dmasafe.guest import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
 from dmasafe.kernel import NotBuilt
 from dmasafe.progress import Progress
-from dmasafe.report.results import Results
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
-from dmasafe.targets.boot import Boot
 from dmasafe.targets.clients import MODULES, run_clients
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.judged import run_and_judge
 from dmasafe.targets.machine import BoardGuest, board_image
 from dmasafe.targets.prepare import Prepared, prepare
-from dmasafe.targets.qemu import BootFactory, QemuTarget
+from dmasafe.targets.qemu import QemuTarget
 
 PROGRAM_TIMEOUT_S = 60.0
 _DIRECTORY = "/tmp"
@@ -44,72 +44,63 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
     """The evidence of one kernel, in the order of the findings; one run for all scenarios of a configuration."""
     found: dict[str, Evidence] = {}
     rest = [finding for finding in findings if finding.concerns(source)]
-    for config, arch in dict.fromkeys((finding.proof.config, finding.proof.arch) for finding in rest):
-        group = [finding for finding in rest if (finding.proof.config, finding.proof.arch) == (config, arch)]
+    for where in dict.fromkeys(map(_where, rest)):
+        group = [finding for finding in rest if _where(finding) == where]
         for clients in (False, True):
             rows = [finding for finding in group if finding.proof.rows and bool(finding.proof.client) is clients]
-            with _what_is_not_built(source, config, rows, found):
-                found |= _by_rows(source, config, arch, rows, clients, progress) if rows else {}
+            with _what_is_not_built(source, rows, found):
+                found |= _by_rows(source, where, rows, clients, progress) if rows else {}
         for finding in group:
             if finding.proof.program:
-                with _what_is_not_built(source, config, [finding], found):
+                with _what_is_not_built(source, [finding], found):
                     found[finding.id] = _by_program(source, finding, progress)
     return [found[finding.id] for finding in rest]
 
 
+class _Where(NamedTuple):
+    """What is booted: findings that agree in it share a run."""
+
+    config: str
+    arch: str
+    cmdline: tuple[str, ...]
+
+
+def _where(finding: Finding) -> _Where:
+    return _Where(finding.proof.config, finding.proof.arch, finding.proof.cmdline)
+
+
 @contextmanager
-def _what_is_not_built(
-    source: str, config: str, findings: Sequence[Finding], found: dict[str, Evidence]
-) -> Iterator[None]:
+def _what_is_not_built(source: str, findings: Sequence[Finding], found: dict[str, Evidence]) -> Iterator[None]:
     """Within, a kernel that may not be built makes these findings inconclusive, and costs the others nothing."""
     try:
         yield
     except NotBuilt as error:
         for finding in findings:
-            kernel = KernelInfo(source, finding.proof.arch, config, source)
+            kernel = KernelInfo(source, finding.proof.arch, finding.proof.config, source)
             found[finding.id] = Evidence(finding, kernel, source, None, str(error))
 
 
 def _by_rows(
-    source: str, config: str, arch: str, findings: Sequence[Finding], clients: bool, progress: Progress
+    source: str, where: _Where, findings: Sequence[Finding], clients: bool, progress: Progress
 ) -> Mapping[str, Evidence]:
-    prepared = prepare(source, config, arch, None, progress, extra_modules=MODULES if clients else None)
-    rows = [row for finding in findings for row in finding.proof.rows]
+    modules = MODULES if clients else None
+    prepared = prepare(source, where.config, where.arch, None, progress, where.cmdline, modules)
+    names = list(dict.fromkeys(row.scenario for finding in findings for row in finding.proof.rows))
     started = time.monotonic()
-    found: dict[tuple[str, str | None], Results] = {}
     with scratch.directory() as logs:
         if clients:
-            wanted = [parse_client_scenario(name) for name in dict.fromkeys(row.scenario for row in rows)]
+            wanted = [parse_client_scenario(name) for name in names]
             results, _records = run_clients(prepared, wanted, logs, progress, started)
-            found |= {(row.scenario, row.fault): results for row in rows}
         else:
-            sound = list(dict.fromkeys(row.scenario for row in rows if row.fault is None))
-            runs: list[tuple[list[str], str | None]] = [(sound, None)] if sound else []
-            runs += [([row.scenario], row.fault) for row in rows if row.fault is not None]
-            for names, fault in runs:
-                target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs, boots=_with_fault(fault))
-                results = run_and_judge(target, select(names), "findings", progress, started)
-                found |= {(name, fault): results for name in names}
+            target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
+            results = run_and_judge(target, select(names), "findings", progress, started)
     symbols = Symbols(prepared.build.vmlinux, {})
-    return {finding.id: _with_lines(from_rows(finding, found, source), symbols) for finding in findings}
-
-
-def _with_fault(fault: str | None) -> BootFactory:
-    """Boots whose hosts have this fault from the beginning."""
-
-    class Faulty(Boot):
-        def prepare(self) -> None:
-            super().prepare()
-            for name in self.image.plugs("vfio-user"):
-                self.device.set_fault(name, fault)
-
-    return Boot if fault is None else Faulty
+    return {finding.id: _with_lines(from_rows(finding, results, source), symbols) for finding in findings}
 
 
 def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
-    arch = finding.proof.arch
-    board = board_image(progress, arch, source, finding.proof.config, extra_modules=finding.proof.modules)
-    kernel = KernelInfo(board.kernel.release, arch, finding.proof.config, board.kernel.source)
+    board = board_image(progress, REFERENCE_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
+    kernel = KernelInfo(board.kernel.release, REFERENCE_ARCH, finding.proof.config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with scratch.directory() as logs:
         try:

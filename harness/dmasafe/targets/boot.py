@@ -228,6 +228,12 @@ class Boot(Session):
         give_back(self)
         self._bind_pci()
 
+    def fail_hardware(self, controller: str, name: str | None) -> None:
+        try:
+            self.device.set_fault(controller, name)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
+
     def _bind_pci(self) -> None:
         """The adapters of controllers that are PCI functions, where QEMU or the machine has put them."""
         for row in self.image.rows:

@@ -337,15 +337,20 @@ class Runner:
                 # Many at once: each message is an interrupt in the guest.
                 if not doubt and len(batch.under_way) <= WINDOW // 2:
                     most = min(WINDOW, last - batch.performed)
-                    session.send(*batch.next_messages(most, bool(self._facts.strict_line)))
+                    messages = batch.next_messages(most, bool(self._facts.strict_line))
+                    _set_hardware(session, batch)
+                    session.send(*messages)
             # The guest is at work: nobody waits for this.
             batch.read_reports(session)
             # Here Ctrl-C takes effect: what is under way will be answered.
             session.wait()
             with interrupt_deferred():
                 for answered, reply in batch.take(session):
+                    if answered.hardware and not batch.under_way:
+                        session.fail_hardware(answered.controller, None)
                     state.done += 1
-                    doubt = doubt or _timed_out(reply)
+                    # Of hardware that fails a time-out says nothing new.
+                    doubt = doubt or (_timed_out(reply) and not answered.hardware)
                     progress.advance(state.done, total, answered.id)
                 if time.monotonic() >= batch.keep_at:
                     session.sync_device()
@@ -554,11 +559,15 @@ class _Batch:
         messages = []
         while len(self.under_way) < most:
             scenario = self.todo[len(self.under_way)]
+            before = next(iter(self.under_way.values()), scenario)
+            if _broken_hardware(before) != _broken_hardware(scenario):
+                # While hardware fails nothing else is under way.
+                break
             number = self.next_number()
             self.under_way[number] = scenario
             messages.append(_run_message(number, scenario, strict))
             # While the guest goes on with the other half of the window, the host is to have something to do.
-            if self.lazy and (self.performed + len(self.under_way)) % (WINDOW // 2):
+            if self.lazy and not scenario.hardware and (self.performed + len(self.under_way)) % (WINDOW // 2):
                 messages[-1]["lazy"] = 1
         return messages
 
@@ -586,6 +595,18 @@ class _Batch:
             scenario = self.under_way[number]
             self.broken.append((number, scenario))
             self.todo.remove(scenario)
+
+
+def _broken_hardware(scenario: Scenario) -> tuple[str, str] | None:
+    """Which controller's hardware has to fail for this scenario, and how."""
+    return (scenario.controller, scenario.hardware) if scenario.hardware else None
+
+
+def _set_hardware(session: Session, batch: _Batch) -> None:
+    """Have the hardware fail as the scenarios under way want it to. Raises BootLost."""
+    broken = next(map(_broken_hardware, batch.under_way.values()), None)
+    if broken is not None:
+        session.fail_hardware(*broken)
 
 
 def _running(session: Session, state: _State) -> MachineFacts:

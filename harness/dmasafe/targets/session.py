@@ -150,6 +150,10 @@ class Session(Closing, ABC):
     def _lost(self, symptom: str) -> BootLost:
         """The best reason for a lost system, or the symptom."""
 
+    def fail_hardware(self, controller: str, name: str | None) -> None:
+        """From now on a controller's emulated hardware has this fault, or none."""
+        raise BootLost(f"the hardware of {controller} cannot fail here")
+
     def request(self, op: str, **arguments: object) -> Message:
         """One request's reply. Raises BootLost if none comes in time."""
         return self._talk.request(op, **arguments)

@@ -30,7 +30,8 @@ def line(scenario: Scenario, strict: bool = False) -> str:
     words = [f"addr={scenario.address:#04x}", f"len={scenario.length}", f"fill={scenario.seed}"]
     # Elsewhere the threshold is the controller's: settings().
     own = scenario.operation == "get_put"
-    words += [f"{name}={value}" for name, value in scenario.options if name != "fault" and (own or name != "threshold")]
+    elsewhere = {"fault", "hardware"} if own else {"fault", "hardware", "threshold"}
+    words += [f"{name}={value}" for name, value in scenario.options if name not in elsewhere]
     if strict and scenario.fault is not None and scenario.fault.unseen_alone:
         words.append("fail=1")
     if OPERATIONS[scenario.operation].from_user_space:
@@ -109,7 +110,9 @@ def _impatient(
     Of a driver that stumbles when it gives up, what the kernel reports says nothing either.
     """
     row = controller_of(scenario.controller)
-    if not row.impatient or ret is None or ret >= 0 or (splats and not (row.stumbles and ret == -_ETIMEDOUT)):
+    if not row.impatient or scenario.hardware or ret is None or ret >= 0:
+        return None
+    if splats and not (row.stumbles and ret == -_ETIMEDOUT):
         return None
     if not trace or len(trace) != len(messages) or not all(message.ok for message in trace):
         return None

@@ -104,6 +104,8 @@ class FakeSession:
         self.strict_before = system.strict_before
         self.sent: list[Message] = []
         self.asked: list[str] = []
+        self.failing: tuple[str, str] | None = None
+        self.asked_while: dict[str, tuple[str, str] | None] = {}
         self.answered: Counter[str] = Counter()
         self.muted: list[bool] = []
         self.requests: list[str] = []
@@ -178,6 +180,7 @@ class FakeSession:
             message = self._waiting.popleft()
             scenario = self._known[message["line"], message["set"]]
             self.asked.append(scenario.id)
+            self.asked_while[scenario.id] = self.failing
             answer = self.system.does.get(scenario.id, sound)
             reply = answer(self, message["seq"], scenario)
             self.answered[scenario.id] += 1
@@ -193,6 +196,10 @@ class FakeSession:
 
     def mute_console(self, muted: bool) -> None:
         self.muted.append(muted)
+
+    def fail_hardware(self, controller: str, name: str | None) -> None:
+        assert all("at91" in message["adapter"] for message in self._waiting), "others are under way"
+        self.failing = None if name is None else (controller, name)
 
     # What an answer is made of
 

@@ -547,6 +547,21 @@ def test_no_answer_is_held_back_where_a_session_is_dear_or_a_scenario_destructiv
     assert [by_line[line(parse_scenario(id_))] for id_ in (SEND, RECV)] == [True, False]
 
 
+LATE = tuple(f"heap/master_recv/at91/{length}+hardware=late" for length in (8, 32))
+NAK = "heap/master_send/at91/8+hardware=nak-8"
+
+
+def test_hardware_fails_for_the_scenarios_that_want_it_and_nobody_else(rig):
+    runner = rig(System(can_be_lazy=True, does=dict.fromkeys(LATE, timed_out), adapters={"at91": 2, "dmasafe": 1}))
+    run = runner.run(SEND, *LATE, NAK, "heap/master_send/at91/8", RECV)
+    session = runner.sessions[0]
+    assert not run.untrusted and session.failing is None
+    failing = {id_: how for id_, how in session.asked_while.items() if how}
+    assert failing == {**dict.fromkeys(LATE, ("at91", "late")), NAK: ("at91", "nak-8")}
+    # Those that want the same go together, so that the second comes while the first one's command is still at work.
+    assert session.asked.index(LATE[1]) == session.asked.index(LATE[0]) + 1
+
+
 # Before the first scenario: a name, the system of the first boot, the note.
 EARLY = {
     "the device's process does not start": (System(enter=DevicesError("no device")), "no device", True),

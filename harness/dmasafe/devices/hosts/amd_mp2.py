@@ -71,18 +71,31 @@ class AmdMp2(I2cHost):
         super().__init__()
         self._data = Window(_DATA_OFFSET, _DATA_BYTES)
         self._events: deque[int] = deque()
+        self._commands: deque[int] = deque()
         self.bars = (Bar(2, 0x20000, (*self.registers, self._data)),)
 
     def reset(self) -> None:
         super().reset()
         self._events.clear()
+        self._commands.clear()
 
     def _command(self, command: int) -> None:
+        """One after the other: there is none that stops one, and who has lost patience gets its answer all the same."""
+        self._commands.append(command)
+        if len(self._commands) == 1:
+            self._carry_out(command)
+
+    def _through(self) -> None:
+        self._commands.popleft()
+        if self._commands:
+            self._carry_out(self._commands[0])
+
+    def _carry_out(self, command: int) -> None:
         what, bus = command & 0xF, command >> 4 & 0xF
         if what in (_ENABLE, _DISABLE):
             self.later(0, lambda: self._event(command, True, _COMPLETE[what]))
-            return
         if what not in (_READ, _WRITE) or bus > 1:
+            self._through()
             return
         address, length, in_registers = command >> 8 & 0xFF, command >> 16 & 0xFFF, bool(command >> 31)
         pointer = int.from_bytes(self._data.content[:8], "little")
@@ -98,6 +111,7 @@ class AmdMp2(I2cHost):
                 else:
                     self.store(pointer, carried.data)
             self._event(command, ok, _COMPLETE[what] + (not ok))
+            self._through()
 
         # The commands of two messages have nothing between them that would say that no stop is wanted.
         self.carry(address, what == _READ, payload, True, done)

@@ -2,7 +2,7 @@
 """What the register models of host controllers have in common: a message on the bus and its end, and ways to fail.
 
 A model moves payload with ``fetch()`` and ``store()`` and its bits with the registers; when a message is through is
-said here, and so is what faulty hardware does instead (FAULTS).
+said here, and so is what faulty hardware does instead (faults.py).
 """
 
 from __future__ import annotations
@@ -14,40 +14,13 @@ from typing import NamedTuple
 from dmasafe.devices.bus import Nak, Result
 from dmasafe.devices.errors import FunctionError
 from dmasafe.devices.hosts.declaration import BAR_BYTES
+from dmasafe.devices.hosts.faults import FAULTS, SOUND, HardwareFault
 from dmasafe.devices.pci import Machine, PciFunction
 
 # No message of struct i2c_msg is longer.
 MAX_MESSAGE_BYTES = 0xFFFF
 
 
-class HardwareFault(NamedTuple):
-    """One way in which a controller fails.
-
-    It is done ``delay_s`` late; it sends ``interrupts`` for one event; what it read is in memory only ``store_after_s``
-    after it says so; byte number ``nak_at`` (0 is the address) of each message is not acknowledged; it loses the
-    arbitration; its DMA engine stops with an error.
-    """
-
-    delay_s: float = 0.0
-    interrupts: int = 1
-    store_after_s: float = 0.0
-    nak_at: int | None = None
-    arbitration_lost: bool = False
-    dma_error: bool = False
-
-
-SOUND = HardwareFault()
-# Beyond the time-out of every driver that has a host: the longest waits two seconds.
-LATE_S = 2.5
-FAULTS: dict[str, HardwareFault] = {
-    "late": HardwareFault(delay_s=LATE_S),
-    "interrupt-lost": HardwareFault(interrupts=0),
-    "interrupt-twice": HardwareFault(interrupts=2),
-    "interrupt-early": HardwareFault(store_after_s=0.05),
-    "arbitration-lost": HardwareFault(arbitration_lost=True),
-    "dma-error": HardwareFault(dma_error=True),
-    **{f"nak-{byte}": HardwareFault(nak_at=byte) for byte in (0, 1, 2, 8, 31, 32)},
-}
 # After this the second of two interrupts comes.
 AGAIN_S = 0.02
 
@@ -154,6 +127,8 @@ class I2cHost(PciFunction):
         if name is not None and name not in FAULTS:
             raise FunctionError(f"there is no fault '{name}': it is one of {', '.join(FAULTS)}")
         self.fault = SOUND if name is None else FAULTS[name]
+        if not self.fault.interrupts:
+            self.set_irq(False)
 
     # A message known as a whole.
 

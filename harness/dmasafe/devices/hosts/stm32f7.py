@@ -49,6 +49,8 @@ _START, _STOP, _AUTOEND, _RELOAD, _RD = 1 << 13, 1 << 14, 1 << 25, 1 << 24, 1 <<
 _BUSY, _ARLO, _TCR, _TC, _STOPF, _NACKF = 1 << 15, 1 << 9, 1 << 7, 1 << 6, 1 << 5, 1 << 4
 _RXNE, _TXIS, _TXE = 1 << 2, 1 << 1, 1 << 0
 # Which enabling bit of CR1 is for which flags of ISR.
+# Longer than the provider of the DMA engine waits before it looks again (images/hosts).
+_LAST_BYTE_S = 0.01
 _ENABLES = ((1 << 1, _TXIS), (1 << 2, _RXNE), (1 << 4, _NACKF), (1 << 5, _STOPF), (1 << 6, _TC | _TCR), (1 << 7, _ARLO))
 
 
@@ -137,7 +139,7 @@ class Stm32f7(I2cHost):
 
     def _pump(self) -> None:
         """Moves what can be moved: all that DMA has room for, or one byte and its flag."""
-        if not self.wire.active or self.CR2 & _START:
+        if not self.wire.active or self.wire.refused or self.CR2 & _START:
             return
         if self.wire.read:
             while self._left and self.CR1 & _RXDMAEN and self.rx.ready:
@@ -169,8 +171,18 @@ class Stm32f7(I2cHost):
         self._left -= 1
         if self.wire.put(byte):
             return True
-        self._refused()
-        self._update()
+        job = self._job
+
+        def refuse() -> None:
+            if job == self._job and self.wire.active:
+                self._refused()
+                self._update()
+
+        if self.CR1 & _TXDMAEN and not self.tx.ready:
+            # The last byte is still on the wire when the DMA controller is through.
+            self.later(_LAST_BYTE_S, refuse)
+        else:
+            refuse()
         return False
 
     def _sent(self, value: int) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from dmasafe.devices.bus import Bus, default_bus
 from dmasafe.devices.guest_memory import Reach
 from dmasafe.devices.hosts import hosts
-from dmasafe.devices.hosts.base import FAULTS, I2cHost
+from dmasafe.devices.hosts.base import I2cHost
+from dmasafe.devices.hosts.faults import FAULTS
 from dmasafe.devices.pci import Dma, I2cBus, Register, RegisterBlock
 from dmasafe.devices.trace import Record
 

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must come of a scenario whose hardware fails: the driver says so, and harms nobody."""
+
+from __future__ import annotations
+
+from dmasafe.devices.hosts.faults import FAULTS
+from dmasafe.outcome import Expectation, Outcome
+from dmasafe.scenario import Scenario
+
+
+def expect_failing(scenario: Scenario, sound: Expectation) -> Expectation:
+    """``sound`` is what must come of it on hardware that does not fail."""
+    fault = FAULTS[scenario.hardware or ""]
+    if sound.outcome is not Outcome.SAFE or fault.interrupts > 1:
+        return sound
+    if fault.nak_at and fault.nak_at > _sent(scenario):
+        return sound._replace(why=f"no slave has a byte {fault.nak_at} to acknowledge; {sound.why}")
+    if fault.dma_error and sound.direct is None:
+        return sound._replace(why=f"no DMA engine is asked; {sound.why}")
+    if fault.store_after_s:
+        if not scenario.reads or sound.direct is None:
+            return sound
+        return Expectation(Outcome.SILENT, "the hardware says that it is done before the data are in memory")
+    return Expectation(Outcome.REFUSED, f"the hardware fails ({scenario.hardware}), and the driver has to say so")
+
+
+def _sent(scenario: Scenario) -> int:
+    """How many bytes the longest message to the slave has."""
+    if scenario.operation == "transfer":
+        return 1
+    return 0 if scenario.reads else scenario.length

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must come of hardware that fails, and that only emulated controllers can be told to."""
+
+import pytest
+
+from dmasafe.devices.hosts.faults import FAULTS
+from dmasafe.expect import expect
+from dmasafe.facts import KernelFacts
+from dmasafe.outcome import Expectation, Outcome, Skip
+from dmasafe.scenario import ScenarioError, parse_scenario
+from dmasafe.targets.wire import line
+
+KERNEL = KernelFacts(
+    "arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES", "I2C_AT91", "I2C_CHARDEV"})
+)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "outcome", "why"),
+    [
+        ("heap/master_send/at91/32+hardware=late", Outcome.REFUSED, "has to say so"),
+        ("heap/master_send/at91/32+hardware=arbitration-lost", Outcome.REFUSED, ""),
+        ("heap/master_send/at91/32+hardware=interrupt-twice", Outcome.SAFE, ""),
+        ("heap/master_send/at91/32+hardware=nak-32", Outcome.REFUSED, ""),
+        ("heap/master_send/at91/31+hardware=nak-32", Outcome.SAFE, "no slave has a byte 32"),
+        ("heap/master_recv/at91/32+hardware=nak-1", Outcome.SAFE, "no slave has a byte 1"),
+        ("heap/master_recv/at91/32+hardware=nak-0", Outcome.REFUSED, ""),
+        ("heap/transfer/at91/32+dma_safe=1+hardware=nak-1", Outcome.REFUSED, ""),
+        ("heap/transfer/at91/32+dma_safe=1+hardware=nak-2", Outcome.SAFE, ""),
+        ("heap/master_send/at91/32+hardware=dma-error", Outcome.REFUSED, ""),
+        ("heap/master_send/at91/8+hardware=dma-error", Outcome.SAFE, "no DMA engine is asked"),
+        ("heap/master_recv/at91/32+hardware=interrupt-early", Outcome.SILENT, "before the data"),
+        ("heap/master_send/at91/32+hardware=interrupt-early", Outcome.SAFE, ""),
+        # What is refused on sound hardware is refused on any.
+        ("user/i2cdev_write/at91/8@77+hardware=interrupt-early", Outcome.REFUSED, ""),
+    ],
+)
+def test_a_driver_has_to_say_what_failed_and_only_that(scenario, outcome, why):
+    expectation = expect(parse_scenario(scenario), KERNEL)
+    assert isinstance(expectation, Expectation)
+    assert expectation.outcome is outcome and why in expectation.why
+
+
+def test_what_the_kernel_does_not_have_fails_in_no_way():
+    facts = KernelFacts("arm64", (6, 12, 117), frozenset({"MODULES"}))
+    assert isinstance(expect(parse_scenario("heap/master_send/at91/8+hardware=late"), facts), Skip)
+
+
+def test_the_agent_hears_nothing_of_it():
+    sound, broken = (line(parse_scenario(f"heap/master_send/at91/8{how}")) for how in ("", "+hardware=late"))
+    assert "hardware" not in broken and broken.split()[:2] == sound.split()[:2]
+
+
+def test_only_emulated_controllers_of_upstream_can_fail_and_only_in_known_ways():
+    with pytest.raises(ScenarioError, match="the hardware cannot fail: only that of suite hosts can"):
+        parse_scenario("heap/master_send/virtio/8+hardware=late")
+    with pytest.raises(ScenarioError, match=r"the option '\+hardware=rust' is wrong"):
+        parse_scenario("heap/master_send/at91/8+hardware=rust")
+    assert {parse_scenario(f"heap/master_send/at91/8+hardware={name}").hardware for name in FAULTS} == set(FAULTS)
