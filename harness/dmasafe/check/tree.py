@@ -47,7 +47,7 @@ _CORE = re.compile(r"(?:^|/)include/")
 
 
 class CheckError(DmasafeError):
-    """What is to be checked cannot be read."""
+    """A source cannot be read."""
 
 
 class _Kept(msgspec.Struct):
