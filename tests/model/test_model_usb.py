@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the model says of upstream's USB bridges, with the line of the driver or of USB core that decides it."""
 
+from dataclasses import replace
+
 import pytest
 
 from dmasafe.facts import KernelFacts
@@ -35,6 +37,14 @@ def test_every_bridge_is_modelled_behind_its_host_controller():
 @pytest.mark.parametrize("operation", ["master_send", "master_recv", "master_send_dmasafe", "master_recv_dmasafe"])
 def test_a_driver_that_copies_takes_any_memory(name, kind, operation):
     assert expected(f"{kind}/{operation}/{name}/32") == (Outcome.SAFE, ())
+
+
+def test_a_host_controllers_mappings_are_strict_too():
+    strict = replace(KERNEL, strict_line=64)
+    for name in ("osif", "osif-ehci"):
+        outcome, classes = expected(f"module-data/master_recv/{name}/9", strict)
+        assert outcome is Outcome.CAUGHT and set(classes) == {"map-invalid-area", "strict-memory"}
+        assert expected(f"heap/master_recv/{name}/9", strict) == (Outcome.SAFE, ())
 
 
 STACK = (Outcome.CAUGHT, ("usb-buffer-on-stack",))

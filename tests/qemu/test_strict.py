@@ -170,3 +170,24 @@ def test_a_board_can_be_strict(dmasafe, tmp_path):
     assert len(found) > 8
     for id_, row in found.items():
         assert [splat["class"] for splat in row["splats"]] == ([wanted[id_]] if id_ in wanted else [])
+
+
+@needs("upstream-strict")
+def test_other_buses_and_usb_hosts_are_strict_and_keep_the_rules(dmasafe, tmp_path):
+    """The SPI core maps without a sync, and syncs by itself; xHCI and EHCI know of no table."""
+    wanted = ("heap/spi_*/bus-spi*/*", "stack/spi_write/bus-spi*/*", "heap/mtd_*/bus-spi-mem/*", "heap/*/osif*/32")
+    dmasafe("run", "--config", "upstream-strict", *wanted, "--results", tmp_path, check=0, timeout=600)
+    rows = json.loads((tmp_path / "latest" / "results.json").read_text())["scenarios"]
+    found = {(row["buffer"], row["controller"]): {splat["class"] for splat in row["splats"]} for row in rows}
+    assert found["heap", "bus-spi"] == found["heap", "bus-spi-mem"] == found["heap", "osif-ehci"] == set()
+    assert found["stack", "bus-spi"] == {"strict-memory"}
+
+
+@needs("upstream-strict")
+def test_the_bytes_that_elants_i2c_loses_are_shown(dmasafe, tmp_path):
+    file = tmp_path / "findings.json"
+    arguments = ("elants-waiter-on-dma-line", "--kernel", DEFAULT_SOURCE, "--json", file)
+    dmasafe("findings", *arguments, check=0, timeout=600)
+    (row,) = json.loads(file.read_text())["findings"]
+    (lost,) = (splat for splat in row["splats"] if splat["class"] == "strict-line-lost")
+    assert row["reproduced"] and "elants_i2c_irq" in lost["fields"]["mapped_at"] and lost["fields"]["lost"] > 8

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What must come of calls on other buses."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from dmasafe.architecture import project_root
 from dmasafe.buses import BUS_CALLS
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.carriers.other_bus import BUSES, NEEDS
@@ -48,6 +50,22 @@ def test_the_subsystems_rules(text, outcome, classes, direct):
     found = expect(parse_scenario(text), kernel())
     assert not isinstance(found, Skip)
     assert (found.outcome, found.classes, found.direct) == (Outcome(outcome), classes, direct)
+
+
+def test_on_the_strict_machine_no_controller_is_given_a_stack():
+    strict = replace(kernel(without=["DMA_API_DEBUG"]), strict_line=64)
+    for bus in ("bus-spi", "bus-spi-mem"):
+        assert CONTROLLERS[bus].maps_on is not None
+    assert expect(parse_scenario("stack/spi_write/bus-spi/8"), strict).classes == ("strict-memory",)
+    assert expect(parse_scenario("heap/spi_write/bus-spi/8"), strict).outcome is Outcome.SAFE
+
+
+def test_the_strict_machine_is_told_the_modules_own_devices():
+    source = (project_root() / "images" / "modules" / "buses" / "buses_main.c").read_text()
+    names = re.findall(r'\.name = "(bus-[^"]+)"', source)
+    assert {name: f"dmasafe_buses.{n}" for n, name in enumerate(names)} == {
+        bus: CONTROLLERS[bus].maps_on for bus in BUSES
+    }
 
 
 def test_without_dma_debug_a_stack_is_mapped_unnoticed():
