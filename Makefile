@@ -106,10 +106,10 @@ selftest: packages $(VENV)/.stamp-run ## Wreck runs in every known way: does the
 
 # Guided by coverage if atheris could be installed (it has no build for every Python), at random if not.
 .PHONY: fuzz
-fuzz: $(VENV)/.stamp-dev ## Fuzz devices and agent, FUZZ_SECONDS each (ARGS='--count N': that many at random)
+fuzz: $(VENV)/.stamp-dev ## Fuzz devices, agent and check, FUZZ_SECONDS each (ARGS='--count N': that many at random)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' 2>/dev/null || \
 		echo "atheris cannot be installed here: fuzzing at random"
-	@for target in devices frontend vfio_user registers usbredir agent; do \
+	@for target in devices frontend vfio_user registers usbredir agent check; do \
 		$(BIN)/python tests/fuzz/fuzz_$$target.py --seconds $(FUZZ_SECONDS) $(ARGS) || exit 1; done
 
 .PHONY: shell

@@ -7,6 +7,7 @@ import json
 import random
 
 import fuzz_agent
+import fuzz_check
 import fuzz_devices
 import fuzz_frontend
 import fuzz_registers
@@ -21,6 +22,7 @@ from dmasafe.targets.gathered import Gathered
 COUNT = 4000
 TARGETS = {
     "agent": fuzz_agent.check,
+    "check": fuzz_check.check,
     "devices": fuzz_devices.check,
     "frontend": fuzz_frontend.check,
     "registers": fuzz_registers.check,

@@ -33,6 +33,8 @@ from dmasafe.check.source import Source, cleaned
 _LANGUAGE = Language(language())
 _MOST_VALUES = 8
 _DEEPEST = 6
+# Values that an argument may consist of: calls in calls would grow without end.
+_LARGEST_ARGUMENT = 16
 # A function that nests deeper was generated: what is below is not interpreted.
 _DEEPEST_NODE = 150
 _ALIGNED = re.compile(
@@ -971,7 +973,11 @@ def _single(values: Set) -> Value:
     if len(values) != 1:
         return Value("U")
     (one,) = values
-    return one if _depth(one) < 4 else Value("U")
+    return one if _size(one) <= _LARGEST_ARGUMENT else Value("U")
+
+
+def _size(value: Value) -> int:
+    return 1 + sum(map(_size, value.base))
 
 
 _Handler = Callable[[_Body, Node, Environment], Environment | None]

@@ -84,6 +84,7 @@ _ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 def judge(program: Program) -> list[CheckResult]:
     """All results of a solved program, by file and line."""
     found: dict[tuple[str, int, str, str], CheckResult] = {}
+    looking = {path for path, facts in program.files.items() if any(one.looks for one in facts.functions)}
     asking = {path for path, facts in program.files.items() if any(one.asks for one in facts.functions)}
     embedded: dict[tuple[str, str], tuple[Arrival, bool]] = {}
     for key in program.functions():
@@ -92,7 +93,7 @@ def judge(program: Program) -> list[CheckResult]:
             if arrival.origin.kind in UNSAFE:
                 result = _unsafe(program, arrival)
             elif arrival.origin.kind == "i2c-message" and key[0] not in asking and not arrival.use.sink.marked:
-                result = _message(program, arrival)
+                result = _message(program, arrival, key[0] not in looking)
             elif arrival.origin.embedded and arrival.origin.kind in _OBJECTS and not arrival.use.sink.weak:
                 where = arrival.origin.embedded[-1]
                 known = embedded.get(where)
@@ -121,7 +122,9 @@ def _unsafe(program: Program, arrival: Arrival) -> CheckResult:
             Level.WARNING,
             f"{_named(origin)} is {UNSAFE[origin.kind]}: only a controller whose core maps takes it",
         )
-    elif origin.kind in _DEPENDS or (origin.kind in ("rodata", "module-data") and _built_in(origin.file)):
+    elif (
+        sink.depends or origin.kind in _DEPENDS or (origin.kind in ("rodata", "module-data") and _built_in(origin.file))
+    ):
         level = Level.WARNING
     if sink.bus_init and origin.kind == "stack" and not origin.embedded and level is Level.ERROR:
         # One register's worth of bytes is copied, and a static check does not know how many that is.
@@ -154,8 +157,9 @@ def _built_in(path: str) -> bool:
     return path.startswith(("arch/", "kernel/", "mm/", "init/"))
 
 
-def _message(program: Program, arrival: Arrival) -> CheckResult:
-    level = Level.ERROR if arrival.use.sure and arrival.origin.sure and not arrival.others else Level.WARNING
+def _message(program: Program, arrival: Arrival, blind: bool) -> CheckResult:
+    """``blind``: nothing in the file looks what memory a buffer is."""
+    level = Level.ERROR if blind and arrival.use.sure and arrival.origin.sure and not arrival.others else Level.WARNING
     why = "a message's buffer may be any memory unless it is marked I2C_M_DMA_SAFE, and nothing in this file asks"
     sink = arrival.use.sink
     made = _result(

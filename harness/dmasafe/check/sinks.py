@@ -15,7 +15,7 @@ _MAP = "Documentation/core-api/dma-api-howto.rst: What memory is DMA'able?"
 _SG = "include/linux/scatterlist.h: sg_set_buf() takes an address of the linear map"
 _I2C = "Documentation/i2c/dma-considerations.rst"
 _SDIO = "drivers/mmc/core/sdio_ops.c: mmc_io_rw_extended() calls sg_init_one()"
-_HID = "drivers/hid/usbhid/hid-core.c: usbhid_set_raw_report() calls usb_control_msg()"
+_HID = "drivers/hid/usbhid/hid-core.c: usbhid_set_raw_report() calls usb_control_msg(); other transports copy"
 _MEM = "include/linux/spi/spi-mem.h: must be DMA-able"
 _SLOW = "docs/buses.md: the core passes the buffer on; no controller in the tree does DMA without a copy"
 
@@ -34,7 +34,7 @@ class Sink:
 
     ``marked``: only where the message says so (I2C_M_DMA_SAFE). ``bus`` is what the result is counted under.
     ``takes``: kinds of memory that it also takes. ``fix``: what the subsystem prefers. ``weak``: never an error.
-    ``bus_init``: only for regmaps that one of these functions made.
+    ``bus_init``: only for regmaps that one of these functions made. ``depends``: on the device, so never an error.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Sink:
     fix: str = ""
     weak: bool = False
     bus_init: tuple[str, ...] = ()
+    depends: bool = False
 
     @property
     def word(self) -> str:
@@ -89,7 +90,7 @@ SINKS: tuple[Sink, ...] = (
     Sink("transfer_buffer", 0, "usb", _USB, "urb", writes=True, fix=_HEAP),
     Sink("setup_packet", 0, "usb", _USB, "urb", fix=_HEAP),
     Sink("buf", 0, "usb-gadget", _USB, "usb_request", writes=True, fix=_HEAP),
-    *_calls("hid", _HID, _HEAP, "hid_hw_raw_request:2> hid_hw_output_report:1<"),
+    *_calls("hid", _HID, _HEAP, "hid_hw_raw_request:2> hid_hw_output_report:1<", depends=True),
     *_calls("dma", _MAP, _HEAP, "dma_map_single:1> dma_map_single_attrs:1>"),
     *_calls("sg", _SG, _HEAP, "sg_init_one:1> sg_set_buf:1>"),
     *_calls("mmc", _SDIO, _HEAP, "sdio_memcpy_fromio:1> sdio_readsb:1> sdio_memcpy_toio:2< sdio_writesb:2<"),
@@ -118,7 +119,7 @@ MEMBERS: dict[tuple[str, str], Sink] = {(sink.struct, sink.name): sink for sink 
 #: What begins a search: no function of a file that has none of these can reach a sink by itself.
 WORDS: frozenset[str] = (
     frozenset(CALLS)
-    | {"I2C_M_DMA_SAFE", "i2c_get_dma_safe_msg_buf"}
+    | {"I2C_M_DMA_SAFE", "i2c_get_dma_safe_msg_buf", "is_vmalloc_addr", "virt_addr_valid", "object_is_on_stack"}
     | {name.split(".")[0] for _, name in MEMBERS} - {"buf", "data"}
 )
 

@@ -34,7 +34,7 @@ STDIN = "-"
 )  # fmt: skip
 @click.option("--notes", is_flag=True, help="Show notes too: what harms nobody by itself.")
 @click.option("--no-cache", is_flag=True, help="Read all files again.")
-@output_options("table", "lines", "json", "sarif")
+@output_options("table", "lines", "json", "sarif", "markdown")
 def command(
     paths: tuple[Path, ...], change: str | None, baseline: Path | None, notes: bool, no_cache: bool, output: Output
 ) -> int:
@@ -66,6 +66,7 @@ def command(
         lines=lambda: render.lines(checked),
         json=lambda: render.to_json(checked),
         sarif=lambda: render.to_sarif(checked),
+        markdown=lambda: render.to_markdown(checked),
     )
     return FOUND if any(one.level is not Level.NOTE for one in shown) else 0
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -44,6 +44,26 @@ def lines(checked: Checked) -> Iterator[str]:
     """``file:line: rule: message``, as editors read it."""
     for result in checked.results:
         yield one_line(f"{result.file}:{result.line}: {result.rule}: {result.why}: goes to {result.sink}")
+
+
+def to_markdown(checked: Checked) -> Iterator[str]:
+    """The counts by directory, by bus and by rule, then every error."""
+    yield f"{plural(checked.files, 'file')}, {plural(len(checked.results), 'result')}."
+    keys: dict[str, Callable[[CheckResult], str]] = {
+        "directory": lambda one: "/".join(one.file.split("/")[:-1][:3]),
+        "bus": lambda one: one.bus,
+        "rule": lambda one: one.rule,
+    }
+    for heading, key in keys.items():
+        counts = Counter((key(one), one.level) for one in checked.results)
+        yield f"\n| {heading} | errors | warnings | notes |\n|---|---:|---:|---:|"
+        for name in sorted({name for name, _level in counts}):
+            yield f"| {name} | " + " | ".join(str(counts[name, level]) for level in Level) + " |"
+    yield "\n| error | function | buffer | memory | goes to |\n|---|---|---|---|---|"
+    for one in checked.results:
+        if one.level is Level.ERROR:
+            cells = (f"{one.file}:{one.line}", one.function, one.name, one.kind, one.sink)
+            yield "| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def to_json(checked: Checked) -> dict[str, Any]:

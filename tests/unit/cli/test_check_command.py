@@ -48,6 +48,11 @@ def test_sarif_has_the_way_as_a_code_flow_and_a_validator_takes_it(tree):
     assert len(result["codeFlows"][0]["threadFlows"][0]["locations"]) == 2
 
 
+def test_the_page_counts_and_lists_errors(tree):
+    page = dmasafe("check", "--format", "markdown", "drivers").stdout
+    assert "| drivers | 1 | 0 | 0 |" in page and "| drivers/a.c:8 | g | v | stack | spi_write() |" in page
+
+
 def test_a_baseline_leaves_out_what_was_there_even_if_lines_moved(tree):
     dmasafe("check", "--output", "old.json", "drivers")
     (tree / "drivers" / "a.c").write_text("\n\n" + CLEAN + UNSAFE + UNSAFE.replace("g(", "h("))
