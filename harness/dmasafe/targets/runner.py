@@ -502,6 +502,9 @@ class _Batch:
         self.keep_at = time.monotonic() + KEEP_EVERY_S
         # Whether the agent may hold back an answer while there is more to do.
         self.lazy = False
+        # A controller that stumbled in the scenario before; what it still does is in the next one, of this number.
+        self._stumbling = ""
+        self._stumbled: set[int] = set()
         # Whether the checks at the end were made.
         self.checked = False
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
@@ -535,6 +538,8 @@ class _Batch:
         why = self.lost_log.get(number) or reason or broken_rule
         if why is None and _timed_out(reply) and session.gathered.late_s:
             why = f"the transfer timed out{_late(session)}"
+        if why is None and number in self._stumbled:
+            why = "the transfer before it timed out: what its driver and hardware still did is in this one"
         return why
 
     def read_reports(self, session: Session) -> None:
@@ -585,6 +590,10 @@ class _Batch:
             self.todo.pop(0)
             self.performed += 1
             self.replies.append((number, answered, reply))
+            if self._stumbling == answered.controller:
+                self._stumbled.add(number)
+            stumbles = controller_of(answered.controller).stumbles and _timed_out(reply) and not answered.hardware
+            self._stumbling = answered.controller if stumbles else ""
             yield answered, reply
 
     def lost(self, why: str) -> None:

@@ -669,6 +669,18 @@ def test_controllers_for_which_a_boot_has_no_room_come_in_the_next_one(rig, monk
     assert runners._for_one_boot(later) == (later, [])
 
 
+def test_what_comes_after_a_transfer_that_timed_out_proves_nothing_of_a_driver_that_stumbles(rig, monkeypatch):
+    rows = {"virtio": replace(CONTROLLERS["virtio"], stumbles=True)}
+    monkeypatch.setattr(runners, "controller_of", lambda name: rows.get(name, CONTROLLERS.get(name)))
+
+    def times_out(session, number, scenario):
+        return {"answer": {"ret": -errno.ETIMEDOUT, "msgs": []}}
+
+    ids = [f"heap/master_send/virtio/{length}" for length in (16, 24, 32)]
+    run = rig(System(does={ids[0]: times_out})).run(*ids)
+    assert set(run.untrusted) == {ids[1]} and run.untrusted[ids[1]].startswith("the transfer before it timed out")
+
+
 def test_there_is_a_bound_on_boots(rig):
     def dies_in_second(session, number, scenario):
         if len([id_ for id_ in session.asked if id_ in MANY]) == 2:

@@ -121,6 +121,9 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         (MARKED, {**GAVE_UP, "damage": ["guard-after"]}, [], [CARRIED_OUT], False),
         # It gave up as it had to.
         ("heap/master_send/at91/4+hardware=late", GAVE_UP, [], [CARRIED_OUT], False),
+        ("heap/master_send/at91/4", GAVE_UP, [], [], True),
+        ("heap/master_send/at91/4", {**GAVE_UP, "ret": -1}, [], [], False),
+        ("heap/master_send/at91/4", GAVE_UP, [], [CARRIED_OUT._replace(ok=False)], False),
         (MARKED, GAVE_UP, [], [], False),
         (MARKED, {**GAVE_UP, "msgs": []}, [], [], False),
         (MARKED, GAVE_UP, [], [CARRIED_OUT, CARRIED_OUT], False),

@@ -69,7 +69,8 @@ class Wire:
         self.reset()
         if host.fault.arbitration_lost:
             return Carried(Nak.NONE, b"", lost=True)
-        self.active = host.bus.under_way = True
+        self.active = True
+        host.bus.begin()
         self._address, self.read = octet >> 1 & 0x7F, bool(octet & 1)
         slave = host.bus.bus.slaves.get(self._address)
         self._limit = getattr(slave, "accepts", None)

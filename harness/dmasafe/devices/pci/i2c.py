@@ -53,11 +53,18 @@ class I2cBus:
         self._why = ""
         #: A message is under way of which transfer() will be told only at its end: DMA until then belongs to it.
         self.under_way = False
+        self._begun: int | None = None
+
+    def begin(self) -> None:
+        """A message begins that transfer() is told of at its end: it is of the scenario that is under way now."""
+        self.under_way = True
+        self._begun = self._seq()
 
     def transfer(self, address: int, read: bool, payload: bytes | int, last: bool = True) -> Result:
         """One message; see Bus.transfer(). An address of more than seven bits is nobody's."""
         self.flush()
         self._same_scenario()
+        seq = self._begun if self.under_way else self._seq()
         self.under_way = False
         if 0 <= address <= MAX_ADDRESS:
             result = self.bus.transfer(address, read, payload, last)
@@ -65,7 +72,7 @@ class I2cBus:
             self.bus.stop()
             result = Result(Nak.NO_SLAVE, b"")
         length = payload if isinstance(payload, int) else len(payload)
-        self._message = _Message(self._seq(), address, read, length, result)
+        self._message = _Message(seq, address, read, length, result)
         return result
 
     def stop(self) -> None:
