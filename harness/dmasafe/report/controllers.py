@@ -7,6 +7,7 @@ By reading, from the policies of devices/hosts; by measurement, from runs of sui
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
@@ -94,25 +95,28 @@ def _whom(rule: Rule) -> str:
 
 
 def by_measurement(runs: Sequence[Results]) -> Iterator[str]:
-    """Lines of Markdown: a row for each host and kernel. Raises ReportError if nothing of suite hosts was run."""
+    """Lines of Markdown: a row for each host and kernel. Raises ReportError if nothing of suite hosts was run.
+
+    The cells are of what happened as it was read; the last column says how much that is.
+    """
     columns = [(place, kinds, marked) for place, kinds in _PLACES.items() for marked in (False, True)]
-    yield _row(
-        "driver", "kernel", *(f"{place}, {'marked' if marked else 'not marked'}" for place, _, marked in columns)
-    )
-    yield _row(*["---"] * (2 + len(columns)))
-    rows = sorted(
-        {(row.controller, run.kernel.release) for run in runs for row in run.rows if row.controller in hosts()}
-    )
-    if not rows:
+    head = (f"{place}, {'marked' if marked else 'not marked'}" for place, _, marked in columns)
+    yield _row("driver", "kernel", *head, "as read")
+    yield _row(*["---"] * (3 + len(columns)))
+    verdicts: dict[tuple[str, str], Counter[Verdict]] = {}
+    for run in runs:
+        for row in run.rows:
+            if row.controller in hosts() and row.judgement.verdict is not Verdict.SKIP:
+                verdicts.setdefault((row.controller, run.kernel.release), Counter())[row.judgement.verdict] += 1
+    if not verdicts:
         raise ReportError("there is no scenario of suite hosts in these results")
-    for name, release in rows:
+    for (name, release), counts in sorted(verdicts.items()):
         found = [_fates(runs, name, release, kinds, marked) for _place, kinds, marked in columns]
         if any(found):
-            yield _row(f"`{name}`", release, *(_cell(fates) for fates in found))
-
-
-def _others(runs: Iterable[Results]) -> set[tuple[str, str]]:
-    return {(row.controller, run.kernel.release) for run in runs for row in run.rows if row.controller not in hosts()}
+            told = counts[Verdict.PASS] + counts[Verdict.FAIL]
+            untold = f", {counts.total() - told} cannot be told" if counts.total() > told else ""
+            cells = map(_cell, found)
+            yield _row(f"`{name}`", release, *cells, f"{counts[Verdict.PASS]} of {told}{untold}")
 
 
 def _fates(
@@ -124,10 +128,9 @@ def _fates(
         for row in run.rows if run.kernel.release == release else ():
             judgement, operation = row.judgement, OPERATIONS.get(row.operation)
             mine = row.controller == name and row.buffer in kinds and operation is not None
-            if not mine or operation is None or operation.marked is not marked or judgement.verdict is Verdict.SKIP:
+            if not mine or operation is None or operation.marked is not marked or judgement.verdict is not Verdict.PASS:
                 continue
-            if judgement.outcome is None:
-                raise ReportError(f"of {row.id} the run cannot tell: {judgement.why}")
+            assert judgement.outcome is not None
             classes = tuple(splat.splat_class for splat in judgement.splats)
             found.append((row.length, Fate(judgement.outcome, classes, judgement.direct).text))
     return sorted(found)

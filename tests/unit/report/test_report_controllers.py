@@ -59,6 +59,17 @@ def test_lengths_that_fare_alike_share_a_cell():
     ]  # fmt: skip
 
 
+def test_a_row_says_how_much_happened_as_read_and_shows_no_more():
+    run = results(
+        row("heap/master_send/rcar/1", direct=None),
+        row("heap/master_recv/rcar/1", Outcome.REFUSED, Verdict.FAIL),
+        row("heap/master_send/rcar/7", Outcome.REFUSED, Verdict.INCONCLUSIVE),
+        row("kmap/master_send/rcar/7", verdict=Verdict.SKIP),
+    )
+    (found,) = list(by_measurement([run]))[2:]
+    assert found.startswith("| `rcar` | 7.3.4 | not by DMA |") and found.endswith(" | 1 of 2, 1 cannot be told |")
+
+
 def test_results_of_another_suite_have_no_row():
     with pytest.raises(ReportError, match="no scenario of suite hosts"):
         list(by_measurement([results(row("heap/master_send/virtio/8"))]))
