@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``dmasafe controllers``: the tables of docs/controllers.md, by reading, or as runs of suite hosts measured them."""
+"""``dmasafe controllers``: what was read (docs/controllers.md), or runs of suite hosts measured (docs/hosts.md)."""
 
 from __future__ import annotations
 
