@@ -10,7 +10,7 @@ from dmasafe.carriers.controller import Controller, Plug
 from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.facts import KernelFacts
 from dmasafe.model import predict
-from dmasafe.outcome import Outcome
+from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import parse_scenario
 
 SYMBOLS = frozenset({"DMA_API_DEBUG", "VMAP_STACK", "KALLSYMS_ALL", "MODULES", "I2C_CHARDEV"})
@@ -55,6 +55,13 @@ def expect(monkeypatch):
 def test_a_message_goes_the_way_of_the_first_rule_that_fits(expect, scenario, outcome, classes, direct):
     found = expect(scenario)
     assert (found.outcome, found.classes, found.direct) == (outcome, classes, direct)
+
+
+def test_a_symbol_that_only_later_kernels_need_is_missing_in_those(expect):
+    assert expect("heap/master_send/toy/8", needs=(("PM_OPP", (7, 2)),)).outcome is Outcome.SAFE
+    skip = expect("heap/master_send/toy/8", version=(7, 2, 13), needs=(("PM_OPP", (7, 2)),))
+    assert isinstance(skip, Skip) and "CONFIG_PM_OPP" in skip.why
+    assert expect("heap/master_send/toy/8", version=(7, 2, 13), needs=(("MODULES", (7, 2)),)).outcome is Outcome.SAFE
 
 
 def test_a_rule_holds_in_its_versions(expect):

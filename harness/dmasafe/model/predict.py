@@ -21,7 +21,11 @@ _RIGHT = "right data, no splat"
 
 def cannot_exist(scenario: Scenario, config: Config) -> Skip | None:
     """Why this kernel cannot have the scenario, or None."""
-    why = kind_of(scenario).missing(config.has) or controller_of(scenario.controller).not_modelled(config.has)
+    controller = controller_of(scenario.controller)
+    why = kind_of(scenario).missing(config.has) or controller.not_modelled(config.has)
+    if why is None and isinstance(controller.model, HostPolicy):
+        symbol = controller.model.lacks((config.version[0], config.version[1]), config.has)
+        why = symbol and controller.absent.format(name=controller.name, symbol=symbol)
     return None if why is None else Skip(why)
 
 

@@ -6,6 +6,7 @@ The model makes predictions of it, the documentation its table. It knows nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -91,7 +92,8 @@ class HostPolicy:
     it, and all together are unmapped as one. ``leaves`` are classes of reports that may come with those of any later
     message, because mappings are never undone: what other hosts map would be reported with them. ``timeout_s`` is how
     long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0 where the processor
-    then moves the bytes. ``notes`` are what no field says.
+    then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the first that does.
+    ``notes`` are what no field says.
     """
 
     adapter: str
@@ -108,6 +110,7 @@ class HostPolicy:
     pieces: int = 0
     leaves: tuple[str, ...] = ()
     unmapped: int = 0
+    needs: tuple[tuple[str, Version], ...] = ()
     notes: tuple[str, ...] = ()
 
     def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:
@@ -116,6 +119,10 @@ class HostPolicy:
             if rule.in_(version) and rule.fits(length, reads, marked, vmalloc):
                 return rule
         raise LookupError(f"{self.adapter}: no rule for {length} bytes, reads={reads}, marked={marked}")
+
+    def lacks(self, version: Version, has: Callable[[str], bool]) -> str | None:
+        """The first symbol that is needed from some version on, and not set in this one of ``version``; or None."""
+        return next((symbol for symbol, since in self.needs if since <= version and not has(symbol)), None)
 
     def thresholds(self, version: Version) -> tuple[int, ...]:
         """Lengths in bytes at which another rule begins to hold, in order."""
