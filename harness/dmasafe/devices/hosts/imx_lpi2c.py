@@ -140,9 +140,10 @@ class Lpi2c(I2cHost):
                 self._do(self._commands.popleft())
             elif self.MDER & _TDDE and self.tx.ready and self.wire.active:
                 # With reads the channel brings commands of two bytes (lpi2c_dma_config(), 964), else data.
-                word = self.tx.take()
-                if self.MDER & _RDDE:
-                    word |= self.tx.take() << 8
+                commands = bool(self.MDER & _RDDE)
+                word = self.tx.take(control=commands)
+                if commands:
+                    word |= self.tx.take(control=commands) << 8
                 self._do(word)
             else:
                 break

@@ -653,10 +653,13 @@ def test_dma_is_in_the_record_of_its_message(make):
     driver = make()
     driver.transfer((RECORDER, DATA[:32]))
     driver.transfer((RECORDER, 32))
-    sent, received = driver.bench.flush()
+    driver.transfer((RECORDER, DATA[:32]))
+    sent, received, again = driver.bench.flush()
     assert sent.segments[0].address == BUFFER
     assert received.segments[0].address == RING
     assert sent.segments[0].length >= 30 <= received.segments[0].length
+    # What a read's commands were fetched from is no payload, and not the next message's.
+    assert again.segments == sent.segments
 
 
 @each_driver
