@@ -173,6 +173,7 @@ ADDITIONS = (
             "tests/model/test_model_memory.py::test_every_kind_gives_memory_and_takes_it_back",
         ),
         _buffer_kinds,
+        {"harness/dmasafe/check/sinks.py": "what a source's words say of its memory"},
     ),
     Addition(
         "operation of a client",
