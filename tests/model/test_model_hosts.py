@@ -7,8 +7,8 @@ import pytest
 
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.carriers.controller import Controller, Plug
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.facts import KernelFacts
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.model import predict
 from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import parse_scenario

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from dmasafe.devices.hosts.policy import HostPolicy
+from dmasafe.host_policy import HostPolicy
 from dmasafe.quirks import I2C_M_RD, I2cAdapterQuirks
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from errno import EOPNOTSUPP
 
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.model.controllers import Platform
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Scatterlist
 from dmasafe.model.hardware import Seen

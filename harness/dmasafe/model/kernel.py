@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.carriers.drivers import BridgeDriver, Driver, PolicyDriver, QueueDriver
-from dmasafe.devices.hosts.policy import HostPolicy
+from dmasafe.host_policy import HostPolicy
 from dmasafe.model.allocators import Allocators, SavedAllocators, Task
 from dmasafe.model.bus import Bus, Slave, SlaveBus, StandardBus
 from dmasafe.model.caches import DataCache

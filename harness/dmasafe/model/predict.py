@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from dmasafe.carriers import CONTROLLERS, controller_of
-from dmasafe.devices.hosts.policy import HostPolicy
+from dmasafe.host_policy import HostPolicy
 from dmasafe.model.bus import Bus, StandardBus
 from dmasafe.model.client import Client
 from dmasafe.model.config import Config, Facts

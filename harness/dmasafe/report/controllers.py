@@ -13,7 +13,7 @@ from textwrap import wrap
 
 from dmasafe.devices.hosts import hosts
 from dmasafe.devices.hosts.others import UNMODELLED
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule, Version
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule, Version
 from dmasafe.outcome import Verdict
 from dmasafe.report import ReportError
 from dmasafe.report.buses import Fate

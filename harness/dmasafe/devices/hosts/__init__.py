@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 
 from dmasafe.devices.hosts.declaration import Acpi, DeviceTree, HostModel, Pci, Window
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
 
 @cache

@@ -9,8 +9,8 @@ from struct import pack
 
 from dmasafe.devices.hosts.base import Carried, I2cHost
 from dmasafe.devices.hosts.declaration import Acpi, HostModel
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Bar, Register, Window
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2cAdapterQuirks
 
 # Lines are those of drivers/i2c/busses/i2c-amd-mp2-plat.c ("pci": -pci.c) in Linux 7.3; 6.12 does the same.

@@ -8,8 +8,8 @@ from errno import ENOMEM, EREMOTEIO, ETIMEDOUT
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
 from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_COMB, I2C_AQ_COMB_SAME_ADDR, I2C_AQ_COMB_WRITE_FIRST, I2cAdapterQuirks
 
 # Lines are those of drivers/i2c/busses/i2c-at91-master.c in Linux 7.3; 6.12 does the same.

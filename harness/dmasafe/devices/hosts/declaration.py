@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dmasafe.devices.hosts.policy import HostPolicy
+from dmasafe.host_policy import HostPolicy
 
 #: What BAR 0 of a host in a device tree takes at least, in bytes: it is the first that the kernel finds a place for.
 BAR_BYTES = 0x10000

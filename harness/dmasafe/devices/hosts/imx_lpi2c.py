@@ -9,8 +9,8 @@ from errno import EAGAIN, EIO, ETIMEDOUT
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
 from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
 # Lines are those of drivers/i2c/busses/i2c-imx-lpi2c.c in Linux 7.3. DMA came between 6.12 and 7.2.
 _DMA_SINCE = (6, 14)

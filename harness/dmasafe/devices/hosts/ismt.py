@@ -10,8 +10,8 @@ from typing import NamedTuple
 from dmasafe.devices.bus import Nak
 from dmasafe.devices.hosts.base import Carried, I2cHost
 from dmasafe.devices.hosts.declaration import HostModel, Pci
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
 # Lines are those of drivers/i2c/busses/i2c-ismt.c in Linux 7.3.
 POLICY = HostPolicy(

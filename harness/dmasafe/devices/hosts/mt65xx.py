@@ -7,8 +7,8 @@ from errno import ENOMEM, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import Carried, I2cHost
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
 # Lines are those of drivers/i2c/busses/i2c-mt65xx.c in Linux 7.3.
 POLICY = HostPolicy(

@@ -13,8 +13,8 @@ from struct import Struct
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
 from dmasafe.devices.hosts.irqsteer import IRQ_WINDOW, SYMBOL, Irqsteer, with_irqs
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
 
 # Lines are those of drivers/i2c/busses/i2c-mxs.c in Linux 7.3; 6.12 does the same.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from errno import EIO, ENXIO, EREMOTEIO
 
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2cAdapterQuirks
 
 # Lines are those of the drivers in drivers/i2c/busses of Linux 7.3; where nothing else is said 6.12 does the same.

@@ -9,8 +9,8 @@ from errno import EAGAIN, ENXIO, ETIMEDOUT
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
 from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Bar, Register
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN_READ, I2cAdapterQuirks
 
 # Lines are those of drivers/i2c/busses/i2c-sh_mobile.c in Linux 7.3; 6.12 does the same.

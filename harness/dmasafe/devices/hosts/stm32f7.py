@@ -8,8 +8,8 @@ from errno import EAGAIN, ENXIO, ETIMEDOUT
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
 from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
-from dmasafe.devices.hosts.policy import Ending, HostPolicy, Path, Rule
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
+from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
 # Lines are those of drivers/i2c/busses/i2c-stm32f7.c in Linux 7.3. The helper came between 6.12 and 7.2.
 _HELPER_SINCE = (6, 17)

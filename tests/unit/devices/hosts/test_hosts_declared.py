@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from dmasafe.devices.hosts import DeviceTree, HostModel, hosts
-from dmasafe.devices.hosts.policy import HostPolicy, Path, Rule
+from dmasafe.host_policy import HostPolicy, Path, Rule
 
 VERSIONS = ((6, 12), (7, 3))
 
