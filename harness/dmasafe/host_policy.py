@@ -90,10 +90,11 @@ class HostPolicy:
     ``together``: one rule for all messages of a transfer, by the sum of their lengths, and with vmalloc if one of them
     is. ``pieces``: of what is mapped each so many bytes are a scatterlist of their own, with those of two tags before
     it, and all together are unmapped as one. ``leaves`` are classes of reports that may come with those of any later
-    message, because mappings are never undone: what other hosts map would be reported with them. ``timeout_s`` is how
-    long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0 where the processor
-    then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the first that does.
-    ``notes`` are what no field says.
+    message, because mappings are never undone: what other hosts map would be reported with them. ``stale`` are classes
+    that may come with those of a message that fails, because it undoes an earlier one's mapping once more.
+    ``timeout_s`` is how long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0
+    where the processor then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the
+    first that does. ``notes`` are what no field says.
     """
 
     adapter: str
@@ -109,6 +110,7 @@ class HostPolicy:
     together: bool = False
     pieces: int = 0
     leaves: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
     unmapped: int = 0
     needs: tuple[tuple[str, Version], ...] = ()
     notes: tuple[str, ...] = ()

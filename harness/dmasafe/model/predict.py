@@ -128,5 +128,5 @@ def predict(scenario: Scenario, facts: Facts, make_bus: Callable[[], Bus] | None
     lab.tidy(observation)
     driver = controller_of(scenario.controller).model
     if isinstance(driver, HostPolicy) and expectation.classes:
-        expectation = expectation._replace(also=driver.leaves)
+        expectation = expectation._replace(also=driver.leaves + driver.stale)
     return expectation

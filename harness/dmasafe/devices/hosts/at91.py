@@ -39,6 +39,7 @@ POLICY = HostPolicy(
         flags=I2C_AQ_COMB | I2C_AQ_COMB_WRITE_FIRST | I2C_AQ_COMB_SAME_ADDR, max_comb_1st_msg_len=3
     ),  # 729
     maps_for="host",
+    stale=("free-unallocated",),
     notes=(
         "a read of 256 bytes or more maps two bytes less than it unmaps (341-346, 321)",
         "buf_mapped is still set when the DMA's callback has unmapped: each later error unmaps again (146)",

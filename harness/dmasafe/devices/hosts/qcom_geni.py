@@ -24,6 +24,7 @@ POLICY = HostPolicy(
     timeout_s=1.0,  # 82
     maps_for="parent",
     needs=(("PM_OPP", (7, 2)),),  # geni_se_resources_init() fails without
+    stale=("free-unallocated",),
     notes=(
         "with the FIFO switched off it uses the GPI DMA controller, with a helper threshold of 1 (729): not modelled",
         "after a mapping that fails, gi2c->dma_buf is still that of the message before: it is unmapped and freed "

@@ -691,6 +691,20 @@ def test_a_data_byte_is_refused(make, length):
     assert driver.transfer((RECORDER, 3)) == "done"
 
 
+def test_stm32f7_hears_of_a_refused_last_byte_after_the_end_of_its_dma():
+    bench = Stm32f7Driver("nak-32").bench
+    bench.put(BUFFER, DATA[:32])
+    bench.write("CR1", 1 | 1 << 4 | 1 << 14)
+    driver = Stm32f7Driver("nak-32")
+    driver.bench = bench
+    driver.dma("tx", BUFFER, 32)
+    bench.write("CR2", RECORDER << 1 | 32 << 16 | 1 << 25 | 1 << 13)
+    bench.run(0.005)
+    assert bench.read("ISR") & 1 << 4 == 0 and not bench.host.tx.ready
+    bench.run(0.02)
+    assert bench.read("ISR") & (1 << 4 | 1 << 5) == 1 << 4 | 1 << 5
+
+
 @each_driver
 def test_a_slave_holds_the_clock(make):
     driver = make()

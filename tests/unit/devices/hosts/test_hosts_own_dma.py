@@ -241,6 +241,19 @@ def test_amd_mp2_posts_an_event_when_the_last_one_was_taken():
     assert driver.bench.read("P2C_MSG1") & 0x7F == 1 | 4 << 2
 
 
+def test_amd_mp2_answers_who_has_given_up_and_the_next_one_after_that():
+    bench = AmdMp2Driver("slow").bench
+    for command in (RECORDER << 8 | 32 << 16, RECORDER << 8 | 1 << 16):
+        bench.write("C2P_MSG0", command | 1 << 28 | 1 << 31)
+        bench.run(0.25)
+    lengths = []
+    for _ in range(2):
+        lengths.append(bench.read("P2C_MSG1") >> 12 & 0xFFF)
+        bench.write("P2C_MSG1", 0)
+        bench.run(0.4)
+    assert lengths == [32, 1]
+
+
 class GeniDriver:
     """geni_i2c_rx_one_msg() and geni_i2c_tx_one_msg() of i2c-qcom-geni.c."""
 
