@@ -90,6 +90,27 @@ def test_a_device_process_that_dies(dmasafe_pci):
     dmasafe_pci("fixed").run("heap/master_send/8")
 
 
+class Line(DemoController):
+    msi = 0
+
+
+class Table(DemoController):
+    msi, msix = 0, 2
+
+
+@pytest.mark.dmasafe_pci(function=Line)
+def test_an_interrupt_line(dmasafe_pci, dmasafe_guest):
+    assert dmasafe_pci("fixed").failures("smoke") == {}
+    assert "demo-i2c" in dmasafe_guest.read("/proc/interrupts")
+
+
+@pytest.mark.dmasafe_pci(function=Table)
+def test_messages_of_a_table(dmasafe_pci, dmasafe_guest):
+    assert dmasafe_pci("fixed").failures("smoke") == {}
+    (line,) = [line for line in dmasafe_guest.read("/proc/interrupts").splitlines() if "demo-i2c" in line]
+    assert "MSI-X" in line or "MSIX" in line, line
+
+
 @pytest.mark.dmasafe_pci(function=DemoController)
 class TestDemo:
     def test_a_policy_that_is_not_kept(self, dmasafe_pci):
@@ -113,6 +134,8 @@ def test_a_driver_of_the_virtio_function(dmasafe_pci):
         "test_a_buffer_on_the_stack_is_bounced",
         "test_a_client_of_the_adapter",
         "test_the_drivers_mistake_is_found",
+        "test_an_interrupt_line",
+        "test_messages_of_a_table",
         "test_a_policy_that_is_not_kept",
     ],
 )

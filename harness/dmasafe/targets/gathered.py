@@ -162,9 +162,9 @@ class Gathered:
             return
         self.violation(why)
         if isinstance(number, int):
-            self.broken_rules.setdefault(number, f"a driver or the device broke virtio's rules: {why}")
+            self.broken_rules.setdefault(number, f"a driver or the device broke the rules: {why}")
         elif self.distrust is None:
-            self.distrust = f"a driver or the device broke virtio's rules: {why}"
+            self.distrust = f"a driver or the device broke the rules: {why}"
 
 
 def _at_memory(event: Any) -> dict[str, object]:

@@ -209,7 +209,7 @@ REASONS = {
     ),
     "stray DMA outside any scenario": (System(does={SEND: then(stray_outside)}), r"stray DMA outside any scenario"),
     "gaps in the trace": (System(does={RECV: then(gaps)}), r"its trace has gaps"),
-    "rules broken outside any scenario": (System(does={SEND: then(outside_rule)}), r"broke virtio's rules"),
+    "rules broken outside any scenario": (System(does={SEND: then(outside_rule)}), r"broke the rules"),
     "log lost after the last scenario": (
         System(does={CONTROL: only_once_more(then(overwritten))}),
         r"the kernel overwrote log records before they were read$",
@@ -254,7 +254,7 @@ def test_the_run_says_whether_the_canary_splatted(rig, name, splatted):
 
 # Of one scenario, while the others stay good: a name, what SEND does, the reason.
 SINGLE = {
-    "a broken rule of virtio": (then(broken_rule()), r"^a driver or the device broke virtio's rules: device: too long"),
+    "a broken rule of virtio": (then(broken_rule()), r"^a driver or the device broke the rules: device: too long"),
     "a gap in the log": (then(lambda s, n: s.log(n, "text", gap=3)), r"^log records 3 to 5 are missing$"),
     "records overwritten": (then(overwritten), r"^the kernel overwrote log records before they were read$"),
     "timed out on a device that did not run": (
