@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("audit", "boot", "dmesg", "functions", "matrix", "model")
+NAMES = ("audit", "boot", "check", "dmesg", "functions", "matrix", "model")
 LONG = ("cold",)
 
 
