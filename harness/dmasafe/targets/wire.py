@@ -114,7 +114,8 @@ def _impatient(
         return None
     if splats and not (row.stumbles and ret == -_ETIMEDOUT):
         return None
-    if not all(message.ok for message in trace):
+    # A buffer that could not be mapped: nothing was started, on no host.
+    if not all(message.ok for message in trace) or (splats and not trace):
         return None
     # One that gives up does not send the rest.
     if (len(trace) != len(messages) and not (row.stumbles and ret == -_ETIMEDOUT)) or not messages:
