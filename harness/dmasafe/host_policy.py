@@ -94,7 +94,8 @@ class HostPolicy:
     that may come with those of a message that fails, because it undoes an earlier one's mapping once more.
     ``timeout_s`` is how long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0
     where the processor then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the
-    first that does. ``notes`` are what no field says.
+    first that does. ``asks``: when its time is over it asks the hardware, which needs no interrupt. ``notes`` are what
+    no field says.
     """
 
     adapter: str
@@ -113,6 +114,7 @@ class HostPolicy:
     stale: tuple[str, ...] = ()
     unmapped: int = 0
     needs: tuple[tuple[str, Version], ...] = ()
+    asks: bool = False
     notes: tuple[str, ...] = ()
 
     def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:

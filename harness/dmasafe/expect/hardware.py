@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from dmasafe.carriers import controller_of
 from dmasafe.devices.hosts.faults import FAULTS
+from dmasafe.host_policy import HostPolicy
 from dmasafe.outcome import Expectation, Outcome
 from dmasafe.scenario import Scenario
 
@@ -13,6 +15,9 @@ def expect_failing(scenario: Scenario, sound: Expectation) -> Expectation:
     fault = FAULTS[scenario.hardware or ""]
     if sound.outcome is not Outcome.SAFE or fault.interrupts > 1:
         return sound
+    model = controller_of(scenario.controller).model
+    if not fault.interrupts and isinstance(model, HostPolicy) and model.asks:
+        return sound._replace(why=f"the driver asks the hardware when its time is over; {sound.why}")
     if fault.nak_at and fault.nak_at > _sent(scenario):
         return sound._replace(why=f"no slave has a byte {fault.nak_at} to acknowledge; {sound.why}")
     if fault.dma_error and sound.direct is None:

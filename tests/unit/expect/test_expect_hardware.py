@@ -10,8 +10,9 @@ from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import ScenarioError, parse_scenario
 from dmasafe.targets.wire import line
 
+TEGRA = ("I2C_TEGRA", "TEGRA20_APB_DMA")
 KERNEL = KernelFacts(
-    "arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES", "I2C_AT91", "I2C_CHARDEV"})
+    "arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES", "I2C_AT91", "I2C_CHARDEV", *TEGRA})
 )
 
 
@@ -20,6 +21,8 @@ KERNEL = KernelFacts(
     [
         ("heap/master_send/at91/32+hardware=late", Outcome.REFUSED, "has to say so"),
         ("heap/master_send/at91/32+hardware=arbitration-lost", Outcome.REFUSED, ""),
+        ("heap/master_send/at91/32+hardware=interrupt-lost", Outcome.REFUSED, "has to say so"),
+        ("heap/master_send/tegra/32+hardware=interrupt-lost", Outcome.SAFE, "asks the hardware"),
         ("heap/master_send/at91/32+hardware=interrupt-twice", Outcome.SAFE, ""),
         ("heap/master_send/at91/32+hardware=nak-32", Outcome.REFUSED, ""),
         ("heap/master_send/at91/31+hardware=nak-32", Outcome.SAFE, "no slave has a byte 32"),

@@ -29,6 +29,7 @@ POLICY = HostPolicy(
     lost=(Ending(EAGAIN, "ends the DMA, resets the controller, clears the bus", "1191, 1506, 1440"),),
     timeout=(Ending(ETIMEDOUT, "ends the DMA, resets the controller", "tegra_i2c_xfer_msg() 1632, 1646"),),
     timeout_s=0.1,  # 1527, and what the bytes take
+    asks=True,  # tegra_i2c_wait_completion()
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN, max_write_len=4096 - 12, max_read_len=4096),
     blocks=True,
     maps_for="dma",
