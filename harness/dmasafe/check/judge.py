@@ -162,6 +162,8 @@ def _message(program: Program, arrival: Arrival, blind: bool) -> CheckResult:
     level = Level.ERROR if blind and arrival.use.sure and arrival.origin.sure and not arrival.others else Level.WARNING
     why = "a message's buffer may be any memory unless it is marked I2C_M_DMA_SAFE, and nothing in this file asks"
     sink = arrival.use.sink
+    if sink.weak:
+        level = Level.NOTE
     made = _result(
         MAPS_UNFLAGGED, level, arrival.key, arrival.use.line, arrival.origin, sink, why, _steps(program, arrival)
     )

@@ -73,9 +73,15 @@ def test_regmap_demands_safe_memory_on_the_buses_that_pass_it_on(bus, count):
 def test_a_controller_that_maps_messages_without_asking_is_told():
     host = "static int x(struct i2c_msg *msg)\n{\n\tdma_map_single(dev, msg->buf, msg->len, 1);\n}\n"
     (result,) = check(a__c=host).results
-    assert result.rule == "maps-unflagged"
+    assert (result.rule, str(result.level)) == ("maps-unflagged", "error")
     asking = host + "static int y(struct i2c_msg *msg)\n{\n\treturn msg->flags & I2C_M_DMA_SAFE;\n}\n"
     assert not check(a__c=asking).results
+
+
+def test_a_controller_that_passes_messages_to_a_bus_of_pio_is_a_note():
+    host = "static int x(struct i2c_msg *msg)\n{\n\tw1_write_block(dev, msg->buf, msg->len);\n}\n"
+    (result,) = check(a__c=host).results
+    assert (result.rule, str(result.level)) == ("maps-unflagged", "note")
 
 
 def test_a_member_behind_an_aligned_buffer_is_told():
