@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dmasafe.cli import group, kernel_command, predicates_command
 from dmasafe.cli.matrix.summary import _table as summary_table
@@ -161,7 +162,7 @@ def tables():
     line = Line("6.12", "x86_64", {"6.12.117"}, configurations, 0, 4, 7100, 7100, 3, 34, 30, 22)
     catalogue = Table("finding", "where")
     for finding in load(()):
-        catalogue.add_row(finding.id, finding.where)
+        catalogue.add_row(finding.id, Text(finding.where))
     return {
         "predicates": (predicates_command._table(measured, "6.12"), [*BUFFER_KINDS, "SILENT", "REFUSED"]),
         "summary": (summary_table([line]), [*(word for one in HEADINGS for word in one.split()), *configurations]),

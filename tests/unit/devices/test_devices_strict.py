@@ -118,6 +118,7 @@ def test_the_layout_is_that_of_the_module() -> None:
     assert defines == {
         "CHUNKS": str(strict.CHUNKS),
         "REFUSALS": str(strict.REFUSALS),
+        "REFUSED_UNMAPPED": str(UNMAPPED),
         "REFUSED_BEYOND": str(BEYOND),
         "REFUSED_DIRECTION": str(DIRECTION),
     }

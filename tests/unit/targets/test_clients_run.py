@@ -89,6 +89,6 @@ def test_a_host_has_a_boot_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(clients.Performer, "_at", lambda *_words: True)
     places = ("ismt", "virtio", "amd-mp2", "dmasafe:bounce")
     wanted = [parse_client_scenario(f"lm75/probe/{place}") for place in places]
-    run = clients.Performer(prepared("I2C_ISMT", "I2C_AMD_MP2"), tmp_path, SILENT)
+    run = clients.Performer(prepared("I2C_ISMT", "I2C_AMD_MP2", "ACPI"), tmp_path, SILENT)
     run.perform(wanted)
     assert made == [(), ("ismt",), ("amd-mp2",)]
