@@ -26,17 +26,21 @@ UNFINISHED = "unfinished.json"
 @contextlib.contextmanager
 def directory(what: str = "") -> Iterator[Path]:
     """A private directory, ``what`` in its name; gone at the end, whatever is in it. Raises DmasafeError."""
+    made: Path | None = None
+    descriptor: int | None = None
+    # Ctrl-C may come between any two of these lines.
     try:
-        _sweep()
-        made = Path(tempfile.mkdtemp(prefix=PREFIX + what))
-    except OSError as error:
-        where = error.filename or "a directory for temporary files"
-        raise DmasafeError(os_sentence("make", where, error, "set TMPDIR to another place")) from error
-    descriptor = _lock(made)
-    try:
+        try:
+            _sweep()
+            made = Path(tempfile.mkdtemp(prefix=PREFIX + what))
+        except OSError as error:
+            where = error.filename or "a directory for temporary files"
+            raise DmasafeError(os_sentence("make", where, error, "set TMPDIR to another place")) from error
+        descriptor = _lock(made)
         yield made
     finally:
-        remove(made)
+        if made is not None:
+            remove(made)
         if descriptor is not None:
             os.close(descriptor)
 

@@ -76,3 +76,13 @@ def test_nobody_makes_temporary_directories_otherwise():
     }
     # The cache has its own sweeping: dmasafe kernel prune.
     assert found == {"scratch.py", "kernel/cache.py"}
+
+
+def test_ctrl_c_while_it_is_made_leaves_nothing(root, monkeypatch):
+    def interrupted(_made):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scratch, "_lock", interrupted)
+    with pytest.raises(KeyboardInterrupt), scratch.directory():
+        pass
+    assert names(root) == set()
