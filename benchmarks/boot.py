@@ -6,7 +6,6 @@ The bare boot is the same kernel in the same machine without devices and initram
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -14,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.measure import booted, children_cpu_s
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.progress import SILENT
-from dmasafe.targets.boot import Boot
 from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare
 
 STRICT_CONFIGURATION = "strict"
@@ -41,11 +40,7 @@ def bare_boot_s(prepared: Prepared) -> float:
 
 def agent_boot_s(prepared: Prepared) -> float:
     """Seconds from the start of QEMU to the agent's first word, devices plugged."""
-    with (
-        tempfile.TemporaryDirectory(prefix="dmasafe-") as logs,
-        (Path(logs) / "kmsg.log").open("wb") as kmsg_log,
-        Boot(prepared.image, Path(logs), kmsg_log) as boot,
-    ):
+    with booted(prepared) as boot:
         return boot.boot_s
 
 
@@ -53,15 +48,9 @@ def core_suite_s(directory: Path, configuration: str = DEFAULT_CONFIGURATION) ->
     """Seconds of the whole command, from the shell and back, results written; and of the processors, all processes."""
     command = [sys.executable, "-m", "dmasafe.cli", "run", "--suite", "core", "--results", str(directory)]
     command += ["--config", configuration]
-    started, before = time.perf_counter(), processors_s()
+    started, before = time.perf_counter(), children_cpu_s()
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
-    return time.perf_counter() - started, processors_s() - before
-
-
-def processors_s() -> float:
-    """What children that have ended have used."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return time.perf_counter() - started, children_cpu_s() - before
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ All three build the same source with one compiler; neither the download nor the 
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.measure import children_cpu_s
 from dmasafe import kernel as kernels
 from dmasafe.kernel.build import RECIPE
 from dmasafe.kernel.process import clean_environment
@@ -24,11 +24,6 @@ from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION
 
 # What `kunit.py build --arch=x86_64` merges over the defaults: its default.config and the machine's lines.
 KUNIT = ("KUNIT", "KUNIT_EXAMPLE_TEST", "KUNIT_ALL_TESTS", "SERIAL_8250", "SERIAL_8250_CONSOLE")
-
-
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _make(tree: Path, objects: Path, *words: str) -> None:
@@ -48,11 +43,11 @@ def main() -> None:
         spent: list[tuple[str, float, float]] = []
 
         def measure(what: str, began: tuple[float, float]) -> tuple[float, float]:
-            now = _children_s(), time.perf_counter()
+            now = children_cpu_s(), time.perf_counter()
             spent.append((what, now[0] - began[0], now[1] - began[1]))
-            return _children_s(), time.perf_counter()
+            return children_cpu_s(), time.perf_counter()
 
-        clock = _children_s(), time.perf_counter()
+        clock = children_cpu_s(), time.perf_counter()
         own = replace(tree, home=home / "own")
         kernel = kernels.build_kernel(own, DEFAULT_CONFIGURATION, DEFAULT_ARCH, empty, SILENT)
         clock = measure("dmasafe: configuration and kernel", clock)

@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
+from benchmarks.measure import booted
 from dmasafe import kernel as kernels
 from dmasafe.guest.agent import integer
 from dmasafe.progress import SILENT
 from dmasafe.scenario import parse_scenario
 from dmasafe.targets.boot import Boot
-from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, Prepared, prepare, with_own_driver
+from dmasafe.targets.prepare import DEFAULT_ARCH, DEFAULT_CONFIGURATION, prepare, with_own_driver
 from dmasafe.targets.wire import line, settings
 
 EXAMPLE = kernels.project_root() / "docs" / "examples" / "controller"
@@ -23,17 +20,6 @@ WANTED_BOOT_RATIO = 1.3
 BOOTS = 7
 MESSAGES = 200
 PLACES = ("virtio", "dmasafe:bounce", "own:bounce")
-
-
-@contextmanager
-def booted(prepared: Prepared) -> Iterator[Boot]:
-    """A guest up to the agent's first word."""
-    with (
-        tempfile.TemporaryDirectory(prefix="dmasafe-") as logs,
-        (Path(logs) / "kmsg.log").open("wb") as kmsg_log,
-        Boot(prepared.image, Path(logs), kmsg_log) as boot,
-    ):
-        yield boot
 
 
 def messages_us(boot: Boot, place: str, length: int) -> list[float]:
