@@ -43,7 +43,8 @@ def nodes(machine: Machine, names: Iterable[str]) -> str:
                 base=f"{address:x}",
                 reg=" ".join(cells),
                 interrupt=f"{_SPI} {line} {_LEVEL_HIGH}",
-                dma=f"{name.replace('-', '_')}_dma",
+                name=name,
+                label=name.replace("-", "_"),
                 **{f"reg{number}": text for number, text in enumerate(cells)},
             )
         )

@@ -11,7 +11,7 @@ import pytest
 
 from dmasafe.carriers.hosts import ROOM
 from dmasafe.devices.hosts import DeviceTree, hosts
-from dmasafe.devices.hosts.declaration import BAR_BYTES
+from dmasafe.devices.hosts.declaration import BAR_BYTES, DMA_WINDOW
 from dmasafe.qemu import QemuError, process
 from dmasafe.qemu import hosts as in_machine
 from dmasafe.qemu.device_tree import _parsed, changed_tree
@@ -35,6 +35,9 @@ def test_a_host_s_node_says_where_the_machine_has_it(name):
     first = [0, machine.host_window + place.windows[0].offset, 0, place.windows[0].size]
     regs = [node.get_property("reg").data for node in tree.root.nodes if node.exist_property("reg")]
     assert any(reg[:4] == first for reg in regs)
+    channels = [0, machine.host_window + DMA_WINDOW.offset, 0, DMA_WINDOW.size]
+    engines = [node for node in tree.root.nodes if node.get_property("compatible").value == "dmasafe,dmaengine"]
+    assert [node.get_property("reg").data for node in engines] == [channels] * hosts()[name].dmaengine
     function = hosts()[name].function()
     function.plug(SimpleNamespace(dma=None, bus=None, undeclared=lambda *words: None))
     assert function.bars[0].size == BAR_BYTES

@@ -6,8 +6,8 @@ from __future__ import annotations
 from errno import ENOMEM, EREMOTEIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
 from dmasafe.devices.pci import Access, Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_COMB, I2C_AQ_COMB_SAME_ADDR, I2C_AQ_COMB_WRITE_FIRST, I2cAdapterQuirks
@@ -270,31 +270,8 @@ HOST = HostModel(
     module="i2c-at91",
     symbol="I2C_AT91",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/atmel,at91sam-i2c.yaml
-        with_dma(
-            """
-        at91_clk: clock-at91 {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <83000000>;
-        }};
-        i2c@{base} {{
-            compatible = "atmel,sama5d2-i2c";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&at91_clk>;
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x100), DMA_WINDOW),
-    ),
+    # Documentation/devicetree/bindings/i2c/atmel,at91sam-i2c.yaml
+    place=with_dma("atmel,sama5d2-i2c", 0x100, 83_000_000),
     function=At91,
     policy=POLICY,
-    dmaengine=True,
 )

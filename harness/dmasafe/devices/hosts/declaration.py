@@ -19,15 +19,18 @@ class Window(NamedTuple):
     size: int
 
 
+#: Where the channels of a DMA controller beside a host are in BAR 0 (dmaengine.py): tx, then rx.
+DMA_WINDOW = Window(0xF000, 0x100)
+
+
 @dataclass(frozen=True)
 class DeviceTree:
-    """Nodes of a flattened device tree's root, as source text.
+    """Nodes of a flattened device tree's root, as source text; nodes.py, dmaengine.py and irqsteer.py help to write it.
 
     In ``node``, ``{base}`` becomes the address of BAR 0 in hexadecimal (for names of nodes), ``{reg}`` the cells of all
     ``windows`` in their order (two cells for an address, two for a size), ``{interrupt}`` the cells of the slot's
-    interrupt. ``{reg0}``, ``{reg1}``, ... are the cells of one window. Braces of the source are doubled. Labels begin
-    with the host's name, so that several hosts can be in one tree. ``{dma}`` is the label of the DMA controller that a
-    host with ``dmaengine`` has beside it: ``dmas = <&{dma} 0>, <&{dma} 1>`` are its channels tx and rx.
+    interrupt. ``{reg0}``, ``{reg1}``, ... are the cells of one window. ``{name}`` is the host's, ``{label}`` the same
+    for labels to begin with, so that several hosts can be in one tree. Braces of the source are doubled.
     """
 
     node: str
@@ -51,8 +54,7 @@ class HostModel:
     """A host: the upstream driver i2c-``name``, built as ``module`` by CONFIG_``symbol``.
 
     ``needs`` are further Kconfig symbols, ``architectures`` those whose machines can show it, as uname says them.
-    ``function`` is the PciFunction that plays the hardware. ``dmaengine``: its driver asks for channels ``tx`` and
-    ``rx`` of a DMA controller, which the function has beside its own registers.
+    ``function`` is the PciFunction that plays the hardware.
     """
 
     name: str
@@ -63,4 +65,8 @@ class HostModel:
     policy: HostPolicy
     function: Any = None
     needs: tuple[str, ...] = ()
-    dmaengine: bool = False
+
+    @property
+    def dmaengine(self) -> bool:
+        """Whether it has a DMA controller beside its own registers, whose channels its driver asks for."""
+        return isinstance(self.place, DeviceTree) and DMA_WINDOW in self.place.windows

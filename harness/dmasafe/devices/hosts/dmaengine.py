@@ -6,28 +6,16 @@ It is nobody's hardware: what is upstream's is the driver of the host, and what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dmasafe.devices.hosts.base import I2cHost
-from dmasafe.devices.hosts.declaration import Window
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, DeviceTree, Window
+from dmasafe.devices.hosts.nodes import i2c, quoted
 from dmasafe.devices.pci import Access, Register, RegisterBlock
 
-#: Where the channels are in BAR 0: tx, then rx.
-DMA_WINDOW = Window(0xF000, 0x100)
 CHANNEL_BYTES = 0x40
 START, STOP, TO_MEMORY = 1, 0, 2
 DONE, FAILED = 1, 2
-#: To be put into a host's device-tree source; ``{{reg}}`` is the last window's.
-DMA_NODE = """
-        {{dma}}: dma-controller@{{base}} {{{{
-            compatible = "dmasafe,dmaengine";
-            reg = <{{{reg}}}>;
-            #dma-cells = <1>;
-            #reset-cells = <1>;
-        }}}};
-"""
-
-
 #: Behind the channels: a reset line, for drivers that cannot do without.
 _RESET_OFFSET = 0x80
 
@@ -38,9 +26,34 @@ def reset_line(restart: Callable[[], None]) -> RegisterBlock:
     return RegisterBlock(DMA_WINDOW.offset + _RESET_OFFSET, (register,))
 
 
-def with_dma(node: str, window: int) -> str:
-    """The source of a host's nodes, with its DMA controller before it, whose ``reg`` is window number ``window``."""
-    return DMA_NODE.format(reg=f"reg{window}") + node
+def with_dma(
+    compatible: str,
+    size: int,
+    hertz: int,
+    clocks: Sequence[str] = (),
+    lines: str = "",
+    *,
+    channels: Sequence[str] = ("tx", "rx"),
+    nodes: str = "",
+    windows: tuple[Window, ...] = (),
+) -> DeviceTree:
+    """A host with ``size`` bytes of registers that asks for these ``channels`` of the DMA controller beside it.
+
+    ``windows`` are further ones, from number 1 on. The rest is as for ``nodes.i2c()``. ``{label}_dma`` is the DMA
+    controller, and has the reset line.
+    """
+    dma = f"""
+        {{label}}_dma: dma-controller@{{base}} {{{{
+            compatible = "dmasafe,dmaengine";
+            reg = <{{reg{1 + len(windows)}}}>;
+            #dma-cells = <1>;
+            #reset-cells = <1>;
+        }}}};"""
+    wanted = ", ".join(f"<&{{label}}_dma {number}>" for number in range(len(channels)))
+    lines = f"{lines} dmas = {wanted}; dma-names = {quoted(channels)};"
+    return DeviceTree(
+        dma + i2c(compatible, hertz, clocks, lines, nodes=nodes), windows=(Window(0, size), *windows, DMA_WINDOW)
+    )
 
 
 class Channel(RegisterBlock):

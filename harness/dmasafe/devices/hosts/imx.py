@@ -6,8 +6,8 @@ from __future__ import annotations
 from errno import EAGAIN, EINVAL, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
 from dmasafe.devices.pci import Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
@@ -163,32 +163,8 @@ HOST = HostModel(
     module="i2c-imx",
     symbol="I2C_IMX",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/i2c-imx.yaml
-        with_dma(
-            """
-        imx_clk: clock-imx {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <66000000>;
-        }};
-        i2c@{base} {{
-            compatible = "fsl,imx21-i2c";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&imx_clk>;
-            single-master;
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x40), DMA_WINDOW),
-    ),
+    # Documentation/devicetree/bindings/i2c/i2c-imx.yaml
+    place=with_dma("fsl,imx21-i2c", 0x40, 66_000_000, lines="single-master;"),
     function=Imx,
     policy=POLICY,
-    dmaengine=True,
 )

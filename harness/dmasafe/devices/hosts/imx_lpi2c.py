@@ -7,8 +7,8 @@ from collections import deque
 from errno import EAGAIN, EIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
 from dmasafe.devices.pci import Access, Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
@@ -211,32 +211,8 @@ HOST = HostModel(
     module="i2c-imx-lpi2c",
     symbol="I2C_IMX_LPI2C",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/i2c-imx-lpi2c.yaml
-        with_dma(
-            """
-        imx_lpi2c_clk: clock-imx-lpi2c {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <24000000>;
-        }};
-        i2c@{base} {{
-            compatible = "fsl,imx7ulp-lpi2c";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&imx_lpi2c_clk>, <&imx_lpi2c_clk>;
-            clock-names = "per", "ipg";
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x200), DMA_WINDOW),
-    ),
+    # Documentation/devicetree/bindings/i2c/i2c-imx-lpi2c.yaml
+    place=with_dma("fsl,imx7ulp-lpi2c", 0x200, 24_000_000, ("per", "ipg")),
     function=Lpi2c,
     policy=POLICY,
-    dmaengine=True,
 )

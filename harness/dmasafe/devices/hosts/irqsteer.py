@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dmasafe.devices.hosts.declaration import Window
+from dmasafe.devices.hosts.declaration import DeviceTree, Window
+from dmasafe.devices.hosts.nodes import clock
 from dmasafe.devices.pci import Access, Register, RegisterBlock
 
 #: Where it is in BAR 0.
@@ -17,26 +18,21 @@ IRQ_WINDOW = Window(0xE000, 0x100)
 SYMBOL = "IMX_IRQSTEER"
 
 
-def with_irqs(node: str, label: str, window: int) -> str:
-    """The source of a host's nodes, behind that of the multiplexer ``label``, whose ``reg`` is window ``window``."""
-    return f"""
-        {label}_clk: clock-{label} {{{{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <50000000>;
-        }}}};
-        {label}: interrupt-controller@{{base}} {{{{
+def with_irqs(node: str, *windows: Window) -> DeviceTree:
+    """A host whose registers are ``windows``, and whose ``node`` has its interrupts from ``{label}_irqs``."""
+    irqs = f"""
+        {{label}}_irqs: interrupt-controller@{{base}} {{{{
             compatible = "fsl,imx-irqsteer";
-            reg = <{{reg{window}}}>;
+            reg = <{{reg{len(windows)}}}>;
             interrupts = <{{interrupt}}>;
-            clocks = <&{label}_clk>;
+            clocks = <&{{label}}_irqs_clk>;
             clock-names = "ipg";
             fsl,channel = <0>;
             fsl,num-irqs = <32>;
             interrupt-controller;
             #interrupt-cells = <1>;
-        }}}};
-        {node}"""
+        }}}};"""
+    return DeviceTree(clock(50_000_000, "_irqs") + irqs + node, windows=(*windows, IRQ_WINDOW))
 
 
 class Irqsteer(RegisterBlock):

@@ -7,6 +7,7 @@ from errno import ENOMEM, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import Carried, I2cHost
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
+from dmasafe.devices.hosts.nodes import i2c
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
@@ -170,25 +171,9 @@ HOST = HostModel(
     module="i2c-mt65xx",
     symbol="I2C_MT65XX",
     architectures=("aarch64",),
+    # Documentation/devicetree/bindings/i2c/i2c-mt65xx.yaml
     place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/i2c-mt65xx.yaml
-        """
-        mt65xx_clk: clock-mt65xx {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <26000000>;
-        }};
-        i2c@{base} {{
-            compatible = "mediatek,mt8173-i2c";
-            reg = <{reg}>;
-            interrupts = <{interrupt}>;
-            clock-div = <1>;
-            clocks = <&mt65xx_clk>, <&mt65xx_clk>;
-            clock-names = "main", "dma";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
+        i2c("mediatek,mt8173-i2c", 26_000_000, ("main", "dma"), "clock-div = <1>;", reg="{reg}"),
         windows=(Window(0, 0x1000), Window(_DMA_BASE, 0x80)),
     ),
     function=Mt65xx,

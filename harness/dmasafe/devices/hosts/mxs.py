@@ -11,8 +11,9 @@ from errno import EIO, ENXIO, EOPNOTSUPP, ETIMEDOUT
 from struct import Struct
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.irqsteer import IRQ_WINDOW, SYMBOL, Irqsteer, with_irqs
+from dmasafe.devices.hosts.declaration import HostModel, Window
+from dmasafe.devices.hosts.irqsteer import SYMBOL, Irqsteer, with_irqs
+from dmasafe.devices.hosts.nodes import clock
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
@@ -324,40 +325,33 @@ HOST = HostModel(
     module="i2c-mxs",
     symbol="I2C_MXS",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/i2c-mxs.yaml, dma/fsl,mxs-dma.yaml
-        with_irqs(
-            """
-        mxs_clk: clock-mxs {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <24000000>;
-        }};
-        mxs_apbx: dma-controller@{base} {{
+    # Documentation/devicetree/bindings/i2c/i2c-mxs.yaml, dma/fsl,mxs-dma.yaml
+    place=with_irqs(
+        clock(24_000_000)
+        + """
+        {label}_apbx: dma-controller@{base} {{
             compatible = "fsl,imx28-dma-apbx";
             reg = <{reg1}>;
-            interrupt-parent = <&mxs_irqs>;
+            interrupt-parent = <&{label}_irqs>;
             interrupts = <1>;
-            clocks = <&mxs_clk>;
+            clocks = <&{label}_clk>;
             dma-channels = <1>;
             #dma-cells = <1>;
         }};
         i2c@{base} {{
             compatible = "fsl,imx28-i2c";
             reg = <{reg0}>;
-            interrupt-parent = <&mxs_irqs>;
+            interrupt-parent = <&{label}_irqs>;
             interrupts = <0>;
             clock-frequency = <100000>;
-            dmas = <&mxs_apbx 0>;
+            dmas = <&{label}_apbx 0>;
             dma-names = "rx-tx";
             #address-cells = <1>;
             #size-cells = <0>;
         }};
         """,
-            "mxs_irqs",
-            2,
-        ),
-        windows=(Window(0, 0x1000), Window(_APBX, 0x1000), IRQ_WINDOW),
+        Window(0, 0x1000),
+        Window(_APBX, 0x1000),
     ),
     function=Mxs,
     policy=POLICY,

@@ -8,6 +8,7 @@ from errno import EAGAIN, ENXIO, ETIMEDOUT
 from dmasafe.devices.bus import Nak
 from dmasafe.devices.hosts.base import Carried, I2cHost
 from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
+from dmasafe.devices.hosts.nodes import clock
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
@@ -230,16 +231,12 @@ HOST = HostModel(
     architectures=("aarch64",),
     place=DeviceTree(
         # Documentation/devicetree/bindings/soc/qcom/qcom,geni-se.yaml, i2c/qcom,i2c-geni-qcom.yaml
-        """
-        qcom_geni_clk: clock-qcom-geni {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <19200000>;
-        }};
+        clock(19_200_000)
+        + """
         geniqup@{base} {{
             compatible = "qcom,geni-se-qup";
             reg = <{reg0}>;
-            clocks = <&qcom_geni_clk>, <&qcom_geni_clk>;
+            clocks = <&{label}_clk>, <&{label}_clk>;
             clock-names = "m-ahb", "s-ahb";
             #address-cells = <2>;
             #size-cells = <2>;
@@ -248,7 +245,7 @@ HOST = HostModel(
                 compatible = "qcom,geni-i2c";
                 reg = <{reg1}>;
                 interrupts = <{interrupt}>;
-                clocks = <&qcom_geni_clk>;
+                clocks = <&{label}_clk>;
                 clock-names = "se";
                 #address-cells = <1>;
                 #size-cells = <0>;

@@ -7,8 +7,8 @@ from collections import deque
 from errno import EINVAL, EIO, ENXIO, EOPNOTSUPP
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
 from dmasafe.devices.pci import Access, Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
@@ -333,34 +333,9 @@ HOST = HostModel(
     module="i2c-qup",
     symbol="I2C_QUP",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/qcom,i2c-qup.yaml
-        with_dma(
-            """
-        qup_clk: clock-qup {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <50000000>;
-        }};
-        i2c@{base} {{
-            compatible = "qcom,i2c-qup-v2.2.1";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&qup_clk>, <&qup_clk>;
-            clock-names = "core", "iface";
-            clock-frequency = <1000000>;
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x1000), DMA_WINDOW),
-    ),
+    # Documentation/devicetree/bindings/i2c/qcom,i2c-qup.yaml
+    place=with_dma("qcom,i2c-qup-v2.2.1", 0x1000, 50_000_000, ("core", "iface"), "clock-frequency = <1000000>;"),
     function=Qup,
     policy=POLICY,
     needs=("DMADEVICES",),
-    dmaengine=True,
 )

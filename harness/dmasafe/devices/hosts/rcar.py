@@ -6,8 +6,8 @@ from __future__ import annotations
 from errno import EAGAIN, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
 from dmasafe.devices.pci import Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
@@ -213,31 +213,8 @@ HOST = HostModel(
     module="i2c-rcar",
     symbol="I2C_RCAR",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/renesas,rcar-i2c.yaml
-        with_dma(
-            """
-        rcar_clk: clock-rcar {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <65000000>;
-        }};
-        i2c@{base} {{
-            compatible = "renesas,rcar-gen2-i2c";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&rcar_clk>;
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x40), DMA_WINDOW),
-    ),
+    # Documentation/devicetree/bindings/i2c/renesas,rcar-i2c.yaml
+    place=with_dma("renesas,rcar-gen2-i2c", 0x40, 65_000_000),
     function=Rcar,
     policy=POLICY,
-    dmaengine=True,
 )

@@ -7,8 +7,8 @@ from collections import deque
 from errno import EAGAIN, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
 from dmasafe.devices.pci import Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN_READ, I2cAdapterQuirks
@@ -211,31 +211,8 @@ HOST = HostModel(
     module="i2c-sh_mobile",
     symbol="I2C_SH_MOBILE",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/renesas,rmobile-iic.yaml
-        with_dma(
-            """
-        sh_mobile_clk: clock-sh-mobile {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <10000000>;
-        }};
-        i2c@{base} {{
-            compatible = "renesas,rmobile-iic";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&sh_mobile_clk>;
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x100), DMA_WINDOW),
-    ),
+    # Documentation/devicetree/bindings/i2c/renesas,rmobile-iic.yaml
+    place=with_dma("renesas,rmobile-iic", 0x100, 10_000_000),
     function=ShMobile,
     policy=POLICY,
-    dmaengine=True,
 )

@@ -6,8 +6,9 @@ from __future__ import annotations
 from errno import EAGAIN, EIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.irqsteer import IRQ_WINDOW, SYMBOL, Irqsteer, with_irqs
+from dmasafe.devices.hosts.declaration import HostModel, Window
+from dmasafe.devices.hosts.irqsteer import SYMBOL, Irqsteer, with_irqs
+from dmasafe.devices.hosts.nodes import i2c, reset
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
@@ -190,35 +191,17 @@ HOST = HostModel(
     module="i2c-stm32f4",
     symbol="I2C_STM32F4",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/st,stm32-i2c.yaml
-        with_irqs(
-            """
-        stm32f4_clk: clock-stm32f4 {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <42000000>;
-        }};
-        stm32f4_rst: reset-controller-stm32f4 {{
-            compatible = "snps,dw-low-reset";
-            reg = <{reg1}>;
-            #reset-cells = <1>;
-        }};
-        i2c@{base} {{
-            compatible = "st,stm32f4-i2c";
-            reg = <{reg0}>;
-            interrupt-parent = <&stm32f4_irqs>;
-            interrupts = <0>, <1>;
-            clocks = <&stm32f4_clk>;
-            resets = <&stm32f4_rst 0>;
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            "stm32f4_irqs",
-            2,
+    # Documentation/devicetree/bindings/i2c/st,stm32-i2c.yaml
+    place=with_irqs(
+        i2c(
+            "st,stm32f4-i2c",
+            42_000_000,
+            lines="resets = <&{label}_rst 0>;",
+            nodes=reset(1),
+            interrupts="interrupt-parent = <&{label}_irqs>; interrupts = <0>, <1>;",
         ),
-        windows=(Window(0, 0x400), Window(0x1000, 0x10), IRQ_WINDOW),
+        Window(0, 0x400),
+        Window(0x1000, 0x10),
     ),
     function=Stm32f4,
     policy=POLICY,

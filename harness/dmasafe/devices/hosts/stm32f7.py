@@ -6,8 +6,9 @@ from __future__ import annotations
 from errno import EAGAIN, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, Channel, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel, Window
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
+from dmasafe.devices.hosts.nodes import reset
 from dmasafe.devices.pci import Access, Bar, Register, RegisterBlock
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 
@@ -207,38 +208,16 @@ HOST = HostModel(
     module="i2c-stm32f7-drv",
     symbol="I2C_STM32F7",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/st,stm32-i2c.yaml
-        with_dma(
-            """
-        stm32f7_clk: clock-stm32f7 {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <64000000>;
-        }};
-        stm32f7_rst: reset-controller-stm32f7 {{
-            compatible = "snps,dw-low-reset";
-            reg = <{reg1}>;
-            #reset-cells = <1>;
-        }};
-        i2c@{base} {{
-            compatible = "st,stm32mp25-i2c";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&stm32f7_clk>;
-            resets = <&stm32f7_rst 0>;
-            dmas = <&{dma} 0>, <&{dma} 1>;
-            dma-names = "tx", "rx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            2,
-        ),
-        windows=(Window(0, 0x400), Window(0x1000, 0x10), DMA_WINDOW),
+    # Documentation/devicetree/bindings/i2c/st,stm32-i2c.yaml
+    place=with_dma(
+        "st,stm32mp25-i2c",
+        0x400,
+        64_000_000,
+        lines="resets = <&{label}_rst 0>;",
+        nodes=reset(1),
+        windows=(Window(0x1000, 0x10),),
     ),
     function=Stm32f7,
     policy=POLICY,
     needs=("RESET_SIMPLE",),
-    dmaengine=True,
 )

@@ -7,8 +7,8 @@ from collections import deque
 from errno import EAGAIN, EOPNOTSUPP, EREMOTEIO, ETIMEDOUT
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
-from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window
-from dmasafe.devices.hosts.dmaengine import DMA_WINDOW, Channel, reset_line, with_dma
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
+from dmasafe.devices.hosts.dmaengine import Channel, reset_line, with_dma
 from dmasafe.devices.pci import Access, Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
@@ -241,36 +241,17 @@ HOST = HostModel(
     module="i2c-tegra",
     symbol="I2C_TEGRA",
     architectures=("aarch64",),
-    place=DeviceTree(
-        # Documentation/devicetree/bindings/i2c/nvidia,tegra20-i2c.yaml
-        with_dma(
-            """
-        tegra_clk: clock-tegra {{
-            compatible = "fixed-clock";
-            #clock-cells = <0>;
-            clock-frequency = <136000000>;
-        }};
-        i2c@{base} {{
-            compatible = "nvidia,tegra210-i2c";
-            reg = <{reg0}>;
-            interrupts = <{interrupt}>;
-            clocks = <&tegra_clk>;
-            clock-names = "div-clk";
-            clock-frequency = <100000>;
-            resets = <&{dma} 0>;
-            dmas = <&{dma} 0>;
-            dma-names = "tx";
-            #address-cells = <1>;
-            #size-cells = <0>;
-        }};
-        """,
-            1,
-        ),
-        windows=(Window(0, 0x1000), DMA_WINDOW),
+    # Documentation/devicetree/bindings/i2c/nvidia,tegra20-i2c.yaml
+    place=with_dma(
+        "nvidia,tegra210-i2c",
+        0x1000,
+        136_000_000,
+        ("div-clk",),
+        "clock-frequency = <100000>; resets = <&{label}_dma 0>;",
+        channels=("tx",),
     ),
     function=Tegra,
     policy=POLICY,
     # The driver asks for no channel of any engine unless NVIDIA's is built.
     needs=("TEGRA20_APB_DMA",),
-    dmaengine=True,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from host_bench import Bench
 
-from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, DMA_WINDOW, START, STOP, TO_MEMORY
+from dmasafe.devices.hosts.declaration import DMA_WINDOW
+from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, START, STOP, TO_MEMORY
 
 
 class Provider:

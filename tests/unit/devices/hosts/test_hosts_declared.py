@@ -37,7 +37,9 @@ def test_a_device_tree_node_takes_its_addresses(host: HostModel) -> None:
     cells = {
         f"reg{number}": f"0 {window.offset:#x} 0 {window.size:#x}" for number, window in enumerate(host.place.windows)
     }
-    text = host.place.node.format(base="10000000", reg=" ".join(cells.values()), interrupt="0 3 4", dma="dma", **cells)
+    text = host.place.node.format(
+        base="10000000", reg=" ".join(cells.values()), interrupt="0 3 4", name="a-b", label="a_b", **cells
+    )
     assert text.count("{") == text.count("}")
     assert "compatible" in text
 
