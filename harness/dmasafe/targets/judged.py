@@ -59,9 +59,12 @@ def judged(
     expectations = {**expectations, **{id_: Skip(why) for id_, why in run.skipped.items()}}
     faulty = any(scenario.fault is not None for scenario in scenarios)
     rows = tuple(_row(scenario, run, expectations[scenario.id], faulty) for scenario in scenarios)
-    reasons = set(run.untrusted.values())
+    judgeable = {id_ for id_, expectation in expectations.items() if not isinstance(expectation, Skip)}
+    # Of what is a SKIP after all nobody hears why it cannot be trusted.
+    untrusted = run.untrusted.keys() & judgeable
+    reasons = {run.untrusted[id_] for id_ in untrusted}
     doubt = None if reasons else next(iter(run.doubts.values()), None)
-    everything = len(run.untrusted) >= sum(not isinstance(e, Skip) for e in expectations.values())
+    everything = untrusted == judgeable
     return Results(
         suite=suite_name,
         target=target_name,

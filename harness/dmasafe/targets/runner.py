@@ -211,7 +211,7 @@ class Runner:
                         state.unexplained |= dict.fromkeys(suspects, f"{_UNEXPLAINED}: {error}")
                     else:
                         batch.lost(str(error))
-                        if batch.broken:
+                        if state.unexplained.keys() & {scenario.id for _, scenario in batch.broken}:
                             # It explains the earlier one, too.
                             state.unexplained.clear()
                     state.lost(f"{self._word} {state.boots}: {error}")
@@ -539,7 +539,7 @@ class _Batch:
         if why is None and _timed_out(reply) and session.gathered.late_s:
             why = f"the transfer timed out{_late(session)}"
         if why is None and number in self._stumbled:
-            why = "the transfer before it timed out: what its driver and hardware still did is in this one"
+            why = "the transfer before it timed out: what its driver and hardware still did may be in this one"
         return why
 
     def read_reports(self, session: Session) -> None:

@@ -230,6 +230,13 @@ def test_a_run_has_a_reason_of_its_own_if_it_is_that_of_every_scenario(untrusted
     assert exit_status(results) == (2 if untrusted else 0)
 
 
+def test_what_is_skipped_after_all_hides_no_doubt():
+    run = replace(run_of(SEND, untrusted={RECV: "a gap"}), skipped={RECV: "refused"}, doubts={SEND: "no checks"})
+    results = judged(FakeTarget(run), SEND, RECV)
+    assert [row.judgement.verdict for row in results.rows] == [Verdict.PASS, Verdict.SKIP]
+    assert results.reason == "no checks" and exit_status(results) == 2
+
+
 def test_a_run_of_nothing_but_skips_has_no_reason_and_is_no_pass():
     results = judged(FakeTarget(run_of()), HIGHMEM)
     assert results.reason is None and exit_status(results) == 2

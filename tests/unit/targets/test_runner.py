@@ -525,6 +525,15 @@ def test_a_loss_that_comes_again_explains_the_first_one(rig):
     assert run.doubts == {SEND: "the checks after the last scenario were not made: the guest hung"}
 
 
+def test_a_loss_of_another_scenario_does_not_explain_the_first_one(rig):
+    """Or --resume would run only that one again."""
+    first = System(does={MANY[0]: raises(BootLost("the guest hung"))}, can_be_lazy=True)
+    run = rig(first, System(does={MANY[-1]: raises(BootLost("the guest died"))}), System()).run(*MANY)
+    assert run.untrusted == {MANY[-1]: "the guest died"}
+    why = "a boot was lost in one of several scenarios, and in none of them again: the guest hung"
+    assert run.doubts[MANY[0]] == run.doubts[MANY[1]] == why
+
+
 def test_a_loss_with_one_scenario_under_way_is_its_own_however_lazy(rig):
     run = rig(System(does={VIRTIO: raises(BootLost("the guest hung"))}, can_be_lazy=True)).run(SEND, RECV, VIRTIO)
     assert run.untrusted == {VIRTIO: "the guest hung"} and run.boots == 1
@@ -679,6 +688,10 @@ def test_what_comes_after_a_transfer_that_timed_out_proves_nothing_of_a_driver_t
     ids = [f"heap/master_send/virtio/{length}" for length in (16, 24, 32)]
     run = rig(System(does={ids[0]: times_out})).run(*ids)
     assert set(run.untrusted) == {ids[1]} and run.untrusted[ids[1]].startswith("the transfer before it timed out")
+    # Another controller's does what it does.
+    other = "heap/master_send/dmasafe:pio/16"
+    assert not rig(System(does={ids[0]: times_out})).run(ids[0], other).untrusted
+    assert not rig(System(does={other: times_out})).run(other, ids[0]).untrusted
 
 
 def test_there_is_a_bound_on_boots(rig):
