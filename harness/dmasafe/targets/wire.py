@@ -120,7 +120,8 @@ def _impatient(
     # One that gives up does not send the rest.
     if (len(trace) != len(messages) and not (row.stumbles and ret == -_ETIMEDOUT)) or not messages:
         return None
-    return f"the hardware carried out its messages and its driver returned {ret}: the host is too slow for the driver"
+    done = f"the hardware carried out {len(trace)} of {len(messages)} messages and its driver returned {ret}"
+    return f"{done}: a host that is too slow for the driver and a driver that waits in vain look alike"
 
 
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:

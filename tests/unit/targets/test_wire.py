@@ -135,6 +135,8 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
 def test_only_some_drivers_can_be_too_impatient_and_few_with_a_report(scenario, answer, records, trace, lost):
     seen = observation(parse_scenario(scenario), {"answer": answer}, records, trace, (range(1 << 20),))
     assert (seen.lost is not None) is lost
+    if lost:
+        assert f"carried out {len(trace)} of 1 messages" in seen.lost
 
 
 @pytest.mark.parametrize(
