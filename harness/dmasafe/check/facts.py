@@ -143,3 +143,11 @@ class FileFacts(Struct, gc=False):
     globals: list[Global] = []
     tables: list[tuple[str, str, str, str]] = []
     aliases: list[tuple[str, str]] = []
+
+    def sort(self) -> None:
+        """Put all in the file's order, whatever was read first."""
+        self.functions.sort(key=lambda one: (one.line, one.name))
+        self.structs.sort(key=lambda one: (one.line, one.tag))
+        self.globals.sort(key=lambda one: (one.line, one.name))
+        self.tables.sort()
+        self.aliases.sort()

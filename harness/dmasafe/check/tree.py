@@ -121,16 +121,26 @@ class Tree:
         """Read what is needed, and find all wrappers. Raises CheckError."""
         if not self.words:
             self.words = sorted(_FIRST)
-        self.facts = dict(self.facts)
-        program = Program(self.facts)
-        program.update(list(self.facts))
-        self._grown.clear()
+        while True:
+            # While files are still being read, a function may be looked at before a struct that it needs is known.
+            # What is returned was made of everything at once, in one order: it does not depend on when what was read.
+            for facts in self.facts.values():
+                facts.sort()
+            program = Program(self.facts)
+            program.update(sorted(self.facts))
+            if not self._grow(program):
+                return program
+
+    def _grow(self, program: Program) -> bool:
+        """Read what ``program`` makes wanted, until it wants nothing more; False if it wanted nothing at all."""
+        pieces = self.pieces
         for _ in range(_MOST_ROUNDS):
             self._search_all()
             # What one file alone knows of is cheap: all of it, before all files are searched again.
             for _inner in range(_MOST_ROUNDS):
-                grown, self._grown = sorted(self._grown), set()
-                program.update(grown)
+                if self._grown:
+                    grown, self._grown = sorted(self._grown), set()
+                    program.update(grown)
                 for name, words in self._wanted(program).items():
                     self._extract_named(name, words, _CALLED)
                 self._search_slots(program)
@@ -141,7 +151,7 @@ class Tree:
             self.words.extend(fresh)
             if not fresh:
                 break
-        return program
+        return self.pieces > pieces
 
     def _search_all(self) -> None:
         """Search each file for the words that it was not yet searched for."""

@@ -110,6 +110,28 @@ def test_the_cache_gives_the_same_results_and_sees_what_changed(tmp_path):
     assert not check_paths([tmp_path], tmp_path, tmp_path / "cache").results
 
 
+#: What send() does with a struct that it does not know is another thing than what it does with a driver's state.
+STATE = {
+    "a.c": '#include "x.h"\nint send(struct state *s)\n{\n\treturn spi_write(s->spi, s->buf, 4);\n}\n',
+    "b.c": '#include "x.h"\nint f(void)\n{\n\tstruct state s;\n\tu8 v;\n\ts.buf = &v;\n\treturn send(&s);\n}\n',
+    "x.h": "struct state {\n\tstruct mutex lock;\n\tu8 *buf;\n};\n",
+}
+
+
+def written(directory, files):
+    for name, text in files.items():
+        (directory / name).write_text(text)
+
+
+def test_a_struct_that_is_read_after_its_users_counts_as_if_it_had_been_there(tmp_path):
+    written(tmp_path, STATE)
+    runs = [check_paths([tmp_path], tmp_path, tmp_path / "cache").results for _ in range(2)]
+    assert runs == [(), ()]
+    written(tmp_path, {"x.h": STATE["x.h"].replace("struct mutex lock", "int lock")})
+    (result,) = check_paths([tmp_path], tmp_path).results
+    assert (result.file, result.line, result.kind) == ("b.c", 7, "stack")
+
+
 @pytest.mark.parametrize(
     "text",
     [
