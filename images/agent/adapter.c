@@ -137,9 +137,10 @@ static int bind_driver(const struct adapter *adapter, enum binding binding)
 			return adapter->nr;
 	}
 	if (binding != BIND_FIRST || !is_bound_to(adapter)) {
+		/* Virtio's bus has no such file; there a driver takes what it is bound to by name. */
 		device_path(path, adapter, "driver_override");
 		error = file_write(path, adapter->driver, strlen(adapter->driver));
-		if (error)
+		if (error && error != ENOENT)
 			return -error;
 		device_path(path, adapter, "driver/unbind");
 		error = file_write(path, adapter->device, len);

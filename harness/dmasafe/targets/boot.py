@@ -223,9 +223,9 @@ class Boot(Session):
 
     def take_back(self) -> None:
         """The user's driver is gone: its PCI function is whose it was. Raises BootLost."""
-        self._lent = ""
+        function, self._lent = self._lent, ""
         self.adapters.pop(OWN.name, None)
-        give_back(self)
+        give_back(self, function)
         self._bind_pci()
 
     def fail_hardware(self, controller: str, name: str | None) -> None:

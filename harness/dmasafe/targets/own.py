@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dmasafe.carriers.own import OWN
 from dmasafe.carriers.policy import DMASAFE
-from dmasafe.guest.agent import Message, integer
+from dmasafe.guest.agent import integer
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.kernel.modules import module_name, once_section
 from dmasafe.scenario import Scenario, ScenarioError, suite
@@ -22,7 +22,7 @@ from dmasafe.targets.session import Session
 
 #: The function of vhost-user-i2c: a virtio device, and the harness's own controller.
 VIRTIO_I2C = "1af4:1062"
-_PCI, _VIRTIO = "/sys/bus/pci/devices", "/sys/bus/virtio"
+_PCI = "/sys/bus/pci/devices"
 _PLACES, _PLACE = "/tmp", "/tmp/own"
 _IDS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
 _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<kind>\w+)")
@@ -103,11 +103,8 @@ def bind_own(session: Session, own: OwnDriver, functions: Mapping[str, str]) -> 
     driver, bus = _driver(session, [module_name(file.stem) for file in files])
     if own.once is not None:
         _load_once(session, own.once, files)
-    if bus == "pci":
-        reply = session.request("adapter", name=OWN.name, device=function, driver=driver)
-    else:
-        session.request("adapter", name=OWN.name, device=function, driver="virtio-pci")
-        reply = _rebind_virtio(session, function, driver)
+    place = {"device": function} if bus == "pci" else {"bus": bus, "device": _virtio_device(session, function)}
+    reply = session.request("adapter", name=OWN.name, driver=driver, **place)
     number = integer(reply, "nr")
     if reply.get("errno") != 0 or number is None:
         raise BootLost(f"the driver {driver} made no I2C adapter of {function}: {reply.get('why', reply)}")
@@ -139,10 +136,14 @@ def _load_once(session: Session, once: Path, modules: Sequence[Path]) -> None:
     rearm(session, [DriverFile(module.name, *once_section(module)) for module in modules], path)
 
 
-def give_back(session: Session) -> None:
-    """What bind_own() loaded beside the driver goes, too. Raises BootLost."""
+def give_back(session: Session, function: str) -> None:
+    """What bind_own() loaded beside the driver goes, too; the function is free for who had it. Raises BootLost."""
+    hands = Hands(session.request)
     with contextlib.suppress(Refused):
-        Hands(session.request).unload(module_name(ONCE_MODULE.removesuffix(".ko")))
+        hands.unload(module_name(ONCE_MODULE.removesuffix(".ko")))
+    # A virtio device that lost its driver is offered to the others only when virtio-pci makes it anew.
+    with contextlib.suppress(Refused):
+        hands.write(f"{_PCI}/{function}/driver/unbind", function)
 
 
 def _driver(session: Session, names: Sequence[str]) -> tuple[str, str]:
@@ -160,13 +161,9 @@ def _driver(session: Session, names: Sequence[str]) -> tuple[str, str]:
     raise BootLost(f"of PCI or virtio drivers {', '.join(names)} must have one; it has {there}")
 
 
-def _rebind_virtio(session: Session, function: str, driver: str) -> Message:
-    """Give the virtio device of a function to another driver than the one that took it first."""
-    for device in (name for name in session.hands.names(f"{_PCI}/{function}") if name.startswith("virtio")):
-        if "driver" in session.hands.names(f"{_VIRTIO}/devices/{device}"):
-            session.hands.write(f"{_VIRTIO}/devices/{device}/driver/unbind", device)
-        session.hands.write(f"{_VIRTIO}/drivers/{driver}/bind", device)
-        for name in session.hands.names(f"{_VIRTIO}/devices/{device}"):
-            if name.startswith("i2c-"):
-                return session.request("adapter", name=OWN.name, nr=int(name.removeprefix("i2c-")))
-    return {}
+def _virtio_device(session: Session, function: str) -> str:
+    """What virtio-pci has made of a function."""
+    for name in session.hands.names(f"{_PCI}/{function}"):
+        if name.startswith("virtio"):
+            return name
+    raise BootLost(f"the PCI function {function} is no virtio device: its driver must be one for PCI")

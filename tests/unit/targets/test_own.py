@@ -109,19 +109,24 @@ def test_once_only_warnings_come_again(tmp_path, monkeypatch):
     guest.sections = {"/sys/module/mine/sections/.data..once": "0xffff1000"}
     bind_own(guest, driver(tmp_path, once=once), FUNCTIONS)
     assert guest.loaded == ["/tmp/own-mine.ko", "/tmp/own-dmasafe_once.ko ranges=0xffff1000,9"]
-    give_back(guest)
+    give_back(guest, "0000:00:0a.0")
     assert guest.unloaded == ["dmasafe_once"]
+    assert guest.written == [("/sys/bus/pci/devices/0000:00:0a.0/driver/unbind", "0000:00:0a.0")]
 
 
-def test_a_virtio_driver_takes_the_device_from_the_one_that_has_it(tmp_path):
-    guest = Guest({"mine": ["virtio:i2c_mine"]}, {"virtio-pci": 1})
-    device = "/sys/bus/virtio/devices/virtio1"
-    guest.lists |= {"/sys/bus/pci/devices/0000:00:0a.0": ["config", "virtio1"], device: ["driver", "i2c-4", "status"]}
+def test_a_virtio_driver_takes_the_device_of_the_function(tmp_path):
+    """The agent binds it, so that it can do so again after an oops."""
+    guest = Guest({"mine": ["virtio:i2c_mine"]}, {"i2c_mine": 4})
+    guest.lists["/sys/bus/pci/devices/0000:00:0a.0"] = ["config", "virtio1"]
     assert bind_own(guest, driver(tmp_path), FUNCTIONS) == (4, "0000:00:0a.0")
-    assert guest.written == [
-        (f"{device}/driver/unbind", "virtio1"),
-        ("/sys/bus/virtio/drivers/i2c_mine/bind", "virtio1"),
-    ]
+    assert guest.asked == [{"name": "own", "bus": "virtio", "device": "virtio1", "driver": "i2c_mine"}]
+
+
+def test_a_virtio_driver_of_another_function(tmp_path):
+    guest = Guest({"mine": ["virtio:i2c_mine"]}, {"i2c_mine": 4})
+    guest.lists["/sys/bus/pci/devices/0000:00:12.0"] = ["config"]
+    with pytest.raises(BootLost, match=r"0000:00:12\.0 is no virtio device"):
+        bind_own(guest, driver(tmp_path, device="1b36:10f0"), FUNCTIONS)
 
 
 @pytest.mark.parametrize(
