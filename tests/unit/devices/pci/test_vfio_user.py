@@ -342,6 +342,18 @@ def test_a_range_has_a_permission_and_may_run_on_into_the_next(client):
     assert client.ram[0x5000:0x5004] == b"DATA"
 
 
+def test_the_range_that_was_used_last_keeps_its_permission(client):
+    size = len(client.ram)
+    client.map(size, 0x1000, 0x2000, permission=1)
+    client.map(size + 0x1000, 0x1000, 0x5000, permission=2)
+    client.write(8, size, 8)
+    client.write(0x10, size, 8)
+    assert client.ram[0x2000:0x2004] == bytes(4)
+    client.write(0x10, size + 0x1000, 8)
+    client.write(8, size + 0x1000, 8)
+    assert client.function.fetched == b"\xff" * 4
+
+
 def test_memory_without_a_descriptor_is_out_of_reach(client):
     client.ask(C.DMA_MAP, dma_map(address=0xFFF00000))
     client.write(8, 0xFFF00000, 8)
