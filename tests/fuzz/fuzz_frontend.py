@@ -26,7 +26,6 @@ with fuzzing.instrumented():
 RAM = 0x20000
 USER = 0x7F00_0000_0000
 QUEUE, HEADER, PAYLOAD, STATUS = 0x1000, 0x4000, 0x5000, 0x6000
-KINDS = (*(int(request) for request in VhostUserRequest), 0, 7, 20, 24, 45, 255)
 MAX_MESSAGES = 16
 NEED_REPLY = 8
 # Rounds of the loop in which nothing may be left to do: a back-end that keeps itself busy never comes to rest.
@@ -101,33 +100,13 @@ SESSION = (
 )
 
 
-def encode(steps: list[tuple[int, bytes, int]]) -> bytes:
-    """Messages as an input of check()."""
-    return b"".join(bytes([kind, choice, len(payload)]) + payload for kind, payload, choice in steps)
-
-
-def _messages(data: bytes) -> list[tuple[int, bytes, int]]:
-    """(kind, payload, descriptors) of an input: a kind below 0x80 is taken as it is, one above is a step of SESSION."""
-    found = []
-    at = 0
-    while at + 2 < len(data) and len(found) < MAX_MESSAGES:
-        kind, choice, size = data[at], data[at + 1], data[at + 2]
-        payload = data[at + 3 : at + 3 + size]
-        at += 3 + size
-        if kind >= 0x80:
-            kind, payload, choice = SESSION[kind % len(SESSION)]
-            at -= size
-        found.append((int(kind), payload, choice))
-    return found
-
-
 def check(data: bytes) -> int:
     """The number of messages sent."""
     if not WIRE:
         WIRE.append(Wire())
     wire = WIRE[0]
     wire.ring()
-    messages = _messages(data)
+    messages = fuzzing.decode(data, SESSION, MAX_MESSAGES)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as front:
         front.connect(str(wire.path))
         front.setblocking(False)
@@ -141,7 +120,7 @@ def check(data: bytes) -> int:
             if choice & 0x80:
                 os.eventfd_write(wire.kick, 1)
             wire.settle()
-            answer = _read(front)
+            answer = fuzzing.received(front)
             if answer is None:
                 break
             assert answer and struct.unpack_from("=I", answer)[0] == kind, f"message {number} was not answered"
@@ -150,21 +129,10 @@ def check(data: bytes) -> int:
             front.send(data[:8])
             wire.settle()
     wire.settle()
-    _read(wire.pair[1])
+    fuzzing.received(wire.pair[1])
     assert wire.said[-1:] in ([], ["disconnected"]) and wire.said.count("connected") == wire.said.count("disconnected")
     wire.said.clear()
     return len(messages)
-
-
-def _read(connection: socket.socket) -> bytes | None:
-    """What has come; None at the end of the stream."""
-    connection.setblocking(False)
-    try:
-        return connection.recv(1 << 16) or None
-    except BlockingIOError:
-        return b""
-    except OSError:
-        return None
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ with fuzzing.instrumented():
 RAM = 0x20000
 # Only this part of the RAM is ever handed out.
 SHARED = range(0x8000, 0x10000)
-KINDS = tuple(int(command) for command in VfioUserCommand)
 MAX_MESSAGES = 16
 MAX_STEPS = 200
 NO_REPLY = 0x10
@@ -137,31 +136,16 @@ SESSION = (
 )
 
 
-def encode(steps: list[tuple[int, bytes, int]]) -> bytes:
-    """Messages as an input of check()."""
-    return b"".join(bytes([kind, choice, len(payload)]) + payload for kind, payload, choice in steps)
-
-
-def _messages(data: bytes) -> list[tuple[int, bytes, int]]:
-    """(command, payload, descriptors) of an input: a command below 0x80 is taken as it is, above it is a step.
-
-    A map of the RAM is made one of what is shared, so that whatever else is touched was touched without a map.
-    """
+def _messages(data: bytes) -> list[fuzzing.Step]:
+    """Those of an input. A map of the RAM is made one of what is shared: all else that is touched has no map."""
     found = []
-    at = 0
-    while at + 2 < len(data) and len(found) < MAX_MESSAGES:
-        kind, choice, size = data[at], data[at + 1], data[at + 2]
-        payload = data[at + 3 : at + 3 + size]
-        at += 3 + size
-        if kind >= 0x80:
-            kind, payload, choice = SESSION[kind % len(SESSION)]
-            at -= size
+    for kind, payload, choice in fuzzing.decode(data, SESSION, MAX_MESSAGES):
         if kind == VfioUserCommand.DMA_MAP and len(payload) == len(_MAP):
             argsz, flags, offset, address, length = struct.unpack("=IIQQQ", payload)
             offset = SHARED.start + offset % len(SHARED)
             length = length % (SHARED.stop - offset + 1)
             payload = struct.pack("=IIQQQ", argsz, flags, offset, address, length)
-        found.append((int(kind), payload, choice))
+        found.append((kind, payload, choice))
     return found
 
 
@@ -187,7 +171,7 @@ def check(data: bytes) -> int:
             except OSError:
                 break
             wire.settle(server)
-            answer = _read(client)
+            answer = fuzzing.received(client)
             if answer is None:
                 break
             if flags & NO_REPLY:
@@ -208,16 +192,6 @@ def check(data: bytes) -> int:
     rest = os.pread(wire.ram, SHARED.start, 0) + os.pread(wire.ram, RAM, SHARED.stop)
     assert rest == b"\x5a" * (RAM - len(SHARED)), "memory was written to that was never mapped"
     return len(messages)
-
-
-def _read(connection: socket.socket) -> bytes | None:
-    """What has come; None at the end of the stream."""
-    try:
-        return connection.recv(1 << 21) or None
-    except BlockingIOError:
-        return b""
-    except OSError:
-        return None
 
 
 if __name__ == "__main__":

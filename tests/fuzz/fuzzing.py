@@ -12,6 +12,7 @@ import contextlib
 import faulthandler
 import random
 import resource
+import socket
 import struct
 import sys
 import time
@@ -24,6 +25,7 @@ except ImportError:
     atheris = None
 
 Check = Callable[[bytes], int]
+Step = tuple[int, bytes, int]
 
 CORPUS = Path(__file__).parent / "corpus"
 GROWN = Path(__file__).parents[2] / "build" / "fuzz"
@@ -33,6 +35,8 @@ MAX_INPUT_BYTES = 4096
 MAX_GROWTH_KIB = 128 << 10
 # Inputs between two looks at memory, descriptors and the clock.
 ROUND = 512
+# More than the longest answer of a wire.
+MAX_RECEIVED_BYTES = 1 << 21
 _EDGES = (0, 1, 7, 8, 15, 16, 127, 128, 254, 255)
 
 
@@ -50,6 +54,34 @@ def instrumented() -> contextlib.AbstractContextManager[object]:
 def seeds(name: str) -> list[bytes]:
     """The target's corpus."""
     return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+
+
+def decode(data: bytes, session: Sequence[Step], at_most: int) -> list[Step]:
+    """The messages of an input, as (kind, payload, choice of descriptors).
+
+    A kind below 0x80 is taken as it is, one above is a step of ``session``.
+    """
+    found: list[Step] = []
+    at = 0
+    while at + 2 < len(data) and len(found) < at_most:
+        kind, choice, size = data[at], data[at + 1], data[at + 2]
+        payload = data[at + 3 : at + 3 + size]
+        at += 3 + size
+        if kind >= 0x80:
+            kind, payload, choice = session[kind % len(session)]
+            at -= size
+        found.append((int(kind), payload, choice))
+    return found
+
+
+def received(connection: socket.socket) -> bytes | None:
+    """What has come, at once; None at the end of the stream."""
+    try:
+        return connection.recv(MAX_RECEIVED_BYTES, socket.MSG_DONTWAIT) or None
+    except BlockingIOError:
+        return b""
+    except OSError:
+        return None
 
 
 def mutated(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:

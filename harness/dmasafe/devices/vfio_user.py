@@ -20,7 +20,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, NamedTuple
 
-from dmasafe.devices.dma_map import READ, WRITE, DmaMap
+from dmasafe.devices.dma_map import MAX_RANGES, READ, WRITE, DmaMap
 from dmasafe.devices.errors import DevicesError, MemoryTableError, failure
 from dmasafe.devices.framing import FrameReader, Unframed, close_fds
 from dmasafe.devices.listener import Listener
@@ -33,7 +33,6 @@ MAX_FDS = 16
 MAX_TRANSFER_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = MAX_TRANSFER_BYTES + 64
 PAGE_BYTES = 4096
-MAX_RANGES = 65535
 # Messages taken from the socket before other file descriptors get their turn.
 MESSAGES_A_TURN = 64
 # All of the guest waits while a register's handler runs; QEMU gives up after 5 s (x-msg-timeout).
