@@ -30,7 +30,7 @@ from dmasafe.check.facts import (
 from dmasafe.check.sinks import ALLOCATORS, PREDICATES, words
 from dmasafe.check.source import Source, cleaned
 
-_LANGUAGE = Language(language())
+_PARSER = Parser(Language(language()))
 _MOST_VALUES = 8
 _DEEPEST = 6
 # Values that an argument may consist of: calls in calls would grow without end.
@@ -110,30 +110,25 @@ class _Declared:
         self.pointers = pointers
 
 
-def parse_pieces(source: Source, starts: Iterable[int], facts: FileFacts, header: bool) -> None:
-    """Add to ``facts`` what the pieces of ``source`` that begin at ``starts`` hold, unless it is in there already."""
-    parser = Parser(_LANGUAGE)
-    known = {one.name: one for one in facts.globals}
-    for start in sorted(set(starts) - facts.done):
-        facts.done.add(start)
-        text = source.text(start)
-        piece = _Piece(source, start, text, facts, header, known)
-        piece.read(parser.parse(cleaned(text)).root_node)
+def parse_piece(source: Source, start: int, header: bool) -> FileFacts:
+    """What the piece of ``source`` holds that begins at ``start``: that depends on nothing else that was read."""
+    facts = FileFacts()
+    piece = _Piece(source, start, source.text(start), facts, header)
+    piece.read(_PARSER.parse(piece.bytes).root_node)
+    return facts
 
 
 class _Piece:
     """One piece: what stands outside functions."""
 
-    def __init__(
-        self, source: Source, start: int, text: bytes, facts: FileFacts, header: bool, known: dict[str, Global]
-    ) -> None:
+    def __init__(self, source: Source, start: int, text: bytes, facts: FileFacts, header: bool) -> None:
         self.source = source
         self.start = start
         self.original = text
         self.bytes = cleaned(text)
         self.facts = facts
         self.header = header
-        self.known = known
+        self.known: dict[str, Global] = {}
         self.looked: set[str] = set()
 
     def text(self, node: Node) -> str:

@@ -128,26 +128,36 @@ class Global(Struct, array_like=True, gc=False):
 
 
 class FileFacts(Struct, gc=False):
-    """What is known of one file. ``done``: where the pieces begin that were read, in bytes.
+    """What is known of one file, or of one piece of it. ``done``: where the pieces begin, in bytes.
 
-    ``tables``: struct, member, function, variable: what a struct of function pointers has been given. ``asked``: the
-    words that this file alone was searched for. ``size`` and ``changed`` (ns) say whether it is still the same file.
+    ``tables``: struct, member, function, variable: what a struct of function pointers has been given.
     """
 
-    size: int = -1
-    changed: int = -1
     done: set[int] = set()
-    asked: set[str] = set()
     functions: list[Function] = []
     structs: list[StructType] = []
     globals: list[Global] = []
     tables: list[tuple[str, str, str, str]] = []
     aliases: list[tuple[str, str]] = []
 
-    def sort(self) -> None:
-        """Put all in the file's order, whatever was read first."""
-        self.functions.sort(key=lambda one: (one.line, one.name))
-        self.structs.sort(key=lambda one: (one.line, one.tag))
-        self.globals.sort(key=lambda one: (one.line, one.name))
-        self.tables.sort()
-        self.aliases.sort()
+    def add(self, start: int, piece: FileFacts) -> None:
+        """Take in the piece that begins at ``start``."""
+        self.done.add(start)
+        self.functions += piece.functions
+        self.structs += piece.structs
+        self.globals += piece.globals
+        self.tables += piece.tables
+        self.aliases += piece.aliases
+
+
+class Answers(Struct, gc=False):
+    """What was asked of one file, and what it said: by that alone another run need not read it.
+
+    ``places``: where the pieces begin that have what was searched for. ``pieces``: what those hold that were parsed.
+    ``size`` and ``changed`` (ns) say whether it is still the same file.
+    """
+
+    size: int = -1
+    changed: int = -1
+    places: dict[str, list[int]] = {}
+    pieces: dict[int, FileFacts] = {}

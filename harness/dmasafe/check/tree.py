@@ -18,8 +18,8 @@ import msgspec
 from ahocorasick_rs import BytesAhoCorasick
 
 from dmasafe import atomic
-from dmasafe.check.extract import parse_pieces
-from dmasafe.check.facts import FileFacts
+from dmasafe.check.extract import parse_piece
+from dmasafe.check.facts import Answers, FileFacts
 from dmasafe.check.flow import Program
 from dmasafe.check.sinks import COPIES, SINKS, WORDS
 from dmasafe.check.source import MAX_BYTES, Source
@@ -51,10 +51,10 @@ class CheckError(DmasafeError):
 
 
 class _Kept(msgspec.Struct):
-    """The cache of one scope."""
+    """The cache of one scope: each of ``files`` in the scope was searched for ``words``."""
 
     words: list[str]
-    files: dict[str, FileFacts]
+    files: dict[str, Answers]
 
 
 @dataclass
@@ -69,19 +69,22 @@ class Tree:
     root: Path | None
     given: Mapping[str, bytes] = field(default_factory=dict)
     facts: dict[str, FileFacts] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
-    files_read: int = 0
-    bytes_read: int = 0
+    words: list[str] = field(default_factory=lambda: sorted(_FIRST))
     pieces: int = 0
     skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._searched: dict[str, int] = {}
         self._scope = set(self.names)
+        self._answers: dict[str, Answers] = {}
+        self._kept: set[str] = set()
+        self._kept_words: frozenset[str] = frozenset()
+        self._searched = 0
+        self._asked: dict[tuple[str, bytes], set[str]] = defaultdict(set)
         self._including: set[tuple[str, str]] = set()
         self._grown: set[str] = set()
         self._empty: set[str] = set()
         self._defines: dict[str, frozenset[str]] = {}
+        self._last: tuple[str, Source] | None = None
 
     # ---- reading
 
@@ -96,36 +99,46 @@ class Tree:
             raise CheckError(os_sentence("read", path, error)) from error
         return data
 
-    def _read(self, name: str) -> bytes:
-        data = self.data(name)
-        self.files_read += 1
-        self.bytes_read += len(data)
-        if len(data) > MAX_BYTES:
-            if name not in self.skipped:
-                self.skipped.append(name)
-            return b""
-        return data
+    def _source(self, name: str) -> Source:
+        if self._last is None or self._last[0] != name:
+            data = self.data(name)
+            if len(data) > MAX_BYTES:
+                if name not in self.skipped:
+                    self.skipped.append(name)
+                data = b""
+            self._last = name, Source(data)
+        return self._last[1]
 
-    def _extract(self, name: str, source: Source, places: Iterable[int]) -> None:
-        """Read the pieces that have something at ``places``."""
-        facts = self.facts.setdefault(name, FileFacts())
-        starts = {source.piece(at) for at in places} - facts.done
-        if starts:
-            self.pieces += len(starts)
-            self._grown.add(name)
-            parse_pieces(source, starts, facts, name.endswith(".h"))
+    def _of(self, name: str) -> Answers:
+        """What file ``name`` has said. Its stamp is taken before it is read."""
+        answers = self._answers.get(name)
+        if answers is None:
+            answers = self._answers[name] = Answers(*((-1, -1) if name in self.given else _stamp(self.base / name)))
+        return answers
+
+    def _extract(self, name: str, starts: Iterable[int]) -> None:
+        """Take in the pieces of a file that begin at ``starts``."""
+        facts = self.facts.get(name)
+        fresh = sorted(set(starts) - facts.done if facts is not None else set(starts))
+        if not fresh:
+            return
+        if facts is None:
+            facts = self.facts[name] = FileFacts()
+        pieces = self._of(name).pieces
+        for start in fresh:
+            if start not in pieces:
+                self.pieces += 1
+                pieces[start] = parse_piece(self._source(name), start, name.endswith(".h"))
+            facts.add(start, pieces[start])
+        self._grown.add(name)
 
     # ---- the rounds
 
     def solve(self) -> Program:
         """Read what is needed, and find all wrappers. Raises CheckError."""
-        if not self.words:
-            self.words = sorted(_FIRST)
         while True:
             # While files are still being read, a function may be looked at before a struct that it needs is known.
             # What is returned was made of everything at once, in one order: it does not depend on when what was read.
-            for facts in self.facts.values():
-                facts.sort()
             program = Program(self.facts)
             program.update(sorted(self.facts))
             if not self._grow(program):
@@ -133,12 +146,13 @@ class Tree:
 
     def _grow(self, program: Program) -> bool:
         """Read what ``program`` makes wanted, until it wants nothing more; False if it wanted nothing at all."""
-        pieces = self.pieces
+        grew = False
         for _ in range(_MOST_ROUNDS):
             self._search_all()
             # What one file alone knows of is cheap: all of it, before all files are searched again.
             for _inner in range(_MOST_ROUNDS):
                 if self._grown:
+                    grew = True
                     grown, self._grown = sorted(self._grown), set()
                     program.update(grown)
                 for name, words in self._wanted(program).items():
@@ -151,33 +165,31 @@ class Tree:
             self.words.extend(fresh)
             if not fresh:
                 break
-        return self.pieces > pieces
+        return grew
 
     def _search_all(self) -> None:
-        """Search each file for the words that it was not yet searched for."""
-        machines: dict[int, tuple[list[str], BytesAhoCorasick]] = {}
-        total = len(self.words)
+        """Search each file for the words that it was not yet searched for, and take in the pieces that have one."""
+        words, self._searched = self.words[self._searched :], len(self.words)
+        if not words:
+            return
+        wanted = frozenset(words)
+        # What was kept knows of some words already.
+        asked = {False: words, True: [word for word in words if word not in self._kept_words]}
+        machines = {kept: BytesAhoCorasick([word.encode() for word in some]) for kept, some in asked.items()}
         for name in self.names:
-            begin = self._searched.get(name, 0)
-            if begin == total:
-                continue
-            self._searched[name] = total
-            if begin not in machines:
-                words = self.words[begin:]
-                machines[begin] = words, BytesAhoCorasick([word.encode() for word in words])
-            if name in self._empty:
-                continue
-            data = self._read(name)
-            if name.endswith(".h") and b"inline" not in data:
-                # No code: macros do nothing by themselves.
-                self._empty.add(name)
-                continue
-            found = machines[begin][1].find_matches_as_indexes(data, overlapping=True)
-            if found:
-                source = Source(data)
-                places = [at for _number, at in source.places(found)]
-                if places:
-                    self._extract(name, source, places)
+            kept = name in self._kept
+            places = self._of(name).places
+            if asked[kept] and name not in self._empty:
+                source = self._source(name)
+                if name.endswith(".h") and b"inline" not in source.data:
+                    # No code: macros do nothing by themselves.
+                    self._empty.add(name)
+                    continue
+                found = machines[kept].find_matches_as_indexes(source.data, overlapping=True)
+                for number, at in source.places(found):
+                    places.setdefault(asked[kept][number], []).append(source.piece(at))
+            if places:
+                self._extract(name, [at for word in wanted & places.keys() for at in places[word]])
 
     def _wanted(self, program: Program) -> dict[str, set[str]]:
         """Words by the file in which alone they are looked for: wrappers that only it can call."""
@@ -205,12 +217,12 @@ class Tree:
         for name in self.names if slots else ():
             words = slots.get(_directory(name))
             if words:
-                self._extract_named(name, {f"->{word}" for word in words}, _SLOT)
+                self._extract_named(name, words, _SLOT)
 
     def _find_structs(self, program: Program) -> None:
         """Look where structs are defined that something is a member of: in what the files include."""
         for path, names in program.unread.items():
-            self._extract_named(path, {f"{name}()" for name in names}, _FUNCTION)
+            self._extract_named(path, names, _FUNCTION)
         program.unread.clear()
         by_file: dict[str, set[str]] = defaultdict(set)
         for tag, paths in program.missing.items():
@@ -226,26 +238,28 @@ class Tree:
                 if known := names & self._defined(header):
                     wanted[header] |= known
         for name, names in wanted.items():
-            self._extract_named(name, {f"struct {tag}" for tag in names}, _STRUCT)
+            self._extract_named(name, names, _STRUCT)
 
     def _defined(self, header: str) -> frozenset[str]:
         """The structs that a header defines."""
         if header not in self._defines:
-            found = _DEFINED.findall(self._read(header))
+            found = _DEFINED.findall(self._source(header).data)
             self._defines[header] = frozenset((one or other).decode(errors="replace") for one, other in found)
         return self._defines[header]
 
     def _extract_named(self, name: str, words: set[str], form: bytes) -> None:
-        """Read the pieces of a file that ``form`` finds for ``words``, which it was not yet searched for."""
-        facts = self.facts.setdefault(name, FileFacts())
-        fresh = sorted(words - facts.asked)
+        """Take in the pieces of a file that ``form`` finds for ``words``, which it was not yet searched for."""
+        fresh = sorted(words - self._asked[name, form])
         if not fresh:
             return
-        facts.asked.update(fresh)
-        source = Source(self._read(name))
-        joined = b"|".join(re.escape(re.sub(r"^struct |^->|\(\)$", "", word).encode()) for word in fresh)
-        pattern = re.compile(form.replace(b"%s", joined))
-        self._extract(name, source, [match.start() for match in pattern.finditer(source.data)])
+        self._asked[name, form].update(fresh)
+        pattern = form.replace(b"%s", b"|".join(re.escape(word.encode()) for word in fresh))
+        places = self._of(name).places
+        key = pattern.decode()
+        if key not in places:
+            source = self._source(name)
+            places[key] = [source.piece(match.start()) for match in re.finditer(pattern, source.data)]
+        self._extract(name, places[key])
 
     def _included(self, name: str) -> list[str]:
         """The headers that a file includes, with those that these include from beside them."""
@@ -288,28 +302,21 @@ class Tree:
             kept = msgspec.msgpack.decode(cache.read_bytes(), type=_Kept)
         except (OSError, msgspec.MsgspecError, RecursionError):
             return
-        self.words = list(kept.words)
-        total = len(self.words)
-        empty = FileFacts()
-        for name in [*self.names, *(other for other in kept.files if other not in self._scope)]:
-            known = kept.files.get(name, empty)
-            if known.size >= 0 and name not in self.given and _stamp(self.base / name) == (known.size, known.changed):
-                self._searched[name] = total
-                if known.done or known.asked:
-                    self.facts[name] = known
+        self._kept_words = frozenset(kept.words)
+        for name, answers in kept.files.items():
+            stamp = answers.size, answers.changed
+            if name not in self.given and answers.size >= 0 and _stamp(self.base / name) == stamp:
+                self._answers[name] = answers
+                self._kept.add(name)
 
     def save(self, cache: Path) -> None:
-        """Keep what is known. A cache that cannot be written is none. Files without a word are kept by their stamp."""
-        files: dict[str, FileFacts] = {}
-        for name in dict.fromkeys([*self.names, *self.facts]):
-            if name not in self.given:
-                facts = self.facts.get(name) or FileFacts()
-                facts.size, facts.changed = _stamp(self.base / name)
-                files[name] = facts
+        """Keep what was said. A cache that cannot be written is none. Files without a word are kept by their stamp."""
+        unread = {*self.given, *self.skipped}
+        files = {name: answers for name, answers in self._answers.items() if name not in unread}
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             with atomic.publish(cache) as made:
-                made.write_bytes(msgspec.msgpack.encode(_Kept(self.words, files)))
+                made.write_bytes(msgspec.msgpack.encode(_Kept(self.words[: self._searched], files)))
         except OSError:
             return
 

@@ -132,6 +132,28 @@ def test_a_struct_that_is_read_after_its_users_counts_as_if_it_had_been_there(tm
     assert (result.file, result.line, result.kind) == ("b.c", 7, "stack")
 
 
+def test_what_was_kept_of_a_tree_that_changed_says_nothing_of_it(tmp_path):
+    """While core_send() was a wrapper, get() was read, for it calls it: nobody would read it now."""
+    get = "static u8 table[4];\nu8 *get(void)\n{\n\tcore_send(0, 0, 0);\n\treturn table;\n}\n"
+    use = "int use(struct spi_device *spi)\n{\n\treturn spi_write(spi, get(), 4);\n}\n"
+    written(tmp_path, {"core.c": CORE, "get.c": get, "use.c": use})
+    (result,) = check_paths([tmp_path], tmp_path, tmp_path / "cache").results
+    assert (result.file, result.name) == ("use.c", "table")
+    written(tmp_path, {"core.c": CORE.replace("spi_write", "copies")})
+    kept = check_paths([tmp_path], tmp_path, tmp_path / "cache")
+    assert kept.results == check_paths([tmp_path], tmp_path).results == () and kept.pieces == 0
+
+
+def test_the_order_of_files_changes_nothing():
+    """Either header could be meant: whichever it is, it is the same one each time."""
+    header = "struct x { u8 %sbuf[4]; };\nstatic inline int %s(void)\n{\n\treturn spi_write(0, 0, 0);\n}\n"
+    user = "int f(struct spi_device *spi)\n{\n\tstruct x y;\n\treturn spi_write(spi, y.buf, 4);\n}\n"
+    texts = {"p.h": header % ("", "p"), "q.h": (header % ("*", "q")).replace("[4]", ""), "user.c": user}
+    given = {name: text.encode() for name, text in texts.items()}
+    runs = [check_files(names, Path("/nonexistent"), given).results for names in (list(given), list(given)[::-1])]
+    assert runs[0] == runs[1] and len(runs[0]) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
