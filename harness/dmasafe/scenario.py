@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dmasafe.carriers import BOARD, CONTROLLERS, POLICIES, controller_names, controller_of
 from dmasafe.carriers.board import BOARD_ADDRESS, board_suite
 from dmasafe.carriers.hosts import HOSTS
-from dmasafe.carriers.suites import UPSTREAM, UPSTREAM_LIMITS
+from dmasafe.carriers.suites import SMBUS, UPSTREAM, UPSTREAM_LIMITS, I2cdevRow
 from dmasafe.devices.hosts.faults import FAULTS as HARDWARE_FAULTS
 from dmasafe.errors import DmasafeError, unknown
 from dmasafe.faults import FAULTS
@@ -134,7 +134,7 @@ def places() -> Iterator[tuple[str, str | None]]:
 CORE_LENGTHS = (1, 8, 32, 256)
 
 # (operation, length, address, options) of the i2c-dev rows: sizes, NAK, zero length, wrong size, every SMBus protocol.
-_I2CDEV_ROWS: tuple[tuple[str, int, int, dict[str, str]], ...] = (
+_I2CDEV_ROWS: tuple[I2cdevRow, ...] = (
     *(("i2cdev_read", n, RECORDER_ADDRESS, {}) for n in CORE_LENGTHS),
     *(("i2cdev_write", n, RECORDER_ADDRESS, {}) for n in CORE_LENGTHS),
     *(("i2cdev_rdwr", n, RECORDER_ADDRESS, {"messages": f"w{n}"}) for n in CORE_LENGTHS),
@@ -163,21 +163,8 @@ _I2CDEV_ROWS: tuple[tuple[str, int, int, dict[str, str]], ...] = (
     ("i2cdev_smbus", 0, ABSENT_ADDRESS, {"protocol": "quick", "rd": "0"}),
     # a slave that refuses the second byte
     ("i2cdev_write", 8, NAK_DATA_ADDRESS, {}),
-    # every SMBus protocol that i2c-dev offers
-    ("i2cdev_smbus", 0, REGISTER_FILE_ADDRESS, {"protocol": "quick", "rd": "0"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte", "rd": "0", "command": "16"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte", "rd": "1"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "0", "command": "17"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "1", "command": "17"}),
-    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "0", "command": "18"}),
-    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "1", "command": "18"}),
-    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "proc_call", "rd": "1", "command": "18"}),
-    ("i2cdev_smbus", 8, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "0", "command": "32"}),
-    ("i2cdev_smbus", 8, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "1", "command": "32"}),
-    ("i2cdev_smbus", 32, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "1", "command": "64"}),
-    ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "16"}),
-    ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "1", "command": "16"}),
-    ("i2cdev_smbus", 32, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "17"}),
+    # every SMBus protocol; wrong sizes, and the protocol that i2c_smbus_xfer_emulated() lacks
+    *SMBUS,
     ("i2cdev_smbus", 33, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "18"}),
     ("i2cdev_smbus", 0, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "18"}),
     ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_proc_call", "rd": "1", "command": "19"}),

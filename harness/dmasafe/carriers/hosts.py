@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from dmasafe.carriers.controller import Controller, Plug, Where
+from dmasafe.carriers.suites import SMBUS, I2cdevRow
 from dmasafe.devices.hosts import HostModel, hosts
 from dmasafe.vocabulary import (
     ABSENT_ADDRESS,
@@ -19,8 +20,6 @@ from dmasafe.vocabulary import (
     OPERATIONS,
     READ_ONLY_KINDS,
     RECORDER_ADDRESS,
-    REGISTER_FILE_ADDRESS,
-    SMBUS_BLOCK_ADDRESS,
     USER,
     Scenario,
     make_options,
@@ -33,7 +32,7 @@ ROOM = 3
 _LENGTHS = (1, 8, 32)
 # Kinds that are tried on both sides of the last threshold, too: what is_vmalloc_addr() and the mark decide shows here.
 _BOTH_SIDES = ("stack", "vmalloc", "module-data")
-_I2CDEV: tuple[tuple[str, int, int, dict[str, str]], ...] = (
+_I2CDEV: tuple[I2cdevRow, ...] = (
     *(("i2cdev_write", n, RECORDER_ADDRESS, {}) for n in (1, 32)),
     *(("i2cdev_read", n, RECORDER_ADDRESS, {}) for n in (1, 32)),
     ("i2cdev_rdwr", 32, RECORDER_ADDRESS, {"messages": "w32"}),
@@ -44,24 +43,13 @@ _I2CDEV: tuple[tuple[str, int, int, dict[str, str]], ...] = (
     ("i2cdev_read", 8, ABSENT_ADDRESS, {}),
     ("i2cdev_write", 8, NAK_DATA_ADDRESS, {}),
 )  # fmt: skip
-_SMBUS: tuple[tuple[str, int, int, dict[str, str]], ...] = (
-    ("i2cdev_smbus", 0, REGISTER_FILE_ADDRESS, {"protocol": "quick", "rd": "0"}),
-    ("i2cdev_smbus", 0, ABSENT_ADDRESS, {"protocol": "quick", "rd": "0"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte", "rd": "0", "command": "16"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte", "rd": "1"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "0", "command": "17"}),
-    ("i2cdev_smbus", 1, REGISTER_FILE_ADDRESS, {"protocol": "byte_data", "rd": "1", "command": "17"}),
-    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "0", "command": "18"}),
-    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "word_data", "rd": "1", "command": "18"}),
-    ("i2cdev_smbus", 2, REGISTER_FILE_ADDRESS, {"protocol": "proc_call", "rd": "1", "command": "18"}),
-    ("i2cdev_smbus", 8, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "0", "command": "32"}),
-    ("i2cdev_smbus", 8, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "1", "command": "32"}),
-    ("i2cdev_smbus", 32, REGISTER_FILE_ADDRESS, {"protocol": "i2c_block_data", "rd": "1", "command": "64"}),
-    ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "16"}),
-    ("i2cdev_smbus", 32, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "0", "command": "17"}),
-)  # fmt: skip
-# Of i2c_smbus_xfer_emulated() it wants I2C_M_RECV_LEN, which few drivers look at.
-_BLOCK_READ = ("i2cdev_smbus", 8, SMBUS_BLOCK_ADDRESS, {"protocol": "block_data", "rd": "1", "command": "16"})
+_SMBUS: tuple[I2cdevRow, ...] = (("i2cdev_smbus", 0, ABSENT_ADDRESS, {"protocol": "quick", "rd": "0"}), *SMBUS)
+
+
+def _plain(row: I2cdevRow) -> bool:
+    """Whether it is no block read, which i2c_smbus_xfer_emulated() does by I2C_M_RECV_LEN: few drivers look at that."""
+    _operation, _length, _address, words = row
+    return (words["protocol"], words["rd"]) != ("block_data", "1")
 
 
 def host_lengths(host: HostModel) -> tuple[int, ...]:
@@ -85,7 +73,7 @@ def _scenarios(host: HostModel) -> Iterator[Scenario]:
                 continue
             for length in lengths if kind == "heap" else sorted(some):
                 yield Scenario(kind, operation, host.name, None, length, options=options)
-    for operation, length, address, words in (*_SMBUS, _BLOCK_READ) if host.policy.smbus else (*_I2CDEV, *_SMBUS):
+    for operation, length, address, words in _SMBUS if host.policy.smbus else (*_I2CDEV, *filter(_plain, _SMBUS)):
         yield Scenario(USER.name, operation, host.name, None, length, address, make_options(words))
 
 
