@@ -86,7 +86,7 @@ class ShMobile(I2cHost):
     def _idle_message(self) -> None:
         self._queue.clear()
         self._byte: int | None = None
-        self._wants_address = self._receives = self._dma_through = False
+        self._wants_address = self._receives = self._dma_through = self._stops = False
         self._acked = True
 
     def reset(self) -> None:
@@ -124,12 +124,18 @@ class ShMobile(I2cHost):
             self._flags &= ~_WAIT
             self._show(_DTE | _BUSY | (0 if self._acked else _TACK))
         elif value & _TRS:
-            acknowledged = self.wire.end()
-            self._flags &= ~_WAIT
-            self.later(0, lambda: self._stopped(acknowledged))
+            # WAIT holds the clock: the stop comes when the driver has cleared it.
+            self._stops = True
+            if not self._flags & _WAIT:
+                self._stop()
         elif value & _SCP:
             self._receives = True
         # RACK: the byte in the shift register is the last. WAIT, when it is cleared, says the rest.
+
+    def _stop(self) -> None:
+        self._stops = False
+        acknowledged = self.wire.end()
+        self.later(0, lambda: self._stopped(acknowledged))
 
     def _stopped(self, acknowledged: bool) -> None:
         # The driver polls for it (611). An interrupt now would find it with a message that is no more.
@@ -168,6 +174,9 @@ class ShMobile(I2cHost):
         cleared = before & ~self._flags
         self._show(0)
         if not self.wire.active:
+            return
+        if cleared & _WAIT and self._stops:
+            self._stop()
             return
         if cleared & _WAIT and not self._acked:
             # The ninth bit comes after the eight of WAIT (88-93).

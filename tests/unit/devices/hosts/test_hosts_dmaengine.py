@@ -242,9 +242,10 @@ class Stm32f7Driver(Driver):
 
 
 class ShMobileDriver(Driver):
-    """i2c-sh_mobile.c."""
+    """i2c-sh_mobile.c. ``between_s`` passes between its asking for a stop and its clearing of WAIT."""
 
     name = "sh-mobile"
+    between_s = 0.0
 
     def transfer(self, *messages: tuple[int, bytes | int], marked: bool = True) -> str:
         self.messages, self.marked, self.number = messages, marked, 0
@@ -301,6 +302,8 @@ class ShMobileDriver(Driver):
         if self.direction == "rx" and self.pos == 1:
             bench.write("ICIC", bench.read("ICIC") | 0x10)
         if sr & 2:
+            if self.between_s:
+                bench.run(self.between_s)
             bench.write("ICSR", sr & ~2)
         if wakeup:
             self.result = "done"
@@ -688,6 +691,14 @@ def test_a_data_byte_is_refused(make, length):
     # Two of i2c-imx' 39 bytes by DMA are taken; the driver never hears of it.
     outcome = driver.transfer((NAK_DATA, DATA[:length]))
     assert outcome == ("time-out" if make is ImxDriver and length == 40 else "nak")
+    assert driver.transfer((RECORDER, 3)) == "done"
+
+
+@pytest.mark.parametrize("length", [3, 40])
+def test_sh_mobile_hears_of_a_refused_byte_on_a_slow_machine(length):
+    driver = ShMobileDriver()
+    driver.between_s = 0.001
+    assert driver.transfer((NAK_DATA, DATA[:length])) == "nak"
     assert driver.transfer((RECORDER, 3)) == "done"
 
 
