@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Drivers made of policies: each way of a message's bytes, and what comes of it for each kind of memory."""
 
-from errno import EINVAL, ENOMEM, ENXIO
+from errno import EAGAIN, EINVAL, EIO, ENOMEM, ENXIO
 
 import pytest
 
@@ -28,11 +28,11 @@ RULES = (
 def expect(monkeypatch):
     """What must come of a scenario on controller "toy", whose driver has this policy."""
 
-    def ask(scenario, rules=RULES, version=(6, 12, 117), **more):
-        policy = HostPolicy("toy", rules, NAK, NAK, NAK, 1.0, **more)
+    def ask(scenario, rules=RULES, version=(6, 12, 117), symbols=SYMBOLS, nak=NAK, **more):
+        policy = HostPolicy("toy", rules, nak, NAK, NAK, 1.0, **more)
         row = Controller("toy", "a toy", model=policy, plug=Plug("vfio-user", 0, "toy"))
         monkeypatch.setitem(CONTROLLERS, "toy", row)
-        facts = KernelFacts("x86_64", version, SYMBOLS | {f"TOY_{abs(hash((rules, *more.items())))}"})
+        facts = KernelFacts("x86_64", version, symbols | {f"TOY_{abs(hash((rules, nak, *more.items())))}"})
         return predict(parse_scenario(scenario), facts)
 
     return ask
@@ -55,6 +55,29 @@ def expect(monkeypatch):
 def test_a_message_goes_the_way_of_the_first_rule_that_fits(expect, scenario, outcome, classes, direct):
     found = expect(scenario)
     assert (found.outcome, found.classes, found.direct) == (outcome, classes, direct)
+
+
+def test_an_error_is_the_one_that_was_read(expect):
+    later = (Ending(EIO, "gives up", "1", until=(6, 0)), Ending(EAGAIN, "gives up", "1", since=(6, 0)))
+    for scenario, errno, nak in (
+        ("heap/master_send/toy/1", ENOMEM, NAK),
+        ("user/i2cdev_write/toy/7@77", ENXIO, NAK),
+        ("user/i2cdev_write/toy/8@77", EAGAIN, later),
+    ):
+        found = expect(scenario, nak=nak)
+        assert found.outcome is Outcome.REFUSED and f"returned -{errno}," in found.why, scenario
+
+
+def test_a_mapping_is_undone_after_its_message(expect):
+    again = expect("heap/master_recv_dmasafe/toy/32+then=R")
+    assert (again.outcome, again.classes) == (Outcome.SAFE, ())
+
+
+@pytest.mark.parametrize("more", [{}, {"pieces": 256, "together": True}])
+def test_hardware_that_is_led_elsewhere_is_seen_where_nobody_reports(expect, more):
+    rules = (Rule(Path.MAPS, "1"),)
+    found = expect("module-data/master_send_dmasafe/toy/32", rules, symbols=SYMBOLS - {"DMA_API_DEBUG"}, **more)
+    assert found.outcome is Outcome.SILENT and "stray DMA" in found.why
 
 
 def test_a_symbol_that_only_later_kernels_need_is_missing_in_those(expect):
