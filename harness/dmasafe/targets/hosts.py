@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dmasafe.devices.hosts import Acpi, DeviceTree, HostModel, hosts
 from dmasafe.devices.hosts.declaration import BAR_BYTES
 from dmasafe.guest.hands import Refused
+from dmasafe.kernel.modules import module_name
 from dmasafe.qemu.hosts import addresses
 from dmasafe.qemu.machines import Machine
 from dmasafe.targets.errors import BootLost
@@ -80,14 +81,15 @@ def _enable(session: Session, name: str, path: str, address: int) -> None:
 def rearm(session: Session, drivers: Sequence[DriverFile], module: str = f"/modules/{ONCE_MODULE}") -> bool:
     """Let the once-only warnings of modules come again: the agent asks for it before each scenario.
 
-    ``module`` is what does it. Whether it was needed.
+    ``module`` is what does it. Whether it was needed. Raises BootLost.
     """
     ranges = []
-    for driver in drivers:
-        name = driver.file.removesuffix(".ko").replace("-", "_")
-        address = session.read(f"/sys/module/{name}/sections/{driver.once}") if driver.once_bytes else None
-        if address is not None:
-            ranges += [address, str(driver.once_bytes)]
+    for driver in (each for each in drivers if each.once_bytes):
+        name = module_name(driver.file.removesuffix(".ko"))
+        address = session.read(f"/sys/module/{name}/sections/{driver.once}")
+        if address is None:
+            raise BootLost(f"the guest does not say where {name} keeps which once-only warnings it has given")
+        ranges += [address, str(driver.once_bytes)]
     if ranges:
         session.hands.load(module, f"ranges={','.join(ranges)}")
     return bool(ranges)

@@ -80,3 +80,9 @@ def test_once_only_warnings_of_drivers_are_re_armed_where_the_guest_says_where_t
     guest = Guest("/sys/devices/pci0000:00/0000:00:10.0/i2c-4", files=sections)
     found(guest, "ismt", "x86_64", DriverFile("i2c-smbus.ko"), DriverFile("i2c-ismt.ko", ".data..once", 2))
     assert guest.did("load")[-1] == (f"/modules/{hosts.ONCE_MODULE}", "ranges=0xffffffffa0001000,2")
+
+
+def test_a_boot_whose_drivers_may_have_warned_before_proves_nothing():
+    """A warning that has been given does not come again: the next scenario would be a false pass."""
+    with pytest.raises(BootLost, match="does not say where i2c_ismt keeps which once-only warnings it has given"):
+        found(Guest(), "ismt", "x86_64", DriverFile("i2c-smbus.ko"), DriverFile("i2c-ismt.ko", ".data..once", 2))

@@ -565,6 +565,8 @@ def test_hardware_fails_for_the_scenarios_that_want_it_and_nobody_else(rig):
     run = runner.run(SEND, *LATE, NAK, "heap/master_send/at91/8", RECV)
     session = runner.sessions[0]
     assert not run.untrusted and session.failing is None
+    # A time-out is what was asked for: no reason to ask the controls in between.
+    assert session.asked.count(CONTROL) == 2
     failing = {id_: how for id_, how in session.asked_while.items() if how}
     assert failing == {**dict.fromkeys(LATE, ("at91", "late")), NAK: ("at91", "nak-8")}
     # Those that want the same go together, so that the second comes while the first one's command is still at work.
@@ -816,8 +818,10 @@ def test_ctrl_c_during_the_checks_waits_for_them(rig):
     def interrupts(session, number):
         os.kill(os.getpid(), signal.SIGINT)
 
-    run = rig(System(does={CONTROL: only_once_more(then(interrupts))})).run(*BOTH)
+    runner = rig(System(does={CONTROL: only_once_more(then(interrupts))}))
+    run = runner.run(*BOTH)
     assert (run.untrusted, run.doubts, run.notes) == ({}, {}, ("interrupted by the user",))
+    assert runner.sessions[0].asked.count(CONTROL) == 2
 
 
 @pytest.mark.parametrize("where", [CANARY, CONTROL])
