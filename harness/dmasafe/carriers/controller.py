@@ -81,8 +81,8 @@ class Controller:
     ``own_bus``: a bus that the user names, of which nothing is known. ``survives_suspend``: its adapter is still there
     afterwards. ``reads_blocks``: it offers SMBus block reads. ``queues``: its driver hands over all messages of a
     transfer before the device sees the first. ``room``: a boot that has it has no more controllers than this with such
-    a number, and none with another (0: it minds nobody). ``may_fail``:
-    its hardware can be told to (a scenario's ``hardware``).
+    a number, and none with another (0: it minds nobody). ``may_fail``: its hardware can be told to (a scenario's
+    ``hardware``).
     """
 
     name: str

@@ -68,9 +68,8 @@ def each_driver() -> Iterator[str]:
             ("Time-out", policy.timeout),
         ):
             for ending in endings:
-                code = errno.errorcode.get(ending.errno, str(ending.errno))
                 since = _since(ending.since, ending.until)
-                yield from _item(f"{what}: {since}-{code}; {ending.what} ({ending.line})")
+                yield from _item(f"{what}: {since}-{_code(ending)}; {ending.what} ({ending.line})")
         for note in policy.notes:
             yield from _item(f"{note[0].upper()}{note[1:]}")
 
@@ -183,11 +182,15 @@ def _of_one_way(policy: HostPolicy, version: Version, marked: bool, vmalloc: boo
 
 
 def _ending(endings: Sequence[Ending]) -> str:
-    texts = []
-    for ending in endings:
-        code = errno.errorcode.get(ending.errno, str(ending.errno))
-        texts.append(f"{_since(ending.since, ending.until)}-{code}{' **!**' if ending.unsafe else ''}")
-    return "; ".join(texts)
+    """One cell, with the versions in it if they differ."""
+    texts = [f"-{_code(ending)}{' **!**' if ending.unsafe else ''}" for ending in endings]
+    if len(set(texts)) == 1:
+        return texts[0]
+    return "; ".join(_since(ending.since, ending.until) + text for ending, text in zip(endings, texts, strict=True))
+
+
+def _code(ending: Ending) -> str:
+    return errno.errorcode.get(ending.errno, str(ending.errno))
 
 
 def _since(since: Version, until: Version | None) -> str:
