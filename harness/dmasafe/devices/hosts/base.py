@@ -97,9 +97,10 @@ class Wire:
         """A stop, or (not ``last``) what comes before a repeated start; whether all was acknowledged."""
         if not self.active:
             return True
-        self.active = self._host.bus.under_way = False
+        self.active = False
         payload: bytes | int = self._got if self.read else bytes(self._sent)
         if self._host.fault.nak_at == 0:
+            self._host.bus.under_way = False
             return False
         result = self._host.bus.transfer(self._address, self.read, payload, last or self.refused)
         return result.ok and not self.refused

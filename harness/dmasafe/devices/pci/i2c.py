@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dmasafe.devices.bus import Bus, Nak, Result
@@ -19,11 +19,13 @@ class _Message(NamedTuple):
     read: bool
     length: int
     result: Result
+    # What was read from memory for it.
+    fetched: Sequence[DmaAccess] = ()
 
 
-def _nobodys(seq: int | None, read: bool, length: int) -> _Message:
+def _nobodys(seq: int | None, read: bool, accesses: Sequence[DmaAccess]) -> _Message:
     """What stands for a message where stray DMA belongs to none."""
-    return _Message(seq, 0, read, length, Result(Nak.NONE, b""))
+    return _Message(seq, 0, read, sum(access.length for access in accesses), Result(Nak.NONE, b""))
 
 
 class I2cBus:
@@ -46,11 +48,10 @@ class I2cBus:
         self._seq = seq
         self._trace = trace
         self._message: _Message | None = None
-        self._fetched: list[Segment] = []
-        self._stored: list[Segment] = []
-        self._control: list[Segment] = []
+        self._fetched: list[DmaAccess] = []
+        self._stored: list[DmaAccess] = []
+        self._control: list[DmaAccess] = []
         self._seq_of_dma: int | None = None
-        self._why = ""
         #: A message is under way of which transfer() will be told only at its end: DMA until then belongs to it.
         self.under_way = False
         self._begun: int | None = None
@@ -72,7 +73,11 @@ class I2cBus:
             self.bus.stop()
             result = Result(Nak.NO_SLAVE, b"")
         length = payload if isinstance(payload, int) else len(payload)
-        self._message = _Message(seq, address, read, length, result)
+        fetched: Sequence[DmaAccess] = ()
+        if not read:
+            # What comes after it, before anybody flushes, is of the next message.
+            fetched, self._fetched = self._fetched, []
+        self._message = _Message(seq, address, read, length, result, fetched)
         return result
 
     def stop(self) -> None:
@@ -86,22 +91,19 @@ class I2cBus:
     def seen(self, access: DmaAccess) -> None:
         """The function did some DMA."""
         self._same_scenario()
-        segment = Segment(access.address, access.length, access.stray, access.physical)
-        why = f"stray DMA: {access.length} bytes at {access.address:#x} are {access.why}" if access.stray else ""
         if access.control and access.stray:
-            self._record(_nobodys(self._seq_of_dma, access.write, access.length), b"", why, [segment])
+            self._record(_nobodys(self._seq_of_dma, access.write, [access]), [access])
             return
-        (self._control if access.control else self._stored if access.write else self._fetched).append(segment)
-        self._why = self._why or why
+        (self._control if access.control else self._stored if access.write else self._fetched).append(access)
 
     def flush(self) -> None:
         """Writes the record of the last message, if it is not yet written."""
         message, self._message = self._message, None
         if message is None:
             return
-        segments = self._stored if message.read else self._fetched
-        why = message.result.nak.value or (self._why if any(segment.stray for segment in segments) else "")
-        self._record(message, message.result.data, why, segments)
+        self._record(message, self._stored if message.read else message.fetched)
+        if message.read:
+            self._stored.clear()
         self._control.clear()
 
     def finish(self) -> None:
@@ -109,13 +111,11 @@ class I2cBus:
         self.flush()
         if self.under_way:
             return
-        for read, segments in ((False, self._fetched), (True, self._stored)):
-            if any(segment.stray for segment in segments):
-                length = sum(segment.length for segment in segments)
-                self._record(_nobodys(self._seq_of_dma, read, length), b"", self._why, segments)
-            segments.clear()
+        for read, accesses in ((False, self._fetched), (True, self._stored)):
+            if any(access.stray for access in accesses):
+                self._record(_nobodys(self._seq_of_dma, read, accesses), accesses)
+            accesses.clear()
         self._control.clear()
-        self._why = ""
 
     def reset(self) -> None:
         """The function was reset, or its client is gone."""
@@ -129,10 +129,16 @@ class I2cBus:
             self.finish()
             self._seq_of_dma = seq
 
-    def _record(self, message: _Message, data: bytes, why: str, segments: list[Segment]) -> None:
-        seq, address, read, length, _result = message
-        self._trace(
-            Record(self.name, seq, address, read, length, data, not why, why, tuple(segments), tuple(self._control))
-        )
-        segments.clear()
-        self._why = ""
+    def _record(self, message: _Message, accesses: Sequence[DmaAccess]) -> None:
+        seq, address, read, length, result, _fetched = message
+        why = result.nak.value or next((_stray(access) for access in accesses if access.stray), "")
+        segments, headers = (tuple(map(_segment, some)) for some in (accesses, self._control))
+        self._trace(Record(self.name, seq, address, read, length, result.data, not why, why, segments, headers))
+
+
+def _segment(access: DmaAccess) -> Segment:
+    return Segment(access.address, access.length, access.stray, access.physical)
+
+
+def _stray(access: DmaAccess) -> str:
+    return f"stray DMA: {access.length} bytes at {access.address:#x} are {access.why}"

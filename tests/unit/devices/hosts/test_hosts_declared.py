@@ -8,7 +8,9 @@ from itertools import product
 import pytest
 
 from dmasafe.devices.hosts import DeviceTree, HostModel, hosts
+from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.host_policy import HostPolicy, Path, Rule
+from tests.pci_client import PciClient
 
 VERSIONS = ((6, 12), (7, 3))
 
@@ -57,3 +59,20 @@ def test_a_rule_holds_in_its_versions_only() -> None:
     assert policy.thresholds((7, 3)) == (8,)
     with pytest.raises(LookupError, match="no rule"):
         HostPolicy("x", (), (), (), (), 1.0).rule((7, 3), 1, True, False, False)
+
+
+def test_a_message_that_a_host_ends_late_is_of_the_scenario_in_which_it_began() -> None:
+    """Its driver has given up meanwhile, and the next scenario is under way."""
+    with PciClient(I2cHost()) as client:
+        seq = [1]
+        client.bus._seq = lambda: seq[0]
+        wire = Wire(client.function)
+        wire.start(0x20 << 1)
+        client.function.dma.read(0x5000, 1)
+        wire.put(0)
+        client.settle()
+        seq[0] = 2
+        wire.end()
+        client.settle()
+        (record,) = client.records
+        assert (record.seq, [segment.address for segment in record.segments]) == (1, [0x5000])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dmasafe.devices.pci import Bar, PciFunction, Register
 from tests.pci_client import INTX, MSI, MSIX, PciClient
 
@@ -97,6 +99,19 @@ def test_each_message_has_its_own_dma_and_none_of_anothers():
         assert [[s.address for s in record.segments] for record in client.records] == [[0x5000], [0x5010], [0x5020]]
 
 
+@pytest.mark.parametrize("address", [0x6000, 1 << 40])
+def test_messages_that_a_function_does_at_once_have_their_own_dma_too(address):
+    with PciClient(Controller()) as client:
+        function = client.function
+        function.bus.transfer(0x20, True, 4)
+        function.dma.write(0x4000, b"data")
+        for where in (0x5000, address, 0x7000):
+            function.bus.transfer(0x20, False, function.dma.read(where, 4))
+        client.settle()
+        assert [[s.address for s in r.segments] for r in client.records] == [[0x4000], [0x5000], [address], [0x7000]]
+        assert [bool(record.why) for record in client.records] == [False, False, address == 1 << 40, False]
+
+
 def test_stray_payload_spoils_its_message():
     with PciClient(Controller()) as client:
         start(client, False, 4, 1 << 40)
@@ -130,6 +145,21 @@ def test_a_scenarios_dma_is_not_the_next_ones():
         client.settle()
         (record,) = client.records
         assert record.seq == 2 and [s.address for s in record.segments] == [0x6000]
+
+
+def test_a_message_that_is_under_way_keeps_its_scenario_and_its_dma():
+    """Its driver may have given up, and the next scenario have begun."""
+    with PciClient(Controller()) as client:
+        seq = [1]
+        client.bus._seq = lambda: seq[0]
+        client.bus.begin()
+        client.function.dma.read(0x5000, 4)
+        client.settle()
+        seq[0] = 2
+        client.function.bus.transfer(0x20, False, b"\0\1\2\3")
+        client.settle()
+        (record,) = client.records
+        assert record.seq == 1 and [s.address for s in record.segments] == [0x5000]
 
 
 def test_bookkeeping_is_no_payload_and_must_not_be_stray():
