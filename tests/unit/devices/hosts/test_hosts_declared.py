@@ -9,6 +9,7 @@ import pytest
 
 from dmasafe.devices.hosts import DeviceTree, HostModel, hosts
 from dmasafe.devices.hosts.base import I2cHost, Wire
+from dmasafe.devices.pci import Bar
 from dmasafe.host_policy import HostPolicy, Path, Rule
 from tests.pci_client import PciClient
 
@@ -63,7 +64,11 @@ def test_a_rule_holds_in_its_versions_only() -> None:
 
 def test_a_message_that_a_host_ends_late_is_of_the_scenario_in_which_it_began() -> None:
     """Its driver has given up meanwhile, and the next scenario is under way."""
-    with PciClient(I2cHost()) as client:
+
+    class Controller(I2cHost):
+        bars = (Bar(0, 0x100),)
+
+    with PciClient(Controller()) as client:
         seq = [1]
         client.bus._seq = lambda: seq[0]
         wire = Wire(client.function)
