@@ -440,7 +440,7 @@ class _Body:
         return current
 
     def asked(self, node: Node | None, holds: bool) -> list[Guard]:
-        """What a condition that holds (or does not) says about parameters that are no pointers."""
+        """What a condition that holds (or does not) says about parameters that are no pointers, and about states."""
         if node is None:
             return []
         if node.type == "parenthesized_expression" and len(node.named_children) == 1:
@@ -456,9 +456,16 @@ class _Body:
             if sign == ("&&" if holds else "||"):
                 return self.asked(left, holds) + self.asked(right, holds)
             if sign in ("==", "!=") and left is not None and right is not None:
-                number, text = self.numbers.get(self.text(left)), self.constant(right)
-                if number is not None and text and not text.startswith("$"):
-                    return [(number, text, (sign == "==") == holds)]
+                return self.compared(left, right, (sign == "==") == holds)
+        return []
+
+    def compared(self, left: Node, right: Node, equal: bool) -> list[Guard]:
+        number, text = self.numbers.get(self.text(left)), self.constant(right)
+        if number is not None and text and not text.startswith("$"):
+            return [(number, text, equal)]
+        if equal and right.type == "identifier" and left.type == "field_expression" and left.children[1].type == "->":
+            # One of several states that have names: in which of them a caller is, nobody can tell.
+            return [(-1, text, True)] if text and not text.startswith("$") and text != "NULL" else []
         return []
 
     def constant(self, node: Node) -> str:
@@ -512,9 +519,8 @@ class _Body:
             self.value(condition, env)
         self.breaks.append(None)
         current: Environment | None = None
-        number = None
-        if condition is not None:
-            number = self.numbers.get(self.text(condition).strip("() \t"))
+        while condition is not None and condition.type == "parenthesized_expression" and condition.named_children:
+            condition = condition.named_children[0]
         guarded = len(self.guards)
         if body is not None:
             for case in body.named_children:
@@ -522,8 +528,8 @@ class _Body:
                 if current is not None or value is None:
                     # More than one label leads here.
                     del self.guards[guarded:]
-                elif number is not None and (text := self.constant(value)):
-                    self.guards[guarded:] = [(number, text, True)]
+                elif condition is not None:
+                    self.guards[guarded:] = self.compared(condition, value, True)
                 current = _joined(current, dict(env))
                 for child in case.named_children if case.type == "case_statement" else [case]:
                     if child == value:
@@ -753,7 +759,7 @@ class _Body:
         made = _EMPTY
         if condition is not None:
             self.value(condition, env)
-            if self.asked(condition, True):
+            if any(number >= 0 for number, _text, _equal in self.asked(condition, True)):
                 # Which of the two it is, the caller decides.
                 made = frozenset((Value("U"),))
         for field in ("consequence", "alternative"):

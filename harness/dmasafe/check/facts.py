@@ -34,7 +34,7 @@ class Value(Struct, frozen=True, array_like=True, gc=False, cache_hash=True, omi
 Values = tuple[Value, ...]
 
 
-#: A parameter's index, a constant, and whether the two must be equal.
+#: A parameter's index, or -1 for a member of a driver's state; a constant, and whether the two must be equal.
 Guard = tuple[int, str, bool]
 
 

@@ -500,8 +500,9 @@ class Program:
 
 
 def _arrivals(key: Key, use: Use, found: list[Origin], function: Function) -> Iterator[Arrival]:
-    if function.looks:
-        # The function looks what memory it has: none of its paths is certain.
+    runs = use.sink.runs if use.via is None else ()
+    if function.looks or (runs and not any(call.callee in runs for call in function.calls)):
+        # It looks what memory it has, or may keep the buffer for itself: none of its paths is certain.
         use = replace(use, sure=False)
     for origin in found:
         if origin.kind == "i2c-message" and function.asks:
@@ -511,7 +512,10 @@ def _arrivals(key: Key, use: Use, found: list[Origin], function: Function) -> It
 
 
 def _passed(guards: tuple[Guard, ...], call: Call) -> tuple[Guard, ...] | None:
-    """What a callee asks of its parameters, as the caller's: None if the call answers no, index -1 if nobody knows."""
+    """What a callee asks of its parameters, as the caller's: None if the call answers no, index -1 if nobody knows.
+
+    What it asks of a driver's state has that index from the start.
+    """
     if not guards:
         return guards
     constants = dict(call.constants)

@@ -35,6 +35,7 @@ class Sink:
     ``marked``: only where the message says so (I2C_M_DMA_SAFE). ``bus`` is what the result is counted under.
     ``takes``: kinds of memory that it also takes. ``fix``: what the subsystem prefers. ``weak``: never an error.
     ``bus_init``: only for regmaps that one of these functions made. ``depends``: on the device, so never an error.
+    ``runs``: what the function must call for it to be an error; else a controller's driver may do it by itself.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Sink:
     weak: bool = False
     bus_init: tuple[str, ...] = ()
     depends: bool = False
+    runs: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
@@ -61,6 +63,7 @@ _SPI_READ = "call spi_write_then_read(), which copies, or read into a kmalloc'ed
 _USB_FIX = "call usb_control_msg_send() or usb_control_msg_recv(), which copy, or use kmalloc() memory"
 _HEAP = "use kmalloc() memory"
 _UNMARK = "leave the mark out: i2c_master_send() and i2c_master_recv() take any memory; or use kmalloc() memory"
+_MEM_RUNS = ("spi_mem_exec_op",)
 _REGMAP = "regmap_bulk_write() copies; or use kmalloc() memory"
 _REGMAP_SPI = ("devm_regmap_init_spi", "regmap_init_spi", "__devm_regmap_init_spi")
 _REGMAP_SPMI = ("devm_regmap_init_spmi_ext", "regmap_init_spmi_ext")
@@ -80,9 +83,9 @@ SINKS: tuple[Sink, ...] = (
     *_calls("spi", _SPI, _SPI_READ, "spi_read:1>", takes=_VMALLOC),
     Sink("tx_buf", 0, "spi", _SPI, "spi_transfer", takes=_VMALLOC, fix=_SPI_WRITE),
     Sink("rx_buf", 0, "spi", _SPI, "spi_transfer", writes=True, takes=_VMALLOC, fix=_SPI_READ),
-    *_calls("spi-mem", _MEM, _HEAP, "SPI_MEM_OP_DATA_IN:1> SPI_MEM_OP_DATA_OUT:1<", takes=_VMALLOC),
-    Sink("data.buf.in", 0, "spi-mem", _MEM, "spi_mem_op", writes=True, takes=_VMALLOC, fix=_HEAP),
-    Sink("data.buf.out", 0, "spi-mem", _MEM, "spi_mem_op", takes=_VMALLOC, fix=_HEAP),
+    *_calls("spi-mem", _MEM, _HEAP, "SPI_MEM_OP_DATA_IN:1> SPI_MEM_OP_DATA_OUT:1<", takes=_VMALLOC, runs=_MEM_RUNS),
+    Sink("data.buf.in", 0, "spi-mem", _MEM, "spi_mem_op", writes=True, takes=_VMALLOC, fix=_HEAP, runs=_MEM_RUNS),
+    Sink("data.buf.out", 0, "spi-mem", _MEM, "spi_mem_op", takes=_VMALLOC, fix=_HEAP, runs=_MEM_RUNS),
     *_calls("usb", _USB, _USB_FIX, "usb_control_msg:6>"),
     *_calls("usb", _USB, _HEAP, "usb_bulk_msg:2> usb_interrupt_msg:2> usb_get_descriptor:3>"),
     *_calls("usb", _USB, _HEAP, "usb_fill_control_urb:3< usb_fill_control_urb:4> usb_fill_bulk_urb:3>"),
@@ -121,6 +124,7 @@ WORDS: frozenset[str] = (
     frozenset(CALLS)
     | {"I2C_M_DMA_SAFE", "i2c_get_dma_safe_msg_buf", "is_vmalloc_addr", "virt_addr_valid", "object_is_on_stack"}
     | {name.split(".")[0] for _, name in MEMBERS} - {"buf", "data"}
+    | {name for sink in SINKS for name in sink.runs}
 )
 
 #: Functions that copy the buffer before any DMA: a flow ends here, and they are no wrappers whatever they call.

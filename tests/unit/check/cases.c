@@ -414,3 +414,63 @@ static int in_a_loop(struct spi_device *spi, int n)
 	}
 	return 0;
 }
+
+static int operation(struct spi_mem *mem)
+{
+	struct spi_mem_op op = {};
+	u8 buf[2];
+
+	op.data.buf.in = buf;	/* error stack */
+	return spi_mem_exec_op(mem, &op);
+}
+
+/* A controller's driver may well read its registers for an operation of its own. */
+static int own_operation(struct chip *chip)
+{
+	struct spi_mem_op op = SPI_MEM_OP(SPI_MEM_OP_DATA_IN(0, NULL, 0));
+	u8 buf[2];
+
+	op.data.buf.in = buf;	/* warning stack */
+	return own_read(chip, &op);
+}
+
+static int in_one_phase(struct chip *chip, void *buf)
+{
+	if (chip->phase == PHASE_BOOT)
+		return spi_write(chip->spi, buf, 1);
+	return copied(chip, buf);
+}
+
+static int not_in_the_other_phase(struct chip *chip, void *buf)
+{
+	if (chip->phase != PHASE_BOOT)
+		return copied(chip, buf);
+	return spi_write(chip->spi, buf, 1);
+}
+
+static int by_phase(struct chip *chip, void *buf)
+{
+	switch (chip->phase) {
+	case PHASE_BOOT:
+		return spi_write(chip->spi, buf, 1);
+	default:
+		return copied(chip, buf);
+	}
+}
+
+static int unless_it_is_off(struct chip *chip, void *buf)
+{
+	if (chip->phase == PHASE_OFF)
+		return -EIO;
+	return spi_write(chip->spi, buf, 1);
+}
+
+static int phases(struct chip *chip)
+{
+	u8 one, two, three, four;
+
+	in_one_phase(chip, &one);	/* warning stack */
+	not_in_the_other_phase(chip, &two);	/* warning stack */
+	by_phase(chip, &three);	/* warning stack */
+	return unless_it_is_off(chip, &four);	/* error stack */
+}
