@@ -14,7 +14,7 @@ from dmasafe.audit import Level
 from dmasafe.check import CheckError, check_change, check_files, check_paths
 from dmasafe.cli.output import Output, output_options
 from dmasafe.errors import os_sentence
-from dmasafe.kernel.cache import find_cache
+from dmasafe.places import cache_root
 from dmasafe.report import check as render
 
 FOUND = 1
@@ -52,7 +52,7 @@ def command(
     elif paths == (Path(STDIN),):
         checked = check_files([STDIN], here, {STDIN: sys.stdin.buffer.read()})
     elif paths:
-        checked = check_paths(paths, here, None if no_cache else find_cache().root / "check")
+        checked = check_paths(paths, here, None if no_cache else cache_root() / "check")
     else:
         raise click.UsageError("name files or directories, - for standard input, or a change with --diff")
     known = _fingerprints(baseline) if baseline is not None else frozenset()

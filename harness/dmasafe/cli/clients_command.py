@@ -14,11 +14,13 @@ from dmasafe import scratch
 from dmasafe.audit import AuditError, Record, merge
 from dmasafe.audit import judge as judge_audit
 from dmasafe.cli.options import CliError, completing, kernel_options
-from dmasafe.cli.output import RESULT_FORMATS, Output, conclude, output_options, results_option
+from dmasafe.cli.output import Output, output_options, results_option
+from dmasafe.cli.results import RESULT_FORMATS, conclude
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario, Place, parse_client, parse_place
 from dmasafe.report import audit as render_audit
-from dmasafe.report import directory, terminal
+from dmasafe.report import directory
+from dmasafe.report.console import console_for
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.boot import CONSOLE_LOG
 from dmasafe.targets.clients import MODULES, run_clients
@@ -106,7 +108,7 @@ def _tell_messages(records: Sequence[Record], prepared: Prepared, shown: bool, f
     record = merge(records)
     judgement = judge_audit(record, prepared.kernel.release)
     if shown:
-        terminal.console_for().print(render_audit.table(record, judgement))
+        console_for().print(render_audit.table(record, judgement))
     if file is not None:
         text = render_audit.to_json(record, judgement, (), dataclasses.asdict(prepared.kernel), False)
         try:

@@ -16,8 +16,9 @@ from dmasafe.dmesg import SPLAT_CLASSES, Explanation, Tally, explanation
 from dmasafe.dmesg.explain import provoking
 from dmasafe.dmesg.files import LogError, open_log, read_all
 from dmasafe.errors import unknown
+from dmasafe.report.splat_text import blamed, which_of_both
 from dmasafe.report.splats import grouped
-from dmasafe.report.text import blamed, one_line, which_of_both
+from dmasafe.report.text import one_line
 
 COLUMNS = 100
 

@@ -16,21 +16,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from dmasafe.report import ReportError, detection, directory, json_report, terminal
-from dmasafe.report.directory import Log
+from dmasafe.report.console import PLAIN_WIDTH, console_for, fitted
 from dmasafe.report.files import write_text
-from dmasafe.report.formats import formats
-from dmasafe.report.results import Results, exit_status
-from dmasafe.report.terminal import PLAIN_WIDTH, console_for, fitted
-from dmasafe.targets.interrupt import interrupt_deferred
 
-# Without --format, the file's name says it.
-_SUFFIXES = {".json": "json", ".sarif": "sarif", ".md": "markdown"}
-_SUFFIXES |= {Path(each.FILE).suffix: name for name, each in formats().items()}
+# Without --format, the file's name says it. Some formats have the name of what their files end in.
+_SUFFIXES = {".md": "markdown", ".xml": "junit"}
 _NO_OLD_NAMES: Mapping[str, str] = {}
-
-
-RESULT_FORMATS = ("table", "json", *formats(), "markdown")
 
 
 @dataclass(frozen=True)
@@ -58,33 +49,6 @@ class Output:
             stream = io.StringIO()
             _render(form, renderings[form](), stream)
             write_text(file, stream.getvalue())
-
-    def show_results(self, results: Results, directory: Path | None, unsaved: str | None = None) -> None:
-        """Write the results of a run, which lie in ``directory``, in one of RESULT_FORMATS. Raises ReportError.
-
-        ``unsaved`` says why they are not there, or not whole.
-        """
-        self.show(
-            table=lambda: terminal.report(results, directory, self.width, unsaved),
-            json=lambda: json_report.render(results),
-            markdown=lambda: detection.markdown([results]),
-            **{name: functools.partial(each.render, results) for name, each in formats().items()},
-        )
-
-
-def conclude(results: Results, out: Path, console_log: Log, kmsg_log: Log, output: Output) -> int:
-    """A run's results onto the disk, then on the screen: what is called a PASS is safe. Returns the exit status.
-
-    Ctrl-C could only lose what was measured: it waits. Raises ReportError.
-    """
-    with interrupt_deferred():
-        try:
-            published = directory.publish(results, out, console_log, kmsg_log)
-        except ReportError as error:
-            output.show_results(results, None, str(error))
-            raise
-        output.show_results(results, published)
-    return exit_status(results)
 
 
 def _render(form: str, made: Any, stream: TextIO) -> None:
@@ -142,7 +106,7 @@ def output_options(
             form = output_format or next((flags[option] for option in flags if said[option]), None)
             where = output_file or file
             if form is None and where is not None:
-                form = _SUFFIXES.get(where.suffix)
+                form = _SUFFIXES.get(where.suffix, where.suffix[1:])
             more = tuple((also[option], said[option]) for option in also if said[option] not in (None, Path("-")))
             form = form or next((also[option] for option in also if said[option] == Path("-")), None)
             chosen = form if form in formats else formats[0]

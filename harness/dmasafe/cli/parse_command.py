@@ -21,8 +21,9 @@ from dmasafe.dmesg.files import STDIN, open_log, read_all
 from dmasafe.dmesg.minimal import Recorder, minimal
 from dmasafe.outcome import Splat
 from dmasafe.report import splats as render
-from dmasafe.report.terminal import console_for
-from dmasafe.report.text import blamed, one_line, visible
+from dmasafe.report.console import console_for
+from dmasafe.report.splat_text import blamed
+from dmasafe.report.text import one_line, visible
 
 FOUND = 1
 

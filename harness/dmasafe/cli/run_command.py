@@ -14,7 +14,8 @@ from dmasafe import scratch
 from dmasafe.carriers.own import OWN
 from dmasafe.cli.board import board_arguments, board_options
 from dmasafe.cli.options import SCENARIO_IDS, CliError, kernel_options, qemu_option, suite_option
-from dmasafe.cli.output import RESULT_FORMATS, Output, conclude, output_options, results_option
+from dmasafe.cli.output import Output, output_options, results_option
+from dmasafe.cli.results import RESULT_FORMATS, conclude, show_results
 from dmasafe.report import directory, resume
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.results import exit_status
@@ -118,7 +119,7 @@ def command(
         click.echo(
             f"nothing to resume: {resumed} has a verdict for each of its {len(earlier.rows)} scenarios", err=True
         )
-        output.show_results(earlier, None)
+        show_results(output, earlier, None)
         return exit_status(earlier)
     directory.prepare(out)
     own = None if controller is None else (controller, device)

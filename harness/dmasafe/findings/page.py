@@ -10,7 +10,8 @@ from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.findings.catalogue import Finding
 from dmasafe.findings.evidence import Evidence, Report
 from dmasafe.outcome import Frame, Splat
-from dmasafe.report.text import blamed, one_line
+from dmasafe.report.splat_text import blamed
+from dmasafe.report.text import one_line
 
 FORMAT = 1
 _FRAMES = 12

@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from dmasafe.atomic import adopt, publish
 from dmasafe.decode import convert
 from dmasafe.kernel.errors import CacheFullError, CacheUnwritableError, KernelError
+from dmasafe.places import CACHE_VARIABLE, cache_root
 from dmasafe.progress import Progress
 
-CACHE_VARIABLE = "DMASAFE_CACHE"
 KEY_DIGITS = 16
 PRUNE_UNUSED_DAYS = 30.0
 LIMIT_VARIABLE = "DMASAFE_CACHE_MAX"
@@ -53,6 +51,7 @@ DIRECTORIES = {
     "store": "what workers of the matrix share, unless --store says otherwise",
     "ccache": "compiler results, unless CCACHE_DIR says otherwise",
     "ccache-bin": "links that put ccache in front of the compiler",
+    "check": "what 'dmasafe check' read of a tree",
     "logs": "output of every command",
     "locks": "one file per thing being made",
     "tmp": "whatever is not finished",
@@ -108,8 +107,7 @@ class Pruned:
 
 def find_cache(root: Path | None = None) -> Cache:
     """The cache at ``root``, else at $DMASAFE_CACHE, else in the user's cache directory; it may be missing."""
-    chosen = root or Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("dmasafe"))
-    return Cache(chosen.expanduser().absolute())
+    return Cache(root.expanduser().absolute() if root is not None else cache_root())
 
 
 def written_below(directory: Path) -> str:
@@ -343,7 +341,7 @@ def _unused(cache: Cache, limit: float, everything: bool, in_use: Container[Path
             doomed.extend(idle)
         else:
             doomed.append(home)
-    for place in ("downloads", "modules", "agents", "emulators", "initramfs", "bundles", "configs", "logs"):
+    for place in ("downloads", "modules", "agents", "emulators", "initramfs", "bundles", "configs", "check", "logs"):
         doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
     # Its parts (dmasafe/matrix/): bundles/, index/, runs/.
     for part in cache.path("store").iterdir():

@@ -26,7 +26,8 @@ from dmasafe.matrix.record import NewRun
 from dmasafe.outcome import Verdict
 from dmasafe.report.directory import CONSOLE_LOG, KMSG_LOG, RESULTS_JSON
 from dmasafe.report.json_report import splat_from_json
-from dmasafe.report.text import splat_lines, visible
+from dmasafe.report.splat_text import splat_lines
+from dmasafe.report.text import visible
 
 # What is written is of this version of the schema (package kcidb-io); services take it and newer ones.
 KCIDB_VERSION = {"major": 5, "minor": 3}

@@ -19,7 +19,7 @@ from dmasafe.matrix.engine import Event
 from dmasafe.matrix.plan import Plan
 from dmasafe.matrix.run import Judged
 from dmasafe.outcome import Verdict
-from dmasafe.report.terminal import is_live
+from dmasafe.report.console import is_live
 from dmasafe.report.text import one_line, plural
 
 PLAIN_INTERVAL_S = 15.0

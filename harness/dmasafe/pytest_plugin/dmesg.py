@@ -12,7 +12,8 @@ from dmasafe.dmesg.kmsg import parse_record
 from dmasafe.outcome import Splat
 from dmasafe.pytest_plugin.buffers import named
 from dmasafe.pytest_plugin.errors import plainly
-from dmasafe.report.text import one_line, splat_lines, visible
+from dmasafe.report.splat_text import splat_lines
+from dmasafe.report.text import one_line, visible
 
 
 class Dmesg:

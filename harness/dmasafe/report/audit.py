@@ -13,7 +13,8 @@ from rich.text import Text
 from dmasafe.audit import RULES, AuditFinding, Dma, Judgement, Level, MessageKind, Record
 from dmasafe.outcome import Frame, Splat
 from dmasafe.report import sarif
-from dmasafe.report.text import blamed, frame_text, one_line, plural, visible
+from dmasafe.report.splat_text import blamed, frame_text
+from dmasafe.report.text import one_line, plural, visible
 
 FORMAT = 1
 INCONCLUSIVE = 2

@@ -19,7 +19,7 @@ from rich.table import Column
 from rich.text import Text
 
 from dmasafe.progress import Stage
-from dmasafe.report.terminal import is_live
+from dmasafe.report.console import is_live
 from dmasafe.report.text import one_line
 
 # Off a terminal: often enough that no CI server takes a build for hung, seldom enough to read the log.

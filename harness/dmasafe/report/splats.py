@@ -16,7 +16,8 @@ from rich.text import Text
 from dmasafe.dmesg import blame, explanation
 from dmasafe.outcome import Splat
 from dmasafe.report import sarif
-from dmasafe.report.text import blamed, general, one_line, visible, which_of_both
+from dmasafe.report.splat_text import blamed, which_of_both
+from dmasafe.report.text import general, one_line, visible
 
 _DOCUMENTATION = "https://docs.kernel.org/"
 

@@ -20,7 +20,7 @@ from dmasafe.findings.catalogue import load
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.matrix.summary import HEADINGS, Line
 from dmasafe.outcome import Outcome
-from dmasafe.report.terminal import fitted
+from dmasafe.report.console import fitted
 from dmasafe.scenario import BUFFER_KINDS
 from dmasafe.selftest.cases import CASES
 from dmasafe.targets import doctor

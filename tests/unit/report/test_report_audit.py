@@ -10,7 +10,7 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 from dmasafe.audit import judge, parse
 from dmasafe.outcome import Frame, Splat
 from dmasafe.report.audit import lines, status, table, to_json, to_sarif
-from dmasafe.report.terminal import console_for
+from dmasafe.report.console import console_for
 
 RECORDED = Path(__file__).parents[2] / "fixtures/audit/recorded-6.12-thermo-and-at24.json"
 RECORD = parse(RECORDED.read_text())

@@ -8,7 +8,8 @@ from report_samples import errored, failed, lost, make_splat, passed, skipped
 
 from dmasafe.outcome import Judgement, Outcome, Verdict
 from dmasafe.report.results import Row, by_place, counts, exit_status
-from dmasafe.report.text import blamed, one_line, visible, xml_text
+from dmasafe.report.splat_text import blamed
+from dmasafe.report.text import one_line, visible, xml_text
 from dmasafe.scenario import parse_scenario
 
 

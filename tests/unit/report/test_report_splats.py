@@ -9,8 +9,8 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 
 from dmasafe.dmesg import parse_path
 from dmasafe.outcome import Splat
+from dmasafe.report.console import console_for
 from dmasafe.report.splats import grouped, table, to_json, to_ktap, to_sarif
-from dmasafe.report.terminal import console_for
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures" / "dmesg").glob("*.log"))
 HOSTILE = Splat("other", "[bold]dev", None, "WARNING \x1b[31m <script>\n1..9\nok 5 # SKIP", log_line=3)

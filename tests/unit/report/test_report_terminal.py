@@ -10,6 +10,7 @@ import pytest
 from report_samples import NASTY, errored, failed, lost, make_splat, passed, skipped
 
 from dmasafe.report import terminal
+from dmasafe.report.console import console_for
 from dmasafe.report.results import Results, Row
 from dmasafe.scenario import core_suite
 
@@ -21,7 +22,7 @@ class Terminal(io.StringIO):
 
 def printed(results: Results, directory: Path | None = None) -> str:
     stream = io.StringIO()
-    terminal.print_report(results, directory, terminal.console_for(stream))
+    terminal.print_report(results, directory, console_for(stream))
     return stream.getvalue()
 
 
@@ -143,7 +144,7 @@ def test_text_of_the_guest_is_neither_markup_nor_control_sequence(with_rows, mon
         results
     )
     stream = Terminal()
-    terminal.print_report(results, None, terminal.console_for(stream))
+    terminal.print_report(results, None, console_for(stream))
     assert "\x1b[2J" not in stream.getvalue() and "[bold]x[/bold]" in stream.getvalue()
 
 
@@ -152,11 +153,11 @@ def test_a_terminal_gets_colours_and_ci_does_not(passing, monkeypatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     stream = Terminal()
-    terminal.print_report(passing, None, terminal.console_for(stream))
+    terminal.print_report(passing, None, console_for(stream))
     assert "\x1b[32mSAFE 32" in stream.getvalue()
     monkeypatch.setenv("CI", "true")
     stream = Terminal()
-    terminal.print_report(passing, None, terminal.console_for(stream))
+    terminal.print_report(passing, None, console_for(stream))
     assert "\x1b" not in stream.getvalue()
 
 

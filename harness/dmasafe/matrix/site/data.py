@@ -22,7 +22,7 @@ from dmasafe.matrix.record import unpacked
 from dmasafe.outcome import Verdict
 from dmasafe.report.detection import in_log
 from dmasafe.report.json_report import splat_from_json
-from dmasafe.report.text import blamed, splat_lines
+from dmasafe.report.splat_text import blamed, splat_lines
 
 # Rows of a list on a page; the rest is counted.
 MAX_TROUBLES = 200

@@ -10,7 +10,8 @@ import junitparser
 
 from dmasafe.outcome import Verdict
 from dmasafe.report.results import Results, Row, by_place
-from dmasafe.report.text import one_line, splat_lines, xml_text
+from dmasafe.report.splat_text import splat_lines
+from dmasafe.report.text import one_line, xml_text
 
 FILE = "junit.xml"
 _RESULT = {

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from dmasafe.outcome import Verdict
 from dmasafe.report.results import Results, Row, by_place
-from dmasafe.report.text import one_line, splat_lines
+from dmasafe.report.splat_text import splat_lines
+from dmasafe.report.text import one_line
 
 FILE = "results.ktap"
 _INDENT = "    "
