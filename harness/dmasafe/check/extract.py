@@ -595,11 +595,13 @@ class _Body:
     # ---- values
 
     def typed(self, values: Set, tag: str) -> Set:
-        """``values`` as seen through a pointer to ``tag``: what had no type gets it."""
+        """``values`` as seen through a pointer to ``tag``: what had no type, or was bytes, gets it."""
         if not tag or tag == "void":
             return values
         return frozenset(
-            Value(one.kind, one.name, tag, one.number, one.base) if one.kind in "CUD" and not one.tag else one
+            Value(one.kind, one.name, tag, one.number, one.base)
+            if (one.kind in "CUD" and not one.tag) or (one.kind in "SGL" and (not one.tag or one.tag in _SIZES))
+            else one
             for one in values
         )
 
@@ -916,8 +918,11 @@ class _Body:
             callee = ""
         nodes = listed.named_children
         if callee in _CONTAINERS and len(nodes) > 1:
-            self.value(nodes[0], env)
-            return frozenset((Value("U", "", self.text(nodes[1]).replace("struct ", "").strip()),))
+            # Of "struct tag" the parser makes two.
+            tag, member = self.text(nodes[-2]).replace("struct ", "").strip(), self.text(nodes[-1])
+            return frozenset(_around(one, member, tag) for one in self.value(nodes[0], env)) or frozenset(
+                (Value("U", "", tag),)
+            )
         if callee in PREDICATES:
             self.guarded.update(self.text(one) for one in nodes)
         arguments: list[Set] = []
@@ -967,6 +972,13 @@ class _Body:
             given[several] = _single(frozenset((one,)))
             made |= {Value("C", callee, "", 0, tuple(given))}
         return made
+
+
+def _around(value: Value, member: str, tag: str) -> Value:
+    """What has ``value`` as its ``member``: of memory that is known, the same memory."""
+    if value.kind in "AF" and value.name == member:
+        return value.base[0]
+    return Value(value.kind, value.name, tag, value.number, value.base) if value.kind in "SGLC" else Value("U", "", tag)
 
 
 def _single(values: Set) -> Value:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``dmasafe conform``: the model compared with a real kernel, on random scenarios."""
+"""``dmasafe conform``: the model compared with a real kernel, on random scenarios; or the checker, on functions."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import click
 
 from dmasafe import scratch
+from dmasafe.check.programs import LIMITS
 from dmasafe.cli.options import SCENARIO_IDS, kernel_options, kernel_words, suite_option
 from dmasafe.cli.output import Output, output_options
 from dmasafe.facts import KernelFacts
@@ -18,7 +20,7 @@ from dmasafe.model.predict import cannot_exist
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.report.text import one_line
 from dmasafe.scenario import Scenario, parse_scenario, suite
-from dmasafe.targets import conform
+from dmasafe.targets import check_conform, conform
 from dmasafe.targets.prepare import KernelChoice, prepare
 from dmasafe.targets.qemu import QemuTarget
 
@@ -49,7 +51,7 @@ class _Report:
 @click.command(
     name="conform",
     epilog="Examples: dmasafe conform --scenarios 5000 --seed 7 | dmasafe conform --suite core | "
-    "dmasafe conform heap/master_send/virtio/8",
+    "dmasafe conform heap/master_send/virtio/8 | dmasafe conform --config upstream --functions 1000",
 )
 @click.argument("scenario_ids", nargs=-1, metavar="[SCENARIO]...", shell_complete=SCENARIO_IDS)
 @suite_option("A named suite, without what this kernel cannot have.")
@@ -57,6 +59,12 @@ class _Report:
     "--scenarios", "count", type=click.IntRange(1), help=f"How many at random.  [default: {DEFAULT_SCENARIOS}]"
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones.")
+@click.option(
+    "--functions",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Compare 'dmasafe check' instead: N random C functions, checked and run.",
+)
 @click.option("--shrink/--no-shrink", default=True, show_default=True, help="Make differences small, in more guests.")
 @kernel_options
 @output_options("table", "json")
@@ -65,6 +73,7 @@ def command(
     suite_name: str | None,
     count: int | None,
     seed: int,
+    functions: int | None,
     shrink: bool,
     kernel: KernelChoice,
     output: Output,
@@ -72,11 +81,18 @@ def command(
     """Run the same scenarios on the model and in a guest, and compare every oracle: outcome, splats, return value, data
     at the caller and on the bus, damage, direct or bounced, I2C_M_DMA_SAFE as the adapter saw it.
 
+    With --functions it is the checker that is compared: C functions made at random are judged by 'dmasafe check',
+    compiled into a module, and run. SPI needs --config upstream.
+
     Exit status: 0 all agree, 1 differences, 2 inconclusive.
     """
     started = time.monotonic()
-    if sum((bool(scenario_ids), count is not None, suite_name is not None)) > 1:
-        raise click.UsageError("name scenarios, or a suite, or draw them with --scenarios: one of the three")
+    if sum((bool(scenario_ids), count is not None, suite_name is not None, functions is not None)) > 1:
+        raise click.UsageError(
+            "name scenarios, or a suite, or draw them with --scenarios, or functions with --functions: one of the four"
+        )
+    if functions is not None:
+        return _functions(functions, seed, kernel, output)
     named = suite(suite_name) if suite_name is not None else [parse_scenario(text) for text in scenario_ids]
     with scratch.directory() as logs, ProgressDisplay() as progress:
         prepared = prepare(*kernel, progress)
@@ -95,6 +111,21 @@ def command(
     if comparison.inconclusive or not comparison.run.canary_splatted:
         return _EXIT_INCONCLUSIVE
     return _EXIT_DIFFERENCES if differences else 0
+
+
+def _functions(count: int, seed: int, kernel: KernelChoice, output: Output) -> int:
+    started = time.monotonic()
+    with scratch.directory() as logs, ProgressDisplay() as progress:
+        prepared = prepare(*kernel, progress)
+        compared = check_conform.compare(prepared, count, seed, logs, progress)
+    total_s = time.monotonic() - started
+    output.show(
+        table=lambda: _functions_table(compared, seed, total_s),
+        json=lambda: _functions_json(compared, seed, total_s),
+    )
+    if compared.inconclusive:
+        return _EXIT_INCONCLUSIVE
+    return _EXIT_DIFFERENCES if compared.faults else 0
 
 
 def _possible(scenarios: list[Scenario], facts: KernelFacts) -> list[Scenario]:
@@ -165,3 +196,53 @@ def _told(difference: conform.Difference, choice: str) -> Iterator[str]:
             text = one_line(values.get(name, ""))
             shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + " ..."
             yield f"  {name:<12}{side}: {shown or '-'}"
+
+
+def _functions_json(compared: check_conform.Comparison, seed: int, total_s: float) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "kernel": asdict(compared.kernel),
+        "seed": seed,
+        "functions": compared.compared + len(compared.inconclusive),
+        "compared": compared.compared,
+        "unsafe": compared.unsafe,
+        "inconclusive": dict(compared.inconclusive),
+        "durations": {"boot_s": compared.boot_s, "total_s": total_s},
+        "differences": [
+            {
+                "name": one.written.name,
+                "made_of": one.written.what,
+                "limit": one.limit,
+                "why": one.why,
+                "checker": [{"level": str(each.level), "rule": each.rule, "kind": each.kind} for each in one.results],
+                "runs": [asdict(run) for run in one.runs],
+                "text": one.written.text,
+            }
+            for one in compared.differences
+        ],
+    }
+
+
+def _functions_table(compared: check_conform.Comparison, seed: int, total_s: float) -> Iterator[str]:
+    kernel = compared.kernel
+    yield (
+        f"{compared.compared + len(compared.inconclusive):,} functions of seed {seed}, checked, and run on Linux "
+        f"{kernel.release} {kernel.arch}, configuration {kernel.config}, accelerator {compared.accel}"
+    )
+    for one in compared.faults:
+        yield f"\nDIFFERENCE {one.written.name} ({one.written.what}): {one.why}"
+        yield from (f"  checker: {each.level}: {one_line(each.why)}" for each in one.results)
+        yield from (f"  guest: {one_line(run.words)}" for run in one.runs)
+        yield from (f"    {line}" for line in one.written.text.expandtabs(4).splitlines())
+    for name, reason in LIMITS.items():
+        count = sum(1 for one in compared.differences if one.limit == name)
+        if count:
+            yield f"\nlimit {name}, {count} times: {reason}"
+    for why, count in Counter(compared.inconclusive.values()).items():
+        yield f"\nINCONCLUSIVE {count}: {one_line(why)}"
+    agree = compared.compared - len(compared.differences)
+    yield (
+        f"\n{agree:,} of {compared.compared:,} agree, {compared.unsafe:,} are unsafe; "
+        f"{len(compared.differences) - len(compared.faults)} differ by a limit, {len(compared.faults)} by a fault, "
+        f"{len(compared.inconclusive)} inconclusive; boot {compared.boot_s:.1f} s, total {total_s:.1f} s"
+    )
