@@ -295,17 +295,19 @@ def find_architecture(name: str) -> Architecture:
 def resolve(matrix: Matrix, configuration: str, architecture: str, version: str = "") -> ConfigRequest:
     """Find ``configuration`` (NAME, or NAME+FRAGMENT+...) and ``architecture``; ConfigError lists what there is.
 
-    A FRAGMENT is a name in kernel-configs/ or a path (it has a slash or ends in .config).
+    A FRAGMENT is a name in kernel-configs/ or a path (it has a slash or ends in .config). What one of the project's
+    means on one architecture only stands in FRAGMENT-ARCHITECTURE.config, which is added to it.
     """
     cell = find_configuration(matrix, configuration, architecture, version)
     row = matrix.architectures[architecture]
     base, *extra = cell.kernel_name.split("+")
-    fragments = matrix.configurations[base].fragments + tuple(matrix.configurations[base].more.get(architecture, ()))
-    paths = [(matrix.directory / f"{name}.config", False) for name in (*row.fragments, *fragments)]
-    for name in extra:
-        own = "/" in name or name.endswith(".config")
-        # What somebody asks for in a file of his own is what he wants to try.
-        paths.append((Path(name).expanduser(), True) if own else (matrix.directory / f"{name}.config", False))
+    fragments = [*matrix.configurations[base].fragments, *matrix.configurations[base].more.get(architecture, ())]
+    # What somebody asks for in a file of his own is what he wants to try.
+    of_the_user = [name for name in extra if "/" in name or name.endswith(".config")]
+    fragments += [name for name in extra if name not in of_the_user]
+    fragments += [f"{name}-{architecture}" for name in fragments if _has(matrix, f"{name}-{architecture}")]
+    paths = [(matrix.directory / f"{name}.config", False) for name in dict.fromkeys((*row.fragments, *fragments))]
+    paths += [(Path(name).expanduser(), True) for name in of_the_user]
     texts = []
     wanted: dict[str, Wanted] = {}
     for path, own in paths:
@@ -320,6 +322,10 @@ def resolve(matrix: Matrix, configuration: str, architecture: str, version: str 
             wanted.pop(line.symbol, None)
             wanted[line.symbol] = replace(line, required=own or line.symbol in matrix.required)
     return ConfigRequest(cell.kernel_name, row, "".join(texts), tuple(wanted.values()))
+
+
+def _has(matrix: Matrix, fragment: str) -> bool:
+    return (matrix.directory / f"{fragment}.config").is_file()
 
 
 def parse_fragment(text: str, name: str) -> tuple[Wanted, ...]:

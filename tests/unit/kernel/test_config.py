@@ -127,7 +127,7 @@ def test_added_fragments_share_the_kernel_of_the_configuration_that_has_them() -
     }
     assert list(kernels.values()) == ["strict", "strict-nodebug", "strict", "upstream-strict"]
     assert find_configuration(matrix, "default+strict", "x86_64").name == "default+strict"
-    assert find_configuration(matrix, "default+strict", "arm64").kernel_name == "default+strict"
+    assert find_configuration(matrix, "upstream+strict", "arm64").kernel_name == "upstream+strict"
     assert resolve(matrix, "default+strict", "x86_64").name == "strict"
 
 
@@ -173,7 +173,16 @@ def test_every_fragment_is_used_or_documented_as_an_addition() -> None:
     used = {name for row in matrix.configurations.values() for name in row.fragments}
     used |= {name for row in matrix.configurations.values() for more in row.more.values() for name in more}
     used |= {name for row in matrix.architectures.values() for name in row.fragments}
+    used |= {f"{name}-{arch}" for name in used for arch in matrix.architectures}
     assert {path.stem for path in matrix.directory.glob("*.config")} - used == {"debug-info"}
+
+
+def test_a_fragment_brings_what_it_means_on_one_architecture() -> None:
+    def symbols(name: str, arch: str) -> set[str]:
+        return {line.symbol for line in resolve(load_matrix(), name, arch).wanted}
+
+    for name in ("strict", "preempt-rt+strict"):
+        assert "XEN" in symbols(name, "arm64") and "XEN" not in symbols(name, "x86_64")
 
 
 def test_configurations_differ_where_their_names_say() -> None:
