@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The catalogue of findings, what counts as reproduced, and the page."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ from dmasafe.architecture import project_root
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.values import describe, make
 from dmasafe.facts import KernelInfo
-from dmasafe.findings import reproduce
-from dmasafe.findings.catalogue import CatalogueError, load
-from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
-from dmasafe.findings.page import to_json, to_markdown
+from dmasafe.findings import corrections as corrections
+from dmasafe.findings import mail, record, reproduce
+from dmasafe.findings.catalogue import PATCHES, CatalogueError, Corrected, PatchTest, load
+from dmasafe.findings.corrections import Correction, Corrections, compare, correct
+from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows, gone_from_program, gone_from_rows
+from dmasafe.findings.page import VERSIONS, subsystem, to_markdown
 from dmasafe.kernel import NotBuilt
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
 from dmasafe.progress import SILENT
@@ -74,10 +77,10 @@ def test_a_scenario_that_was_not_run_proves_nothing():
 
 
 LEAK = [
-    "6,1,1,-;------------[ cut here ]------------",
-    "4,2,2,-;DMA-API: pci 0000:00:05.0: device driver has pending DMA allocations while released from device [count=4]",
-    "4,3,3,-;WARNING: CPU: 0 PID: 35 at kernel/dma/debug.c:862 dma_debug_device_change+0x1/0x2",
-    "4,4,4,-;---[ end trace 0000000000000000 ]---",
+    "6,0,1,-;------------[ cut here ]------------",
+    "4,1,2,-;DMA-API: pci 0000:00:05.0: device driver has pending DMA allocations while released from device [count=4]",
+    "4,2,3,-;WARNING: CPU: 0 PID: 35 at kernel/dma/debug.c:862 dma_debug_device_change+0x1/0x2",
+    "4,3,4,-;---[ end trace 0000000000000000 ]---",
 ]
 SAID = {"interrupted_read_failed": True, "later_reads_get_the_byte_before": True, "kmsg": LEAK}
 
@@ -112,7 +115,7 @@ def test_a_report_counts_if_the_frame_is_in_its_trace(frame, reproduced):
 
 def test_findings_share_a_run_where_they_want_the_same_machine(monkeypatch):
     asked = []
-    monkeypatch.setattr(reproduce, "_by_rows", lambda source, where, rows, *rest: asked.append((where, rows)) or {
+    monkeypatch.setattr(reproduce, "by_rows", lambda source, where, rows, *rest: asked.append((where, rows)) or {
         finding.id: evidence(finding, True) for finding in rows
     })  # fmt: skip
     names = [
@@ -152,23 +155,23 @@ def test_the_status_is_the_worst(seen, status):
 
 def test_only_what_was_reproduced_is_on_the_page_and_everything_in_the_json():
     report = Report((evidence(OSIF, True), evidence(SIGNAL, False)))
-    page = to_markdown(report, [OSIF, SIGNAL])
+    page = to_markdown(report, Corrections(()), [OSIF, SIGNAL])
     assert OSIF.title in page and SIGNAL.title not in page
     assert f"`{OSIF.command(SOURCE)}`" in page and "drivers/usb/core/hcd.c:1507" in page and "  osif_xfer" in page
-    rows = json.loads(to_json(report))["findings"]
+    rows = json.loads(record.to_json(report, Corrections(())))["findings"]
     assert [(row["finding"], row["reproduced"]) for row in rows] == [(OSIF.id, True), (SIGNAL.id, False)]
 
 
 def test_the_page_says_on_which_architecture_if_it_is_not_the_usual_one():
     usual = evidence(OSIF, True)
     other = replace(usual, kernel=replace(KERNEL, arch="arm64"))
-    assert "(upstream), 7.2.13 (upstream, arm64)\n" in to_markdown(Report((usual, other)), [OSIF])
+    assert "(upstream), 7.2.13 (upstream, arm64)\n" in to_markdown(Report((usual, other)), Corrections(()), [OSIF])
 
 
 def test_a_trace_is_shown_as_far_as_the_frame_that_was_asked_for():
     frames = (*(Frame(f"core_{number}", 1, 2) for number in range(20)), Frame("osif_xfer", 1, 2), Frame("caller", 1, 2))
     seen = replace(evidence(OSIF, True), splats=(replace(SPLAT, frames=frames),))
-    page = to_markdown(Report((seen,)), [OSIF])
+    page = to_markdown(Report((seen,)), Corrections(()), [OSIF])
     assert "  core_19\n  osif_xfer\n" in page and "caller\n" not in page
 
 
@@ -220,8 +223,260 @@ def test_a_kernel_that_may_not_be_built_costs_the_other_findings_nothing(monkeyp
     def not_built(source, *_):
         raise NotBuilt(f"a kernel of {source} is not built")
 
-    monkeypatch.setattr(reproduce, "_by_program", not_built)
-    monkeypatch.setattr(reproduce, "_by_rows", lambda *_: {OSIF.id: evidence(OSIF, True)})
+    monkeypatch.setattr(reproduce, "by_program", not_built)
+    monkeypatch.setattr(reproduce, "by_rows", lambda *_: {OSIF.id: evidence(OSIF, True)})
     report = reproduce.reproduce([other, OSIF], [SOURCE], SILENT)
     assert [(each.finding, each.reproduced) for each in report.evidence] == [(other, None), (OSIF, True)]
     assert report.evidence[0].why == f"a kernel of {SOURCE} is not built" and report.status == 2
+
+
+QUIET = ["6,0,1,-;Linux version 7.2.13", "6,1,2,-;dmasafe: all is well"]
+
+
+@pytest.mark.parametrize(
+    ("said", "gone", "why"),
+    [
+        ({}, True, "as described"),
+        ({"later_reads_get_the_byte_before": True}, False, "later_reads_get_the_byte_before is true, not false"),
+        ({"kmsg": LEAK}, False, "the kernel reports leak-on-release"),
+        ({"kmsg": QUIET[1:]}, None, "records of the kernel's log are missing"),
+        ({"kmsg": []}, None, "records of the kernel's log are missing"),
+        ({"kmsg": None}, None, "records of the kernel's log are missing"),
+    ],
+)
+def test_a_program_shows_that_a_patch_corrects_by_what_it_says_and_by_a_whole_log_without_reports(said, gone, why):
+    finding = replace(SIGNAL, decision="")
+    object.__setattr__(finding, "patch", PatchTest(says={"later_reads_get_the_byte_before": False}))
+    words = {**SAID, "later_reads_get_the_byte_before": False, "kmsg": QUIET, **said}
+    found = gone_from_program(finding, KERNEL, json.dumps(words), SOURCE)
+    assert found.reproduced is gone and why in found.why
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone", "why"),
+    [
+        ({}, True, "as described"),
+        ({"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, False, "CAUGHT, not SAFE"),
+        ({"splats": (SPLAT,)}, False, "reported usb-buffer-on-stack, not nothing"),
+        ({"outcome": Outcome.REFUSED}, False, "REFUSED, not SAFE"),
+        ({"verdict": Verdict.INCONCLUSIVE, "why": "no canary"}, None, "no canary"),
+    ],
+)
+def test_scenarios_show_that_a_patch_corrects_by_their_outcome_and_silence(changes, gone, why):
+    rows = [Row(row.scenario, "heap", "transfer", "osif", None, 8, GOOD) for row in OSIF.proof.rows]
+    rows[0] = replace(rows[0], judgement=replace(GOOD, **changes))
+    found = gone_from_rows(OSIF, Results("findings", "qemu", KERNEL, "tcg", True, tuple(rows)), SOURCE)
+    assert found.reproduced is gone and why in found.why
+
+
+GOOD = Judgement(Verdict.PASS, Outcome.SAFE, Outcome.SAFE, "so it is")
+
+
+def test_hardware_that_fails_is_refused_with_a_patch_unless_the_catalogue_says_more():
+    (row,) = load(["stm32f7-last-byte-refused"])[0].proof.rows
+    assert (row.with_patch.outcome, row.with_patch.classes) == (Outcome.REFUSED, ())
+    more = replace(row, corrected=Corrected(Outcome.CAUGHT, ("map-stack",), True)).with_patch
+    assert (more.outcome, more.classes, more.direct) == (Outcome.CAUGHT, ("map-stack",), True)
+
+
+def rows_of(**judgements):
+    rows = tuple(Row(name, "heap", "transfer", "virtio", None, 8, found) for name, found in judgements.items())
+    return Results("core", "qemu", KERNEL, "tcg", True, rows)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ({}, {}, "same"),
+        ({"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, {}, "same"),
+        ({"outcome": Outcome.SILENT}, {"outcome": Outcome.REFUSED, "verdict": Verdict.FAIL}, "same"),
+        ({}, {"outcome": Outcome.REFUSED}, "worse"),
+        ({}, {"splats": (SPLAT,)}, "worse"),
+        ({"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, {"outcome": Outcome.SILENT}, "worse"),
+        ({}, {"verdict": Verdict.FAIL}, "worse"),
+        ({"direct": False}, {"verdict": Verdict.FAIL, "direct": True}, "same"),
+        ({}, {"verdict": Verdict.INCONCLUSIVE, "outcome": None}, "doubts"),
+        ({}, {"verdict": Verdict.ERROR}, "doubts"),
+        ({"verdict": Verdict.INCONCLUSIVE}, {"outcome": Outcome.SILENT}, "nothing"),
+    ],
+)
+def test_what_a_patch_makes_of_other_scenarios(before, after, found):
+    told = compare(rows_of(x=replace(GOOD, **before)), rows_of(x=replace(GOOD, **after)))
+    assert {"same": told.same, "worse": len(told.worse), "doubts": len(told.doubts)} == {
+        name: int(name == found) for name in ("same", "worse", "doubts")
+    }
+
+
+def test_a_scenario_that_a_patch_changes_on_purpose_is_not_compared_and_a_missing_one_is_doubted():
+    before = rows_of(x=GOOD, y=GOOD, z=GOOD)
+    told = compare(before, rows_of(x=GOOD, y=replace(GOOD, outcome=Outcome.SILENT)), ["y*"])
+    assert (told.same, told.worse, told.doubts) == (1, {}, {"z": "it was not run"})
+    assert compare(before, rows_of(x=GOOD, z=GOOD), (), {"z"}).same == 1
+
+
+class Lab:
+    """Kernels that are never built: what each run says, in order, with and without a patch."""
+
+    def __init__(self, monkeypatch, proofs, runs=((), ())):
+        self.proofs = {patched: list(found) for patched, found in proofs.items()}
+        self.runs = {False: [*runs[0]], True: [*runs[1]]}
+        monkeypatch.setattr(corrections, "build_kernel", lambda *_: "base")
+        monkeypatch.setattr(corrections, "patched", self.patched)
+        monkeypatch.setattr(corrections.kernels, "open_cache", lambda: None)
+        monkeypatch.setattr(corrections, "by_rows", self.by_rows)
+        monkeypatch.setattr(corrections, "run_rows", self.run_rows)
+
+    @contextlib.contextmanager
+    def patched(self, base, files, *_):
+        self.files = [path.name for path in files]
+        yield "corrected"
+
+    def by_rows(self, source, where, findings, clients, progress, kernel=None):
+        reproduced, why = self.proofs[kernel is not None].pop(0)
+        return {OSIF.id: replace(evidence(OSIF, reproduced), why=why)}
+
+    def run_rows(self, source, where, names, clients, progress, kernel=None):
+        return self.runs[kernel is not None].pop(0), None
+
+
+FINE = (True, "as described")
+SAME = rows_of(x=GOOD, y=GOOD)
+WORSE = rows_of(x=GOOD, y=replace(GOOD, outcome=Outcome.SILENT, why="bytes are wrong"))
+LOST = rows_of(x=GOOD, y=replace(GOOD, verdict=Verdict.INCONCLUSIVE, why="the guest hung"))
+NOTHING = rows_of(x=replace(GOOD, verdict=Verdict.INCONCLUSIVE))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "runs", "corrected", "why"),
+    [
+        (FINE, [FINE], ([SAME], [SAME]), True, "nothing else is worse"),
+        ((False, "SAFE"), [], ([], []), None, "without the patch: SAFE"),
+        ((None, "no canary"), [], ([], []), None, "without the patch: no canary"),
+        (FINE, [(False, "CAUGHT"), (False, "CAUGHT")], ([], []), False, "CAUGHT"),
+        (FINE, [(None, "hung"), (None, "hung")], ([], []), None, "hung"),
+        (FINE, [(None, "hung"), FINE], ([SAME], [SAME]), True, "nothing else is worse"),
+        (FINE, [FINE], ([SAME], [WORSE, WORSE]), False, "the proof is gone, but y: it is SILENT, and was SAFE"),
+        (FINE, [FINE], ([SAME], [WORSE, SAME]), True, "nothing else is worse"),
+        (FINE, [FINE], ([SAME], [LOST, LOST]), None, "y: the guest hung"),
+        (FINE, [FINE], ([SAME], [LOST, WORSE]), False, "y: it is SILENT"),
+        (FINE, [FINE], ([NOTHING], [SAME]), None, "nothing can be compared"),
+    ],
+)
+def test_a_patch_corrects_if_the_proof_was_there_and_is_gone_and_nothing_else_is_worse(
+    monkeypatch, before, after, runs, corrected, why
+):
+    lab = Lab(monkeypatch, {False: [before], True: after}, runs)
+    (told,) = correct([OSIF], ["apt:linux-source-6.12"], SILENT).all
+    assert told.corrected is corrected and why in told.why
+    assert lab.runs == {False: [], True: []} and lab.proofs == {False: [], True: []}
+    assert Corrections((told,)).status == {True: 0, False: 1, None: 2}[corrected]
+
+
+def test_a_patch_that_no_guest_can_show_is_never_called_tested():
+    (elants,) = load(["elants-waiter-on-dma-line"])
+    (told,) = correct([elants], ["apt:linux-source-6.12"], SILENT).all
+    assert told.corrected is None and "Not shown in a guest" in told.why
+
+
+def test_a_finding_without_a_patch_for_this_kernel_is_not_tried():
+    (signal,) = load(["virtio-interrupted-transfer"])
+    assert correct([signal], ["apt:linux-source-6.12"], SILENT) == Corrections(()) and Corrections(()).status == 2
+
+
+@pytest.mark.parametrize("path", sorted(PATCHES.glob("*.patch")), ids=lambda path: path.name)
+def test_a_patch_is_one_that_a_person_can_send(path):
+    text = path.read_text()
+    head, body, rest = mail._split(text)
+    assert head.startswith("[PATCH] ") and len(head) <= len("[PATCH] ") + 75
+    assert "\nAssisted-by: LLM dmasafe" in body and "Signed-off-by" not in text
+    assert all(len(line) <= 75 for line in body.splitlines()) and "diff --git a/" in rest
+
+
+def test_patches_and_findings_belong_together():
+    used = {path for finding in load() for version in VERSIONS for path in finding.patches(version)}
+    assert used == set(PATCHES.glob("*.patch"))
+
+
+def test_a_version_may_have_a_patch_of_its_own_and_a_finding_several():
+    names = [path.name for path in load(["dma-error-is-success"])[0].patches("apt:linux-source-6.12")]
+    assert names == [f"dma-error-is-success.{name}.patch" for name in ("at91", "imx@6.12", "qup", "rcar@6.12")]
+    (finding,) = load(["stm32f7-maps-callers-buffer"])
+    assert finding.patches("apt:linux-source-6.12") and not finding.patches("apt:linux-source-7.3")
+
+
+def test_a_patch_that_the_catalogue_does_not_name_is_refused():
+    with pytest.raises(ValueError, match=r"\[finding.patch\] and a patch in patches/ come together"):
+        replace(OSIF, patch=None)
+
+
+TRIED = Correction(OSIF, KERNEL, SOURCE, ("a.patch",), True, "why", ("CAUGHT",), ("SAFE",), 2680)
+
+
+def test_a_record_keeps_what_was_not_tried_again(tmp_path):
+    path = tmp_path / "findings.json"
+    other = replace(evidence(OSIF, True), source="apt:linux-source-7.3")
+    record.keep(path, Report((evidence(OSIF, False), evidence(SIGNAL, True))), Corrections((TRIED,)))
+    old = record.load(path, [OSIF, SIGNAL])
+    assert old == (Report((evidence(OSIF, False), evidence(SIGNAL, True))), Corrections((TRIED,)))
+    new = record.merge(old, (Report((evidence(OSIF, True), other)), Corrections((replace(TRIED, corrected=None),))))
+    assert [(each.finding.id, each.source[-3:], each.reproduced) for each in new[0].evidence] == [
+        (OSIF.id, "7.2", True), (OSIF.id, "7.3", True), (SIGNAL.id, "7.2", True),
+    ]  # fmt: skip
+    assert [each.corrected for each in new[1].all] == [None]
+    assert record.load(tmp_path / "none.json", [OSIF]) == (Report(()), Corrections(()))
+
+
+def test_a_record_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "findings.json"
+    path.write_text('{"schema": 1, "findings": []}')
+    with pytest.raises(CatalogueError, match="is no record of findings"):
+        record.load(path, [OSIF])
+
+
+def test_the_page_says_what_became_of_a_finding_version_by_version():
+    finding = replace(OSIF, corrected_in="7.3")
+    seen = Report((replace(evidence(finding, True), source="apt:linux-source-6.12"), evidence(finding, None)))
+    page = to_markdown(seen, Corrections((replace(TRIED, finding=finding),)), [finding])
+    assert "## Corrected in a newer kernel" in page
+    row = "| unsafe-buffer-mapped | reproduced | cannot be told | corrected | scenarios | tested on 7.2.13 |"
+    assert row in page and "2,680 scenarios and phases as before" in page
+    words = to_markdown(Report((evidence(SIGNAL, True),)), Corrections(()), [SIGNAL])
+    assert "## I2C controllers" in words and "needs a decision" in words and SIGNAL.decision.splitlines()[0] in words
+
+
+def test_a_finding_is_of_the_subsystem_of_its_first_file():
+    found = {finding.id: subsystem(finding) for finding in load([OSIF.id, SIGNAL.id, "i2c-dev-needless-bounce"])}
+    assert list(found.values()) == ["USB bridges to I2C", "I2C controllers", "I2C core"]
+    assert subsystem(replace(OSIF, where="net/core/dev.c")) == "Elsewhere"
+
+
+MAINTAINER = """#!/usr/bin/perl
+print "Some Body <some\\@body.example> (maintainer:A DRIVER)\\nlinux-i2c\\@list.example (open list:I2C)\\n";
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "get_maintainer.pl").write_text(MAINTAINER)
+    return tmp_path
+
+
+def test_a_mail_has_the_patch_what_was_seen_and_whom_to_ask(tree):
+    text = mail.mails(OSIF, [evidence(OSIF, True)], [replace(TRIED, source="apt:linux-source-6.12")], tree)
+    assert "To: Some Body <some@body.example>\nCc: linux-i2c@list.example\nSubject: [PATCH] i2c: robotfuzz" in text
+    assert "Signed-off-by" in text.partition("From:")[0] and "Signed-off-by" not in text.partition("From:")[2]
+    assert f"  {OSIF.command(SOURCE)}\n" in text and "With the patch, on 7.2.13 (x86_64): why (2,680 rows)." in text
+    assert text.index("\n---\n") < text.index("Seen on 7.2.13") < text.index("diff --git")
+    prose = text.partition("diff --git")[0].splitlines()
+    assert all(len(line) <= 76 for line in prose if "dmasafe findings" not in line)
+
+
+def test_a_mail_of_a_finding_that_needs_a_decision_asks_for_it(tree):
+    text = mail.mails(SIGNAL, [evidence(SIGNAL, True)], [], tree)
+    assert f"Subject: [BUG] {SIGNAL.title}" in text and " ".join(SIGNAL.decision.split()[:5]) in text
+
+
+def test_a_patch_that_was_not_shown_to_correct_says_so_in_the_mail(tree):
+    text = mail.mails(OSIF, [], [replace(TRIED, corrected=None, why="hung", source="apt:linux-source-6.12")], tree)
+    assert "NOT shown to correct it on 7.2.13: hung" in text and "With the patch" not in text

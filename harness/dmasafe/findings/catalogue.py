@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from dmasafe.scenario import ScenarioError, parse_scenario
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "catalogue.toml"
 PROGRAMS = HERE / "programs"
+PATCHES = HERE / "patches"
 VERSION = re.compile(r"\d+\.\d+")
 
 
@@ -27,11 +28,21 @@ class CatalogueError(DmasafeError):
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """What must be seen of a ProofScenario with the patch; outcome None is the usual one."""
+
+    outcome: Outcome | None = None
+    classes: tuple[str, ...] = ()
+    direct: bool | None = None
+
+
+@dataclass(frozen=True)
 class ProofScenario:
     """One scenario (or phase of a client, as ``dmasafe clients`` names it), and what must be seen of it.
 
     ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace. ``direct`` is whether
-    the payload came straight from the caller's buffer; None asks for nothing.
+    the payload came straight from the caller's buffer; None asks for nothing. ``corrected`` says what differs with the
+    finding's patch; without it, outcome SAFE (REFUSED where hardware fails) and no report.
     """
 
     scenario: str
@@ -39,6 +50,14 @@ class ProofScenario:
     classes: tuple[str, ...] = ()
     frame: str | None = None
     direct: bool | None = None
+    corrected: Corrected | None = None
+
+    @property
+    def with_patch(self) -> ProofScenario:
+        """What must be seen of it with the finding's patch."""
+        usual = Outcome.REFUSED if "+hardware=" in self.scenario else Outcome.SAFE
+        wanted = self.corrected or Corrected()
+        return ProofScenario(self.scenario, wanted.outcome or usual, wanted.classes, None, wanted.direct)
 
 
 @dataclass(frozen=True)
@@ -91,10 +110,28 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class PatchTest:
+    """What is asked of a finding's patch besides that the proof is gone.
+
+    ``versions`` are those that it is applied to; none if it is for the finding's. ``clients`` (with a program only)
+    are those whose phases must be as before. ``changes`` are patterns of scenarios and phases that it changes on
+    purpose; ``says`` is what the proof's program says then. ``untested`` is why no guest can show it.
+    """
+
+    versions: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    says: Mapping[str, Any] = field(default_factory=dict)
+    untested: str = ""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that upstream gets wrong.
 
     ``versions`` are the stable branches in which it is expected; ``known`` says what was found of it in public.
+    ``patch`` is there where PATCHES has one; else ``decision`` is why its maintainers have to decide first.
+    ``corrected_in`` is the first version here in which upstream has corrected it.
     """
 
     id: str
@@ -106,14 +143,47 @@ class Finding:
     known: str
     versions: tuple[str, ...]
     proof: Proof
+    patch: PatchTest | None = None
+    decision: str = ""
+    corrected_in: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.patch is not None) != bool(list(self._files())):
+            raise ValueError(f"{self.id}: [finding.patch] and a patch in {PATCHES.name}/ come together")
 
     def concerns(self, source: str) -> bool:
         """Whether it is expected in a kernel of this source; one whose version cannot be told may have it."""
-        return VERSION.search(source) is None or any(version in source for version in self.versions)
+        return _is_of(source, self.versions)
 
     def command(self, source: str) -> str:
         """What reproduces it on the kernel of this source."""
         return f"dmasafe findings {self.id} --kernel {source}"
+
+    def patches(self, source: str) -> list[Path]:
+        """The patches for the kernel of this source, in the order of applying them; none if there are none for it.
+
+        ID.patch, or ID.PART.patch where several files are corrected; with @VERSION for one version alone.
+        """
+        if self.patch is None or not _is_of(source, self.patch.versions or self.versions):
+            return []
+        found: dict[str, Path] = {}
+        for path, part, version in sorted(self._files(), key=lambda file: file[2]):
+            if not version or version in source:
+                found[part] = path
+        return [found[part] for part in sorted(found)]
+
+    def _files(self) -> Iterator[tuple[Path, str, str]]:
+        """Its files in PATCHES: path, part, version."""
+        pattern = re.compile(rf"{re.escape(self.id)}(?:\.([a-z0-9]+))?(?:@(\d+\.\d+))?\.patch")
+        for path in PATCHES.glob(f"{self.id}[.@]*"):
+            match = pattern.fullmatch(path.name)
+            if match is not None:
+                yield path, match[1] or "", match[2] or ""
+
+
+def _is_of(source: str, versions: Sequence[str]) -> bool:
+    """Whether the source is of one of these versions, or of one that cannot be told."""
+    return VERSION.search(source) is None or any(version in source for version in versions)
 
 
 @dataclass(frozen=True)

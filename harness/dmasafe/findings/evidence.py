@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dmasafe.dmesg import parse_records
@@ -16,7 +16,7 @@ from dmasafe.report.results import Results, Row
 
 # What a program says under this name is the kernel's log.
 _LOG = "kmsg"
-_UNTRUSTED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.SKIP)
+UNTRUSTED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.SKIP)
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,22 @@ class Report:
 
 def from_rows(finding: Finding, results: Results, source: str) -> Evidence:
     """What one run of its scenarios says of a finding."""
+    return _from_rows(finding, finding.proof.rows, results, source)
+
+
+def gone_from_rows(finding: Finding, results: Results, source: str) -> Evidence:
+    """What one run of its scenarios on a patched kernel says: ``reproduced`` is whether its effect is gone."""
+    return _from_rows(finding, [row.with_patch for row in finding.proof.rows], results, source)
+
+
+def _from_rows(finding: Finding, proof: Sequence[ProofScenario], results: Results, source: str) -> Evidence:
     kernel = results.kernel
     rows = {row.id: row for row in results.rows}
     facts: list[str] = []
     splats: list[Splat] = []
-    for wanted in finding.proof.rows:
+    for wanted in proof:
         row = rows.get(wanted.scenario)
-        if row is None or row.judgement.verdict in _UNTRUSTED:
+        if row is None or row.judgement.verdict in UNTRUSTED:
             why = "it was not run" if row is None else row.judgement.why
             return Evidence(finding, kernel, source, None, f"{wanted.scenario}: {why}")
         wrong = _contradiction(wanted, row)
@@ -101,24 +110,52 @@ def _seen(row: Row) -> str:
 
 def from_program(finding: Finding, kernel: KernelInfo, output: str, source: str) -> Evidence:
     """What the program in the guest said: lines of JSON (untrusted), the kernel's log among it as ``kmsg``."""
-    said = _said(output)
-    log = ((_LOG, None),) if finding.proof.classes else ()
-    for name, wanted in (*finding.proof.says.items(), *log):
-        if name not in said:
-            words = ascii(output[-200:])
-            return Evidence(finding, kernel, source, None, f"the program said nothing of {name}, but {words}")
-        if wanted is not None and said[name] != wanted:
-            why = f"{name} is {json.dumps(said[name])}, not {json.dumps(wanted)}"
-            return Evidence(finding, kernel, source, False, why)
+    found, said = _from_program(finding, kernel, finding.proof.says, output, source)
     frame = finding.proof.frame
     reported = parse_records(_texts(said.get(_LOG)))
     splats = tuple(splat for splat in reported if frame is None or frame in _functions(splat))
     missing = sorted(set(finding.proof.classes) - {splat.splat_class for splat in splats})
-    if missing:
-        traces = "" if frame is None else f" with {frame}() in the trace"
-        return Evidence(finding, kernel, source, False, f"the kernel did not report {', '.join(missing)}{traces}")
+    if not found.reproduced or not missing:
+        return replace(found, splats=splats)
+    traces = "" if frame is None else f" with {frame}() in the trace"
+    return replace(found, reproduced=False, why=f"the kernel did not report {', '.join(missing)}{traces}")
+
+
+def gone_from_program(finding: Finding, kernel: KernelInfo, output: str, source: str) -> Evidence:
+    """What the program said on a patched kernel: ``reproduced`` is whether the finding's effect is gone.
+
+    None if the log has gaps: silence must be the kernel's own.
+    """
+    says = finding.patch.says if finding.patch is not None else {}
+    found, said = _from_program(finding, kernel, {**finding.proof.says, **says}, output, source)
+    if not found.reproduced or not finding.proof.classes:
+        return found
+    records = _texts(said.get(_LOG))
+    numbers = [record.split(",")[1] for record in records if not record.startswith(" ") and record.count(",") > 1]
+    if not records or numbers != [str(number) for number in range(len(numbers))]:
+        return replace(found, reproduced=None, why="records of the kernel's log are missing")
+    splats = tuple(parse_records(records))
+    if not splats:
+        return found
+    why = f"the kernel reports {', '.join(sorted({splat.splat_class for splat in splats}))}"
+    return replace(found, reproduced=False, why=why, splats=splats)
+
+
+def _from_program(
+    finding: Finding, kernel: KernelInfo, says: Mapping[str, Any], output: str, source: str
+) -> tuple[Evidence, Mapping[str, Any]]:
+    """Whether a program said this, and all that it said."""
+    said = _said(output)
+    log = ((_LOG, None),) if finding.proof.classes else ()
+    for name, wanted in (*says.items(), *log):
+        if name not in said:
+            words = ascii(output[-200:])
+            return Evidence(finding, kernel, source, None, f"the program said nothing of {name}, but {words}"), said
+        if wanted is not None and said[name] != wanted:
+            why = f"{name} is {json.dumps(said[name])}, not {json.dumps(wanted)}"
+            return Evidence(finding, kernel, source, False, why), said
     facts = tuple(f"{name}: `{json.dumps(value)}`" for name, value in said.items() if name != _LOG)
-    return Evidence(finding, kernel, source, True, "as described", facts, splats)
+    return Evidence(finding, kernel, source, True, "as described", facts), said
 
 
 def _said(output: str) -> Mapping[str, Any]:

@@ -17,11 +17,12 @@ from dmasafe.dmesg.symbols import Symbols
 from dmasafe.expect.clients import parse_client_scenario
 from dmasafe.facts import KernelInfo
 from dmasafe.findings.catalogue import PROGRAMS, Finding, Proof
-from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows
+from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows, gone_from_program, gone_from_rows
 from dmasafe.guest import GuestError
 from dmasafe.guest.ssh import SshLink, SshOptions, parse_address
-from dmasafe.kernel import NotBuilt
+from dmasafe.kernel import Kernel, NotBuilt
 from dmasafe.progress import Progress
+from dmasafe.report.results import Results
 from dmasafe.report.text import one_line
 from dmasafe.scenario import select
 from dmasafe.targets.clients import MODULES, run_clients
@@ -44,20 +45,20 @@ def _on_kernel(source: str, findings: Sequence[Finding], progress: Progress) -> 
     """The evidence of one kernel, in the order of the findings; one run for all scenarios of a configuration."""
     found: dict[str, Evidence] = {}
     rest = [finding for finding in findings if finding.concerns(source)]
-    for where in dict.fromkeys(map(_where, rest)):
-        group = [finding for finding in rest if _where(finding) == where]
+    for where in dict.fromkeys(map(where_of, rest)):
+        group = [finding for finding in rest if where_of(finding) == where]
         for clients in (False, True):
             rows = [finding for finding in group if finding.proof.rows and bool(finding.proof.client) is clients]
             with _what_is_not_built(source, rows, found):
-                found |= _by_rows(source, where, rows, clients, progress) if rows else {}
+                found |= by_rows(source, where, rows, clients, progress) if rows else {}
         for finding in group:
             if finding.proof.program:
                 with _what_is_not_built(source, [finding], found):
-                    found[finding.id] = _by_program(source, finding, progress)
+                    found[finding.id] = by_program(source, finding, progress)
     return [found[finding.id] for finding in rest]
 
 
-class _Where(NamedTuple):
+class Where(NamedTuple):
     """What is booted: findings that agree in it share a run."""
 
     config: str
@@ -65,8 +66,9 @@ class _Where(NamedTuple):
     cmdline: tuple[str, ...]
 
 
-def _where(finding: Finding) -> _Where:
-    return _Where(finding.proof.config, finding.proof.arch, finding.proof.cmdline)
+def where_of(finding: Finding) -> Where:
+    """What has to be booted for it."""
+    return Where(finding.proof.config, finding.proof.arch, finding.proof.cmdline)
 
 
 @contextmanager
@@ -80,12 +82,29 @@ def _what_is_not_built(source: str, findings: Sequence[Finding], found: dict[str
             found[finding.id] = Evidence(finding, kernel, source, None, str(error))
 
 
-def _by_rows(
-    source: str, where: _Where, findings: Sequence[Finding], clients: bool, progress: Progress
+def by_rows(
+    source: str,
+    where: Where,
+    findings: Sequence[Finding],
+    clients: bool,
+    progress: Progress,
+    patched: Kernel | None = None,
 ) -> Mapping[str, Evidence]:
-    modules = MODULES if clients else None
-    prepared = prepare(source, where.config, where.arch, None, progress, where.cmdline, modules)
+    """The evidence of findings that scenarios or clients show; with ``patched``, of their being gone."""
     names = list(dict.fromkeys(row.scenario for finding in findings for row in finding.proof.rows))
+    results, symbols = run_rows(source, where, names, clients, progress, patched)
+    judged = from_rows if patched is None else gone_from_rows
+    return {finding.id: _with_lines(judged(finding, results, source), symbols) for finding in findings}
+
+
+def run_rows(
+    source: str, where: Where, names: Sequence[str], clients: bool, progress: Progress, patched: Kernel | None = None
+) -> tuple[Results, Symbols]:
+    """Scenarios, or phases of clients, on the kernel of this source, or on ``patched``, which was made from it."""
+    modules = MODULES if clients else None
+    prepared = prepare(
+        source, where.config, where.arch, None, progress, where.cmdline, extra_modules=modules, patched=patched
+    )
     started = time.monotonic()
     with scratch.directory() as logs:
         if clients:
@@ -94,20 +113,22 @@ def _by_rows(
         else:
             target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
             results = run_and_judge(target, select(names), "findings", progress, started)
-    symbols = Symbols(prepared.build.vmlinux, {})
-    return {finding.id: _with_lines(from_rows(finding, results, source), symbols) for finding in findings}
+    return results, Symbols(prepared.build.vmlinux, {})
 
 
-def _by_program(source: str, finding: Finding, progress: Progress) -> Evidence:
-    board = board_image(progress, REFERENCE_ARCH, source, finding.proof.config, extra_modules=finding.proof.modules)
-    kernel = KernelInfo(board.kernel.release, REFERENCE_ARCH, finding.proof.config, board.kernel.source)
+def by_program(source: str, finding: Finding, progress: Progress, patched: Kernel | None = None) -> Evidence:
+    """The evidence of a finding that a program shows; with ``patched``, of its being gone."""
+    config, modules = finding.proof.config, finding.proof.modules
+    board = board_image(progress, REFERENCE_ARCH, source, config, extra_modules=modules, patched=patched)
+    kernel = KernelInfo(board.kernel.release, REFERENCE_ARCH, config, board.kernel.source)
     progress.stage(f"reproducing {finding.id}")
     with scratch.directory() as logs:
         try:
             output = _run_program(board, logs, finding.proof)
         except (GuestError, TargetError, DevicesError) as error:
             return Evidence(finding, kernel, source, None, one_line(str(error)))
-    return _with_lines(from_program(finding, kernel, output, source), Symbols(board.build.vmlinux, {}))
+    judged = from_program if patched is None else gone_from_program
+    return _with_lines(judged(finding, kernel, output, source), Symbols(board.build.vmlinux, {}))
 
 
 def _run_program(board: Prepared, logs: Path, proof: Proof) -> str:

@@ -64,13 +64,15 @@ def board_image(
     configuration: str = BOARD_CONFIGURATION,
     accel: str | None = None,
     extra_modules: Sequence[str] = (),
+    patched: kernels.Kernel | None = None,
 ) -> Prepared:
     """Build what a board boots, or find it in the cache. Raises KernelError, QemuError, TargetError.
 
-    ``extra_modules``: as for prepare().
+    ``extra_modules`` and ``patched``: as for prepare().
     """
     require_ssh(configuration, arch, BOARD_IMAGE)
-    return prepare(source, configuration, arch, accel, progress, ("dmasafe.board",), extra_modules, BOARD_IMAGE)
+    words = ("dmasafe.board",)
+    return prepare(source, configuration, arch, accel, progress, words, extra_modules, BOARD_IMAGE, patched)
 
 
 class BoardGuest(Closing):

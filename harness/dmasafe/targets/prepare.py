@@ -84,16 +84,19 @@ def prepare(
     cmdline: tuple[str, ...] = (),
     extra_modules: str | Sequence[str] | None = None,
     image_name: str = kernels.MINIMAL,
+    patched: kernels.Kernel | None = None,
 ) -> Prepared:
     """Fetch, configure, build and pack whatever is not in the cache yet. Raises KernelError, QemuError.
 
-    ``extra_modules`` names a directory of images/ whose modules go into the initramfs too, or several.
+    ``extra_modules`` names a directory of images/ whose modules go into the initramfs too, or several. ``patched`` is
+    booted instead of the kernel that this names, which it was made from (kernel/patched.py).
     """
     # What is wrong in any case is said before minutes are spent.
     kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     require_accelerator(accel)
-    kernel = build_kernel(kernel_source, configuration, arch, progress)
-    initrd = pack_initrd(kernel, image_name, progress, extra_modules)
+    built = build_kernel(kernel_source, configuration, arch, progress)
+    kernel = patched or built
+    initrd = pack_initrd(kernel, image_name, progress, extra_modules, built)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     drivers = {name: tuple(map(_driver_file, files)) for name, files in host_modules(kernel).items()}
     image = replace(image, modules=drivers)
@@ -136,12 +139,20 @@ def once_module(kernel: kernels.Kernel, progress: Progress) -> Path:
 
 
 def pack_initrd(
-    kernel: kernels.Kernel, image_name: str, progress: Progress, extra_modules: str | Sequence[str] | None = None
+    kernel: kernels.Kernel,
+    image_name: str,
+    progress: Progress,
+    extra_modules: str | Sequence[str] | None = None,
+    built_for: kernels.Kernel | None = None,
 ) -> Path:
-    """What ``kernel`` boots into: its modules, the agent, and the image packed around them. Raises KernelError."""
+    """What ``kernel`` boots into: its modules, the agent, and the image packed around them. Raises KernelError.
+
+    Modules of images/ are built for ``built_for``, whose fit ``kernel`` (None: for itself).
+    """
     store = kernels.open_cache()
     images = kernels.project_root() / "images"
-    modules = kernels.build_modules(kernel, images / "modules", store, progress)
+    built_for = built_for or kernel
+    modules = kernels.build_modules(built_for, images / "modules", store, progress)
     names = [extra_modules] if isinstance(extra_modules, str) else list(extra_modules or ())
     if strict_line_of(kernel.configuration, kernel.arch):
         names.append(STRICT_FRAGMENT)
@@ -149,7 +160,7 @@ def pack_initrd(
     if drivers:
         names.append(HOST_MODULES)
     for name in names:
-        modules += kernels.build_modules(kernel, images / name, store, progress)
+        modules += kernels.build_modules(built_for, images / name, store, progress)
     modules += tuple(dict.fromkeys(file for files in drivers.values() for file in files))
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
     return kernels.build_image(image_name, kernel, modules, agent, store, progress)

@@ -17,6 +17,7 @@ EXTRAVERSION =
 
 tinyconfig:
 \tmkdir -p $(O)
+\tln -sfn $(CURDIR) $(O)/source
 \techo 'CONFIG_TINY=y' > $(O)/.config
 
 # Like Kconfig: what the tree does not have is dropped in silence.
@@ -24,15 +25,17 @@ olddefconfig:
 \tgrep -E "^(# )?CONFIG_($$(sed -n 's/^config //p' Kconfig | paste -sd'|'))[ =]" $(O)/.config > $(O)/.tmp || true
 \tmv $(O)/.tmp $(O)/.config
 
+# Kbuild's VPATH: what lies in the object directory comes first.
+MAIN = $(firstword $(wildcard $(O)/main.c) main.c)
 vmlinux: $(O)/vmlinux
-$(O)/vmlinux: main.c $(O)/.config
+$(O)/vmlinux: $(MAIN) $(O)/.config
 \t@echo "  CC      init/main.o"
 \t@echo "$(KBUILD_BUILD_USER) $(MAKELEVEL)" >> $(O)/calls
-\t@cat main.c > $(O)/vmlinux
-\t@if grep -q BROKEN main.c; then echo "main.c:1:1: error: BROKEN" >&2; exit 1; fi
+\t@cat $(MAIN) > $(O)/vmlinux
+\t@if grep -q BROKEN $(MAIN); then echo "main.c:1:1: error: BROKEN" >&2; exit 1; fi
 \t@mkdir -p $(O)/include/config $(O)/usr
 \t@echo 6.12.7 > $(O)/include/config/kernel.release
-\t@cp main.c $(O)/System.map
+\t@cp $(MAIN) $(O)/System.map
 \t@printf '#!/bin/sh\\ncat "$$3"\\n' > $(O)/usr/gen_init_cpio
 \t@chmod +x $(O)/usr/gen_init_cpio
 \t@printf 'modules:\\n\\t@echo "  CC [M]  a.o"; cat $$(M)/a.c > $$(M)/a.ko; ! grep BROKEN $$(M)/a.c\\n' > $(O)/Makefile
