@@ -94,8 +94,16 @@ class HostPolicy:
     that may come with those of a message that fails, because it undoes an earlier one's mapping once more.
     ``timeout_s`` is how long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0
     where the processor then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the
-    first that does. ``asks``: when its time is over it asks the hardware, which needs no interrupt. ``notes`` are what
-    no field says.
+    first that does. ``asks``: when its time is over it asks the hardware, which needs no interrupt. ``wedges``: after a
+    read that nobody acknowledges every transfer fails until it is bound anew. ``notes`` are what no field says.
+
+    ``mask_bits``: how much the device that it maps for can address. ``scatterlists``: it maps a buffer as a scatterlist
+    of one entry, which no check for vmalloc() stands before. ``pairs``: a write and a read after it are mapped both
+    before the first is sent. ``begun``: so many bytes of a read are on the bus before its buffer is mapped.
+    ``reads_on``: it goes on reading where nobody acknowledged the address, and stores that. ``header``: so many bytes
+    are before those of a write in the driver's own buffer, all of it in words of ``word`` bytes.
+    ``native`` are SMBus protocols that it has beside I2C transfers, by their names in scenarios, with a buffer of its
+    own; the answer of those that are ``unanswered`` does not come back: the data stay as they are, without an error.
     """
 
     adapter: str
@@ -115,6 +123,16 @@ class HostPolicy:
     unmapped: int = 0
     needs: tuple[tuple[str, Version], ...] = ()
     asks: bool = False
+    wedges: bool = False
+    mask_bits: int = 64
+    scatterlists: bool = False
+    pairs: bool = False
+    begun: int = 0
+    reads_on: bool = False
+    header: int = 0
+    word: int = 1
+    native: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:

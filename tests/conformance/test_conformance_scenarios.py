@@ -113,6 +113,22 @@ def test_a_difference_in_any_oracle_is_seen(field, wrong):
     assert field in difference.fields
 
 
+def test_what_the_guest_itself_doubts_is_no_difference():
+    scenario = parse_scenario("heap/master_recv_dmasafe/dmasafe:bounce/8")
+    slow = Playing(lambda _s, seen: replace(seen, ret=-110, lost="a host that is too slow"))
+    comparison = conform.compare(slow, [scenario], Silent())
+    assert not comparison.differences and comparison.inconclusive == {scenario.id: "a host that is too slow"}
+
+
+def test_slaves_of_a_second_boot_have_forgotten_what_the_models_remember():
+    drawn = [parse_scenario(f"heap/master_recv/{name}/8") for name in ("dmasafe:bounce", "virtio")]
+    wrong = Playing(lambda _s, seen: replace(seen, ret=-5))
+    run = replace(wrong.run(drawn, frozenset(), Silent()), boots=2, rebooted=frozenset({"virtio"}))
+    comparison = conform.held(run, drawn, FACTS)
+    assert [difference.scenario for difference in comparison.differences] == drawn[:1]
+    assert list(comparison.inconclusive) == [drawn[1].id]
+
+
 def test_a_difference_is_made_as_small_as_it_gets():
     def wrong(scenario, seen):
         return replace(seen, ret=-5) if scenario.policy == "pio" and scenario.length > 17 and seen.ret else seen

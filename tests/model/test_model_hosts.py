@@ -7,9 +7,13 @@ import pytest
 
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.carriers.controller import Controller, Plug
+from dmasafe.devices.bus import default_bus
+from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelFacts
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.model import predict
+from dmasafe.model.config import Config
+from dmasafe.model.predict import Lab
 from dmasafe.outcome import Outcome, Skip
 from dmasafe.scenario import parse_scenario
 
@@ -150,3 +154,95 @@ def test_an_smbus_controller_has_no_transfers_and_every_common_protocol(expect):
     for rd in (0, 1):
         row = f"user/i2cdev_smbus/toy/8@40+command=16+protocol=block_data+rd={rd}"
         assert expect(row, own, smbus=True).outcome is Outcome.SAFE, row
+
+
+MAPS = (Rule(Path.MAPS, "1"),)
+ALL_DMA = (Rule(Path.HELPER, "1"),)
+ARM64 = SYMBOLS | {"SWIOTLB", "DMA_BOUNCE_UNALIGNED_KMALLOC"}
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the hardware saw of a scenario on controller "toy", on arm64, and the observation."""
+
+    def ask(scenario, rules, **more):
+        row = Controller("toy", "a toy", model=HostPolicy("toy", rules, NAK, NAK, NAK, 1.0, **more), plug=Plug("v", 0))
+        monkeypatch.setitem(CONTROLLERS, "toy", row)
+        lab = Lab(Config.of(KernelFacts("arm64", (6, 12, 117), ARM64)), default_bus())
+        lab.client.exact = True
+        found, _records, _notes = lab.run(parse_scenario(scenario))
+        return found
+
+    return ask
+
+
+def test_what_a_device_cannot_reach_is_bounced_and_may_be_right_by_that(seen):
+    """virt_to_page() of no linear address, taken back by phys_to_virt(): drivers that map 32 bits get away with it."""
+    scenario = "module-data/master_send_dmasafe/toy/32"
+    assert seen(scenario, MAPS).bus[0].segments[0].stray
+    bounced = seen(scenario, MAPS, mask_bits=32)
+    assert bounced.bus[0].data == bounced.caller[0].data and not bounced.bus[0].segments[0].stray
+
+
+def test_nobody_rejects_vmalloc_memory_in_a_scatterlist(seen):
+    classes = [{splat.splat_class for splat in seen("vmalloc/master_send/toy/32", MAPS, **more).splats} for more in (
+        {"mask_bits": 32}, {"mask_bits": 32, "scatterlists": True}
+    )]  # fmt: skip
+    assert classes == [{"map-vmalloc-rejected"}, set()]
+
+
+def test_a_pair_is_mapped_before_it_is_begun(seen):
+    scenario = "vmalloc/transfer/toy/8+dma_safe=1"
+    assert [message.read for message in seen(scenario, ALL_DMA, unmapped=ENOMEM).bus] == [False]
+    assert seen(scenario, ALL_DMA, unmapped=ENOMEM, pairs=True).bus == ()
+    both = seen("heap/transfer/toy/8+dma_safe=1", ALL_DMA, pairs=True)
+    assert [message.read for message in both.bus] == [False, True] and both.ret == 2
+    assert seen("user/i2cdev_rdwr/toy/8@77+messages=w1,r8", ALL_DMA, pairs=True).ret == -ENXIO
+
+
+def test_a_read_may_be_begun_before_its_buffer_is_mapped(seen):
+    for begun, lengths in ((0, []), (1, [1])):
+        found = seen("vmalloc/master_recv_dmasafe/toy/32", ALL_DMA, unmapped=EINVAL, begun=begun)
+        assert found.ret == -EINVAL and [len(message.data) for message in found.bus] == lengths
+
+
+def test_a_read_that_nobody_acknowledges_stores_nothing_unless_the_driver_reads_on(seen):
+    scenario = "user/i2cdev_read/toy/32@77"
+    assert not seen(scenario, ALL_DMA).bus[0].segments
+    assert seen(scenario, ALL_DMA, reads_on=True).bus[0].segments[0].length == 32
+
+
+def test_a_drivers_own_buffer_has_what_it_puts_before_the_bytes(seen):
+    own = (Rule(Path.OWN, "1"),)
+    more = {"header": 12, "word": 4}
+    lengths = [seen(f"heap/{call}/toy/33", own, **more).bus[0].segments[0].length for call in
+               ("master_send", "master_recv")]  # fmt: skip
+    assert lengths == [48, 36]
+
+
+def test_smbus_calls_of_a_drivers_own_are_no_messages_and_may_lack_an_answer(seen):
+    rules = (Rule(Path.PIO, "1", most=21), Rule(Path.HELPER, "2"))
+    scenario = "user/i2cdev_smbus/toy/2@20+command=18+protocol=proc_call+rd=1"
+    native = seen(scenario, rules, native=("proc_call", "block_data"))
+    assert native.caller[-1].data == native.bus[-1].data and native.caller[0].flagged is None
+    silent = seen(scenario, rules, native=("proc_call",), unanswered=("proc_call",))
+    assert silent.ret == 0 and silent.caller[-1].data != silent.bus[-1].data
+    # Its own buffer goes by DMA from where messages do.
+    for length, sizes in ((8, []), (32, [34])):
+        block = f"user/i2cdev_smbus/toy/{length}@40+command=17+protocol=block_data+rd=0"
+        found = seen(block, rules, native=("block_data",))
+        assert [segment.length for segment in found.bus[0].segments] == sizes
+
+
+def test_mappings_that_are_never_undone_may_be_remembered(monkeypatch):
+    policy = HostPolicy("toy", PIECES, NAK, NAK, NAK, 1.0, pieces=256, together=True, leaves=("free-unallocated",))
+    monkeypatch.setitem(CONTROLLERS, "toy", Controller("toy", "a toy", model=policy, plug=Plug("v", 0)))
+    classes = []
+    for remembers in (False, True):
+        lab = Lab(Config.of(KernelFacts("arm64", (6, 12, 117), ARM64)), default_bus())
+        lab.remembers = remembers
+        # Of one cache line at most seven mappings overlap.
+        for _ in range(9):
+            _seen, records, _notes = lab.run(parse_scenario("heap/master_recv/toy/65"))
+        classes.append({splat.splat_class for splat in parse_records(records)})
+    assert "cacheline-overlap" in classes[1] - classes[0]

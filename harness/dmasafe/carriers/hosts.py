@@ -30,6 +30,8 @@ HOSTS = "hosts"
 ROOM = 3
 # A driver whose way changes nowhere is tried with these.
 _LENGTHS = (1, 8, 32)
+# Kinds that no architecture, or not every one, has in its linear map: dma_map_single() rejects them there.
+_UNMAPPABLE = frozenset({"stack", "rodata", "data", "vmalloc"})
 # Kinds that are tried on both sides of the last threshold, too: what is_vmalloc_addr() and the mark decide shows here.
 _BOTH_SIDES = ("stack", "vmalloc", "module-data")
 _I2CDEV: tuple[I2cdevRow, ...] = (
@@ -59,7 +61,27 @@ def host_lengths(host: HostModel) -> tuple[int, ...]:
     return tuple(sorted({length for length in (*_LENGTHS, *around) if 0 < length <= 0xFFFF}))
 
 
+def _after_nothing(host: HostModel, scenario: Scenario) -> int:
+    """Where a scenario stands in a host's: first what cannot be mapped, then what slaves refuse, then the rest.
+
+    Some drivers undo what they keep of the message before when one fails: after DMA that went well this is memory that
+    is free by then, or somebody else's (findings at91-unmaps-twice, qcom-geni-stale-buffer, lpi2c-...). That depends on
+    what ran before, and damages what runs later; here nothing has gone by DMA before. At the end is what spoils all
+    that comes behind it.
+    """
+    if host.policy.wedges and scenario.address == ABSENT_ADDRESS and scenario.reads:
+        return 3
+    if scenario.buffer in _UNMAPPABLE and scenario.marked:
+        return 0
+    return 1 if scenario.address in (ABSENT_ADDRESS, NAK_DATA_ADDRESS) else 2
+
+
 def _scenarios(host: HostModel) -> Iterator[Scenario]:
+    """What a host is tried with, in this order: see _after_nothing()."""
+    return iter(sorted(_all_scenarios(host), key=partial(_after_nothing, host)))
+
+
+def _all_scenarios(host: HostModel) -> Iterator[Scenario]:
     """Ordinary memory with every length, each other kind beyond the last threshold, where most goes by DMA."""
     lengths = host_lengths(host)
     last = max((rule.least for rule in host.policy.rules), default=1)

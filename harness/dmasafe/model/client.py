@@ -648,14 +648,14 @@ class _Protocol(NamedTuple):
 
 
 _PROTOCOLS = {
-    "quick": _Protocol(smbus.I2C_SMBUS_QUICK, command=False),
-    "byte": _Protocol(smbus.I2C_SMBUS_BYTE, bytes=1, command=False),
-    "byte_data": _Protocol(smbus.I2C_SMBUS_BYTE_DATA, bytes=1),
-    "word_data": _Protocol(smbus.I2C_SMBUS_WORD_DATA, bytes=2),
-    "proc_call": _Protocol(smbus.I2C_SMBUS_PROC_CALL, bytes=2, writes=True),
-    "block_data": _Protocol(smbus.I2C_SMBUS_BLOCK_DATA, counted=True),
-    "i2c_block_data": _Protocol(smbus.I2C_SMBUS_I2C_BLOCK_DATA),
-    "block_proc_call": _Protocol(smbus.I2C_SMBUS_BLOCK_PROC_CALL, counted=True, writes=True),
+    "quick": _Protocol(smbus.SMBUS_SIZES["quick"], command=False),
+    "byte": _Protocol(smbus.SMBUS_SIZES["byte"], bytes=1, command=False),
+    "byte_data": _Protocol(smbus.SMBUS_SIZES["byte_data"], bytes=1),
+    "word_data": _Protocol(smbus.SMBUS_SIZES["word_data"], bytes=2),
+    "proc_call": _Protocol(smbus.SMBUS_SIZES["proc_call"], bytes=2, writes=True),
+    "block_data": _Protocol(smbus.SMBUS_SIZES["block_data"], counted=True),
+    "i2c_block_data": _Protocol(smbus.SMBUS_SIZES["i2c_block_data"]),
+    "block_proc_call": _Protocol(smbus.SMBUS_SIZES["block_proc_call"], counted=True, writes=True),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from errno import EOPNOTSUPP
+from typing import NamedTuple
 
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.model.controllers import Platform
@@ -36,6 +37,7 @@ from dmasafe.model.smbus import (
     I2C_SMBUS_QUICK,
     I2C_SMBUS_READ,
     I2C_SMBUS_WORD_DATA,
+    SMBUS_SIZES,
 )
 
 _OWN_BYTES = 64
@@ -43,17 +45,31 @@ _OWN_BYTES = 64
 _TAG_BLOCK = 1024
 
 
+class _Mapping(NamedTuple):
+    """``length`` bytes at ``at`` of the buffer ``buf``, as the device has them; ``entry`` if it is a scatterlist."""
+
+    rule: Rule
+    buf: int
+    at: int
+    length: int
+    direction: int
+    dma: int
+    entry: Scatterlist | None = None
+
+
 class HostDriver:
-    """One driver on one device. ``native_smbus``: it has SMBus calls, and no I2C transfers."""
+    """One driver on one device. ``native_smbus``: it has SMBus calls that are not what the core makes of messages."""
 
     def __init__(self, platform: Platform, policy: HostPolicy) -> None:
         self.platform = platform
         self.policy = policy
         self.name = policy.adapter
         self.quirks = policy.quirks
-        self.native_smbus = policy.smbus
+        self.native_smbus = policy.smbus or bool(policy.native)
+        self._native = {SMBUS_SIZES[name] for name in policy.native}
+        self._unanswered = {SMBUS_SIZES[name] for name in policy.unanswered}
         self._version = (platform.config.version[0], platform.config.version[1])
-        owns = any(rule.path is Path.OWN for rule in policy.rules)
+        owns = policy.native or any(rule.path is Path.OWN for rule in policy.rules)
         self._buffer = platform.allocators.kmalloc(_OWN_BYTES) if owns else 0
         self._tags = platform.allocators.kmalloc(3 * _TAG_BLOCK) if policy.pieces else 0
 
@@ -69,6 +85,11 @@ class HostDriver:
         rules = self._rules(msgs)
         if self.policy.pieces and rules[0].path is Path.MAPS:
             return self._by_pieces(msgs, rules[0])
+        if self.policy.pairs and [bool(msg.flags & I2C_M_RD) for msg in msgs] == [False, True]:
+            ret = self._paired(msgs, rules)
+            if ret:
+                self.platform.hardware.end_group()
+            return ret or len(msgs)
         for number, (msg, rule) in enumerate(zip(msgs, rules, strict=True)):
             ret = self._transfer(msg, rule, number == len(msgs) - 1)
             if ret:
@@ -90,38 +111,61 @@ class HostDriver:
         ]
 
     def _transfer(self, msg: I2cMsg, rule: Rule, last: bool) -> int:
-        platform = self.platform
-        core = platform.i2c
+        core = self.platform.i2c
         core.notes.append(f"the driver {rule.path.value.removeprefix('the driver ')} ({rule.line})")
-        match rule.path:
-            case Path.REFUSED:
-                return -rule.errno
-            case Path.HELPER:
-                buf = core.i2c_get_dma_safe_msg_buf(msg, 1)
-            case Path.MAPS:
-                buf = msg.buf
-            case _:
-                buf = None
+        if rule.path is Path.REFUSED:
+            return -rule.errno
+        buf = self._buffer_of(msg, rule)
         if buf is None:
-            own = self._own(rule.path is Path.OWN and msg.len > 0)
-            return self._by_processor(msg, last, own)
-        ret = self._by_dma(msg, buf, rule, last)
-        if ret is None:
-            # The mapping failed; what the helper gave is not given back by every driver, but nobody sees that.
-            core.i2c_put_dma_safe_msg_buf(buf, msg, False)
-            if self.policy.unmapped:
+            return self._by_processor(msg, last, self._own(rule.path is Path.OWN and msg.len > 0))
+        mapping = self._map(msg, buf, rule)
+        if mapping is not None:
+            return self._given_back(msg, mapping, self._carried(msg, mapping, last))
+        # The mapping failed; what the helper gave is not given back by every driver, but nobody sees that.
+        core.i2c_put_dma_safe_msg_buf(buf, msg, False)
+        if msg.flags & I2C_M_RD and self.policy.begun:
+            self._on_bus(msg.addr, True, self.policy.begun, last)
+        if self.policy.unmapped:
+            return -self.policy.unmapped
+        core.notes.append("the mapping failed: the processor moves the bytes")
+        return self._by_processor(msg, last)
+
+    def _paired(self, msgs: Sequence[I2cMsg], rules: Sequence[Rule]) -> int:
+        """A write and a read, both mapped before the first is sent."""
+        core = self.platform.i2c
+        mappings: list[_Mapping] = []
+        for msg, rule in zip(msgs, rules, strict=True):
+            core.notes.append(f"the driver {rule.path.value.removeprefix('the driver ')} ({rule.line})")
+            buf = self._buffer_of(msg, rule)
+            mapping = None if buf is None else self._map(msg, buf, rule)
+            if mapping is None:
+                if buf is not None:
+                    core.i2c_put_dma_safe_msg_buf(buf, msg, False)
+                for done, its in zip(msgs, mappings, strict=False):
+                    self._given_back(done, its, -self.policy.unmapped)
                 return -self.policy.unmapped
-            core.notes.append("the mapping failed: the processor moves the bytes")
-            return self._by_processor(msg, last)
-        core.i2c_put_dma_safe_msg_buf(buf, msg, not ret or self._nak.copies)
+            mappings.append(mapping)
+        ret = 0
+        for number, (msg, mapping) in enumerate(zip(msgs, mappings, strict=True)):
+            ret = ret or self._carried(msg, mapping, number == len(msgs) - 1)
+        for msg, mapping in zip(msgs, mappings, strict=True):
+            self._given_back(msg, mapping, ret)
         return ret
+
+    def _buffer_of(self, msg: I2cMsg, rule: Rule) -> int | None:
+        """What is mapped for it; None if that is nothing of the message's."""
+        if rule.path is Path.HELPER:
+            return self.platform.i2c.i2c_get_dma_safe_msg_buf(msg, 1)
+        return msg.buf if rule.path is Path.MAPS else None
 
     def _by_processor(self, msg: I2cMsg, last: bool, own: int | None = None) -> int:
         memory = self.platform.memory
         reads = bool(msg.flags & I2C_M_RD)
         payload: bytes | int = msg.len if reads else (memory.load(msg.buf, msg.len) if msg.len else b"")
         counts = self.policy.blocks and bool(msg.flags & I2C_M_RECV_LEN)
-        data = self._on_bus(msg.addr, reads, msg.len + I2C_SMBUS_BLOCK_MAX if counts else payload, last, own)
+        word = self.policy.word
+        size = -(-(msg.len + (0 if reads else self.policy.header)) // word) * word
+        data = self._on_bus(msg.addr, reads, msg.len + I2C_SMBUS_BLOCK_MAX if counts else payload, last, own, size)
         if data is None:
             return -self._nak.errno
         if counts:
@@ -131,34 +175,57 @@ class HostDriver:
             memory.store(msg.buf, data)
         return 0
 
-    def _by_dma(self, msg: I2cMsg, buf: int, rule: Rule, last: bool) -> int | None:
-        """Map, transfer, unmap; None if the mapping failed. The processor moves the bytes around what is mapped."""
+    def _map(self, msg: I2cMsg, buf: int, rule: Rule) -> _Mapping | None:
+        """The buffer mapped, or None: that failed. The processor moves the bytes around what is mapped."""
         platform = self.platform
         dma, dev, memory = platform.dma, platform.dev, platform.memory
         reads = bool(msg.flags & I2C_M_RD)
         direction = DMA_FROM_DEVICE if reads else DMA_TO_DEVICE
         length = msg.len - rule.before - rule.after
         at = buf + rule.before
+        if self.policy.scatterlists:
+            # sg_init_one()
+            entry = Scatterlist((memory.virt_to_page(at) << PAGE_SHIFT) + (at & PAGE_MASK), length)
+            if not dma.dma_map_sg(dev, [entry], direction):
+                return None
+            return _Mapping(rule, buf, at, length, direction, entry.dma_address, entry)
         mapped = dma.dma_map_single(dev, at, length, direction)
         if dma.dma_mapping_error(dev, mapped):
             return None
+        return _Mapping(rule, buf, at, length, direction, mapped)
+
+    def _carried(self, msg: I2cMsg, mapping: _Mapping, last: bool) -> int:
+        """A mapped message on the bus: 0 or a negative errno."""
+        memory = self.platform.memory
+        rule, _buf, at, length, _direction, mapped, _entry = mapping
+        reads = bool(msg.flags & I2C_M_RD)
         stray = not memory.is_ram(mapped, length)
         payload: bytes | int = msg.len
         if not reads:
             inner = b"\xff" * length if stray else memory.ram_read(mapped, length)
-            payload = memory.load(buf, rule.before) + inner if rule.before else inner
+            payload = memory.load(at - rule.before, rule.before) + inner if rule.before else inner
             payload += memory.load(at + length, rule.after) if rule.after else b""
         data = self._on_bus(msg.addr, reads, payload, last, mapped, length, stray)
-        if data is not None and reads and not stray:
-            memory.ram_write(mapped, data[rule.before : rule.before + length])
-        dma.dma_unmap_single(dev, mapped, length, direction)
         if data is None:
             return -self._nak.errno
+        if reads and not stray:
+            memory.ram_write(mapped, data[rule.before : rule.before + length])
         if reads and rule.before:
-            memory.store(buf, data[: rule.before])
+            memory.store(at - rule.before, data[: rule.before])
         if reads and rule.after:
             memory.store(at + length, data[rule.before + length :])
         return 0
+
+    def _given_back(self, msg: I2cMsg, mapping: _Mapping, ret: int) -> int:
+        """Unmapped, and given back to the helper after a transfer that ended with ``ret``, which it returns."""
+        platform = self.platform
+        _rule, buf, _at, length, direction, mapped, entry = mapping
+        if entry is None:
+            platform.dma.dma_unmap_single(platform.dev, mapped, length, direction)
+        else:
+            platform.dma.dma_unmap_sg(platform.dev, [entry], direction)
+        platform.i2c.i2c_put_dma_safe_msg_buf(buf, msg, not ret or self._nak.copies)
+        return ret
 
     def _by_pieces(self, msgs: Sequence[I2cMsg], rule: Rule) -> int:
         """A whole transfer as two scatterlists, mapped entry by entry and unmapped at once, as i2c-qup does."""
@@ -249,6 +316,9 @@ class HostDriver:
         way = "write to" if reads else "read"
         told = f"stray DMA: {length} bytes at {dma:#x} are outside what the machine lets it {way}" if stray else ""
         size = payload if isinstance(payload, int) else len(payload)
+        if why and reads and not self.policy.reads_on:
+            # No byte came that could be stored.
+            dma, length = None, 0
         hardware.trace.append(Seen(address, reads, result.data, why or told, dma, length or size, stray))
         if why:
             hardware.bus.stop()
@@ -270,25 +340,34 @@ class HostDriver:
         block = SmbusData().block if data is None else data.block
         reads = read_write == I2C_SMBUS_READ
         row = _PROTOCOLS.get(size)
-        if row is None:
+        if row is None or not (self.policy.smbus or size in self._native):
             return -EOPNOTSUPP
         sent, wanted = row(reads, bytes((command,)), bytes(block))
         if sent or not wanted:
             quick = reads and size == I2C_SMBUS_QUICK
             # The hardware counts a block that it sends: its buffer begins behind the count.
-            mapped = len(sent) - (size == I2C_SMBUS_BLOCK_DATA and not reads)
-            own = self._own(len(sent) > 1)
+            mapped = len(sent) - (self.policy.smbus and size == I2C_SMBUS_BLOCK_DATA and not reads)
+            own = self._own(self._by_own_buffer(len(sent), False))
             if self._on_bus(addr, quick, 0 if quick else sent, not wanted, own, mapped) is None:
                 return -self._nak.errno
         if wanted:
-            got = self._on_bus(addr, True, wanted, True, self._own(True))
+            got = self._on_bus(addr, True, wanted, True, self._own(self._by_own_buffer(wanted, True)))
             if got is None:
                 return -self._nak.errno
             if size == I2C_SMBUS_BLOCK_DATA:
                 got = self._cut(got, 1)
+            if size in self._unanswered:
+                self.platform.i2c.notes.append("the driver does not return the answer")
+                return 0
             start = int(size == I2C_SMBUS_I2C_BLOCK_DATA)
             block[start : start + len(got)] = got
         return 0
+
+    def _by_own_buffer(self, length: int, reads: bool) -> bool:
+        """Whether the bytes of an SMBus call go by DMA; only a driver without I2C transfers has one way for most."""
+        if self.policy.smbus:
+            return reads or length > 1
+        return self.policy.rule(self._version, length, reads, True, False).path is not Path.PIO
 
     def _own(self, mapped: bool) -> int | None:
         """Where the hardware has the driver's own buffer: some place that is nobody's."""

@@ -192,7 +192,8 @@ class ModelKernel:
         if row is None or row.model is None or row.plug is None:
             known = ", ".join(known.name for known in CONTROLLERS.values() if known.model is not None)
             raise ModelError(f"there is no controller '{name}': it is one of {known}")
-        dev = self.devices[name] = self.device(row.plug.function, row.driver)
+        bits = row.model.mask_bits if isinstance(row.model, HostPolicy) else 64
+        dev = self.devices[name] = self.device(row.plug.function, row.driver, DMA_BIT_MASK(bits))
         dev.strict = self.dma.strict is not None
         hardware = self.hardware[name] = Hardware(self.memory, self.bus, self.dma.strict)
         platform = Platform(

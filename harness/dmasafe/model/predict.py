@@ -33,7 +33,7 @@ class Lab:
     """A kernel that carries out one scenario after the other, each as if it were the first.
 
     Whatever a scenario leaves behind (leaked memory or mappings, a dead task's lock) is undone by going back to the
-    state after boot.
+    state after boot. ``remembers``: mappings that a driver leaves behind with all it does (HostPolicy.leaves) stay.
     """
 
     def __init__(self, config: Config, bus: Bus | None = None) -> None:
@@ -44,6 +44,7 @@ class Lab:
         for name in CONTROLLERS:
             if cannot_exist(Scenario("heap", "master_send", name, None, 1), config) is None:
                 self.kernel.adapter(name)
+        self.remembers = False
         self._state = self.kernel.save()
         self._baseline = self._leftovers()
 
@@ -59,7 +60,8 @@ class Lab:
         observation = self.perform(scenario)
         records = kernel.log.take() if kernel.log.entries else []
         notes = list(kernel.notes)
-        self.tidy(observation)
+        driver = controller_of(scenario.controller).model
+        self.tidy(observation, self.remembers and isinstance(driver, HostPolicy) and bool(driver.leaves))
         return observation, records, notes
 
     def perform(self, scenario: Scenario) -> Observation:
@@ -77,12 +79,18 @@ class Lab:
         if self._own_bus is not None:
             self._own_bus.reset()
 
-    def tidy(self, observation: Observation) -> None:
-        """Between two scenarios: once-only reports are re-armed, and what was left behind is undone."""
+    def tidy(self, observation: Observation, keep: bool = False) -> None:
+        """Between two scenarios: once-only reports are re-armed, and what was left behind is undone.
+
+        ``keep``: but not what dma-debug still holds for mapped.
+        """
         kernel = self.kernel
         kernel.log.clear_warn_once()
         if observation.ret is None or self._leftovers() != self._baseline:
+            held = kernel.dma_debug.save() if keep and kernel.dma_debug is not None else None
             kernel.restore(self._state)
+            if kernel.dma_debug is not None and held is not None:
+                kernel.dma_debug.restore(held)
         else:
             # What was freed in another order than it was allocated would be handed out in another order.
             kernel.allocators.restore(self._state.allocators)

@@ -41,6 +41,17 @@ I2C_SMBUS_I2C_BLOCK_BROKEN: Final = 6
 I2C_SMBUS_BLOCK_PROC_CALL: Final = 7
 I2C_SMBUS_I2C_BLOCK_DATA: Final = 8
 I2C_SMBUS_BLOCK_MAX: Final = 32
+# By their names in scenarios.
+SMBUS_SIZES: Final = {
+    "quick": I2C_SMBUS_QUICK,
+    "byte": I2C_SMBUS_BYTE,
+    "byte_data": I2C_SMBUS_BYTE_DATA,
+    "word_data": I2C_SMBUS_WORD_DATA,
+    "proc_call": I2C_SMBUS_PROC_CALL,
+    "block_data": I2C_SMBUS_BLOCK_DATA,
+    "i2c_block_data": I2C_SMBUS_I2C_BLOCK_DATA,
+    "block_proc_call": I2C_SMBUS_BLOCK_PROC_CALL,
+}
 
 # __i2c_smbus_xfer() rejects block lengths of 0 and above 32 up front: a fix that is in stable kernels too (read in
 # 6.1.192, 6.12.117 and 7.2.13, not in 6.1.176, 6.12.107 and 5.10.223).

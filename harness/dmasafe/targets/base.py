@@ -23,6 +23,7 @@ class TargetRun:
     to the last answer, in seconds. ``facts`` are the target's facts() with what only the running machine tells; None if
     there is no more. ``qemu`` is the version of the QEMU that it was in. ``doubts`` maps the id of a scenario whose
     verdict stands by itself to what its boot lacks: the checks at its end, or to know which scenario ended it.
+    ``rebooted`` are controllers whose scenarios took more than one boot: their slaves have forgotten between.
     """
 
     kernel: KernelInfo
@@ -38,6 +39,7 @@ class TargetRun:
     facts: KernelFacts | None = None
     qemu: str | None = None
     doubts: Mapping[str, str] = field(default_factory=dict)
+    rebooted: frozenset[str] = frozenset()
 
 
 def unchecked(ids: Iterable[str], why: str) -> dict[str, str]:

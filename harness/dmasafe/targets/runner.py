@@ -31,7 +31,7 @@ from dmasafe.targets.gathered import LOST_LOG, OUTSIDE
 from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
 from dmasafe.targets.journal import Journal, Machine, Seen
 from dmasafe.targets.session import KMSG_LOG, LIMITS, STRICT_PARAMETERS, Limits, Session
-from dmasafe.targets.wire import line, observation, settings
+from dmasafe.targets.wire import in_vain, line, observation, settings
 
 # Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
 WINDOW = 32
@@ -70,6 +70,8 @@ class _State:
     canary_splatted: bool | None = None
     boot_s: float | None = None
     boots: int = 0
+    # By controller the boots in which scenarios of it were answered.
+    booted: dict[str, set[int]] = field(default_factory=dict)
     done: int = 0
     # No other session is tried.
     over: bool = False
@@ -166,6 +168,7 @@ class Runner:
             facts=replace(self._facts, running=state.machine),
             qemu=self._qemu,
             doubts=state.unchecked | state.unexplained,
+            rebooted=frozenset(name for name, boots in state.booted.items() if len(boots) > 1),
         )
 
     def _run_session(
@@ -444,6 +447,7 @@ class Runner:
             trace: Sequence[BusMessage] = gathered.trace.get(number, ())
             records = gathered.records.get(number, ())
             splats = batch.splats(number, records)
+            state.booted.setdefault(scenario.controller, set()).add(state.boots)
             observed[scenario.id] = observation(scenario, reply, records, trace, session.memory, splats)
         state.observations |= observed
         of_none = gathered.records.get(OUTSIDE, ())
@@ -469,13 +473,17 @@ class Runner:
             state.canary_splatted = previous and batch.canary_splatted
 
 
+# The number of a scenario, which it is, and the agent's reply.
+_Answered = tuple[int, Scenario, Message]
+
+
 class _Batch:
     """The bookkeeping of one boot: what was sent, answered, broken."""
 
     def __init__(self, todo: list[Scenario]) -> None:
         self.todo = list(todo)
         self.under_way: dict[int, Scenario] = {}
-        self.replies: list[tuple[int, Scenario, Message]] = []
+        self.replies: list[_Answered] = []
         self.broken: list[tuple[int, Scenario]] = []
         self.broken_why = ""
         # Why none of it can be trusted, as far as that is known before the first scenario.
@@ -502,9 +510,9 @@ class _Batch:
         self.keep_at = time.monotonic() + KEEP_EVERY_S
         # Whether the agent may hold back an answer while there is more to do.
         self.lazy = False
-        # A controller that stumbled in the scenario before; what it still does is in the next one, of this number.
-        self._stumbling = ""
-        self._stumbled: set[int] = set()
+        # What timed out last on a controller that stumbles then; what it still does is in the next, of this number.
+        self._stumbling: _Answered | None = None
+        self._stumbled: dict[int, _Answered] = {}
         # Whether the checks at the end were made.
         self.checked = False
         self.spends_boot = any(_spends_boot(scenario) for scenario in todo)
@@ -538,9 +546,16 @@ class _Batch:
         why = self.lost_log.get(number) or reason or broken_rule
         if why is None and _timed_out(reply) and session.gathered.late_s:
             why = f"the transfer timed out{_late(session)}"
-        if why is None and number in self._stumbled:
+        if why is None and number in self._stumbled and not self._in_vain(session, *self._stumbled[number]):
             why = "the transfer before it timed out: what its driver and hardware still did may be in this one"
         return why
+
+    def _in_vain(self, session: Session, number: int, scenario: Scenario, reply: Message) -> bool:
+        """Whether it is known why this one timed out: see wire.in_vain(). The driver has reset its hardware then."""
+        splats = self.splats(number, session.gathered.records.get(number, ()))
+        answer = reply.get("answer")
+        ret = integer(answer, "ret") if isinstance(answer, dict) else None
+        return in_vain(scenario, ret, splats, session.gathered.trace.get(number, ()))
 
     def read_reports(self, session: Session) -> None:
         """Parse the log of the scenarios that were answered since."""
@@ -590,10 +605,10 @@ class _Batch:
             self.todo.pop(0)
             self.performed += 1
             self.replies.append((number, answered, reply))
-            if self._stumbling == answered.controller:
-                self._stumbled.add(number)
+            if self._stumbling is not None and self._stumbling[1].controller == answered.controller:
+                self._stumbled[number] = self._stumbling
             stumbles = controller_of(answered.controller).stumbles and _timed_out(reply) and not answered.hardware
-            self._stumbling = answered.controller if stumbles else ""
+            self._stumbling = (number, answered, reply) if stumbles else None
             yield answered, reply
 
     def lost(self, why: str) -> None:

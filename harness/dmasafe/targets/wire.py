@@ -9,11 +9,14 @@ from dmasafe.carriers import Record, controller_of
 from dmasafe.dmesg import parse_records
 from dmasafe.faults import NO_FAULT
 from dmasafe.guest.agent import Message, integer, octets
+from dmasafe.host_policy import HostPolicy
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
 from dmasafe.scenario import OPERATIONS, Scenario
 
 _I2CDEV = "i2cdev_"
 _ETIMEDOUT = 110
+# dma_map_single() says so, and returns an error.
+_REJECTED = "map-vmalloc-rejected"
 
 
 def settings(scenario: Scenario) -> str:
@@ -114,6 +117,8 @@ def _impatient(
         return None
     if splats and not (row.stumbles and ret == -_ETIMEDOUT):
         return None
+    if in_vain(scenario, ret, splats, trace):
+        return None
     # A buffer that could not be mapped: nothing was started, on no host.
     if not all(message.ok for message in trace) or (splats and not trace):
         return None
@@ -122,6 +127,18 @@ def _impatient(
         return None
     done = f"the hardware carried out {len(trace)} of {len(messages)} messages and its driver returned {ret}"
     return f"{done}: a host that is too slow for the driver and a driver that waits in vain look alike"
+
+
+def in_vain(scenario: Scenario, ret: int | None, splats: Sequence[Splat], trace: Sequence[BusMessage]) -> bool:
+    """Whether the driver gave up because it waited for DMA that it had not started: the mapping was rejected.
+
+    That is so on every host, however fast; ``ret`` is what its policy says of a buffer that cannot be mapped.
+    """
+    policy = controller_of(scenario.controller).model
+    if not isinstance(policy, HostPolicy) or not policy.unmapped or ret != -policy.unmapped:
+        return False
+    rejected = any(splat.splat_class == _REJECTED for splat in splats)
+    return rejected and not any(message.segments for message in trace[-1:])
 
 
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:

@@ -20,3 +20,15 @@ def test_both_sides_of_every_threshold_are_tried(name):
     assert {scenario.operation for scenario in mine} >= {"master_send", "transfer", "i2cdev_rdwr", "i2cdev_smbus"}
     assert select([f"heap/*/{name}/*"]) == [scenario for scenario in mine if scenario.buffer == "heap"]
     assert CONTROLLERS[name].room and max(host_lengths(host)) <= 0xFFFF
+
+
+@pytest.mark.parametrize("name", [name for name, host in hosts().items() if not host.policy.smbus])
+def test_what_fails_is_tried_before_a_driver_has_anything_to_undo(name):
+    """Some drivers undo their last mapping once more when a message fails."""
+    mine = [scenario for scenario in suite(HOSTS) if scenario.controller == name]
+    rejected = [n for n, scenario in enumerate(mine) if scenario.buffer in ("vmalloc", "stack") and scenario.marked]
+    refused = [n for n, scenario in enumerate(mine) if scenario.address == 0x60]
+    mapped = [n for n, scenario in enumerate(mine) if scenario.buffer in ("heap", "module-data")]
+    assert max(rejected) < min(refused) <= max(refused) < min(mapped)
+    spoiling = [n for n, scenario in enumerate(mine) if scenario.address == 0x77 and scenario.reads]
+    assert (spoiling == [len(mine) - 1]) is hosts()[name].policy.wedges

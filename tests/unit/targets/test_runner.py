@@ -696,6 +696,26 @@ def test_what_comes_after_a_transfer_that_timed_out_proves_nothing_of_a_driver_t
     assert not rig(System(does={other: times_out})).run(other, ids[0]).untrusted
 
 
+@pytest.mark.parametrize("rejected", [True, False])
+def test_what_comes_after_a_wait_for_dma_that_was_never_started_can_be_told(rig, rejected):
+    """The mapping was rejected, which i2c-at91 does not notice."""
+
+    def waits(session, number, scenario):
+        if rejected:
+            session.log(number, "i2c i2c-1: rejecting DMA map of vmalloc memory")
+        return {"answer": {"ret": -errno.ETIMEDOUT, "msgs": []}}
+
+    ids = ["vmalloc/master_send_dmasafe/at91/9", "heap/master_send/at91/9"]
+    run = rig(System(does={ids[0]: waits})).run(*ids)
+    assert set(run.untrusted) == (set() if rejected else {ids[1]})
+
+
+def test_controllers_that_more_than_one_boot_had_are_told(rig):
+    system = System(does={MANY[1]: raises(BootLost("the guest died"))})
+    assert rig(system, System()).run(SEND, *MANY[:3]).rebooted == {"dmasafe"}
+    assert rig().run(SEND, *MANY[:3]).rebooted == set()
+
+
 def test_there_is_a_bound_on_boots(rig):
     def dies_in_second(session, number, scenario):
         if len([id_ for id_ in session.asked if id_ in MANY]) == 2:

@@ -31,7 +31,15 @@ POLICY = HostPolicy(
             unsafe=True,
         ),
     ),
-    lost=(Ending(ETIMEDOUT, "has no interrupt for it: what the time-out does", "463", unsafe=True),),
+    lost=(
+        Ending(
+            ETIMEDOUT,
+            "knows no such bit: a message by DMA times out; one by the processor counts as transferred, for TXCOMP "
+            "comes with the bit",
+            "463, 600-630",
+            unsafe=True,
+        ),
+    ),
     timeout=(Ending(ETIMEDOUT, "terminates and unmaps, as for a missing acknowledgement", "594, 632", unsafe=True),),
     timeout_s=0.1,  # i2c-at91.h AT91_I2C_TIMEOUT
     unmapped=ETIMEDOUT,  # 212, 349: nothing is started, and nothing says so
@@ -39,6 +47,8 @@ POLICY = HostPolicy(
         flags=I2C_AQ_COMB | I2C_AQ_COMB_WRITE_FIRST | I2C_AQ_COMB_SAME_ADDR, max_comb_1st_msg_len=3
     ),  # 729
     maps_for="host",
+    mask_bits=32,
+    begun=1,  # 560 before 570: START is written first, and RHR takes a byte
     stale=("free-unallocated",),
     notes=(
         "a read of 256 bytes or more maps two bytes less than it unmaps (341-346, 321)",
@@ -53,6 +63,8 @@ POLICY = HostPolicy(
 _CR_START, _CR_STOP, _CR_QUICK, _CR_SWRST = 1 << 0, 1 << 1, 1 << 6, 1 << 7
 _CR_ACMEN, _CR_ACMDIS, _CR_THRCLR, _CR_LOCKCLR = 1 << 16, 1 << 17, 1 << 24, 1 << 26
 _TXCOMP, _RXRDY, _TXRDY, _NACK, _LOCK, _LINES = 1 << 0, 1 << 1, 1 << 2, 1 << 8, 1 << 23, 3 << 24
+# The driver knows no such bit; the data sheet: TXCOMP is set with it.
+_ARBLST = 1 << 9
 _MREAD, _ACR_DIR = 1 << 12, 1 << 8
 
 
@@ -102,7 +114,7 @@ class At91(I2cHost):
     def _status(self) -> int:
         value = self.SR
         # Reading clears it (532).
-        self.SR &= ~_NACK
+        self.SR &= ~(_NACK | _ARBLST)
         self._update()
         return value
 
@@ -153,10 +165,13 @@ class At91(I2cHost):
         job = self._job
 
         def addressed() -> None:
-            if job != self._job or started.lost:
+            if job != self._job:
                 return
             self._waiting = False
-            if not ok or self.wire.refused:
+            if started.lost:
+                self.SR |= _ARBLST | _TXCOMP
+                self._update()
+            elif not ok or self.wire.refused:
                 self._refused()
             else:
                 self._go_on()

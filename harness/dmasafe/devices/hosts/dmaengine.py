@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from dmasafe.devices.hosts.base import I2cHost
 from dmasafe.devices.hosts.declaration import DMA_WINDOW, DeviceTree, Window
-from dmasafe.devices.hosts.nodes import i2c, quoted
+from dmasafe.devices.hosts.nodes import engine, i2c, quoted
 from dmasafe.devices.pci import Access, Register, RegisterBlock
 
 CHANNEL_BYTES = 0x40
@@ -42,18 +42,10 @@ def with_dma(
     ``windows`` are further ones, from number 1 on. The rest is as for ``nodes.i2c()``. ``{label}_dma`` is the DMA
     controller, and has the reset line.
     """
-    dma = f"""
-        {{label}}_dma: dma-controller@{{base}} {{{{
-            compatible = "dmasafe,dmaengine";
-            reg = <{{reg{1 + len(windows)}}}>;
-            #dma-cells = <1>;
-            #reset-cells = <1>;
-        }}}};"""
     wanted = ", ".join(f"<&{{label}}_dma {number}>" for number in range(len(channels)))
     lines = f"{lines} dmas = {wanted}; dma-names = {quoted(channels)};"
-    return DeviceTree(
-        dma + i2c(compatible, hertz, clocks, lines, nodes=nodes), windows=(Window(0, size), *windows, DMA_WINDOW)
-    )
+    node = i2c(compatible, hertz, clocks, lines, nodes=nodes)
+    return DeviceTree(engine(1 + len(windows)) + node, windows=(Window(0, size), *windows, DMA_WINDOW))
 
 
 class Channel(RegisterBlock):

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """An interrupt multiplexer for hosts with more than one interrupt, for a PCI function has one line: irq-imx-irqsteer.
 
-Its driver is built in and needs nothing of the hardware before the first interrupt is requested.
+Its driver is built in, and must not be bound before the function's memory is there: its node names a reset line that
+comes with a module (dmaengine.py), which the kernel waits for (drivers/of/property.c).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from dmasafe.devices.hosts.declaration import DeviceTree, Window
-from dmasafe.devices.hosts.nodes import clock
+from dmasafe.devices.hosts.declaration import DMA_WINDOW, DeviceTree, Window
+from dmasafe.devices.hosts.nodes import clock, engine
 from dmasafe.devices.pci import Access, Register, RegisterBlock
 
 #: Where it is in BAR 0.
@@ -27,12 +28,14 @@ def with_irqs(node: str, *windows: Window) -> DeviceTree:
             interrupts = <{{interrupt}}>;
             clocks = <&{{label}}_irqs_clk>;
             clock-names = "ipg";
+            resets = <&{{label}}_dma 0>;
             fsl,channel = <0>;
             fsl,num-irqs = <32>;
             interrupt-controller;
             #interrupt-cells = <1>;
         }}}};"""
-    return DeviceTree(clock(50_000_000, "_irqs") + irqs + node, windows=(*windows, IRQ_WINDOW))
+    nodes = (clock(50_000_000, "_irqs"), engine(len(windows) + 1), irqs, node)
+    return DeviceTree("".join(nodes), windows=(*windows, IRQ_WINDOW, DMA_WINDOW))
 
 
 class Irqsteer(RegisterBlock):

@@ -47,6 +47,8 @@ POLICY = HostPolicy(
     ),
     timeout_s=2.0,  # 1416
     unmapped=ENOMEM,  # 1100, 1123
+    mask_bits=33,  # 469, 1475
+    pairs=True,  # 1137-1167
     notes=("a write and a read of the same slave are one transaction with two buffers (1262)",),
 )
 

@@ -45,7 +45,10 @@ POLICY = HostPolicy(
     ),
     timeout_s=1.0,  # 610
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
+    mask_bits=32,
+    scatterlists=True,
     notes=(
+        "it maps scatterlists, before which nobody checks for vmalloc() (236, 269)",
         "the callback completes first and unmaps then (176): whoever waits may have copied from the buffer, and freed "
         "it, before it is unmapped",
         "after a time-out mxs-dma still counts the channel as busy (mxs-dma.c 487): it puts the next "
@@ -329,7 +332,7 @@ HOST = HostModel(
     place=with_irqs(
         clock(24_000_000)
         + """
-        {label}_apbx: dma-controller@{base} {{
+        {label}_apbx: dma-apbx@{base} {{
             compatible = "fsl,imx28-dma-apbx";
             reg = <{reg1}>;
             interrupt-parent = <&{label}_irqs>;

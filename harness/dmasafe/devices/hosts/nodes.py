@@ -26,6 +26,17 @@ def reset(window: int) -> str:
         }}}};"""
 
 
+def engine(window: int) -> str:
+    """The DMA controller ``{label}_dma``, which is a reset line too: nothing is it before its module is loaded."""
+    return f"""
+        {{label}}_dma: dma-controller@{{base}} {{{{
+            compatible = "dmasafe,dmaengine";
+            reg = <{{reg{window}}}>;
+            #dma-cells = <1>;
+            #reset-cells = <1>;
+        }}}};"""
+
+
 def i2c(
     compatible: str,
     hertz: int,

@@ -26,6 +26,7 @@ POLICY = HostPolicy(
     maps_for="parent",
     needs=(("PM_OPP", (7, 2)),),  # geni_se_resources_init() fails without
     stale=("free-unallocated",),
+    mask_bits=32,
     notes=(
         "with the FIFO switched off it uses the GPI DMA controller, with a helper threshold of 1 (729): not modelled",
         "after a mapping that fails, gi2c->dma_buf is still that of the message before: it is unmapped and freed "
@@ -78,7 +79,7 @@ class QcomGeni(I2cHost):
                 *(Register(name, offset) for name, offset in plain.items()),
                 # geni-se.h 92, 180: the protocol is 3, I2C.
                 Register("FW_REVISION_RO", 0x68, access=Access.RO, reset=3 << 8),
-                Register("DMA_MODE_EN", 0x258),
+                Register("DMA_MODE_EN", 0x258, on_write=lambda _block, _value: self._go_by_fifo()),
                 Register("M_CMD0", 0x600, on_write=lambda _block, value: self._command(value)),
                 Register("M_CMD_CTRL", 0x604, access=Access.WO, on_write=lambda _block, value: self._stop(value)),
                 Register("M_IRQ_STATUS", 0x610, access=Access.RO),
@@ -149,10 +150,20 @@ class QcomGeni(I2cHost):
         self._last = not value & _STOP_STRETCH
         # The number of bytes that were acknowledged (geni_i2c_check_addr_data_nack(), 317).
         self.engine["M_GP_LENGTH"] = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """By the FIFO, what needs no word of it is begun at once."""
         if not self._waits_for_dma and self._is_read:
             self.carry(self._address, True, self.engine["RX_TRANS_LEN"], self._last, self._done)
         elif not self._waits_for_dma and not self.engine["TX_TRANS_LEN"]:
             self.carry(self._address, False, b"", self._last, self._done)
+
+    def _go_by_fifo(self) -> None:
+        """A command that waits for DMA goes on without: what the driver relies on where a buffer cannot be mapped."""
+        if self._waits_for_dma and not self.engine["DMA_MODE_EN"]:
+            self._waits_for_dma = False
+            self._begin()
 
     def _go(self) -> None:
         """The length of a DMA transfer is written: the last of its registers."""

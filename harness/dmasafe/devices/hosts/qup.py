@@ -45,6 +45,7 @@ POLICY = HostPolicy(
     pieces=256,
     leaves=("free-unallocated", "cacheline-overlap"),
     unmapped=EINVAL,  # 633
+    mask_bits=32,
     notes=(
         "each piece is mapped as a scatterlist of its own, and all of them are unmapped as one (631, 845): what an "
         "IOMMU gave to the pieces is not next to each other",

@@ -40,6 +40,7 @@ POLICY = HostPolicy(
     timeout_s=1.0,  # HZ, the I2C core's own
     quirks=I2cAdapterQuirks(flags=I2C_AQ_NO_ZERO_LEN_READ),  # 747
     maps_for="dma",
+    reads_on=True,  # sh_mobile_i2c_isr() 456: to issue a stop
     notes=(
         "while DMA is to start after an address that nobody acknowledges, the interrupt stays high (417)",
         "each interrupt after the end of a read writes one more byte behind the buffer (395)",

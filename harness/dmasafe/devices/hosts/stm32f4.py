@@ -27,6 +27,7 @@ POLICY = HostPolicy(
         ),
     ),
     timeout_s=2.0,  # 819
+    wedges=True,
     notes=(
         "a read that nobody acknowledges gets no stop (645), and so the bus stays busy, says RM0090 of SR1.AF: every "
         "later transfer is EBUSY (697). ST's own HAL sends one in both directions",

@@ -37,6 +37,9 @@ POLICY = HostPolicy(
     ),
     timeout_s=8.0,  # 2245; 2 s in 6.12
     maps_for="host",
+    mask_bits=32,
+    native=("quick", "byte", "byte_data", "word_data", "proc_call", "block_data"),
+    unanswered=("proc_call",),  # 6.12: 1844
     notes=(
         "an SMBus process call's answer is not returned: it counts as a write (1840)",
         "SMBus calls go through a buffer in the driver's struct, mapped from 22 bytes on (1104)",

@@ -32,6 +32,8 @@ POLICY = HostPolicy(
     asks=True,  # tegra_i2c_wait_completion()
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN, max_write_len=4096 - 12, max_read_len=4096),
     blocks=True,
+    header=12,  # 1562
+    word=4,  # 1564
     maps_for="dma",
     notes=(
         "up to three bytes behind a message are fetched with its last word: what the buffer had there (1562, 1593)",

@@ -556,6 +556,9 @@ class Lpi2cDriver(Driver):
             (self.by_dma if by_dma else self.by_hand)()
             outcome = self.settle(4)
             bench.write("MDER", 0)
+            # lpi2c_imx_txfifo_empty()
+            while not read and bench.read("MFSR") & 0xFF and not bench.read("MSR") & 1 << 10:
+                bench.run(0.001)
             if outcome != "done" or bench.read("MSR") & 1 << 10:
                 break
         bench.write("MTDR", 2 << 8)
@@ -729,3 +732,11 @@ def test_the_engine_fails_when_it_is_told_to():
     driver = RcarDriver("dma-error")
     assert driver.transfer((RECORDER, DATA[:32])) == "time-out"
     assert driver.bench.host.tx.STATUS == 2
+
+
+def test_at91_tells_of_a_lost_arbitration_in_a_bit_that_its_driver_does_not_know():
+    driver = At91Driver("arbitration-lost")
+    assert driver.transfer((RECORDER, b"ab")) == "done"
+    assert driver.status & (1 << 9 | 1) == 1 << 9 | 1
+    # DMA was never asked for a byte.
+    assert At91Driver("arbitration-lost").transfer((RECORDER, DATA[:20])) == "time-out"

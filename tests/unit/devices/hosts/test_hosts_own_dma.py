@@ -318,6 +318,18 @@ def test_geni_tells_an_address_from_data_that_was_not_acknowledged():
     assert GeniDriver("arbitration-lost").by_dma(RECORDER, b"abc", 3) == 1 << 13 | 1 << 3 | 1
 
 
+def test_geni_goes_on_by_its_fifo_with_a_command_that_no_dma_came_for():
+    """What the driver does where a buffer cannot be mapped."""
+    driver = GeniDriver()
+    driver.start(RECORDER, True, 10, True, True)
+    driver.bench.run(1)
+    assert not driver.bench.read("M_IRQ_STATUS")
+    driver.bench.write("DMA_MODE_EN", 0)
+    driver.bench.run()
+    assert driver.bench.read("M_IRQ_STATUS") == 1 | 3 << 26
+    assert driver.bench.read("RX_FIFO").to_bytes(4, "little") == pattern(0x30, 0, 4)
+
+
 def test_geni_stops_when_it_is_told_to():
     driver = GeniDriver()
     driver.bench.i2c.slaves[SLOW].stretch_ms = 2500
