@@ -115,13 +115,15 @@ class PatchTest:
 
     ``versions`` are those that it is applied to; none if it is for the finding's. ``clients`` (with a program only)
     are those whose phases must be as before. ``changes`` are patterns of scenarios and phases that it changes on
-    purpose; ``says`` is what the proof's program says then. ``untested`` is why no guest can show it.
+    purpose; ``says`` is what the proof's program says then. ``needs`` are patches that must be applied first.
+    ``untested`` is why no guest can show it.
     """
 
     versions: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     says: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
     untested: str = ""
 
 
@@ -170,7 +172,7 @@ class Finding:
         for path, part, version in sorted(self._files(), key=lambda file: file[2]):
             if not version or version in source:
                 found[part] = path
-        return [found[part] for part in sorted(found)]
+        return [*(PATCHES / name for name in self.patch.needs), *(found[part] for part in sorted(found))]
 
     def _files(self) -> Iterator[tuple[Path, str, str]]:
         """Its files in PATCHES: path, part, version."""

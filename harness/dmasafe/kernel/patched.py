@@ -169,6 +169,9 @@ def _copy_objects(kernel: Kernel, directory: Path, cache: Cache, progress: Progr
             raise BuildError(f"the objects of {kernel.release} have been replaced: build that kernel again first")
         shutil.copytree(kernel.build_dir, place / "objects", symlinks=True)
         (place / "objects" / OBJECTS_KEY).unlink()
+        # The build of tools/ notes whole paths. With others it would make objtool anew, and then all objects.
+        for path in (place / "objects" / "tools").rglob(".*.cmd"):
+            path.write_text(path.read_text().replace(f"{kernel.build_dir}/", f"{directory}/"))
         publish_json(place / "objects" / OVERLAY, {"of": kernel.key, "files": []})
         publish_directory(place / "objects", directory)
 

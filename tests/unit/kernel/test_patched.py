@@ -137,3 +137,13 @@ def test_a_repository_around_the_cache_changes_nothing(tmp_path: Path) -> None:
     (tree / "main.c").write_text("int main;\n")
     assert apply([patch(tmp_path, "int corrected;")], tree, into) == ["main.c"]
     assert (into / "main.c").read_text() == "int corrected;\n"
+
+
+def test_the_tools_of_a_build_are_not_made_anew(kernel: Kernel, cache: Cache, tmp_path: Path) -> None:
+    noted = kernel.build_dir / "tools" / "objtool" / ".check.o.cmd"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(f"cmd_{kernel.build_dir}/tools/objtool/check.o := gcc\n")
+    with patched(kernel, [patch(tmp_path, "int corrected;")], cache) as made:
+        copy = made.build_dir / "tools" / "objtool" / ".check.o.cmd"
+        assert copy.read_text() == f"cmd_{made.build_dir}/tools/objtool/check.o := gcc\n"
+    assert str(kernel.build_dir) in noted.read_text()
