@@ -84,8 +84,9 @@ def command(
         )
         return 0
     with ProgressDisplay() as progress:
-        report = Report(()) if with_patch else reproduce(findings, sources, progress)
         corrections = correct(findings, sources, progress) if with_patch else Corrections(())
+        seen = tuple(each.seen for each in corrections.all if each.seen is not None)
+        report = Report(seen) if with_patch else reproduce(findings, sources, progress)
     if record:
         records.keep(record, *records.merge(records.load(record, everything), (report, corrections)))
     output.show(

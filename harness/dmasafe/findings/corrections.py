@@ -38,6 +38,7 @@ class Correction:
     """One finding's patch on one kernel. ``corrected`` is None where that cannot be told; ``why`` has the reason.
 
     ``before`` and ``after`` are what the proof showed, ``kept`` how many scenarios and phases came out as before.
+    ``seen`` is the whole evidence without the patch; None in what was read from a record.
     """
 
     finding: Finding
@@ -49,6 +50,7 @@ class Correction:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     kept: int = 0
+    seen: Evidence | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

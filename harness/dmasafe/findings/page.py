@@ -51,6 +51,10 @@ are built where they are missing:
 A patch is *tested* on a kernel if the proof was seen there without it and is gone with it, and no
 scenario of suite core and of the driver's own, and none of its phases as a client, came out worse.
 Nobody has signed the patches off: who sends one reads it first, and adds his own.
+
+*Known?* says what public issue threads, web pages and mail archives have. In November 2026 kernel
+sources and patches in public repositories were also searched for the changed lines of most patches.
+None was found there.
 """
 
 
