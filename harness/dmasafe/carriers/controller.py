@@ -83,6 +83,8 @@ class Controller:
     transfer before the device sees the first. ``room``: a boot that has it has no more controllers than this with such
     a number, and none with another (0: it minds nobody). ``may_fail``: its hardware can be told to (a scenario's
     ``hardware``).
+
+    ``sources`` are the files of the driver in the kernel's source, where nobody else says which.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Controller:
     may_fail: bool = False
     queues: bool = False
     room: int = 0
+    sources: tuple[str, ...] = ()
 
     def lacks(self, has: Has) -> str | None:
         """The first of its Kconfig symbols that is not set, or None."""

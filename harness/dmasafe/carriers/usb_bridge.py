@@ -24,12 +24,14 @@ def usb_bridge(
     hcd: str = "xhci",
     lengths: tuple[int, ...] = COPYING_LENGTHS,
     reads_blocks: bool = True,
+    sources: tuple[str, ...] = (),
 ) -> Controller:
-    """A bridge with upstream's ``driver`` (Kconfig symbol ``needs``).
+    """A bridge with upstream's ``driver`` (Kconfig symbol ``needs``); ``sources`` are files of it beside its own.
 
     ``device`` is what dmasafe/devices/usb plays, if that is not called ``name``; ``hcd`` is a key of HCDS.
     """
     words, slot, hcd_driver = HCDS[hcd]
+    directory = "drivers/hid" if driver.startswith("hid-") else "drivers/i2c/busses"
     return Controller(
         name,
         f"upstream {driver} on USB, behind {words}",
@@ -44,4 +46,5 @@ def usb_bridge(
         # USB unbinds a driver that cannot suspend, and the adapter goes with it.
         survives_suspend=False,
         reads_blocks=reads_blocks,
+        sources=(f"{directory}/{driver}.c", *sources),
     )

@@ -13,11 +13,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dmasafe.check.changes import change_of
+from dmasafe.check.changes import Change, change_of
 from dmasafe.check.judge import CHECK_RULES, CheckResult, Step, judge
 from dmasafe.check.tree import CheckError, Tree, c_files, kernel_root, version
 
-__all__ = ["CHECK_RULES", "CheckError", "CheckResult", "Checked", "Step", "check_change", "check_files", "check_paths"]
+__all__ = [
+    "CHECK_RULES",
+    "Change",
+    "CheckError",
+    "CheckResult",
+    "Checked",
+    "Step",
+    "check_change",
+    "check_contents",
+    "check_files",
+    "check_paths",
+]
 
 
 @dataclass(frozen=True)
@@ -56,11 +67,12 @@ def check_files(names: list[str], base: Path, given: Mapping[str, bytes], cache:
 
 
 def check_change(what: str, base: Path) -> Checked:
-    """What the change since revision ``what``, or of the patch ``what``, brings: old results are left out.
+    """What the change since revision ``what``, or of the patch ``what``, brings. Raises CheckError."""
+    return check_contents(change_of(what, base), base)
 
-    All files in the directories of those that change are looked at. Raises CheckError.
-    """
-    change = change_of(what, base)
+
+def check_contents(change: Change, base: Path) -> Checked:
+    """What a change brings: old results are left out. All files in the directories of those that change are read."""
     directories = {(base / name).parent for name in (*change.before, *change.after)}
     beside = [
         str(one.relative_to(base))

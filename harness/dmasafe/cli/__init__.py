@@ -34,6 +34,7 @@ SECTIONS = {
         "targets": "What this host sees that scenarios could run on: serial lines, I2C adapters, USB bridges.",
     },
     "Kernels over time": {
+        "series": "What a patch series makes worse, compared with its own base.",
         "kernel": "Build kernels, list what is built, remove what is not used.",
         "matrix": "Cells over time: record results, compare nights, report.",
         "bisect": "Which commit of a kernel tree, or of a driver's, made it go wrong?",

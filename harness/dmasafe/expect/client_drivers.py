@@ -72,6 +72,7 @@ class ClientDriver:
     """One client. ``chip`` is its name in the driver's id table, ``ready`` a file (a glob) that a whole probe leaves.
 
     ``reads_blocks``: whether its use depends on I2C_FUNC_SMBUS_READ_BLOCK_DATA, for which it does not ask.
+    ``sources`` are its files in the kernel's source (shell patterns), if that is not one called as the driver.
     ``words`` are further words for dmasafe_clients.ko. ``sends`` are the messages of each phase, in order, given the
     kernel's version. The commands know ``$C`` (the client's directory), ``$B``, ``$A`` (bus, address), and what PRELUDE
     defines.
@@ -89,6 +90,12 @@ class ClientDriver:
     use: tuple[Look, ...]
     words: str = ""
     reads_blocks: bool = False
+    sources: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Shell patterns of its files in the kernel's source."""
+        return self.sources or (f"drivers/**/{self.driver}.c",)
 
     @property
     def interrupt(self) -> bool:
@@ -394,6 +401,7 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
         ClientDriver(
             "pca953x", "pca953x", "pca9534", 0x38, Pca9534, "GPIO_PCA953X", "$C/gpio/gpiochip*/base",
             _always(*_regmap_read(1), *_regmap_write(1)),
+            sources=("drivers/gpio/gpio-pca953x.c",),
             probe=(),
             use=(
                 Look("levels", _PCA_LEVELS, lambda s: " ".join(str(s.pins >> n & 1) for n in range(8)), _words),
@@ -431,6 +439,7 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
         ClientDriver(
             "st1232", "st1232-ts", "st1633-ts", 0x55, St1633, "TOUCHSCREEN_ST1232", "$C/input/input*/event*",
             _st1232_sends,
+            sources=("drivers/input/touchscreen/st1232.c",),
             probe=(
                 Look(
                     "firmware", "cat $C/fw_version $C/fw_revision", lambda s: f"{s.version} {s.revision:08x}", _words,
@@ -458,6 +467,7 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
         ClientDriver(
             "i2c_hid_of", "i2c_hid_of", "hid-over-i2c", 0x2C, HidKeyboard, "I2C_HID_OF",
             "$C/0018:*/input/input*/event*", _hid_sends,
+            sources=("drivers/hid/i2c-hid/*",),
             probe=(Look("resets", "echo $BINDS", lambda s: str(s.resets)),),
             use=(
                 Look("a key, pressed", "packet", lambda s: repr([(_KEY_A, 1)] if s.keys else []), _keys, _press_a),
@@ -489,6 +499,7 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
         ClientDriver(
             "ad5446", "ad5446", "ad5622", 0x0C, Ad5622, "REGULATOR_FIXED_VOLTAGE", "$C/iio:device*/out_voltage0_raw",
             _ad5446_sends,
+            sources=("drivers/iio/dac/ad5446*",),
             probe=(),
             use=(
                 _written("out_voltage0_raw, written", "$C/iio:device*/out_voltage0_raw", 3210, lambda s: str(s.value)),
@@ -505,6 +516,7 @@ CLIENT_DRIVERS: dict[str, ClientDriver] = {
         ClientDriver(
             "adm1266", "adm1266", "adm1266", 0x40, Adm1266, "SENSORS_ADM1266", "$C/hwmon/hwmon*/in1_input",
             _adm1266_sends,
+            sources=("drivers/hwmon/pmbus/adm1266.c", "drivers/hwmon/pmbus/pmbus*"),
             probe=(),
             use=(
                 Look(

@@ -173,6 +173,27 @@ def kernel_key(
     return _kernel_key(tree, request, merged, toolchain)
 
 
+def adopt_configuration(
+    tree: SourceTree, other: SourceTree, configuration: str, architecture: str, cache: Cache
+) -> None:
+    """Take for ``tree`` what was merged for ``other``, if it was: nothing that Kconfig reads differs, says the caller.
+
+    Raises like build_kernel().
+    """
+    with explained(cache):
+        *_, key = _asked(tree, configuration, architecture, None)
+        *_, known = _asked(other, configuration, architecture, None)
+        merged = _merged(cache, known)
+        if merged is not None and _merged(cache, key) is None:
+            publish_text(cache.path("configs", key, "config"), merged.text)
+            _publish_merged(cache, key, merged)
+
+
+def _publish_merged(cache: Cache, merge_key: str, merged: Merged) -> None:
+    facts = {"absences": merged.absences, "notes": merged.notes}
+    publish_json(cache.path("configs", merge_key, "merged.json"), facts)
+
+
 def _asked(
     tree: SourceTree, configuration: str, architecture: str, matrix: Matrix | None
 ) -> tuple[Matrix, ConfigRequest, str, str]:
@@ -480,8 +501,9 @@ def _merge(
             raise explain_missed(required, config, tree.version, kconfig)
         notes += explain_absent(checked.missed, config, tree.version, kconfig)
     publish_text(cache.path("configs", merge_key, "config"), text)
-    publish_json(cache.path("configs", merge_key, "merged.json"), {"absences": checked.absences, "notes": notes})
-    return Merged(text, checked.absences, notes)
+    merged = Merged(text, checked.absences, notes)
+    _publish_merged(cache, merge_key, merged)
+    return merged
 
 
 def _build(

@@ -82,10 +82,11 @@ def to_sarif(checked: Checked) -> str:
     """A SARIF 2.1.0 log: the way of each buffer is a code flow."""
     slugs = list(dict.fromkeys(result.rule for result in checked.results))
     rules = [sarif.rule(slug, CHECK_RULES[slug]) for slug in slugs]
-    return sarif.document(rules, [_result(result, slugs) for result in checked.results])
+    return sarif.document(rules, [sarif_result(result, slugs) for result in checked.results])
 
 
-def _result(result: CheckResult, slugs: Sequence[str]) -> dict[str, Any]:
+def sarif_result(result: CheckResult, slugs: Sequence[str]) -> dict[str, Any]:
+    """A result of a SARIF log whose rules are ``slugs``."""
     flow = [
         {
             "location": {

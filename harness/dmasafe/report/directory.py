@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,20 @@ def publish(
     if missing is not None:
         text = str(missing).replace(str(staging), str(directory))
         raise Incomplete(f"{text}; {RESULTS_JSON} is complete in {directory}/") from missing
+    return directory
+
+
+def publish_texts(texts: Mapping[str, str], root: Path, name: str) -> Path:
+    """Write these files into a new directory below ``root`` and point ``root``/latest at it. Raises ReportError."""
+    _check_latest(root / LATEST)
+    staging = _staging(root)
+    try:
+        for file, text in texts.items():
+            write_text(staging / file, text)
+        directory = _rename(staging, root, _name(name, datetime.now(UTC)))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    _point(root / LATEST, directory.name)
     return directory
 
 

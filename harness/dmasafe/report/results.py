@@ -43,6 +43,7 @@ class Row:
 
     ``noticed`` is there where faults were seeded: what each oracle said, also of the scenarios without a fault.
     ``doubt`` is why the verdict counts only when the scenario was run again, as TargetRun's ``doubts``.
+    ``command`` does it once more, if it is neither a scenario nor a client's phase.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Row:
     judgement: Judgement
     noticed: Noticed | None = None
     doubt: str | None = None
+    command: str | None = None
 
     @classmethod
     def of(
@@ -79,6 +81,8 @@ class Row:
     @property
     def again(self) -> str:
         """The command that does this once more; what is no scenario's operation is a phase of ``dmasafe clients``."""
+        if self.command is not None:
+            return self.command
         if self.operation not in OPERATIONS:
             return f"dmasafe clients {self.buffer} --place {self.place} --phase {self.operation}"
         return f"dmasafe run --target qemu '{self.id}'"

@@ -95,6 +95,21 @@ def prepare(
     kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     require_accelerator(accel)
     built = build_kernel(kernel_source, configuration, arch, progress)
+    return ready(built, configuration, arch, accel, progress, cmdline, extra_modules, image_name, patched)
+
+
+def ready(
+    built: kernels.Kernel,
+    configuration: str,
+    arch: str,
+    accel: str | None,
+    progress: Progress,
+    cmdline: tuple[str, ...] = (),
+    extra_modules: str | Sequence[str] | None = None,
+    image_name: str = kernels.MINIMAL,
+    patched: kernels.Kernel | None = None,
+) -> Prepared:
+    """prepare() for a kernel that is built; its objects must still be there. Raises KernelError, QemuError."""
     kernel = patched or built
     initrd = pack_initrd(kernel, image_name, progress, extra_modules, built)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)

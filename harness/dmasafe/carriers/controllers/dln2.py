@@ -8,4 +8,4 @@ from dmasafe.carriers.usb_bridge import usb_bridge
 from dmasafe.quirks import I2cAdapterQuirks
 
 DRIVER = BridgeDriver("dln2-i2c", EPROTO, stops=True, quirks=I2cAdapterQuirks(max_write_len=256, max_read_len=256))
-CONTROLLERS = (usb_bridge("dln2", "i2c-dln2", "I2C_DLN2", DRIVER),)
+CONTROLLERS = (usb_bridge("dln2", "i2c-dln2", "I2C_DLN2", DRIVER, sources=("drivers/mfd/dln2.c",)),)

@@ -41,5 +41,5 @@ DRIVER = BridgeDriver(
     pieces=_pieces,
     wrongly="the driver copies each full piece from one piece further on in the buffer",
 )
-_ROW = usb_bridge("viperboard", "i2c-viperboard", "I2C_VIPERBOARD", DRIVER)
+_ROW = usb_bridge("viperboard", "i2c-viperboard", "I2C_VIPERBOARD", DRIVER, sources=("drivers/mfd/viperboard.c",))
 CONTROLLERS = (replace(_ROW, scenarios={**_ROW.scenarios, UPSTREAM_LIMITS: _limits}),)

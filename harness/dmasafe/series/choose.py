@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a series touches, and what is run for it: one table, from the names of files to suites, with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from dmasafe.carriers import CONTROLLERS
+from dmasafe.devices.hosts import hosts
+from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
+from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario
+from dmasafe.scenario import Scenario, suite
+
+SMOKE, CLIENTS = "smoke", "clients"
+DEFAULT, UPSTREAM = "default", "upstream"
+#: The configuration that has what a suite runs on.
+HOME = {"hosts": "hosts", "upstream": UPSTREAM, "buses": UPSTREAM, CLIENTS: UPSTREAM}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A suite in a cell; of it ``only`` these controllers, or clients, if any are named."""
+
+    suite: str
+    configuration: str
+    arch: str
+    only: tuple[str, ...] = ()
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        return self.configuration, self.arch
+
+    @property
+    def name(self) -> str:
+        only = f" ({', '.join(self.only)})" if self.only else ""
+        return f"{self.suite}{only} on {self.arch} {self.configuration}"
+
+    def scenarios(self) -> Sequence[Scenario | ClientScenario]:
+        """What is run, in order."""
+        if self.suite == CLIENTS:
+            rows = [row for name, row in CLIENT_DRIVERS.items() if not self.only or name in self.only]
+            return [ClientScenario(row, phase, place) for place in DEFAULT_PLACES for row in rows for phase in Phase]
+        return [one for one in suite(self.suite) if not self.only or one.controller in self.only]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Files (shell patterns; ``*`` does not match a slash, ``**`` does) and what is run for them: (suite, only)."""
+
+    files: tuple[str, ...]
+    runs: tuple[tuple[str, tuple[str, ...]], ...]
+    why: str
+
+    def touched_by(self, paths: Iterable[str]) -> list[str]:
+        """Those of the files that are in this row."""
+        return [path for path in paths if any(matches(path, pattern) for pattern in self.files)]
+
+
+# The smoke suite is the first news.
+_CORE = ((SMOKE, ()), ("core", ()), ("faults", ()))
+_VIRTIO = ((SMOKE, ()), ("core", ("virtio",)))
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """The table. A file may be in several rows."""
+    bridges = [one for one in CONTROLLERS.values() if one.sources]
+    return (
+        Row(
+            ("drivers/i2c/i2c-core*", "drivers/i2c/i2c-smbus.c", "include/linux/i2c.h", "include/linux/i2c-smbus.h",
+             "include/uapi/linux/i2c.h"),
+            _CORE, "the I2C core: every call on every controller",
+        ),
+        Row(
+            ("drivers/i2c/i2c-dev.c", "include/uapi/linux/i2c-dev.h"),
+            _CORE, "i2c-dev: what user space asks for, on every controller",
+        ),
+        Row(
+            ("kernel/dma/**", "include/linux/dma-*.h", "include/linux/swiotlb.h", "include/linux/scatterlist.h",
+             "lib/scatterlist.c", "mm/dmapool.c", "arch/*/mm/dma*", "arch/*/kernel/pci-dma.c",
+             "include/asm-generic/dma-mapping.h", "drivers/iommu/dma-iommu.[ch]"),
+            _CORE, "the DMA API: what it maps, and what dma-debug reports",
+        ),
+        Row(
+            ("drivers/i2c/busses/i2c-virtio.c", "include/uapi/linux/virtio_i2c.h", "drivers/virtio/**"),
+            _VIRTIO, "i2c-virtio: every call on it",
+        ),
+        *(
+            Row((f"drivers/i2c/busses/{re.sub('-(drv|plat)$', '', host.module)}*.[ch]",), (("hosts", (name,)),),
+                f"the host driver {host.module}: on its emulated hardware")
+            for name, host in hosts().items()
+        ),
+        *(
+            Row(files, (("upstream", (name,)),), f"the USB bridge {name}: every call on it")
+            for name, files in ((one.name, one.sources) for one in bridges)
+        ),
+        Row(
+            ("drivers/usb/core/hcd.c", "drivers/usb/core/message.c", "drivers/usb/core/buffer.c",
+             "drivers/usb/host/xhci*"),
+            (("upstream", tuple(one.name for one in bridges)),), "USB: the bridges behind it",
+        ),
+        *(
+            Row(files, ((CLIENTS, (name,)),), f"the client driver {name}: from probe to removal")
+            for name, files in ((name, client.files) for name, client in CLIENT_DRIVERS.items())
+        ),
+        Row(
+            ("drivers/base/regmap/**", "include/linux/regmap.h", "drivers/spi/spi.c", "drivers/spi/spi-mem.c",
+             "include/linux/spi/**", "drivers/mtd/spi-nor/**", "drivers/spmi/spmi.c", "drivers/slimbus/**",
+             "drivers/w1/*"),
+            (("buses", ()),), "regmap or another bus: every call on them",
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``jobs`` in the order in which they are run; ``reasons`` has a sentence for each row that a file is in.
+
+    ``checked`` are the files that only the source check looks at, ``nothing`` those that nothing does.
+    """
+
+    jobs: tuple[Job, ...]
+    reasons: tuple[str, ...]
+    checked: tuple[str, ...]
+    nothing: tuple[str, ...]
+
+    @property
+    def cells(self) -> tuple[tuple[str, str], ...]:
+        return tuple(dict.fromkeys(job.cell for job in self.jobs))
+
+    @staticmethod
+    def chosen_by(job: Job, paths: Iterable[str]) -> bool:
+        """Whether a commit that changes these files is a reason for a job."""
+        return any(
+            name == job.suite and (not only or not job.only or set(only) & set(job.only))
+            for row in rows() if row.touched_by(paths) for name, only in row.runs
+        )  # fmt: skip
+
+
+def choose(
+    paths: Iterable[str],
+    arch: str,
+    suites: Sequence[str] = (),
+    configurations: Sequence[str] = (),
+    architectures: Sequence[str] = (),
+) -> Choice:
+    """What is run for these files. ``suites`` come on top; the jobs are repeated in the cells of the others."""
+    wanted: dict[str, set[str] | None] = {}
+    reasons: list[str] = []
+    known: set[str] = set()
+    paths = list(paths)
+    for row in rows():
+        mine = row.touched_by(paths)
+        if not mine:
+            continue
+        known.update(mine)
+        more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
+        told = ", ".join(f"{name} ({', '.join(only)})" if only else name for name, only in row.runs)
+        reasons.append(f"{told}: {mine[0]}{more} is {row.why}")
+        for name, only in row.runs:
+            before = wanted.get(name, set())
+            wanted[name] = None if before is None or not only else before | set(only)
+    for name in suites:
+        wanted[name] = None
+        reasons.append(f"{name}: asked for by --suite")
+    order = [SMOKE, "core", "faults", "hosts", CLIENTS, "upstream", "buses"]
+    names = sorted(wanted, key=lambda name: order.index(name) if name in order else len(order))
+    jobs = [Job(name, HOME.get(name, DEFAULT), arch, tuple(sorted(wanted[name] or ()))) for name in names]
+    jobs += [replace(job, configuration=name) for name in configurations for job in jobs if job.configuration != name]
+    jobs += [replace(job, arch=name) for name in architectures if name != arch for job in jobs if job.arch == arch]
+    code = [path for path in paths if path.endswith((".c", ".h"))]
+    left = [path for path in paths if path not in known]
+    return Choice(
+        tuple(dict.fromkeys(jobs)),
+        tuple(reasons),
+        tuple(path for path in left if path in code),
+        tuple(path for path in left if path not in code),
+    )
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a shell pattern covers the whole path."""
+    return _expression(pattern).fullmatch(path) is not None
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    words = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*|\*|\?|\[[^\]]*\])", pattern)
+    return re.compile("".join(words.get(part, part if part.startswith("[") else re.escape(part)) for part in parts))

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Base and tip compared: which rows differ, in which direction, and how slow they have become.
+
+A direction is one of outcomes, not of verdicts: what a series mends is better, although the model does not know of it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from dmasafe.dmesg import blame
+from dmasafe.outcome import Judgement, Outcome, Splat, Verdict
+from dmasafe.report.results import Results, Row
+from dmasafe.report.splat_text import blamed
+from dmasafe.report.text import general
+
+#: So much slower than the rest is more than noise, if every repetition says so.
+SLOWER = 1.5
+#: Of so many rows at least.
+SLOWER_ROWS = 8
+#: So many rows are measured again beside them.
+REFERENCES = 40
+_TRUSTED = (Verdict.PASS, Verdict.FAIL)
+#: Buffer kinds that a device may take as they are.
+_FIT = frozenset({"heap", "devm", "kmem-cache", "pages", "user"})
+_RANK = {Outcome.SAFE: 0, Outcome.REFUSED: 1, Outcome.CAUGHT: 2, Outcome.SILENT: 3}
+
+
+class Kind(StrEnum):
+    """What became of something; the order is that of a report."""
+
+    BROKEN = "does not build"
+    WORSE = "worse"
+    FLAKY = "not the same each time"
+    CHECKED = "found in the source"
+    SLOWER = "slower"
+    UNSAID = "nothing can be said"
+    GONE = "no longer judged"
+    OTHER = "otherwise than before, neither better nor worse"
+    BETTER = "better"
+
+
+#: What a series should not do, and what hides whether it does.
+BAD = frozenset({Kind.BROKEN, Kind.WORSE, Kind.FLAKY, Kind.CHECKED, Kind.SLOWER})
+UNTRUSTED = frozenset({Kind.UNSAID, Kind.GONE})
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Rows to which the same happened: ``ids``, with ``before`` and ``after`` in words and ``why``.
+
+    ``blame`` is whom a report that is new names, ``function`` that without its place. ``again``: in how many of how
+    many runs of the tip. ``unexpected``: the model expects something else, and did not before.
+    """
+
+    kind: Kind
+    before: str
+    after: str
+    why: str
+    ids: tuple[str, ...]
+    blame: str = ""
+    function: str = ""
+    again: tuple[int, int] = (1, 1)
+    unexpected: bool = False
+
+
+Judgements = Mapping[str, Sequence[Judgement]]
+
+
+def judgements(runs: Iterable[Results]) -> dict[str, list[Judgement]]:
+    """Each row with its judgements of all runs. A run that is not trusted has no word."""
+    found: dict[str, list[Judgement]] = {}
+    for run in runs:
+        doubt = run.reason or (None if run.canary_splatted else "the canary did not splat")
+        for row in run.rows:
+            judgement = row.judgement
+            if doubt is not None and judgement.verdict in _TRUSTED:
+                judgement = replace(judgement, verdict=Verdict.INCONCLUSIVE, why=doubt)
+            found.setdefault(row.id, []).append(judgement)
+    return found
+
+
+def differing(before: Judgements, after: Judgements) -> dict[str, Kind]:
+    """The rows that differ, in the tip's order."""
+    kinds = {id_: _kind(id_, before.get(id_, ()), after.get(id_, ())) for id_ in {**after, **before}}
+    return {id_: kind for id_, kind in kinds.items() if kind is not None}
+
+
+def changed(before: Judgements, after: Judgements) -> list[Changed]:
+    """What differs, rows of the same kind together."""
+    groups: dict[tuple[Kind, str, str, str, str, str, bool], list[str]] = {}
+    counts: dict[str, tuple[int, int]] = {}
+    for id_, kind in differing(before, after).items():
+        was, now = _worst(before.get(id_, ())), _worst(_fresh(before.get(id_, ()), after.get(id_, ())))
+        word = now or was
+        assert word is not None
+        counts[id_] = len(_fresh(before.get(id_, ()), after.get(id_, ()))), len(after.get(id_, ()))
+        known = set(map(_key, was.splats)) if was is not None else set()
+        new = [one for one in (now.splats if now is not None else ()) if _key(one) not in known]
+        unexpected = now is not None and now.verdict is Verdict.FAIL and (was is None or was.verdict is Verdict.PASS)
+        why = "" if kind is Kind.BETTER else general(word.why)
+        place, function = (blamed(new[0]), _key(new[0])[1]) if new else ("", "")
+        groups.setdefault((kind, said(was), said(now), why, place, function, unexpected), []).append(id_)
+    found = [
+        Changed(kind, was, now, why, tuple(ids), place, function, min(counts[id_] for id_ in ids), unexpected)
+        for (kind, was, now, why, place, function, unexpected), ids in groups.items()
+    ]
+    order = list(Kind)
+    return sorted(found, key=lambda one: (order.index(one.kind), -len(one.ids)))
+
+
+def broken_in_both(before: Judgements, after: Judgements) -> int:
+    """How many rows fail at the base and alike at the tip."""
+    both = before.keys() & after.keys() - differing(before, after).keys()
+    return sum(any(one.verdict is Verdict.FAIL for one in after[id_]) for id_ in both)
+
+
+def compared(before: Judgements, after: Judgements) -> int:
+    """How many rows were judged at both."""
+    return sum(bool(_said(before[id_]) and _said(after[id_])) for id_ in before.keys() & after.keys())
+
+
+def slower(before: Sequence[Results], after: Sequence[Results]) -> dict[str, tuple[float, list[str]]]:
+    """Calls on a controller that take longer than at the base, as (times longer, rows), against what all others do.
+
+    A whole run is faster or slower with the machine's load: only what is slower than the rest of it counts.
+    """
+    was, now = _times(before), _times(after)
+    ratios = {id_: now[id_][1] / was[id_][1] for id_ in was.keys() & now.keys() if was[id_][1] > 0}
+    if not ratios:
+        return {}
+    usual = _quartile(ratios.values())
+    groups: dict[str, list[str]] = {}
+    for id_ in ratios:
+        groups.setdefault(now[id_][0], []).append(id_)
+    found = {}
+    for name, ids in groups.items():
+        mine = sorted(ratios[id_] / usual for id_ in ids)
+        if len(ids) >= SLOWER_ROWS and _quartile(mine) > SLOWER:
+            found[name] = (statistics.median(mine), ids)
+    return found
+
+
+def references(before: Sequence[Results], after: Sequence[Results], slow: Collection[str]) -> set[str]:
+    """Rows beside the slow ones, to see them beside: some of each part of the run."""
+    others = [id_ for id_ in _times(before).keys() & _times(after).keys() if id_ not in slow]
+    return set(sorted(others)[:: max(1, len(others) // REFERENCES)])
+
+
+def _quartile(ratios: Iterable[float]) -> float:
+    """What three of four exceed: one that had to wait is no news."""
+    found = sorted(ratios)
+    return found[len(found) // 4]
+
+
+def said(judgement: Judgement | None) -> str:
+    """What happened, in words."""
+    if judgement is None:
+        return "nothing"
+    if judgement.outcome is None or judgement.verdict not in _TRUSTED:
+        return str(judgement.verdict)
+    classes = sorted({splat.splat_class for splat in judgement.splats})
+    if classes:
+        return f"{judgement.outcome} ({', '.join(classes)})"
+    ways = {True: ", straight from the caller's buffer", False: ", through another buffer", None: ""}
+    return f"{judgement.outcome}{ways[judgement.direct]}"
+
+
+def _times(runs: Sequence[Results]) -> dict[str, tuple[str, float]]:
+    """The best time of each row that went well, with what it is of."""
+    found: dict[str, tuple[str, float]] = {}
+    for row in (row for run in runs for row in run.rows):
+        us = row.judgement.us
+        if us and row.judgement.outcome is Outcome.SAFE:
+            name = f"{row.operation} on {row.place}"
+            found[row.id] = (name, min(us, found[row.id][1] if row.id in found else us))
+    return found
+
+
+def _kind(id_: str, before: Sequence[Judgement], after: Sequence[Judgement]) -> Kind | None:
+    was, now = _said(before), _said(after)
+    if not now:
+        skipped = all(one.verdict is Verdict.SKIP for one in after)
+        return (Kind.GONE if skipped else Kind.UNSAID) if was or (before and not skipped) else None
+    if not was:
+        if any(one.verdict is not Verdict.SKIP for one in before):
+            return Kind.UNSAID
+        return Kind.WORSE if all(one.verdict is Verdict.FAIL for one in now) else None
+    fresh = _fresh(before, after)
+    if not fresh:
+        return None
+    one, other = _worst(was), _worst(fresh)
+    assert one is not None and other is not None
+    kind = _direction(id_, one, other)
+    if len(fresh) == len(now):
+        return kind
+    return Kind.FLAKY if kind is Kind.WORSE else None
+
+
+def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
+    assert was.outcome is not None and now.outcome is not None
+    change = _RANK[now.outcome] - _RANK[was.outcome]
+    if change > 0:
+        return Kind.WORSE
+    if change < 0:
+        # Nobody reports it any more, and the device takes the same memory as before; or the mistake is seeded.
+        unreported = was.outcome is Outcome.CAUGHT and (now.direct is True or "+fault=" in id_)
+        return Kind.WORSE if unreported and now.verdict is Verdict.FAIL else Kind.BETTER
+    if was.verdict is now.verdict:
+        return Kind.OTHER
+    if was.direct is False and now.direct is True and id_.split("/")[0] in _FIT:
+        # A copy less, of memory that needs none.
+        return Kind.BETTER
+    return Kind.WORSE if now.verdict is Verdict.FAIL else Kind.BETTER
+
+
+def _fresh(before: Sequence[Judgement], after: Sequence[Judgement]) -> list[Judgement]:
+    """What was never seen at the base."""
+    known = {_doings(one) for one in _said(before)}
+    return [one for one in _said(after) if _doings(one) not in known]
+
+
+def _said(found: Sequence[Judgement]) -> list[Judgement]:
+    return [one for one in found if one.verdict in _TRUSTED and one.outcome is not None]
+
+
+def _worst(found: Sequence[Judgement]) -> Judgement | None:
+    told = _said(found) or list(found)
+    return max(told, key=lambda one: _RANK.get(one.outcome, -1) if one.outcome else -1, default=None)
+
+
+def _doings(judgement: Judgement) -> tuple[object, ...]:
+    """What the kernel did: another verdict on the same is the model's."""
+    return judgement.outcome, judgement.direct, frozenset(map(_key, judgement.splats))
+
+
+def _key(splat: Splat) -> tuple[str, str]:
+    """A report's class, and the function that it blames."""
+    found = blame(splat)
+    return splat.splat_class, "" if found is None else found.function
+
+
+def rows_of(runs: Iterable[Results], ids: Iterable[str]) -> list[Row]:
+    """The rows of these ids."""
+    wanted = set(ids)
+    return [row for run in runs for row in run.rows if row.id in wanted]

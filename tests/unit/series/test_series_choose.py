@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a file is a reason to run, and that every name in the table is one."""
+
+import pytest
+
+from dmasafe import kernel as kernels
+from dmasafe.carriers import CONTROLLERS
+from dmasafe.devices.hosts import hosts
+from dmasafe.expect.client_drivers import CLIENT_DRIVERS
+from dmasafe.scenario import SUITES
+from dmasafe.series.choose import CLIENTS, Job, choose, matches, rows
+
+
+def jobs(*paths, **more):
+    return [(job.suite, job.configuration, job.only) for job in choose(paths, "x86_64", **more).jobs]
+
+
+CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default", ())]
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("drivers/i2c/i2c-core-smbus.c", CORE),
+        ("include/linux/i2c.h", CORE),
+        ("drivers/i2c/i2c-dev.c", CORE),
+        ("kernel/dma/debug.c", CORE),
+        ("kernel/dma/some/where.c", CORE),
+        ("include/linux/dma-mapping.h", CORE),
+        ("drivers/i2c/busses/i2c-virtio.c", [("smoke", "default", ()), ("core", "default", ("virtio",))]),
+        ("drivers/i2c/busses/i2c-mt65xx.c", [("hosts", "hosts", ("mt65xx",))]),
+        ("drivers/i2c/busses/i2c-stm32f7.c", [("hosts", "hosts", ("stm32f7",))]),
+        ("drivers/i2c/busses/i2c-at91-master.c", [("hosts", "hosts", ("at91",))]),
+        ("drivers/i2c/busses/i2c-imx.c", [("hosts", "hosts", ("imx", ))]),
+        ("drivers/i2c/busses/i2c-robotfuzz-osif.c", [("upstream", "upstream", ("osif", "osif-ehci"))]),
+        ("drivers/iio/potentiometer/ad5110.c", [("clients", "upstream", ("ad5110",))]),
+        ("drivers/rtc/rtc-ds1307.c", [("clients", "upstream", ("ds1307",))]),
+        ("drivers/mfd/dln2.c", [("upstream", "upstream", ("dln2",))]),
+        ("drivers/hid/i2c-hid/i2c-hid-core.c", [("clients", "upstream", ("i2c_hid_of",))]),
+        ("drivers/base/regmap/regmap-i2c.c", [("buses", "upstream", ())]),
+        ("drivers/spi/spi.c", [("buses", "upstream", ())]),
+        ("drivers/spi/spi-bcm2835.c", []),
+        ("drivers/gpu/drm/drm_edid.c", []),
+        ("Documentation/i2c/index.rst", []),
+    ],
+)  # fmt: skip
+def test_a_file_is_a_reason(path, wanted):
+    assert jobs(path) == wanted
+
+
+def test_what_nothing_here_runs_is_said():
+    found = choose(["Documentation/a.rst", "drivers/x.c", "drivers/i2c/i2c-dev.c"], "x86_64")
+    assert (found.nothing, found.checked) == (("Documentation/a.rst",), ("drivers/x.c",))
+    assert found.reasons == (
+        "smoke, core, faults: drivers/i2c/i2c-dev.c is i2c-dev: what user space asks for, on every controller",
+    )
+
+
+def test_hosts_and_clients_of_a_series_come_together():
+    one, two = "drivers/i2c/busses/i2c-mt65xx.c", "drivers/i2c/busses/i2c-rcar.c"
+    assert jobs(one, two) == [("hosts", "hosts", ("mt65xx", "rcar"))]
+    # All of a suite is more than a part of it.
+    assert jobs(one, suites=["hosts"]) == [("hosts", "hosts", ())]
+
+
+def test_suites_configurations_and_architectures_add():
+    path = "drivers/rtc/rtc-ds1307.c"
+    assert jobs(path, suites=["smoke"]) == [("smoke", "default", ()), (CLIENTS, "upstream", ("ds1307",))]
+    assert jobs("drivers/i2c/i2c-dev.c", configurations=["strict"])[3:] == [(one, "strict", ()) for one, *_ in CORE]
+    found = choose(["drivers/i2c/i2c-dev.c"], "x86_64", architectures=["arm64", "x86_64"])
+    assert [job.arch for job in found.jobs] == ["x86_64"] * 3 + ["arm64"] * 3
+    assert found.cells == (("default", "x86_64"), ("default", "arm64"))
+
+
+def test_a_commit_is_a_reason_for_a_job_or_not():
+    found = choose([], "x86_64")
+    hosts_job = Job("hosts", "hosts", "x86_64", ("mt65xx",))
+    assert found.chosen_by(hosts_job, ["drivers/i2c/busses/i2c-mt65xx.c"])
+    assert not found.chosen_by(hosts_job, ["drivers/i2c/busses/i2c-rcar.c", "drivers/i2c/i2c-dev.c"])
+
+
+def test_every_name_in_the_table_is_one():
+    only = {name: set() for name in (*SUITES, CLIENTS)}
+    for row in rows():
+        for name, names in row.runs:
+            only[name] |= set(names)
+    assert only["hosts"] == set(hosts())
+    assert only[CLIENTS] == set(CLIENT_DRIVERS)
+    assert only["upstream"] | only["core"] <= set(CONTROLLERS)
+    configurations = kernels.load_matrix().configurations
+    for row in rows():
+        for job in choose([row.files[0].replace("**", "x").replace("*", "").replace("[ch]", "c")], "x86_64").jobs:
+            assert job.scenarios(), job.name
+            assert job.configuration in configurations
+
+
+def test_a_star_stays_in_its_directory():
+    assert matches("drivers/i2c/i2c-core-base.c", "drivers/i2c/i2c-core*")
+    assert not matches("drivers/i2c/busses/i2c-rcar.c", "drivers/i2c/*")
+    assert matches("a/b/c.h", "a/**") and matches("a.h", "a.[ch]") and not matches("a.hh", "a.[ch]")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which way a row went. Every answer decides whether a series is called worse."""
+
+import pytest
+from series_rig import READ, SEND, caught, lost, results, safe, silent, skipped, splat
+
+from dmasafe.outcome import Outcome
+from dmasafe.series import differ
+from dmasafe.series.differ import Kind
+
+CAUGHT, SILENT = Outcome.CAUGHT, Outcome.SILENT
+
+
+def kind(before, after, id_=SEND):
+    """Of one row, by the judgements of the base's runs and of the tip's."""
+    return differ.differing({id_: before}, {id_: after}).get(id_)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        ([safe()], [safe()], None),
+        ([safe()], [caught()], Kind.WORSE),
+        ([safe()], [silent()], Kind.WORSE),
+        ([caught(expected=CAUGHT)], [silent(expected=CAUGHT)], Kind.WORSE),
+        # The model does not know of the mend.
+        ([caught(expected=CAUGHT)], [safe(False, expected=CAUGHT)], Kind.BETTER),
+        ([silent(expected=SILENT)], [caught(expected=SILENT)], Kind.BETTER),
+        ([silent()], [safe()], Kind.BETTER),
+        # The device still takes the memory that was reported.
+        ([caught(expected=CAUGHT)], [safe(True, expected=CAUGHT)], Kind.WORSE),
+        # The model expects that nothing is reported: another kernel, another expectation.
+        ([caught(expected=CAUGHT)], [safe(True)], Kind.BETTER),
+        # Mapped before, bounced now.
+        ([safe(True)], [safe(False, expected=CAUGHT)], Kind.WORSE),
+        ([safe(True)], [safe(False)], Kind.OTHER),
+        ([caught(expected=CAUGHT)], [caught(splat("other"), expected=CAUGHT)], Kind.OTHER),
+        ([caught(expected=CAUGHT)], [caught(splat(splat_class="map-stack"))], Kind.WORSE),
+        # Broken before.
+        ([caught()], [caught()], None),
+        ([safe()], [lost()], Kind.UNSAID),
+        ([lost()], [safe()], Kind.UNSAID),
+        ([safe()], [skipped()], Kind.GONE),
+        ([safe()], [], Kind.GONE),
+        ([skipped()], [safe()], None),
+        ([skipped()], [caught()], Kind.WORSE),
+        ([skipped()], [skipped()], None),
+        ([], [safe()], None),
+    ],
+)
+def test_a_row_goes_one_way(before, after, wanted):
+    assert kind(before, after) is wanted
+
+
+def test_a_seeded_mistake_that_nobody_notices_any_more_is_worse():
+    id_ = "heap/master_send/dmasafe:bounce/8+fault=map-stack"
+    assert kind([caught(expected=CAUGHT)], [safe(expected=CAUGHT)], id_) is Kind.WORSE
+
+
+def test_a_copy_less_is_better_where_none_is_needed():
+    before, after = [safe(False)], [safe(True, expected=CAUGHT)]
+    assert kind(before, after, READ) is kind(before, after, SEND) is Kind.BETTER
+    assert kind(before, after, "stack/master_send/virtio/8") is Kind.WORSE
+
+
+def test_repetitions_tell_flaky_from_changed():
+    assert kind([safe()] * 3, [caught()] * 3) is Kind.WORSE
+    assert kind([safe()] * 3, [caught(), safe(), safe()]) is Kind.FLAKY
+    # It was before.
+    assert kind([safe(), caught(), safe()], [caught(), safe(), safe()]) is None
+    assert kind([safe(), caught()], [caught(), caught()]) is None
+    # Better now and then is no news.
+    assert kind([caught()] * 2, [safe(), caught()]) is None
+
+
+def test_a_run_that_is_not_trusted_has_no_word():
+    for run in (results({SEND: safe()}, canary=False), results({SEND: safe()}, reason="the guest hung")):
+        found = differ.differing(differ.judgements([results({SEND: safe()})]), differ.judgements([run]))
+        assert found == {SEND: Kind.UNSAID}
+
+
+def test_rows_of_the_same_are_told_once():
+    ids = [f"heap/master_send/virtio/{n}" for n in range(1, 5)]
+    before = {id_: [safe()] for id_ in ids}
+    after = {ids[0]: [caught()], ids[1]: [caught(), caught()], ids[2]: [caught(), safe()], ids[3]: [safe()]}
+    one, two = differ.changed(before, after)
+    assert (one.kind, one.ids, one.before, one.after) == (
+        Kind.WORSE, (ids[0], ids[1]), "SAFE", "CAUGHT (map-vmalloc-rejected)",
+    )  # fmt: skip
+    assert one.blame == "payload_map [dmasafe_controller]" and one.function == "payload_map" and one.unexpected
+    assert (two.kind, two.ids, two.again) == (Kind.FLAKY, (ids[2],), (1, 2))
+
+
+def test_what_is_broken_in_both_is_a_number():
+    before, after = {SEND: [caught()], READ: [safe()]}, {SEND: [caught()], READ: [safe()]}
+    assert (differ.broken_in_both(before, after), differ.compared(before, after)) == (1, 2)
+    assert differ.compared({SEND: [lost()]}, {SEND: [safe()]}) == 0
+
+
+def times(base, **factors):
+    """A run: calls of two kinds on one controller, slower by a factor each."""
+    return results({
+        f"heap/{name}/virtio/{n}": safe(us=base * factors.get(name, 1.0) * (1 + n / 50))
+        for name in ("master_send", "master_recv") for n in range(20)
+    })  # fmt: skip
+
+
+def test_a_busy_machine_is_not_slower_and_one_call_is():
+    assert differ.slower([times(50.0)], [times(200.0)]) == {}
+    assert differ.slower([times(50.0)], [times(50.0, master_send=1.2)]) == {}
+    ((name, (factor, ids)),) = differ.slower([times(50.0)], [times(80.0, master_send=3.0)]).items()
+    assert (name, len(ids)) == ("master_send on virtio", 20) and factor > 1.5
+    assert differ.slower([], []) == {}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each commit of a series is reported as what it is, and nothing else is."""
+
+import pytest
+from series_rig import BASE, CLIENT, CORE, DEV, FILES, PROBE, READ, RTC, SEND, STACK, FakeBench, commit, results, safe
+
+from dmasafe.progress import SILENT
+from dmasafe.scenario import CORE_LENGTHS
+from dmasafe.series.choose import Job, choose
+from dmasafe.series.differ import Kind
+from dmasafe.series.run import look
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def judge(repository, said):
+    """Look at what the branch has."""
+
+    def judged(**more):
+        series = repository.find([], None, SILENT)
+        choice = choose(series.paths, "x86_64")
+        judged.bench = FakeBench(repository, series, **({"kept": more.pop("kept")} if "kept" in more else {}))
+        return look(series, choice, judged.bench, repository, said.append, **more)
+
+    return judged
+
+
+@pytest.fixture
+def eight(tree):
+    """One of each kind, in an order in which one hides behind another."""
+    commit(tree, "Documentation: Plural", document="bytes\n")
+    commit(tree, "core: Refactor", base="first\nsecond\n")
+    commit(tree, "smbus: Lose the flag", core="WORSE\n")
+    commit(tree, "core: Break", base="first\nBREAK\n")
+    commit(tree, "core: Mend", base="first\nthird\n")
+    commit(tree, "dev: On the stack", dev="WORSE\n")
+    commit(tree, "ad5110: On the stack", client="WORSE\n")
+    commit(
+        tree,
+        "rtc: spi_write()",
+        rtc=FILES[RTC].replace("spi_write_then_read(spi, buf, 2, 0, 0)", "spi_write(spi, buf, 2)"),
+    )
+    return tree
+
+
+def told(verdict):
+    return [(one.kind, [commit.subject for commit in one.suspects]) for one in verdict.findings]
+
+
+def test_each_commit_is_reported_as_what_it_is(eight, judge, said):
+    verdict = judge(each=True)
+    assert told(verdict) == [
+        (Kind.BROKEN, ["core: Break"]),
+        (Kind.BROKEN, ["core: Break"]),
+        (Kind.WORSE, ["smbus: Lose the flag"]),
+        (Kind.WORSE, ["dev: On the stack"]),
+        (Kind.WORSE, ["ad5110: On the stack"]),
+        (Kind.CHECKED, ["rtc: spi_write()"]),
+    ]
+    assert verdict.exit_status == 1 and verdict.tried == 8
+    broken, _, send, read, probe, checked = verdict.findings
+    assert "corrected by" in broken.what and "core: Mend" in broken.what
+    assert (broken.file, broken.line, broken.why) == (BASE, 2, f"{BASE}:2: 'BREAK' undeclared")
+    assert (send.ids, send.again, read.ids, probe.ids) == ((SEND,), (3, 3), (READ,), (PROBE,))
+    assert [one.hunks[0].file for one in (send, read, probe, checked)] == [CORE, DEV, CLIENT, RTC]
+    assert verdict.broken_in_both == 0 and verdict.compared == 4
+    assert said[1].startswith("x86_64 default: base and tip are built")
+    assert said[2].startswith("smoke on x86_64 default: ")
+
+
+def test_without_each_the_commits_that_can_be_it_are_named(eight, judge):
+    verdict = judge()
+    suspects = {one.kind: one.suspects for one in verdict.findings if one.ids == (SEND,)}
+    assert [one.subject for one in suspects[Kind.WORSE]] == [
+        "core: Refactor", "smbus: Lose the flag", "core: Break", "core: Mend", "dev: On the stack",
+    ]  # fmt: skip
+    assert not [one for one in judge.bench.asked if "Break" in one], "only base and tip are built"
+    # One commit is a reason to run the client.
+    assert [one.suspects[0].subject for one in verdict.findings if one.ids == (PROBE,)] == ["ad5110: On the stack"]
+
+
+def test_what_hides_behind_a_commit_that_does_not_build_may_be_either(tree, judge):
+    commit(tree, "core: Good", base="good\n")
+    commit(tree, "core: Break", base="BREAK\n")
+    commit(tree, "core: Mend and lose", base="good\n", core="WORSE\n")
+    verdict = judge(each=True)
+    assert told(verdict)[1] == (Kind.WORSE, ["core: Break", "core: Mend and lose"])
+
+
+def test_a_tip_that_does_not_build_is_the_first_such_commits(tree, judge):
+    for number in range(6):
+        commit(tree, f"core: {number}", base="BREAK\n" * (number >= 3) + f"{number}\n")
+    verdict = judge()
+    assert told(verdict) == [(Kind.BROKEN, ["core: 3"])]
+    assert not [one for one in judge.bench.asked if one.startswith("run")]
+    assert verdict.exit_status == 1
+
+
+def test_a_base_that_does_not_build_proves_nothing(tree, judge, repository):
+    git_base = commit(tree, "core: Broken already", base="BREAK\n")
+    commit(tree, "core: Mend", base="good\n")
+    series = repository.find([f"{git_base}..HEAD"], None, SILENT)
+    bench = FakeBench(repository, series)
+    verdict = look(series, choose(series.paths, "x86_64"), bench, repository, str)
+    assert [one.kind for one in verdict.findings] == [Kind.UNSAID] and verdict.exit_status == 2
+
+
+def test_nothing_is_worse(tree, judge):
+    commit(tree, "core: Refactor", base="first\nsecond\n")
+    verdict = judge(each=True)
+    assert (verdict.findings, verdict.exit_status, verdict.compared) == ((), 0, 3)
+    # Nothing differed: nothing was run again.
+    assert sum(one.startswith("run core") for one in judge.bench.asked) == 2
+
+
+def test_a_mend_is_an_improvement_that_the_model_does_not_know(tree, judge):
+    commit(tree, "dev: Mend", dev="BETTER\n")
+    verdict = judge()
+    (one,) = verdict.findings
+    assert (one.kind, one.ids, one.unexpected, verdict.exit_status) == (Kind.BETTER, (STACK,), True, 0)
+
+
+def test_a_row_that_differs_once_is_flaky(tree, judge):
+    commit(tree, "core: Race", base="FLAKY\n")
+    (one,) = judge().findings
+    assert one.kind is Kind.FLAKY and one.again[1] == 3 and 0 < one.again[0] < 3
+
+
+def test_what_is_lost_at_the_tip_is_not_nothing(tree, judge):
+    commit(tree, "dev: Lose the log", dev="LOST\n")
+    verdict = judge()
+    assert [one.kind for one in verdict.findings] == [Kind.UNSAID] and verdict.exit_status == 2
+
+
+def test_a_base_that_is_known_is_neither_built_nor_run(tree, judge, repository):
+    commit(tree, "core: Refactor", base="first\nsecond\n")
+    base = repository.find([], None, SILENT).base
+    rows = FakeBench(repository, None).perform(base, Job("core", "default", "x86_64"))
+    kept = {(base.tree, Job(name, "default", "x86_64")): rows for name in ("smoke", "core", "faults")}
+    assert judge(kept=kept).exit_status == 0
+    assert not [one for one in judge.bench.asked if "Linux 6.12.117" in one]
+
+
+def test_a_documents_series_builds_nothing(tree, judge):
+    commit(tree, "Documentation: Plural", document="bytes\n")
+    verdict = judge(each=True)
+    assert (verdict.exit_status, judge.bench.asked, verdict.tried) == (0, [], 0)
+
+
+def test_a_slower_call_is_told_if_it_is_each_time(tree, judge, monkeypatch):
+    commit(tree, "dev: Sleep", dev="SLOW\n")
+    calls, kinds = ("master_send", "master_recv"), ("heap", "devm", "pages", "coherent", "percpu")
+    ids = [f"{kind}/{call}/virtio/{n}" for call in calls for kind in kinds for n in CORE_LENGTHS]
+    hurried = []
+
+    def perform(self, one, job, wanted=()):
+        slow = 3.0 if "SLOW" in self.contents(one)[DEV] and not (hurried and wanted) else 1.0
+        rows = {id_: safe(us=50.0 * (slow if "send" in id_ else 1.0)) for id_ in ids if not wanted or id_ in wanted}
+        return results(rows, job.suite)
+
+    monkeypatch.setattr(FakeBench, "perform", perform)
+    verdict = judge()
+    assert {one.kind for one in verdict.findings} == {Kind.SLOWER} and verdict.exit_status == 1
+    assert verdict.findings[0].what.startswith("master_send on virtio takes 3.0 times as long")
+    hurried.append(True)
+    assert judge().findings == ()
