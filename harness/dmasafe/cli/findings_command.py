@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -84,17 +84,28 @@ def command(
         )
         return 0
     with ProgressDisplay() as progress:
-        corrections = correct(findings, sources, progress) if with_patch else Corrections(())
-        seen = tuple(each.seen for each in corrections.all if each.seen is not None)
-        report = Report(seen) if with_patch else reproduce(findings, sources, progress)
-    if record:
-        records.keep(record, *records.merge(records.load(record, everything), (report, corrections)))
+        if with_patch:
+            report, corrections = Report(()), Corrections(())
+            for each in correct(findings, sources, progress):
+                seen = () if each.seen is None else (each.seen,)
+                report = Report((*report.evidence, *seen))
+                corrections = Corrections((*corrections.all, each))
+                # Each takes minutes: what was found is kept at once.
+                _keep(record, everything, report, corrections)
+        else:
+            report, corrections = reproduce(findings, sources, progress), Corrections(())
+            _keep(record, everything, report, corrections)
     output.show(
         table=lambda: _correction_table(corrections) if with_patch else _table(report),
         json=lambda: records.to_json(report, corrections),
         markdown=lambda: to_markdown(report, corrections, findings),
     )
     return corrections.status if with_patch else report.status
+
+
+def _keep(record: Path | None, findings: Sequence[Finding], report: Report, corrections: Corrections) -> None:
+    if record:
+        records.keep(record, *records.merge(records.load(record, findings), (report, corrections)))
 
 
 def _mails(finding: Finding, report: Report, corrections: Corrections) -> str:

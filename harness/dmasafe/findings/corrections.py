@@ -8,7 +8,7 @@ can be trusted, and no scenario may come out worse.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dmasafe import kernel as kernels
@@ -22,7 +22,7 @@ from dmasafe.kernel import Kernel, NotBuilt
 from dmasafe.kernel.patched import PatchError, patched
 from dmasafe.outcome import Outcome, Verdict
 from dmasafe.progress import Progress
-from dmasafe.report.results import Results
+from dmasafe.report.results import Results, Row
 from dmasafe.scenario import core_suite, hosts_suite, parse_scenario, upstream_suite
 from dmasafe.targets.prepare import build_kernel
 
@@ -68,18 +68,17 @@ class Corrections:
         return 0 if seen == {True} else 2
 
 
-@dataclass
-class _Kept:
-    """What is the same for all findings of one kernel: what its own scenarios came to, without a patch."""
-
-    rows: dict[tuple[str, Where, tuple[str, ...], bool], Results] = field(default_factory=dict)
+#: What scenarios and phases came to without a patch, by kernel: it is the same for all findings.
+_Kept = dict[tuple[str, Where, bool], dict[str, Row]]
 
 
-def correct(findings: Sequence[Finding], sources: Iterable[str], progress: Progress) -> Corrections:
+def correct(findings: Sequence[Finding], sources: Iterable[str], progress: Progress) -> Iterator[Correction]:
     """Try each finding's patch on each of these kernels that it is for. Raises KernelError, QemuError, TargetError."""
-    kept = _Kept()
-    pairs = [(finding, source) for source in sources for finding in findings if finding.patches(source)]
-    return Corrections(tuple(_correct(finding, source, kept, progress) for finding, source in pairs))
+    kept: _Kept = {}
+    for source in sources:
+        for finding in findings:
+            if finding.patches(source):
+                yield _correct(finding, source, kept, progress)
 
 
 def _correct(finding: Finding, source: str, kept: _Kept, progress: Progress) -> Correction:
@@ -128,15 +127,17 @@ def _else_as_before(told: Correction, where: Where, kernel: Kernel, kept: _Kept,
     for clients, names in ((False, _scenarios(told.finding)), (True, _phases(told.finding))):
         if not names:
             continue
-        key = (told.source, where, names, clients)
-        if key not in kept.rows:
-            kept.rows[key] = run_rows(told.source, where, names, clients, progress)[0]
-        found = compare(kept.rows[key], run_rows(told.source, where, names, clients, progress, kernel)[0], changes)
+        before = kept.setdefault((told.source, where, clients), {})
+        missing = tuple(name for name in names if name not in before)
+        if missing:
+            before |= _rows(run_rows(told.source, where, missing, clients, progress)[0])
+        mine = {name: before[name] for name in names if name in before}
+        found = compare(mine, _rows(run_rows(told.source, where, names, clients, progress, kernel)[0]), changes)
         again = (*found.worse, *found.doubts)
         if again:
             # On a busy machine a transfer may be too slow. What differs counts if it differs again.
-            rows = run_rows(told.source, where, again, clients, progress, kernel)[0]
-            second = compare(kept.rows[key], rows, changes, again)
+            mine = {name: mine[name] for name in again}
+            second = compare(mine, _rows(run_rows(told.source, where, again, clients, progress, kernel)[0]))
             found = Difference(found.same + second.same, second.worse, second.doubts)
         if found.worse:
             why = f"the proof is gone, but {_some(found.worse)}"
@@ -176,22 +177,24 @@ class Difference:
     doubts: Mapping[str, str]
 
 
-def compare(
-    before: Results, after: Results, changes: Sequence[str] = (), only: Container[str] | None = None
-) -> Difference:
-    """The rows of two runs, those of ``only`` if given; those that match a pattern of ``changes`` are left out.
+def _rows(results: Results) -> dict[str, Row]:
+    return {row.id: row for row in results.rows}
+
+
+def compare(before: Mapping[str, Row], after: Mapping[str, Row], changes: Sequence[str] = ()) -> Difference:
+    """The rows of two runs by their ids; those that match a pattern of ``changes`` are left out.
 
     What could not be trusted before says nothing. A row is worse if its outcome is, if the kernel reports what it did
     not, or if it passed and fails.
     """
-    old = {row.id: row.judgement for row in before.rows if row.judgement.verdict not in UNTRUSTED}
-    new = {row.id: row.judgement for row in after.rows}
+    old = {id_: row.judgement for id_, row in before.items() if row.judgement.verdict not in UNTRUSTED}
+    new = {id_: row.judgement for id_, row in after.items()}
     same = 0
     worse: dict[str, str] = {}
     doubts: dict[str, str] = {}
     for id_, was in old.items():
         now = new.get(id_)
-        if any(fnmatch.fnmatchcase(id_, pattern) for pattern in changes) or (only is not None and id_ not in only):
+        if any(fnmatch.fnmatchcase(id_, pattern) for pattern in changes):
             continue
         if now is None or now.verdict in UNTRUSTED or was.outcome is None or now.outcome is None:
             doubts[id_] = "it was not run" if now is None else now.why
