@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dmasafe.check.changes import Change, change_of
 from dmasafe.check.judge import CHECK_RULES, CheckResult, Step, judge
-from dmasafe.check.tree import CheckError, Tree, c_files, kernel_root, version
+from dmasafe.check.tree import CheckError, Tree, c_files, cache_name, kernel_root, release
 
 __all__ = [
     "CHECK_RULES",
@@ -24,6 +24,7 @@ __all__ = [
     "CheckResult",
     "Checked",
     "Step",
+    "brought",
     "check_change",
     "check_contents",
     "check_files",
@@ -33,12 +34,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Checked:
-    """A check's results, and what it took. ``skipped``: files that were too large to be read."""
+    """A check's results, and what it took. ``skipped``: files that were too large to be read.
+
+    ``release`` of the kernel whose tree it is, "" if that is not known.
+    """
 
     results: tuple[CheckResult, ...]
     files: int
     pieces: int
     skipped: tuple[str, ...]
+    release: str = ""
 
 
 def check_paths(paths: Iterable[Path], base: Path, cache: Path | None = None) -> Checked:
@@ -56,14 +61,15 @@ def check_files(names: list[str], base: Path, given: Mapping[str, bytes], cache:
     tree = Tree(names, base, next((found for place in places if (found := kernel_root(place))), None), given)
     kept = None
     if cache is not None and len(names) > 1:
-        kept = cache / f"{version(str(base.resolve()), names)}.msgpack"
+        kept = cache / f"{cache_name(str(base.resolve()), names)}.msgpack"
         tree.load(kept)
     program = tree.solve()
     wanted = set(names)
-    results = _with_code(tree, [result for result in judge(program) if result.file in wanted])
+    kernel = release(tree.root)
+    results = _with_code(tree, [result for result in judge(program, kernel) if result.file in wanted])
     if kept is not None:
         tree.save(kept)
-    return Checked(tuple(results), len(names), tree.pieces, tuple(tree.skipped))
+    return Checked(tuple(results), len(names), tree.pieces, tuple(tree.skipped), kernel)
 
 
 def check_change(what: str, base: Path) -> Checked:
@@ -86,15 +92,21 @@ def check_contents(change: Change, base: Path) -> Checked:
         names = [name for name in dict.fromkeys([*beside, *contents]) if name in contents or name not in gone]
         return check_files(names, base, contents)
 
-    old = Counter(result.fingerprint for result in checked(change.before, change.after).results)
+    old = checked(change.before, change.after)
     after = checked(change.after, change.before)
+    return replace(after, results=brought(after.results, old.results))
+
+
+def brought(results: Iterable[CheckResult], known: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+    """Those of ``results`` that are not among ``known``, wherever their lines went to."""
+    old = Counter(result.fingerprint for result in known)
     fresh = []
-    for result in after.results:
+    for result in results:
         if old[result.fingerprint] > 0:
             old[result.fingerprint] -= 1
         else:
             fresh.append(result)
-    return replace(after, results=tuple(fresh))
+    return tuple(fresh)
 
 
 def _with_code(tree: Tree, results: list[CheckResult]) -> list[CheckResult]:

@@ -27,7 +27,7 @@ from dmasafe.check.facts import (
     Value,
     Values,
 )
-from dmasafe.check.sinks import ALLOCATORS, PREDICATES, words
+from dmasafe.check.sinks import ALLOCATORS, PERCPU, PREDICATES, USER, words
 from dmasafe.check.source import Source, cleaned
 
 _PARSER = Parser(Language(language()))
@@ -43,6 +43,7 @@ _ALIGNED = re.compile(
     r"|IIO_DECLARE_DMA_(?:BUFFER_WITH_TS|QUATERNION))"
 )
 _GROUP = re.compile(r"\b__dma_from_device_group_(begin|end)\s*\(\s*(\w*)\s*\)")
+_USER = re.compile(rb"\b__user\b")
 _ASKS = re.compile(rb"I2C_M_DMA_SAFE|i2c_get_dma_safe_msg_buf")
 _LOOKS = re.compile(rb"virt_addr_valid|is_vmalloc_addr|is_vmalloc_or_module_addr|object_is_on_stack")
 _NUMBER = re.compile(r"0x[0-9a-fA-F]{1,8}|\d{1,8}")
@@ -89,6 +90,7 @@ _CONTAINERS = frozenset({"container_of", "container_of_const", "list_entry", "fr
 #: What may have functions and structs in it, besides the file.
 _OUTER = ("preproc_if", "preproc_el", "linkage", "declaration_list", "ERROR", "expression_st")
 _EMPTY: frozenset[Value] = frozenset()
+_USERS = frozenset((Value("C", USER),))
 Set = frozenset[Value]
 Environment = dict[str, Set]
 
@@ -174,8 +176,23 @@ class _Piece:
             return tag
         if tag:
             members = tuple(self.members(body, tag, depth))
-            self.facts.structs.append(StructType(tag, self.line(node), members, node.type == "union_specifier"))
+            union, groups = node.type == "union_specifier", self.open_groups(body)
+            self.facts.structs.append(StructType(tag, self.line(node), members, union, groups))
         return tag
+
+    def open_groups(self, body: Node) -> tuple[str, ...]:
+        """The groups of a struct that do not end in it, in order."""
+        found: dict[str, None] = {}
+        for mark, named in _GROUP.findall(self.original[body.start_byte : body.end_byte].decode(errors="replace")):
+            if mark == "begin":
+                found[named or "default"] = None
+            else:
+                found.pop(named or "default", None)
+        return tuple(found)
+
+    def user(self, node: Node) -> bool:
+        """Whether a declaration or a type says that a pointer is one of user space."""
+        return _USER.search(self.original, node.start_byte, node.end_byte) is not None
 
     def members(self, body: Node, tag: str, depth: int) -> Iterable[Member]:
         group, at = "", body.start_byte
@@ -211,6 +228,8 @@ class _Piece:
                 name, form, _pointers = _declared(declarator, self)
                 if form == "plain" and struct:
                     form = "struct"
+                elif form == "pointer" and self.user(field):
+                    form = "user"
                 size = _SIZES.get(found, 0) if form in ("plain", "array") else 0
                 if form == "array" and size:
                     number = _NUMBER.search(self.text(declarator).partition("[")[2])
@@ -383,7 +402,8 @@ class _Body:
                 if form == "plain":
                     self.numbers[name] = len(parameters) - 1
                 if form == "pointer":
-                    environment[name] = frozenset((Value("P", name, tag, len(parameters) - 1),))
+                    given = Value("P", name, tag, len(parameters) - 1)
+                    environment[name] = _USERS if piece.user(each) else frozenset((given,))
         try:
             self.statement(body, environment)
         except (RecursionError, _TooLargeError):
@@ -586,6 +606,9 @@ class _Body:
                 continue
             if value.type == "initializer_list":
                 self.initializer(value, name, tag, frozenset((self.object(name),)), env)
+            elif form == "pointer" and self.piece.user(node):
+                self.value(value, env)
+                env[name] = _USERS
             elif form == "struct":
                 self.copy(name, value, env)
             else:
@@ -673,6 +696,8 @@ class _Body:
         if kind == "pointer_expression" and node.children[0].type == "*":
             argument = node.child_by_field_name("argument")
             return self.value(argument, env) if argument is not None else _EMPTY
+        if kind == "call_expression" and (name := self.text(node).partition("(")[0].strip()) in PERCPU:
+            return frozenset((Value("C", name),))
         return self.value(node, env)
 
     def path(self, node: Node, env: Environment) -> str:
@@ -742,6 +767,9 @@ class _Body:
         tag = ""
         if kind is not None:
             tag = self.piece.type_of(kind.child_by_field_name("type"))[0]
+            if self.piece.user(kind):
+                self.value(value, env)
+                return _USERS
         return self.typed(self.value(value, env), tag)
 
     def _binary(self, node: Node, env: Environment) -> Set:
@@ -961,6 +989,8 @@ class _Body:
         if through or not callee:
             return frozenset((Value("U"),))
         # Memory of an allocator has no origin among its arguments; what another function returns may have.
+        if callee in PERCPU:
+            return frozenset((Value("U"),))
         if callee in ALLOCATORS:
             return frozenset((Value("C", callee),))
         given = [_single(one) for one in arguments[:8]]

@@ -13,8 +13,8 @@ from msgspec import Struct
 #: S object on the stack, G static object or global, L string literal, P parameter, F member that is loaded (or decays),
 #: A address of a member, D what a pointer points at, C what a call returns, U unknown.
 Kind = Literal["S", "G", "L", "P", "F", "A", "D", "C", "U"]
-#: Of a variable, a member or a parameter.
-Form = Literal["plain", "pointer", "array", "struct"]
+#: Of a variable, a member or a parameter; a "user" is a pointer to memory of user space.
+Form = Literal["plain", "pointer", "array", "struct", "user"]
 
 
 class Value(Struct, frozen=True, array_like=True, gc=False, cache_hash=True, omit_defaults=True):
@@ -108,12 +108,16 @@ class Member(Struct, array_like=True, gc=False):
 
 
 class StructType(Struct, array_like=True, gc=False):
-    """A struct or union. Members of nameless structs inside it are its own."""
+    """A struct or union. Members of nameless structs inside it are its own.
+
+    ``open``: the __dma_from_device_groups that have no end, or another's.
+    """
 
     tag: str
     line: int
     members: tuple[Member, ...]
     union: bool = False
+    open: tuple[str, ...] = ()
 
 
 class Global(Struct, array_like=True, gc=False):

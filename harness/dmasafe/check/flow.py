@@ -13,7 +13,19 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dmasafe.check.facts import Call, FileFacts, Function, Global, Guard, Member, Store, StructType, Value, Values
-from dmasafe.check.sinks import ALLOCATORS, CALLS, CONTRACTS, COPIES, MEMBERS, PREDICATES, SAME, STATE, Sink
+from dmasafe.check.sinks import (
+    ALLOCATORS,
+    CALLS,
+    CONTRACTS,
+    COPIES,
+    MEMBERS,
+    NEEDLESS,
+    PREDICATES,
+    SAME,
+    STATE,
+    UNMARKED,
+    Sink,
+)
 
 #: A function of a file: the path, and its name.
 Key = tuple[str, str]
@@ -279,6 +291,8 @@ class Program:
             if tag in CONTRACTS:
                 return [Origin("contract", f"{tag}.{name}", path)]
         member = self.member(tag, name, path)
+        if value.kind == "F" and member is not None and member.form == "user":
+            return [Origin("user", f"{tag}.{name}", path)]
         inside = value.kind == "A" or (member is not None and member.form in ("array", "struct"))
         if inside and value.kind == "A" and member is not None and member.form == "pointer":
             # The address of a pointer that lies in the object.
@@ -353,7 +367,11 @@ class Program:
                 summary = self.summaries.setdefault(key, {})
                 for arrival in self.arrivals(key):
                     origin = arrival.origin
-                    if origin.kind != "param" or (origin.path and self.stateful(key, origin.number)):
+                    if (
+                        origin.kind != "param"
+                        or arrival.use.sink.needless
+                        or (origin.path and self.stateful(key, origin.number))
+                    ):
                         continue
                     uses = summary.setdefault((origin.number, origin.path), {})
                     identity = arrival.use.identity
@@ -395,10 +413,10 @@ class Program:
             tag, member, _base = self.stored(store, path)
             if member.startswith("#") and (known := self.member(tag, member, path)) is not None:
                 member = known.name
-            sink = MEMBERS.get((tag, member))
-            if sink is None or (sink.marked and not store.marked):
+            filled = MEMBERS.get((tag, member))
+            if filled is None:
                 continue
-            use = Use(sink, store.line, guards=store.guards)
+            use = Use(UNMARKED if filled.marked and not store.marked else filled, store.line, guards=store.guards)
             yield from _arrivals(key, use, self.origins(store.values, path), function)
 
     def _uses(self, call: Call, path: str) -> Iterator[tuple[int, Path, Use]]:
@@ -413,6 +431,8 @@ class Program:
                     yield sink.argument, (), Use(sink, call.line, None, near)
                     continue
                 yield sink.argument, (), Use(sink, call.line)
+            if (copying := NEEDLESS.get(call.callee)) is not None:
+                yield copying.argument, (), Use(copying, call.line)
             if call.callee in CALLS or call.callee in COPIES:
                 return
             called, sure = self.resolve(call.callee, path), True

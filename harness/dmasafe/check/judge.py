@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dmasafe.audit import FLAGGED_UNSAFE, MAPS_UNFLAGGED, RULES, SHARED_LINE, Level, Rule
+from dmasafe.audit import FLAGGED_UNSAFE, MAPS_UNFLAGGED, NEEDLESS_BOUNCE, RULES, SHARED_LINE, Level, Rule
 from dmasafe.check.facts import Member, StructType
 from dmasafe.check.flow import Arrival, Key, Origin, Program
-from dmasafe.check.sinks import BREAKS, UNSAFE, Sink
+from dmasafe.check.sinks import BREAKS, STATE, UNSAFE, Sink, words
 
 HANDED_OVER = "unsafe-buffer-handed-over"
-CACHE_LINE = 64
+CACHE_LINE, LARGEST_LINE = 64, 128
 
 CHECK_RULES: Mapping[str, Rule] = {
     HANDED_OVER: Rule(
@@ -30,10 +30,15 @@ CHECK_RULES: Mapping[str, Rule] = {
     FLAGGED_UNSAFE: RULES[FLAGGED_UNSAFE],
     MAPS_UNFLAGGED: RULES[MAPS_UNFLAGGED],
     SHARED_LINE: RULES[SHARED_LINE],
+    NEEDLESS_BOUNCE: RULES[NEEDLESS_BOUNCE],
 }
 
 #: Kinds of memory of which other places depend on the machine: never an error.
-_DEPENDS = frozenset({"kvmalloc", "percpu", "kmap"})
+_DEPENDS = frozenset({"kvmalloc", "percpu", "kmap", "coherent"})
+#: Kinds of memory that DMA may touch, as a whole.
+_SAFE = frozenset({"heap", "devm", "pages"})
+#: What no device writes.
+_PROCESSOR = words("bool int spinlock_t raw_spinlock_t")
 #: Kinds of memory in which a struct with a buffer may lie.
 _OBJECTS = frozenset({"param", "unknown", "heap", "devm", "kmem-cache"})
 
@@ -81,16 +86,20 @@ class CheckResult:
 _ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
-def judge(program: Program) -> list[CheckResult]:
-    """All results of a solved program, by file and line."""
+def judge(program: Program, release: str = "") -> list[CheckResult]:
+    """All results of a solved program, by file and line. ``release`` of the kernel: "" may be any."""
     found: dict[tuple[str, int, str, str], CheckResult] = {}
     looking = {path for path, facts in program.files.items() if any(one.looks for one in facts.functions)}
     asking = {path for path, facts in program.files.items() if any(one.asks for one in facts.functions)}
     embedded: dict[tuple[str, str], tuple[Arrival, bool]] = {}
     for key in program.functions():
         for arrival in program.arrivals(key):
-            result = None
-            if arrival.origin.kind in UNSAFE:
+            result, sink = None, arrival.use.sink
+            if not sink.exists_in(release):
+                continue
+            if sink.needless:
+                result = _needless(program, arrival)
+            elif _harmed(arrival.origin, sink):
                 result = _unsafe(program, arrival)
             elif arrival.origin.kind == "i2c-message" and key[0] not in asking and not arrival.use.sink.marked:
                 result = _message(program, arrival, key[0] not in looking)
@@ -112,9 +121,23 @@ def _steps(program: Program, arrival: Arrival) -> tuple[Step, ...]:
     return tuple(Step(*step) for step in program.steps(arrival.key, arrival.use))
 
 
+def _harmed(origin: Origin, sink: Sink) -> bool:
+    return origin.kind in UNSAFE and not (origin.kind == "coherent" and sink.mapped)
+
+
+def _needless(program: Program, arrival: Arrival) -> CheckResult | None:
+    """A message without the mark, in memory that surely deserves it."""
+    origin, sink = arrival.origin, arrival.use.sink
+    if any(one.kind not in _SAFE or one.embedded or one.kept or not one.sure for one in (origin, *arrival.others)):
+        return None
+    why = f"{origin.name}() memory is safe, and is not marked: a controller's driver that does DMA copies it once more"
+    steps = _steps(program, arrival)
+    return _result(NEEDLESS_BOUNCE, Level.NOTE, arrival.key, arrival.use.line, origin, sink, why, steps)
+
+
 def _unsafe(program: Program, arrival: Arrival) -> CheckResult:
     origin, sink = arrival.origin, arrival.use.sink
-    certain = arrival.use.sure and origin.sure and all(one.kind in UNSAFE for one in arrival.others)
+    certain = arrival.use.sure and origin.sure and all(_harmed(one, sink) for one in arrival.others)
     level = Level.ERROR if certain else Level.WARNING
     why = f"{_named(origin)} is {UNSAFE[origin.kind]}: it {BREAKS[origin.kind]}"
     if origin.kind in sink.takes:
@@ -182,8 +205,8 @@ def _shared(program: Program, arrivals: Iterable[tuple[Arrival, bool]]) -> Itera
         neighbour = _neighbour([(one[1], name) for one, name in known])
         if neighbour is None:
             continue
-        member, why = neighbour
-        level = Level.WARNING if writes else Level.NOTE
+        member, why, long = neighbour
+        level = Level.WARNING if writes and not long else Level.NOTE
         origin = Origin(
             "struct-embedded", f"struct {struct.tag}", where, member.line, embedded=((struct.tag, known[-1][1]),)
         )
@@ -197,8 +220,11 @@ def _shared(program: Program, arrivals: Iterable[tuple[Arrival, bool]]) -> Itera
         yield CheckResult(**{**made.__dict__, "fix": RULES[SHARED_LINE].fix})
 
 
-def _neighbour(chain: list[tuple[StructType, str]]) -> tuple[Member, str] | None:
-    """Why a member shares a cache line with what is no DMA buffer, None if it does not, or nobody can tell."""
+def _neighbour(chain: list[tuple[StructType, str]]) -> tuple[Member, str, bool] | None:
+    """Why a member shares a cache line with what is no DMA buffer, None if it does not, or nobody can tell.
+
+    True if it does so only where lines have 128 bytes.
+    """
     others = False
     buffer: Member | None = None
     for struct, name in chain:
@@ -209,22 +235,57 @@ def _neighbour(chain: list[tuple[StructType, str]]) -> tuple[Member, str] | None
         if at is None:
             return None
         buffer = members[at]
-        if any(one.aligned or one.group for one in members[: at + 1]):
-            return _behind(struct, at)
-        others |= any(one.form == "pointer" for number, one in enumerate(members) if number != at)
-    if buffer is None or not others or buffer.form == "pointer":
+        if buffer.group:
+            return _grouped(struct, buffer)
+        first = next((one for one in members[at::-1] if one.aligned or one.group), None)
+        if first is not None and not first.group:
+            return _behind(struct, at) or _before(struct, at, first)
+        others |= any(one.form in ("pointer", "user") for number, one in enumerate(members) if number != at)
+    if buffer is None or not others or buffer.form in ("pointer", "user"):
         return None
-    return buffer, f"{buffer.name} is not aligned for DMA, and shares its cache lines with its neighbours"
+    return buffer, f"{buffer.name} is not aligned for DMA, and shares its cache lines with its neighbours", False
 
 
-def _behind(struct: StructType, at: int) -> tuple[Member, str] | None:
+def _written(member: Member) -> bool:
+    """Whether a member surely is the processor's own."""
+    return (
+        member.form in ("pointer", "user")
+        or member.tag in _PROCESSOR
+        or (member.form == "struct" and member.tag in STATE)
+    )
+
+
+def _grouped(struct: StructType, buffer: Member) -> tuple[Member, str, bool] | None:
+    """What is in the group of a buffer, and no buffer."""
+    for one in struct.members:
+        if one.group == buffer.group and one.name != buffer.name and _written(one):
+            ends = "has no end, and so takes in" if buffer.group in struct.open else "has in it"
+            return buffer, f"the DMA group of {buffer.name} {ends} {one.name}, which the processor writes", False
+    return None
+
+
+def _behind(struct: StructType, at: int) -> tuple[Member, str, bool] | None:
     """What stands behind an aligned buffer in its last cache line, and is no buffer."""
     buffer = struct.members[at]
-    if buffer.group or not buffer.size or buffer.size % CACHE_LINE == 0:
+    if not buffer.size or buffer.size % LARGEST_LINE == 0:
         return None
+    only = buffer.size % CACHE_LINE == 0
     for one in struct.members[at + 1 :]:
         if one.aligned or one.group or one.form in ("array", "struct"):
             return None
-        if one.form == "pointer" or one.tag in ("bool", "spinlock_t", "int"):
-            return buffer, f"{buffer.name} is aligned for DMA, but {one.name} behind it shares its last cache line"
+        if _written(one):
+            why = f"{buffer.name} is aligned for DMA, but {one.name} behind it shares its last cache line"
+            return buffer, why + (" where lines have 128 bytes" if only else ""), only
     return None
+
+
+def _before(struct: StructType, at: int, first: Member) -> tuple[Member, str, bool] | None:
+    """What stands before a buffer that is aligned to the processor's lines, where DMA's may be longer."""
+    place = struct.members.index(first)
+    if not first.aligned.startswith("____cacheline") or not place or not _written(struct.members[place - 1]):
+        return None
+    why = (
+        f"{first.aligned} aligns {first.name} to 64 bytes on arm64, where {struct.members[place - 1].name} before it "
+        "can be in the same 128 bytes: use ARCH_DMA_MINALIGN"
+    )
+    return struct.members[at], why, True

@@ -21,12 +21,12 @@ from dmasafe import atomic
 from dmasafe.check.extract import parse_piece
 from dmasafe.check.facts import Answers, FileFacts
 from dmasafe.check.flow import Program
-from dmasafe.check.sinks import COPIES, SINKS, WORDS
+from dmasafe.check.sinks import COPIES, ONLY_WITH_MEMORY, SINKS, WORDS
 from dmasafe.check.source import MAX_BYTES, Source
 from dmasafe.errors import DmasafeError, os_sentence
 
 _INCLUDE = re.compile(rb'(?m)^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]{1,200})"|<([^>\n]{1,200})>)')
-_FIRST = WORDS | {name for sink in SINKS for name in sink.bus_init}
+_FIRST = WORDS | ONLY_WITH_MEMORY | {name for sink in SINKS for name in sink.bus_init}
 #: A tree in which wrappers call each other deeper than this is not one.
 _MOST_ROUNDS = 24
 _MOST_INCLUDED = 400
@@ -41,6 +41,7 @@ _SLOT = rb"(?:->|\.)(?:%s)[ \t]*\("
 _STRUCT = rb"\b(?:struct|union)\s+(?:%s)\s*(?:__\w+\s*)?\{|\}\s*(?:%s)\s*;"
 _DEFINED = re.compile(rb"\b(?:struct|union)\s+(\w+)\s*(?:__\w+\s*)?\{|\}\s*(\w+)\s*;")
 _FUNCTION = rb"(?m)^(?:[A-Za-z_][\w \t*]*[ \t*])?(?:%s)\((?![^\n]*;)"
+_MEMORY = re.compile(rb"alloc|memdup|get_free_page")
 _NAME = re.compile(r"[A-Za-z_]\w{2,}")
 #: Structs of function pointers that the kernel's cores call: what they hand over is the core's business.
 _CORE = re.compile(r"(?:^|/)include/")
@@ -187,7 +188,9 @@ class Tree:
                     continue
                 found = machines[kept].find_matches_as_indexes(source.data, overlapping=True)
                 for number, at in source.places(found):
-                    places.setdefault(asked[kept][number], []).append(source.piece(at))
+                    word, piece = asked[kept][number], source.piece(at)
+                    if word not in ONLY_WITH_MEMORY or _MEMORY.search(source.text(piece)):
+                        places.setdefault(word, []).append(piece)
             if places:
                 self._extract(name, [at for word in wanted & places.keys() for at in places[word]])
 
@@ -341,6 +344,16 @@ def kernel_root(path: Path) -> Path | None:
     return None
 
 
+def release(root: Path | None) -> str:
+    """The release of the kernel's tree ``root`` ("7.3.4"), "" if that is not known."""
+    try:
+        text = (root / "Makefile").read_bytes()[:1000] if root is not None else b""
+    except OSError:
+        text = b""
+    found = [re.search(rb"(?m)^%s = (\d+)$" % name, text) for name in (b"VERSION", b"PATCHLEVEL", b"SUBLEVEL")]
+    return ".".join(one[1].decode() for one in found if one is not None) if found[0] and found[1] else ""
+
+
 def c_files(path: Path) -> Iterator[Path]:
     """The C files at or below ``path``, in order. Raises CheckError."""
     if path.is_file():
@@ -355,7 +368,7 @@ def c_files(path: Path) -> Iterator[Path]:
                 yield Path(directory, name)
 
 
-def version(base: str, names: list[str]) -> str:
+def cache_name(base: str, names: list[str]) -> str:
     """The name of a cache: what it depends on besides the files' contents, the code that reads them included."""
     digest = hashlib.sha256("\0".join((base, *names)).encode(errors="replace"))
     for part in ("extract", "facts", "sinks", "source", "tree"):

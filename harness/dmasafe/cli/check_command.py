@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,8 @@ from pathlib import Path
 import click
 
 from dmasafe.audit import Level
-from dmasafe.check import CheckError, check_change, check_files, check_paths
+from dmasafe.check import Checked, brought, check_change, check_files, check_paths
 from dmasafe.cli.output import Output, output_options
-from dmasafe.errors import os_sentence
 from dmasafe.places import cache_root
 from dmasafe.report import check as render
 
@@ -40,41 +38,33 @@ def command(
 ) -> int:
     """Check C files of the kernel's, without a build: does a buffer on the stack, or another unsafe one, go to DMA?
 
-    Every branch of #if is read. A warning is what is not certain on every path. Notes do not count.
+    Every branch of #if is read. Of results of earlier checks (FILE.json) the counts stand side by side with
+    --format markdown. A warning is what is not certain on every path. Notes do not count.
 
     Exit status: 0 nothing found, 1 found, 2 something cannot be read.
     """
-    here = Path.cwd()
+    here, earlier = Path.cwd(), list[Checked]()
     if change is not None and paths:
         raise click.UsageError("--diff names the files by itself")
     if change is not None:
         checked = check_change(change, here)
     elif paths == (Path(STDIN),):
         checked = check_files([STDIN], here, {STDIN: sys.stdin.buffer.read()})
+    elif paths and all(path.suffix == ".json" for path in paths):
+        earlier = [render.from_json(path) for path in paths]
+        checked = earlier[0]
     elif paths:
         checked = check_paths(paths, here, None if no_cache else cache_root() / "check")
     else:
         raise click.UsageError("name files or directories, - for standard input, or a change with --diff")
-    known = _fingerprints(baseline) if baseline is not None else frozenset()
-    shown = tuple(
-        one for one in checked.results
-        if one.fingerprint not in known and (notes or one.level is not Level.NOTE)
-    )  # fmt: skip
+    known = render.from_json(baseline).results if baseline is not None else ()
+    shown = tuple(one for one in brought(checked.results, known) if notes or one.level is not Level.NOTE)
     checked = replace(checked, results=shown)
     output.show(
         table=lambda: render.table(checked),
         lines=lambda: render.lines(checked),
         json=lambda: render.to_json(checked),
         sarif=lambda: render.to_sarif(checked),
-        markdown=lambda: render.to_markdown(checked),
+        markdown=lambda: render.to_markdown([checked, *earlier[1:]]),
     )
     return FOUND if any(one.level is not Level.NOTE for one in shown) else 0
-
-
-def _fingerprints(path: Path) -> frozenset[str]:
-    try:
-        return frozenset(str(one["fingerprint"]) for one in json.loads(path.read_bytes())["results"])
-    except OSError as error:
-        raise CheckError(os_sentence("read", path, error)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckError(f"{path} is no result of 'dmasafe check --format json'") from error

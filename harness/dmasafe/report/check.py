@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from dmasafe.audit import Level
-from dmasafe.check import CHECK_RULES, Checked, CheckResult
+from dmasafe.check import CHECK_RULES, Checked, CheckError, CheckResult
+from dmasafe.decode import convert
+from dmasafe.errors import os_sentence
 from dmasafe.report import sarif
 from dmasafe.report.text import one_line, plural
 
@@ -35,9 +39,12 @@ def table(checked: Checked) -> Iterator[Text]:
 
 
 def _counts(checked: Checked) -> str:
+    return f"{plural(checked.files, 'file')}: {_found(checked)}"
+
+
+def _found(checked: Checked) -> str:
     counts = Counter(result.level for result in checked.results)
-    found = ", ".join(plural(counts[level], str(level)) for level in Level if counts[level])
-    return f"{plural(checked.files, 'file')}: {found or 'nothing found'}"
+    return ", ".join(plural(counts[level], str(level)) for level in Level if counts[level]) or "nothing found"
 
 
 def lines(checked: Checked) -> Iterator[str]:
@@ -46,24 +53,29 @@ def lines(checked: Checked) -> Iterator[str]:
         yield one_line(f"{result.file}:{result.line}: {result.rule}: {result.why}: goes to {result.sink}")
 
 
-def to_markdown(checked: Checked) -> Iterator[str]:
-    """The counts by directory, by bus and by rule, then every error."""
-    yield f"{plural(checked.files, 'file')}, {plural(len(checked.results), 'result')}."
+def to_markdown(checked: Sequence[Checked]) -> Iterator[str]:
+    """The counts by rule, by bus and by directory, a column for each kernel; of a single one then every error."""
+    names = [one.release or "the files" for one in checked]
+    for name, one in zip(names, checked, strict=True):
+        yield f"Linux {name}: {plural(one.files, 'file')}, {_found(one)}." if one.release else f"{_counts(one)}."
+    yield "\nErrors / warnings / notes:"
     keys: dict[str, Callable[[CheckResult], str]] = {
-        "directory": lambda one: "/".join(one.file.split("/")[:-1][:3]),
+        "rule": lambda one: f"`{one.rule}`",
         "bus": lambda one: one.bus,
-        "rule": lambda one: one.rule,
+        "directory": lambda one: "/".join(one.file.split("/")[:-1][:2]),
     }
     for heading, key in keys.items():
-        counts = Counter((key(one), one.level) for one in checked.results)
-        yield f"\n| {heading} | errors | warnings | notes |\n|---|---:|---:|---:|"
-        for name in sorted({name for name, _level in counts}):
-            yield f"| {name} | " + " | ".join(str(counts[name, level]) for level in Level) + " |"
-    yield "\n| error | function | buffer | memory | goes to |\n|---|---|---|---|---|"
-    for one in checked.results:
-        if one.level is Level.ERROR:
-            cells = (f"{one.file}:{one.line}", one.function, one.name, one.kind, one.sink)
-            yield "| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in cells) + " |"
+        counts = [Counter((key(result), result.level) for result in one.results) for one in checked]
+        yield f"\n| {heading} | {' | '.join(names)} |\n|---|{'---:|' * len(names)}"
+        for name in sorted({name for count in counts for name, _level in count}):
+            cells = (" / ".join(str(count[name, level]) for level in Level) for count in counts)
+            yield f"| {name} | {' | '.join(cells)} |"
+    if len(checked) == 1:
+        yield "\n| error | function | buffer | memory | goes to |\n|---|---|---|---|---|"
+        for result in checked[0].results:
+            if result.level is Level.ERROR:
+                row = (f"{result.file}:{result.line}", result.function, result.name, result.kind, result.sink)
+                yield "| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in row) + " |"
 
 
 def to_json(checked: Checked) -> dict[str, Any]:
@@ -71,11 +83,26 @@ def to_json(checked: Checked) -> dict[str, Any]:
     counts = Counter(str(result.level) for result in checked.results)
     return {
         "schema": FORMAT,
+        "kernel": checked.release,
         "files": checked.files,
         "skipped": list(checked.skipped),
         "counts": {str(level): counts[str(level)] for level in Level},
         "results": [result.to_json() for result in checked.results],
     }
+
+
+def from_json(path: Path) -> Checked:
+    """An earlier check, from the file that to_json() was written to. Raises CheckError."""
+    try:
+        made = json.loads(path.read_bytes())
+        results = tuple(
+            convert(one, CheckResult, f"{path}: results", CheckError, extra=True) for one in made["results"]
+        )
+        return Checked(results, int(made["files"]), 0, tuple(made["skipped"]), str(made.get("kernel", "")))
+    except OSError as error:
+        raise CheckError(os_sentence("read", path, error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckError(f"{path} is no result of 'dmasafe check --format json'") from error
 
 
 def to_sarif(checked: Checked) -> str:

@@ -474,3 +474,103 @@ static int phases(struct chip *chip)
 	by_phase(chip, &three);	/* warning stack */
 	return unless_it_is_off(chip, &four);	/* error stack */
 }
+
+static int each_processor_s(struct spi_device *spi, int cpu)
+{
+	spi_write(spi, this_cpu_ptr(&counters), 2);	/* warning percpu */
+	return spi_write(spi, &per_cpu(counters, cpu), 2);	/* warning percpu */
+}
+
+static int each_processor_s_pointer(struct spi_device *spi, int cpu)
+{
+	return spi_write(spi, per_cpu(buffers, cpu), 2);
+}
+
+static int highmem(struct spi_device *spi, struct page *page)
+{
+	void *buf = kmap_local_page(page);
+
+	return spi_write(spi, buf, 2);	/* warning kmap */
+}
+
+static ssize_t user_s(struct file *file, const char __user *buf, size_t count)
+{
+	void __user *behind = buf + 1;
+
+	spi_write(file->private_data, (void *)behind, 2);	/* error user */
+	return spi_write(file->private_data, buf, count);	/* error user */
+}
+
+static ssize_t user_s_copied(struct file *file, const char __user *buf, size_t count)
+{
+	return spi_write(file->private_data, memdup_user(buf, count), count);
+}
+
+static long user_s_by_number(struct spi_device *spi, unsigned long arg)
+{
+	void *buf = (void __user *)arg;
+
+	return spi_write(spi, buf, 2);	/* error user */
+}
+
+static int mapped_again(struct device *dev, struct usb_device *usb, struct urb *urb)
+{
+	dma_addr_t at;
+	void *buf = dma_alloc_coherent(dev, 64, &at, GFP_KERNEL);
+
+	usb_fill_bulk_urb(urb, usb, 0, buf, 64, NULL, NULL);
+	return dma_map_single(dev, buf, 64, DMA_TO_DEVICE);	/* warning coherent */
+}
+
+static int allocated_on_the_stack(struct spi_device *spi)
+{
+	return spi_write(spi, alloca(2), 2);	/* error stack */
+}
+
+static int page_of_the_stack(struct device *dev)
+{
+	u8 buf[4];
+
+	return dma_map_page(dev, virt_to_page(buf), 0, 4, DMA_TO_DEVICE);	/* error stack */
+}
+
+static int block(struct block_device *bdev)
+{
+	u8 sector[512];
+
+	return bdev_rw_virt(bdev, 0, sector, 512, REQ_OP_READ);	/* error stack */
+}
+
+static int direct_mapping(struct spi_mem_dirmap_desc *desc)
+{
+	u8 buf[4];
+
+	return spi_mem_dirmap_read(desc, 0, 4, buf);	/* error stack */
+}
+
+static int serial(struct serdev_device *serdev)
+{
+	u8 buf[4];
+
+	return serdev_device_write(serdev, buf, 4, 0);
+}
+
+static int private_transfer(struct i3c_device *i3c)
+{
+	u8 buf[4];
+	struct i3c_xfer xfer = { .len = 4, .data.in = buf };	/* note stack */
+
+	return i3c_device_do_xfers(i3c, &xfer, 1, I3C_SDR);
+}
+
+static int not_marked(struct i2c_client *client, u8 *given)
+{
+	u8 *buf = kmalloc(64, GFP_KERNEL), small[2];
+	struct i2c_msg msg = { .addr = 1, .len = 64, .buf = buf };	/* note heap */
+
+	i2c_master_send(client, small, 2);
+	i2c_master_send(client, given, 64);
+	i2c_master_send(client, buf, 64);	/* note heap */
+	i2c_master_send_dmasafe(client, buf, 64);
+	return i2c_transfer(client->adapter, &msg, 1);
+}

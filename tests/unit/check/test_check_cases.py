@@ -84,20 +84,41 @@ def test_a_controller_that_passes_messages_to_a_bus_of_pio_is_a_note():
     assert (result.rule, str(result.level)) == ("maps-unflagged", "note")
 
 
-def test_a_member_behind_an_aligned_buffer_is_told():
-    struct = "struct s {\n\tvoid *p;\n\tu8 buf[4] __aligned(ARCH_DMA_MINALIGN);\n\t%s\n};\n"
-    use = "int f(struct s *s)\n{\n\treturn spi_read(s->spi, s->buf, 4);\n}\n"
-    (result,) = check(a__c=struct % "bool done;" + use).results
-    assert (result.rule, str(result.level)) == ("shared-line", "warning")
-    assert not check(a__c=struct % "u8 other[4];" + use).results
+#: The members of struct s besides a pointer before them, and what is said of buf.
+NEIGHBOURS = {
+    "u8 buf[4] __aligned(ARCH_DMA_MINALIGN); bool done;": "warning",
+    "u8 buf[4] __aligned(ARCH_DMA_MINALIGN); u8 other[4];": "",
+    "u8 buf[64] __aligned(IIO_DMA_MINALIGN); bool done;": "note",
+    "u8 buf[128] __aligned(IIO_DMA_MINALIGN); bool done;": "",
+    "u8 buf[128] ____cacheline_aligned;": "note",
+    "BEGIN(); u8 buf[4]; END(); bool done;": "",
+    "BEGIN(a); u8 buf[4]; u8 other[4]; END(a);": "",
+    "BEGIN(); u8 buf[4]; bool done; END();": "warning",
+    "BEGIN(); u8 buf[4]; struct mutex lock; END();": "warning",
+    "BEGIN(); u8 buf[4]; bool done;": "warning",
+    "BEGIN(); u8 other[4]; END(); u8 buf[4]; void *behind;": "warning",
+}
 
 
-def test_a_group_is_an_annotation():
-    struct = (
-        "struct s {\n\tvoid *p;\n\t__dma_from_device_group_begin();\n\tu8 buf[4];\n"
-        "\t__dma_from_device_group_end();\n\tbool done;\n};\n"
+@pytest.mark.parametrize("members", NEIGHBOURS)
+def test_what_shares_the_lines_of_a_buffer_is_told(members):
+    text = members.replace("BEGIN", "__dma_from_device_group_begin").replace("END", "__dma_from_device_group_end")
+    struct = "struct s {\n\tvoid *p;\n\t" + text.replace("; ", ";\n\t") + "\n};\n"
+    results = check(a__c=struct + "int f(struct s *s)\n{\n\treturn spi_read(s->spi, s->buf, 4);\n}\n").results
+    assert [(one.rule, str(one.level)) for one in results] == (
+        [("shared-line", NEIGHBOURS[members])] if NEIGHBOURS[members] else []
     )
-    assert not check(a__c=struct + "int f(struct s *s)\n{\n\treturn spi_read(s->spi, s->buf, 4);\n}\n").results
+
+
+def test_a_sink_counts_in_the_versions_that_have_it(tmp_path):
+    (tmp_path / "include/linux").mkdir(parents=True)
+    driver = tmp_path / "a.c"
+    driver.write_text("int f(struct pci_dev *dev)\n{\n\tu8 v;\n\treturn pci_map_single(dev, &v, 1, 1);\n}\n")
+    counts = []
+    for minor in (17, 18):
+        (tmp_path / "Makefile").write_text(f"VERSION = 5\nPATCHLEVEL = {minor}\nSUBLEVEL = 0\n")
+        counts.append(len(check_paths([driver], tmp_path).results))
+    assert counts == [1, 0]
 
 
 def test_the_cache_gives_the_same_results_and_sees_what_changed(tmp_path):

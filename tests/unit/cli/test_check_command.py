@@ -50,7 +50,20 @@ def test_sarif_has_the_way_as_a_code_flow_and_a_validator_takes_it(tree):
 
 def test_the_page_counts_and_lists_errors(tree):
     page = dmasafe("check", "--format", "markdown", "drivers").stdout
-    assert "| drivers | 1 | 0 | 0 |" in page and "| drivers/a.c:8 | g | v | stack | spi_write() |" in page
+    assert "| drivers | 1 / 0 / 0 |" in page and "| drivers/a.c:8 | g | v | stack | spi_write() |" in page
+
+
+def test_two_kernels_stand_side_by_side(tree):
+    for name, text in (("5.10", CLEAN), ("7.3", UNSAFE)):
+        (tree / "drivers" / "a.c").write_text(text)
+        dmasafe("check", "--output", f"{name}.json", "drivers")
+        document = json.loads((tree / f"{name}.json").read_text())
+        (tree / f"{name}.json").write_text(json.dumps({**document, "kernel": name}))
+    page = dmasafe("check", "--format", "markdown", "5.10.json", "7.3.json").stdout
+    assert "| directory | 5.10 | 7.3 |" in page and "| drivers | 0 / 0 / 0 | 1 / 0 / 0 |" in page
+    (tree / "none.json").write_text("{}")
+    done = dmasafe("check", "none.json")
+    assert done.returncode == 2 and "is no result of 'dmasafe check" in done.stderr
 
 
 def test_a_baseline_leaves_out_what_was_there_even_if_lines_moved(tree):
@@ -58,6 +71,14 @@ def test_a_baseline_leaves_out_what_was_there_even_if_lines_moved(tree):
     (tree / "drivers" / "a.c").write_text("\n\n" + CLEAN + UNSAFE + UNSAFE.replace("g(", "h("))
     done = dmasafe("check", "--baseline", "old.json", "--format", "json", "drivers")
     assert [one["function"] for one in json.loads(done.stdout)["results"]] == ["h"]
+
+
+def test_a_baseline_with_one_of_two_alike_leaves_the_other(tree):
+    dmasafe("check", "--output", "old.json", "drivers")
+    twice = UNSAFE.replace("\treturn", "\tspi_write(spi, &v, 1);\n\treturn")
+    (tree / "drivers" / "a.c").write_text(CLEAN + twice)
+    done = dmasafe("check", "--baseline", "old.json", "--format", "json", "drivers")
+    assert len(json.loads(done.stdout)["results"]) == 1
 
 
 def git(tree, *words):
