@@ -14,7 +14,7 @@ from typing import Any
 from dmasafe.audit import FLAGGED_UNSAFE, MAPS_UNFLAGGED, NEEDLESS_BOUNCE, RULES, SHARED_LINE, Level, Rule
 from dmasafe.check.facts import Member, StructType
 from dmasafe.check.flow import Arrival, Key, Origin, Program
-from dmasafe.check.sinks import BREAKS, STATE, UNSAFE, Sink, words
+from dmasafe.check.sinks import BREAKS, DEPENDS, SAFE, STATE, UNSAFE, Sink, words
 
 HANDED_OVER = "unsafe-buffer-handed-over"
 CACHE_LINE, LARGEST_LINE = 64, 128
@@ -33,10 +33,6 @@ CHECK_RULES: Mapping[str, Rule] = {
     NEEDLESS_BOUNCE: RULES[NEEDLESS_BOUNCE],
 }
 
-#: Kinds of memory of which other places depend on the machine: never an error.
-_DEPENDS = frozenset({"kvmalloc", "percpu", "kmap", "coherent"})
-#: Kinds of memory that DMA may touch, as a whole.
-_SAFE = frozenset({"heap", "devm", "pages"})
 #: What no device writes.
 _PROCESSOR = words("bool int spinlock_t raw_spinlock_t")
 #: Kinds of memory in which a struct with a buffer may lie.
@@ -128,7 +124,7 @@ def _harmed(origin: Origin, sink: Sink) -> bool:
 def _needless(program: Program, arrival: Arrival) -> CheckResult | None:
     """A message without the mark, in memory that surely deserves it."""
     origin, sink = arrival.origin, arrival.use.sink
-    if any(one.kind not in _SAFE or one.embedded or one.kept or not one.sure for one in (origin, *arrival.others)):
+    if any(one.kind not in SAFE or one.embedded or one.kept or not one.sure for one in (origin, *arrival.others)):
         return None
     why = f"{origin.name}() memory is safe, and is not marked: a controller's driver that does DMA copies it once more"
     steps = _steps(program, arrival)
@@ -146,7 +142,7 @@ def _unsafe(program: Program, arrival: Arrival) -> CheckResult:
             f"{_named(origin)} is {UNSAFE[origin.kind]}: only a controller whose core maps takes it",
         )
     elif (
-        sink.depends or origin.kind in _DEPENDS or (origin.kind in ("rodata", "module-data") and _built_in(origin.file))
+        sink.depends or origin.kind in DEPENDS or (origin.kind in ("rodata", "module-data") and _built_in(origin.file))
     ):
         level = Level.WARNING
     if sink.bus_init and origin.kind == "stack" and not origin.embedded and level is Level.ERROR:

@@ -237,6 +237,10 @@ STATE = words(
     virtio_device dma_chan tasklet_struct rtc_device usb_host_endpoint media_pad v4l2_subdev"""
 )
 
+#: Kinds of memory that DMA may touch, as a whole.
+SAFE = words("heap devm pages")
+#: Kinds of memory of which it depends on the machine: never an error.
+DEPENDS = words("kvmalloc percpu kmap coherent")
 #: Kinds of memory that DMA must never touch, with what breaks where.
 UNSAFE: dict[str, str] = {
     "stack": "a variable on the stack",
