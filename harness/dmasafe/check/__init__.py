@@ -46,16 +46,18 @@ class Checked:
     release: str = ""
 
 
-def check_paths(paths: Iterable[Path], base: Path, cache: Path | None = None) -> Checked:
+def check_paths(paths: Iterable[Path], base: Path, cache: Path | None = None, kdir: Path | None = None) -> Checked:
     """Check all C files at or below ``paths``. Results name them relative to ``base``. Raises CheckError.
 
-    ``cache``: a directory in which facts are kept for the next time.
+    ``cache``: a directory in which facts are kept for the next time. ``kdir``: a build that decides what is precise.
     """
     names = list(dict.fromkeys(os.path.relpath(file, base) for path in paths for file in c_files(path)))
-    return check_files(names, base, {}, cache)
+    return check_files(names, base, {}, cache, kdir)
 
 
-def check_files(names: list[str], base: Path, given: Mapping[str, bytes], cache: Path | None = None) -> Checked:
+def check_files(
+    names: list[str], base: Path, given: Mapping[str, bytes], cache: Path | None = None, kdir: Path | None = None
+) -> Checked:
     """Check the files ``names``, relative to ``base``; ``given`` has contents of files that differ from the disk's."""
     places = ((base / name).resolve().parent for name in names[:1])
     tree = Tree(names, base, next((found for place in places if (found := kernel_root(place))), None), given)
@@ -66,7 +68,12 @@ def check_files(names: list[str], base: Path, given: Mapping[str, bytes], cache:
     program = tree.solve()
     wanted = set(names)
     kernel = release(tree.root)
-    results = _with_code(tree, [result for result in judge(program, kernel) if result.file in wanted])
+    results = [result for result in judge(program, kernel) if result.file in wanted]
+    if kdir is not None:
+        from dmasafe.check.precise import decide
+
+        results = decide(tree, results, kdir, kernel)
+    results = _with_code(tree, results)
     if kept is not None:
         tree.save(kept)
     return Checked(tuple(results), len(names), tree.pieces, tuple(tree.skipped), kernel)

@@ -128,7 +128,7 @@ def _needless(program: Program, arrival: Arrival) -> CheckResult | None:
         return None
     why = f"{origin.name}() memory is safe, and is not marked: a controller's driver that does DMA copies it once more"
     steps = _steps(program, arrival)
-    return _result(NEEDLESS_BOUNCE, Level.NOTE, arrival.key, arrival.use.line, origin, sink, why, steps)
+    return result_of(NEEDLESS_BOUNCE, Level.NOTE, arrival.key, arrival.use.line, origin, sink, why, steps)
 
 
 def _unsafe(program: Program, arrival: Arrival) -> CheckResult:
@@ -154,12 +154,13 @@ def _unsafe(program: Program, arrival: Arrival) -> CheckResult:
     if origin.line:
         steps = (Step(origin.file, origin.line, arrival.key[1], f"{_named(origin)} is declared"), *steps)
     rule = FLAGGED_UNSAFE if sink.marked else HANDED_OVER
-    return _result(rule, level, arrival.key, arrival.use.line, origin, sink, why, steps)
+    return result_of(rule, level, arrival.key, arrival.use.line, origin, sink, why, steps)
 
 
-def _result(
+def result_of(
     rule: str, level: Level, key: Key, line: int, origin: Origin, sink: Sink, why: str, steps: tuple[Step, ...]
 ) -> CheckResult:
+    """A result; ``steps`` lead from the buffer to ``sink``."""
     return CheckResult(
         rule, level, origin.kind, sink.bus, sink.word, key[0], line, key[1], _named(origin), why,
         sink.fix or CHECK_RULES[rule].fix, sink.document, steps,
@@ -183,7 +184,7 @@ def _message(program: Program, arrival: Arrival, blind: bool) -> CheckResult:
     sink = arrival.use.sink
     if sink.weak:
         level = Level.NOTE
-    made = _result(
+    made = result_of(
         MAPS_UNFLAGGED, level, arrival.key, arrival.use.line, arrival.origin, sink, why, _steps(program, arrival)
     )
     return CheckResult(**{**made.__dict__, "fix": RULES[MAPS_UNFLAGGED].fix, "bus": "i2c-host"})
@@ -212,7 +213,7 @@ def _shared(program: Program, arrivals: Iterable[tuple[Arrival, bool]]) -> Itera
             Step(where, member.line, f"struct {struct.tag}", f"{known[-1][1]} is a member"),
             *_steps(program, arrival),
         )
-        made = _result(SHARED_LINE, level, arrival.key, arrival.use.line, origin, arrival.use.sink, why, steps)
+        made = result_of(SHARED_LINE, level, arrival.key, arrival.use.line, origin, arrival.use.sink, why, steps)
         yield CheckResult(**{**made.__dict__, "fix": RULES[SHARED_LINE].fix})
 
 

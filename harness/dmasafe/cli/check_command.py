@@ -30,11 +30,21 @@ STDIN = "-"
     "--baseline", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
     help="Leave out what is in FILE, an earlier run's JSON.",
 )  # fmt: skip
+@click.option(
+    "--precise", "kdir", metavar="KDIR", type=click.Path(path_type=Path, file_okay=False),
+    help="Let the kernel that was built in KDIR decide what macros and types mean (needs libclang).",
+)  # fmt: skip
 @click.option("--notes", is_flag=True, help="Show notes too: what harms nobody by itself.")
 @click.option("--no-cache", is_flag=True, help="Read all files again.")
 @output_options("table", "lines", "json", "sarif", "markdown")
 def command(
-    paths: tuple[Path, ...], change: str | None, baseline: Path | None, notes: bool, no_cache: bool, output: Output
+    paths: tuple[Path, ...],
+    change: str | None,
+    baseline: Path | None,
+    kdir: Path | None,
+    notes: bool,
+    no_cache: bool,
+    output: Output,
 ) -> int:
     """Check C files of the kernel's, without a build: does a buffer on the stack, or another unsafe one, go to DMA?
 
@@ -46,6 +56,8 @@ def command(
     here, earlier = Path.cwd(), list[Checked]()
     if change is not None and paths:
         raise click.UsageError("--diff names the files by itself")
+    if kdir is not None and (change is not None or paths == (Path(STDIN),)):
+        raise click.UsageError("--precise is for files: name them")
     if change is not None:
         checked = check_change(change, here)
     elif paths == (Path(STDIN),):
@@ -54,7 +66,7 @@ def command(
         earlier = [render.from_json(path) for path in paths]
         checked = earlier[0]
     elif paths:
-        checked = check_paths(paths, here, None if no_cache else cache_root() / "check")
+        checked = check_paths(paths, here, None if no_cache else cache_root() / "check", kdir)
     else:
         raise click.UsageError("name files or directories, - for standard input, or a change with --diff")
     known = render.from_json(baseline).results if baseline is not None else ()
