@@ -14,6 +14,7 @@ from tree_sitter import Language, Node, Parser
 from tree_sitter_c import language
 
 from dmasafe.check.facts import (
+    SIZEOF,
     Call,
     FileFacts,
     Form,
@@ -89,6 +90,7 @@ _NOISE = words(
 _CONTAINERS = frozenset({"container_of", "container_of_const", "list_entry", "from_timer", "timer_container_of"})
 #: What may have functions and structs in it, besides the file.
 _OUTER = ("preproc_if", "preproc_el", "linkage", "declaration_list", "ERROR", "expression_st")
+_OPPOSITE = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 _EMPTY: frozenset[Value] = frozenset()
 _USERS = frozenset((Value("C", USER),))
 Set = frozenset[Value]
@@ -102,13 +104,14 @@ class _TooLargeError(Exception):
 class _Declared:
     """A variable of a function."""
 
-    __slots__ = ("form", "line", "pointers", "static", "tag")
+    __slots__ = ("form", "kept", "line", "pointers", "static", "tag")
 
     def __init__(self, tag: str, form: Form, line: int, static: bool = False, pointers: bool = False) -> None:
         self.tag = tag
         self.form = form
         self.line = line
         self.static = static
+        self.kept = ""
         self.pointers = pointers
 
 
@@ -477,6 +480,10 @@ class _Body:
                 return self.asked(left, holds) + self.asked(right, holds)
             if sign in ("==", "!=") and left is not None and right is not None:
                 return self.compared(left, right, (sign == "==") == holds)
+            if sign in _OPPOSITE and left is not None and right is not None and right.type == "number_literal":
+                number = self.numbers.get(self.text(left))
+                order = f"{sign if holds else _OPPOSITE[sign]}{self.text(right)}"
+                return [(number, order, True)] if number is not None else []
         return []
 
     def compared(self, left: Node, right: Node, equal: bool) -> list[Guard]:
@@ -498,7 +505,7 @@ class _Body:
             return {"true": "1", "false": "0"}.get(text, "0")
         if node.type in ("number_literal", "char_literal"):
             return text
-        return "1" if node.type == "sizeof_expression" else ""
+        return SIZEOF if node.type == "sizeof_expression" else ""
 
     def _if(self, node: Node, env: Environment) -> Environment | None:
         condition = node.child_by_field_name("condition")
@@ -598,7 +605,9 @@ class _Body:
             line = self.piece.line(declarator)
             self.variables[name] = _Declared(tag, form, line, static or "extern" in qualifiers, pointers)
             if static:
-                self.piece.keep(Global(name, line, tag, "pointer" if pointers else form, constant and not pointers))
+                # Another function may have one of the same name.
+                kept = self.variables[name].kept = f"{name}@{line}"
+                self.piece.keep(Global(kept, line, tag, "pointer" if pointers else form, constant and not pointers))
             for key in [key for key in env if key == name or key.startswith((f"{name}.", f"{name}["))]:
                 del env[key]
             value = declarator.child_by_field_name("value") if declarator.type == "init_declarator" else None
@@ -632,6 +641,8 @@ class _Body:
         """The address of a variable."""
         known = self.variables.get(name)
         if known is None or known.static:
+            if known is not None and known.kept:
+                return Value("G", known.kept, known.tag)
             self.piece.look_up(name)
             return Value("G", name, known.tag if known else "")
         return Value("S", name, known.tag, known.line)
@@ -789,7 +800,7 @@ class _Body:
         made = _EMPTY
         if condition is not None:
             self.value(condition, env)
-            if any(number >= 0 for number, _text, _equal in self.asked(condition, True)):
+            if any(number >= 0 and text[0] not in "<>" for number, text, _equal in self.asked(condition, True)):
                 # Which of the two it is, the caller decides.
                 made = frozenset((Value("U"),))
         for field in ("consequence", "alternative"):

@@ -34,8 +34,11 @@ class Value(Struct, frozen=True, array_like=True, gc=False, cache_hash=True, omi
 Values = tuple[Value, ...]
 
 
-#: A parameter's index, or -1 for a member of a driver's state; a constant, and whether the two must be equal.
+#: A parameter's index, or -1 for a member of a driver's state; a constant, and whether the two must be equal. Before
+#: the constant there may be one of < > <= >=.
 Guard = tuple[int, str, bool]
+#: A constant that is not none, and of which no more is known.
+SIZEOF = "sizeof"
 
 
 class Call(Struct, array_like=True, gc=False):

@@ -7,12 +7,25 @@ of function pointers.
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from dmasafe.check.facts import Call, FileFacts, Function, Global, Guard, Member, Store, StructType, Value, Values
+from dmasafe.check.facts import (
+    SIZEOF,
+    Call,
+    FileFacts,
+    Function,
+    Global,
+    Guard,
+    Member,
+    Store,
+    StructType,
+    Value,
+    Values,
+)
 from dmasafe.check.sinks import (
     ALLOCATORS,
     CALLS,
@@ -83,6 +96,7 @@ class Arrival:
 
 
 _UNKNOWN = Origin("unknown")
+_ORDERS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 Summary = dict[tuple[int, Path], dict[str, Use]]
 
 
@@ -275,7 +289,7 @@ class Program:
             if known is None or known.form == "pointer":
                 return [_UNKNOWN]
             what = "percpu" if known.percpu else "rodata" if known.constant else "module-data"
-            return [Origin(what, value.name, path, known.line)]
+            return [Origin(what, value.name.partition("@")[0], path, known.line)]
         if kind == "C":
             return self._returns(value, path, depth)
         if kind in "FA":
@@ -544,13 +558,25 @@ def _passed(guards: tuple[Guard, ...], call: Call) -> tuple[Guard, ...] | None:
         text = constants.get(number, "")
         if text.startswith("$"):
             made.append((int(text[1:]), wanted, equal))
-        elif not text:
+        elif wanted[0] in "<>":
+            if not _ordered(text, wanted):
+                return None
+        elif not text or (text == SIZEOF and _number(wanted) != "0"):
             # Lengths are seldom none.
             if wanted != "0" or equal:
                 made.append((-1, wanted, equal))
         elif (_number(text) == _number(wanted)) != equal:
             return None
     return tuple(made)
+
+
+def _ordered(text: str, wanted: str) -> bool:
+    """Whether a constant may be in such an order: of what is no number nothing is known."""
+    order = wanted.rstrip("0123456789abcdefxABCDEFXuUlL")
+    first, second = _number(text), _number(wanted[len(order) :])
+    if not (first.lstrip("-").isdigit() and second.isdigit()):
+        return True
+    return bool(_ORDERS[order](int(first), int(second)))
 
 
 def _number(text: str) -> str:

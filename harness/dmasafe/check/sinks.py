@@ -81,6 +81,10 @@ _SPI_READ = "call spi_write_then_read(), which copies, or read into a kmalloc'ed
 _USB_FIX = "call usb_control_msg_send() or usb_control_msg_recv(), which copy, or use kmalloc() memory"
 _HEAP = "use kmalloc() memory"
 _UNMARK = "leave the mark out: i2c_master_send() and i2c_master_recv() take any memory; or use kmalloc() memory"
+_SPI_RUNS = (
+    "spi_sync", "spi_sync_transfer", "spi_sync_locked", "spi_async", "spi_message_add_tail",
+    "spi_message_init_with_transfers",
+)  # fmt: skip
 _MEM_RUNS = ("spi_mem_exec_op",)
 _I3C_RUNS = ("i3c_device_do_xfers", "i3c_device_do_priv_xfers")
 _MARK = "mark the message with I2C_M_DMA_SAFE, or call i2c_master_send_dmasafe() or i2c_master_recv_dmasafe()"
@@ -101,8 +105,8 @@ def _calls(bus: str, document: str, fix: str, rows: str, **more: object) -> list
 SINKS: tuple[Sink, ...] = (
     *_calls("spi", _SPI, _SPI_WRITE, "spi_write:1<", takes=_VMALLOC),
     *_calls("spi", _SPI, _SPI_READ, "spi_read:1>", takes=_VMALLOC),
-    Sink("tx_buf", 0, "spi", _SPI, "spi_transfer", takes=_VMALLOC, fix=_SPI_WRITE),
-    Sink("rx_buf", 0, "spi", _SPI, "spi_transfer", writes=True, takes=_VMALLOC, fix=_SPI_READ),
+    Sink("tx_buf", 0, "spi", _SPI, "spi_transfer", takes=_VMALLOC, fix=_SPI_WRITE, runs=_SPI_RUNS),
+    Sink("rx_buf", 0, "spi", _SPI, "spi_transfer", writes=True, takes=_VMALLOC, fix=_SPI_READ, runs=_SPI_RUNS),
     *_calls("spi-mem", _MEM, _HEAP, "SPI_MEM_OP_DATA_IN:1> SPI_MEM_OP_DATA_OUT:1<", takes=_VMALLOC, runs=_MEM_RUNS),
     *_calls("spi-mem", _MEM, _HEAP, "spi_mem_dirmap_read:3> spi_mem_dirmap_write:3<", takes=_VMALLOC),
     Sink("data.buf.in", 0, "spi-mem", _MEM, "spi_mem_op", writes=True, takes=_VMALLOC, fix=_HEAP, runs=_MEM_RUNS),
@@ -159,7 +163,7 @@ WORDS: frozenset[str] = (
     frozenset(CALLS)
     | {"I2C_M_DMA_SAFE", "i2c_get_dma_safe_msg_buf", "is_vmalloc_addr", "virt_addr_valid", "object_is_on_stack"}
     | {name.split(".")[0] for _, name in MEMBERS} - {"buf", "data"}
-    | {name for sink in SINKS for name in sink.runs}
+    | {name for sink in SINKS if sink.name.startswith("data.") for name in sink.runs}
 )
 #: These are searched for where memory is allocated beside them.
 ONLY_WITH_MEMORY: frozenset[str] = frozenset(NEEDLESS) | {"i2c_msg"}

@@ -574,3 +574,43 @@ static int not_marked(struct i2c_client *client, u8 *given)
 	i2c_master_send_dmasafe(client, buf, 64);
 	return i2c_transfer(client->adapter, &msg, 1);
 }
+
+static int two_ways(struct chip *chip, u8 *buf, int len)
+{
+	if (len > 1)
+		return spi_read(chip->spi, &buf[1], len);
+	return copying_wrapper(chip, buf, 1);
+}
+
+static int by_length(struct chip *chip, int len)
+{
+	u8 one, several[3], some[4];
+
+	two_ways(chip, &one, 1);
+	two_ways(chip, some, len);	/* error stack */
+	two_ways(chip, some, 0x10);	/* error stack */
+	return two_ways(chip, several, sizeof(several));	/* error stack */
+}
+
+static int one_static(struct usb_device *dev, int pipe)
+{
+	static u8 same[4];
+
+	return usb_bulk_msg(dev, pipe, same, 4, NULL, 100);	/* error module-data */
+}
+
+static int other_static(struct usb_device *dev, int pipe)
+{
+	static const u8 same[4] = { 1 };
+
+	return usb_bulk_msg(dev, pipe, (void *)same, 4, NULL, 100);	/* error rodata */
+}
+
+/* A controller's driver that carries out a transfer of its own, maybe without DMA. */
+static int own_transfer(struct spi_device *spi)
+{
+	u8 command = 5;
+	struct spi_transfer xfer = { .tx_buf = &command, .len = 1 };	/* warning stack */
+
+	return transfer_one(spi, &xfer);
+}
