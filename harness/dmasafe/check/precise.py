@@ -21,13 +21,21 @@ from dmasafe.check.sinks import BREAKS, CALLS, UNSAFE, Sink
 from dmasafe.check.tree import CheckError, Tree
 from dmasafe.errors import os_sentence
 
-#: Bytes that an architecture's DMA shares lines of, where they are not 64 (ARCH_DMA_MINALIGN).
-_LINES = {"arm64": 128, "powerpc": 128, "mips": 128, "s390": 256}
-_TARGETS = {"x86": "x86_64", "arm64": "aarch64", "um": "x86_64", "loongarch": "loongarch64", "s390": "s390x"}
+#: What a file's end says of the lines that DMA shares: the larger of two macros, if there are such.
+_LINE = """
+#ifndef L1_CACHE_BYTES
+#define L1_CACHE_BYTES 64
+#endif
+#ifndef ARCH_DMA_MINALIGN
+#define ARCH_DMA_MINALIGN 1
+#endif
+enum { dmasafe_line = ARCH_DMA_MINALIGN > L1_CACHE_BYTES ? ARCH_DMA_MINALIGN : L1_CACHE_BYTES };
+"""
 _SAVED = re.compile(r"(?m)^(?:saved)?cmd_\S+ := (.*)$")
-_KEPT = re.compile(r"-[IDU].|-std=|-nostdinc|-fshort-wchar|-funsigned-char|-m(?:32|64|abi=|arch=|cmodel=)")
+_KEPT = re.compile(r"-[IDU].|-std=|-nostdinc|-fshort-wchar|-funsigned-char|--target=|-m(?:32|64)$")
 _WITH_WORD = frozenset({"-include", "-isystem", "-idirafter", "-I", "-D"})
-_ARCH = re.compile(r"(?:^|/)arch/(\w+)/include")
+#: A compiler for another machine has its name.
+_TARGET = re.compile(r"(?:.*/)?([a-z0-9_]+(?:-[a-z0-9_]+){1,3})-gcc(?:-\d+)?$")
 _DEEPEST = 40
 
 
@@ -36,7 +44,6 @@ class Command:
     """How KDIR compiles a file: ``own`` is False if it is how it compiles another one."""
 
     arguments: list[str]
-    arch: str
     own: bool
 
 
@@ -92,12 +99,11 @@ def _command(path: Path, kdir: Path, root: Path | None) -> Command:
             arguments += [word, words[number + 1]]
         elif _KEPT.match(word) and (own is not None or "KBUILD_" not in word):
             arguments.append(word)
-    arches = [match[1] for word in words if (match := _ARCH.search(word))]
-    arch = arches[0] if arches else "x86"
-    target = "i386" if "-m32" in words and arch == "x86" else _TARGETS.get(arch, arch)
     if own is None:
         arguments += ['-DKBUILD_MODNAME="x"', '-DKBUILD_BASENAME="x"', "-D__KBUILD_MODNAME=x", f"-I{path.parent}"]
-    return Command([*arguments, f"--target={target}-linux-gnu", "-w", "-ferror-limit=0"], arch, own is not None)
+    if words and (target := _TARGET.match(words[0])) is not None:
+        arguments.append(f"--target={target[1]}")
+    return Command([*arguments, "-w", "-ferror-limit=0"], own is not None)
 
 
 def _commands(kdir: Path, inside: Path | None) -> Iterator[Path]:
@@ -108,7 +114,7 @@ def _commands(kdir: Path, inside: Path | None) -> Iterator[Path]:
 
 
 def _parsed(index: Any, clang: Any, path: Path, data: bytes, command: Command, name: str) -> Any:
-    given = [(str(path), data.decode(errors="replace"))]
+    given = [(str(path), data.decode(errors="replace") + _LINE)]
     try:
         unit = index.parse(str(path), command.arguments, given)
     except clang.TranslationUnitLoadError as error:
@@ -127,10 +133,15 @@ class _Unit:
         self.name, self.command = name, command
         self.functions: dict[str, Any] = {}
         self.structs: dict[str, Any] = {}
+        self.line = 64
         for cursor in unit.cursor.get_children():
             kind = cursor.kind
             if kind == self.kind.STRUCT_DECL and cursor.is_definition():
                 self.structs[cursor.spelling] = cursor
+            elif kind == self.kind.ENUM_DECL:
+                self.line = next(
+                    (one.enum_value for one in cursor.get_children() if one.spelling == "dmasafe_line"), self.line
+                )
             elif kind == self.kind.FUNCTION_DECL and cursor.is_definition():
                 file = cursor.location.file
                 if file is not None and file.name == path:
@@ -155,7 +166,7 @@ class _Unit:
         struct = self.structs.get(tag)
         if struct is None:
             return result
-        line = _LINES.get(self.command.arch, 64)
+        line = self.line
         fields = {one.spelling: one for one in struct.type.get_fields()}
         buffer = fields.get(member)
         if buffer is None:

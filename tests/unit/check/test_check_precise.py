@@ -58,13 +58,13 @@ def precise(tmp_path):
     kdir = tmp_path / "kdir" / "drivers"
     kdir.mkdir(parents=True)
     (tmp_path / "head.h").write_text(HEAD)
-    saved = "savedcmd_drivers/a.o := gcc -I./arch/%s/include -std=gnu11 -c -o a.o a.c ; objtool a.o\n"
+    saved = "savedcmd_drivers/a.o := gcc -DL1_CACHE_BYTES=%d -std=gnu11 -c -o a.o a.c ; objtool a.o\n"
 
-    def check(text, arch="x86", own=True):
+    def check(text, line=64, own=True):
         (tmp_path / "a.c").write_text(text)
         (tmp_path / ".a.o.cmd").unlink(missing_ok=True)
         place = tmp_path / ".a.o.cmd" if own else kdir / ".b.o.cmd"
-        place.write_text(saved % arch)
+        place.write_text(saved % line)
         found = check_paths([tmp_path / "a.c"], tmp_path, kdir=tmp_path / "kdir").results
         return [(one.line, one.name, one.kind, str(one.level)) for one in found], found
 
@@ -88,7 +88,7 @@ def test_the_layout_decides_what_shares_a_line(precise):
     (result,) = precise(STRUCT % ("", "int busy;"))[1]
     assert result.why == "buf, at bytes 136 to 139 of struct s, shares lines of 64 bytes with spare, busy"
     assert precise((STRUCT % ("", "")).replace("long spare[16]", "u8 spare[120]"))[0] == [], "nothing beside it"
-    (result,) = precise((STRUCT % ("", "")).replace("aligned(64)", "aligned(8)"), arch="arm64")[1]
+    (result,) = precise((STRUCT % ("", "")).replace("aligned(64)", "aligned(8)"), line=128)[1]
     assert "can share lines of 128 bytes with spare" in result.why
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """``dmasafe check`` as it is typed: formats, exit statuses, what a change brings."""
 
+import email
 import json
+import quopri
 import subprocess
 
 import pytest
@@ -105,6 +107,67 @@ def test_a_diff_shows_only_what_the_change_brings(tree):
     assert brought("change.patch") == expected, "applied already"
     git(tree, "reset", "-q", "--hard")
     assert brought("change.patch") == expected, "not yet applied"
+
+
+NEW_LINE = "\tspi_write(spi, &v, 1);\n"
+
+
+@pytest.fixture
+def series(tree):
+    """A mailbox of two patches to files that are not here any more: a line in g(), and a new file."""
+    git(tree, "init", "-q")
+    (tree / "drivers" / "a.c").write_text("\n" * 9 + CLEAN + UNSAFE.replace("spi_write(spi, &v, 1)", "v"))
+    git(tree, "add", "drivers")
+    git(tree, "commit", "-qm", "before")
+    (tree / "drivers" / "a.c").write_text(
+        "\n" * 9 + CLEAN + UNSAFE.replace("spi_write(spi, &v, 1)", "v").replace("\tret", NEW_LINE + "\tret")
+    )
+    git(tree, "commit", "-qam", "first")
+    (tree / "drivers" / "new.c").write_text(UNSAFE)
+    git(tree, "add", "drivers")
+    git(tree, "commit", "-qm", "second")
+    (tree / "series.mbox").write_text(git(tree, "format-patch", "--stdout", "HEAD~2"))
+    return tree
+
+
+def brought(*words):
+    done = dmasafe("check", "--format", "json", "--diff", *words)
+    return [
+        (one["file"], one["line"], one["function"]) for one in json.loads(done.stdout or '{"results": []}')["results"]
+    ]
+
+
+FOUND = [("drivers/a.c", 17, "g"), ("drivers/new.c", 4, "g")]
+
+
+def test_a_mailbox_is_checked_without_the_files_that_it_changes(series):
+    assert brought("series.mbox") == FOUND, "applied"
+    (series / "drivers" / "a.c").unlink()
+    (series / "drivers" / "new.c").unlink()
+    assert brought("series.mbox") == FOUND
+    (series / "deep.patch").write_text(
+        "--- a/drivers/b.c\n+++ b/drivers/b.c\n@@ -40,3 +40,4 @@ static int g(struct spi_device *spi)\n"
+        " \tu8 v;\n \n+\tspi_write(spi, &v, 1);\n \treturn 0;\n"
+    )
+    assert brought("deep.patch") == [("drivers/b.c", 42, "g")], "in a function whose head is not shown"
+
+
+def test_mails_may_be_encoded_or_have_the_line_ends_of_mails(series):
+    text = (series / "series.mbox").read_bytes()
+    (series / "series.mbox").write_bytes(text.replace(b"\n", b"\r\n"))
+    assert brought("series.mbox") == FOUND
+    mail = email.message_from_bytes(text.partition(b"\n")[2])
+    mail.set_payload(quopri.encodestring(text.partition(b"\n\n")[2]))
+    mail["Content-Transfer-Encoding"] = "quoted-printable"
+    (series / "series.mbox").write_bytes(b"From 0123 Mon Sep 17 00:00:00 2001\n" + mail.as_bytes())
+    assert brought("series.mbox") == FOUND
+
+
+def test_a_patch_names_files_from_the_top_of_the_kernel(series, monkeypatch):
+    (series / "include" / "linux").mkdir(parents=True)
+    (series / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 3\n")
+    monkeypatch.chdir(series / "drivers")
+    assert brought("../series.mbox") == [(file.removeprefix("drivers/"), *rest) for file, *rest in FOUND]
 
 
 @pytest.mark.parametrize("words", [("--diff", "nothere"), ("--diff", "-x"), ("--diff", "drivers/a.c")])
