@@ -314,7 +314,7 @@ class Tree:
 
     def save(self, cache: Path) -> None:
         """Keep what was said. A cache that cannot be written is none. Files without a word are kept by their stamp."""
-        unread = {*self.given, *self.skipped}
+        unread = {*self.given, *self.skipped, *(name for name in self.names if not _is_text(name))}
         files = {name: answers for name, answers in self._answers.items() if name not in unread}
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -330,6 +330,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _directory(path: str) -> str:
@@ -360,6 +369,8 @@ def c_files(path: Path) -> Iterator[Path]:
         yield path
         return
     if not path.is_dir():
+        if path.exists():
+            raise CheckError(f"{path} is no file: hand over what it holds by standard input, as -")
         raise CheckError(f"cannot read {path}: there is no such file or directory")
     for directory, directories, files in os.walk(path):
         directories[:] = sorted(one for one in directories if not one.startswith("."))

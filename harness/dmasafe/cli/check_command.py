@@ -62,6 +62,8 @@ def command(
         checked = check_change(change, here)
     elif paths == (Path(STDIN),):
         checked = check_files([STDIN], here, {STDIN: sys.stdin.buffer.read()})
+    elif Path(STDIN) in paths:
+        raise click.UsageError("- stands alone")
     elif paths and all(path.suffix == ".json" for path in paths):
         earlier = [render.from_json(path) for path in paths]
         checked = earlier[0]

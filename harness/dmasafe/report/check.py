@@ -69,7 +69,7 @@ def to_markdown(checked: Sequence[Checked]) -> Iterator[str]:
         yield f"\n| {heading} | {' | '.join(names)} |\n|---|{'---:|' * len(names)}"
         for name in sorted({name for count in counts for name, _level in count}):
             cells = (" / ".join(str(count[name, level]) for level in Level) for count in counts)
-            yield f"| {name} | {' | '.join(cells)} |"
+            yield f"| {one_line(name)} | {' | '.join(cells)} |"
     if len(checked) == 1:
         yield "\n| error | function | buffer | memory | goes to |\n|---|---|---|---|---|"
         for result in checked[0].results:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from dmasafe.audit import Rule
 from dmasafe.report.text import visible
@@ -40,7 +41,11 @@ def rule(slug: str, told: Rule) -> dict[str, Any]:
 def physical(file: str, line: int | None) -> dict[str, Any]:
     """A place in a file: one of the tree, unless its path is absolute."""
     path = PurePosixPath(visible(file))
-    artifact = {"uri": path.as_uri()} if path.is_absolute() else {"uri": str(path), "uriBaseId": "SRCROOT"}
+    artifact = (
+        {"uri": path.as_uri()}
+        if path.is_absolute()
+        else {"uri": quote(str(path), safe="/+,@=~"), "uriBaseId": "SRCROOT"}
+    )
     return {"artifactLocation": artifact, **({"region": {"startLine": line}} if line else {})}
 
 

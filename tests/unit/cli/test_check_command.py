@@ -5,6 +5,7 @@ import email
 import json
 import quopri
 import subprocess
+from pathlib import Path
 
 import pytest
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
@@ -28,8 +29,9 @@ def test_the_exit_status_tells_clean_found_and_unreadable(tree):
     assert dmasafe("check", "drivers").returncode == 1
     (tree / "drivers" / "a.c").write_text(CLEAN)
     assert dmasafe("check", "drivers").returncode == 0
-    done = dmasafe("check", "missing")
-    assert done.returncode == 2 and "there is no such file" in done.stderr
+    for words, said in ((["missing"], "there is no such file"), (["/dev/null"], "is no file"), (["-", "x"], "alone")):
+        done = dmasafe("check", *words)
+        assert done.returncode == 2 and said in done.stderr
 
 
 def test_lines_are_what_editors_read_and_standard_input_is_a_file(tree):
@@ -66,6 +68,27 @@ def test_two_kernels_stand_side_by_side(tree):
     (tree / "none.json").write_text("{}")
     done = dmasafe("check", "none.json")
     assert done.returncode == 2 and "is no result of 'dmasafe check" in done.stderr
+
+
+def test_the_hook_for_pre_commit_is_a_command_that_takes_files(tree):
+    yaml = pytest.importorskip("yaml")
+    (hook,) = yaml.safe_load((Path(__file__).parents[3] / ".pre-commit-hooks.yaml").read_text())
+    command, *words = hook["entry"].split()
+    done = dmasafe(*words, "drivers/a.c")
+    assert command == "dmasafe" and done.returncode == 1 and done.stdout.startswith("drivers/a.c:8: unsafe-buffer")
+
+
+@pytest.mark.parametrize("form", ["table", "lines", "json", "sarif", "markdown"])
+def test_a_file_may_have_any_name(tree, form):
+    directory = tree / "x y\n\udcff"
+    directory.mkdir()
+    for name in ("a|b.c", "%41#?.c"):
+        (directory / name).write_text(UNSAFE)
+    done = dmasafe("check", "--format", form, directory.name)
+    assert done.returncode == 1 and "b.c" in done.stdout
+    if form == "sarif":
+        Sarif.model_validate(json.loads(done.stdout))
+        assert "x%20y%0A%5Cudcff/%2541%23%3F.c" in done.stdout
 
 
 def test_a_baseline_leaves_out_what_was_there_even_if_lines_moved(tree):
