@@ -117,6 +117,8 @@ class I2cHost(PciFunction):
     def __init__(self) -> None:
         super().__init__()
         self._job = 0
+        # What ends the message under way.
+        self._finishes: Callable[[], None] | None = None
 
     def plug(self, machine: Machine) -> None:
         if not self.needs_bus_master:
@@ -144,15 +146,21 @@ class I2cHost(PciFunction):
 
         def end() -> None:
             if job == self._job:
+                self._finishes = None
                 done(carried)
 
+        self._finishes = end
         self.later(delay_s + self.fault.delay_s, end)
 
     def abort(self) -> None:
         """Forgets the message under way: what its driver does with a reset."""
+        if self.fault.last_moment and self._finishes is not None:
+            self._finishes()
+        self._finishes = None
         self._job += 1
 
     def reset(self) -> None:
+        self._finishes = None
         self.abort()
 
     def _on_wire(self, address: int, read: bool, payload: bytes | int, last: bool) -> tuple[Carried, float]:

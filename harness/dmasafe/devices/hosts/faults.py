@@ -11,7 +11,7 @@ class HardwareFault(NamedTuple):
 
     It is done ``delay_s`` late; it sends ``interrupts`` for one event; what it read is in memory only ``store_after_s``
     after it says so; byte number ``nak_at`` (0 is the address) of each message is not acknowledged; it loses the
-    arbitration; its DMA engine stops with an error.
+    arbitration; its DMA engine stops with an error; what it is late with it does when it is about to be reset.
     """
 
     delay_s: float = 0.0
@@ -20,6 +20,7 @@ class HardwareFault(NamedTuple):
     nak_at: int | None = None
     arbitration_lost: bool = False
     dma_error: bool = False
+    last_moment: bool = False
 
 
 SOUND = HardwareFault()
@@ -30,6 +31,8 @@ SLOW_S = 0.4
 FAULTS: dict[str, HardwareFault] = {
     "late": HardwareFault(delay_s=LATE_S),
     "slow": HardwareFault(delay_s=SLOW_S),
+    # A slave that holds the clock until its master has given up, and is about to be reset.
+    "last-moment": HardwareFault(delay_s=LATE_S, last_moment=True),
     "interrupt-lost": HardwareFault(interrupts=0),
     "interrupt-twice": HardwareFault(interrupts=2),
     "interrupt-early": HardwareFault(store_after_s=0.05),

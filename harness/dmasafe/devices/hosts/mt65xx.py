@@ -119,6 +119,7 @@ class Mt65xx(I2cHost):
     def _soft_reset(self, value: int) -> None:
         if value & 1:
             self.abort()
+            self.INTR_STAT = 0
 
     def _dma_reset(self, value: int) -> None:
         if value & _ANY_RESET:
