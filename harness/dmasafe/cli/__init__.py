@@ -28,6 +28,7 @@ SECTIONS = {
     },
     "Drivers and boards": {
         "clients": "Upstream's client drivers on the emulated controllers, from probe to removal.",
+        "prove": "What the check suspects of upstream's drivers, shown by a boot or not.",
         "findings": "What upstream does wrong, reproduced on the kernels at hand.",
         "check": "Buffers in the source that DMA must not touch, and that go where it may.",
         "audit": "Every I2C message of a running kernel: may DMA touch its buffer, and who sent it?",

@@ -16,10 +16,15 @@ _DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
 
 def own_modules(kernel: Kernel) -> dict[str, Path]:
     """The modules that a kernel was built with, by name (module_name())."""
-    order = kernel.build_dir / "modules.order"
+    return modules_in(kernel.build_dir)
+
+
+def modules_in(directory: Path) -> dict[str, Path]:
+    """The modules that were built in a directory, a kernel's or one of external modules, by name."""
+    order = directory / "modules.order"
     if not order.is_file():
         return {}
-    paths = (kernel.build_dir / Path(line).with_suffix(".ko") for line in order.read_text().split())
+    paths = (directory / Path(line).with_suffix(".ko") for line in order.read_text().split())
     return {module_name(path.stem): path for path in paths if path.is_file()}
 
 

@@ -85,17 +85,19 @@ def prepare(
     extra_modules: str | Sequence[str] | None = None,
     image_name: str = kernels.MINIMAL,
     patched: kernels.Kernel | None = None,
+    more_files: Sequence[Path] = (),
 ) -> Prepared:
     """Fetch, configure, build and pack whatever is not in the cache yet. Raises KernelError, QemuError.
 
     ``extra_modules`` names a directory of images/ whose modules go into the initramfs too, or several. ``patched`` is
-    booted instead of the kernel that this names, which it was made from (kernel/patched.py).
+    booted instead of the kernel that this names, which it was made from (kernel/patched.py). ``more_files``
+    are laid beside the modules.
     """
     # What is wrong in any case is said before minutes are spent.
     kernels.find_configuration(kernels.load_matrix(), configuration, arch)
     require_accelerator(accel)
     built = build_kernel(kernel_source, configuration, arch, progress)
-    return ready(built, configuration, arch, accel, progress, cmdline, extra_modules, image_name, patched)
+    return ready(built, configuration, arch, accel, progress, cmdline, extra_modules, image_name, patched, more_files)
 
 
 def ready(
@@ -108,10 +110,11 @@ def ready(
     extra_modules: str | Sequence[str] | None = None,
     image_name: str = kernels.MINIMAL,
     patched: kernels.Kernel | None = None,
+    more_files: Sequence[Path] = (),
 ) -> Prepared:
     """prepare() for a kernel that is built; its objects must still be there. Raises KernelError, QemuError."""
     kernel = patched or built
-    initrd = pack_initrd(kernel, image_name, progress, extra_modules, built)
+    initrd = pack_initrd(kernel, image_name, progress, extra_modules, built, more_files)
     image = bootable(kernel.image, initrd, arch, configuration, accel, cmdline)
     drivers = {name: tuple(map(_driver_file, files)) for name, files in host_modules(kernel).items()}
     image = replace(image, modules=drivers)
@@ -159,6 +162,7 @@ def pack_initrd(
     progress: Progress,
     extra_modules: str | Sequence[str] | None = None,
     built_for: kernels.Kernel | None = None,
+    more_files: Sequence[Path] = (),
 ) -> Path:
     """What ``kernel`` boots into: its modules, the agent, and the image packed around them. Raises KernelError.
 
@@ -176,7 +180,7 @@ def pack_initrd(
         names.append(HOST_MODULES)
     for name in names:
         modules += kernels.build_modules(built_for, images / name, store, progress)
-    modules += tuple(dict.fromkeys(file for files in drivers.values() for file in files))
+    modules += (*dict.fromkeys(file for files in drivers.values() for file in files), *more_files)
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
     return kernels.build_image(image_name, kernel, modules, agent, store, progress)
 

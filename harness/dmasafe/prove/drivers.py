@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a board needs for a driver: its modules, its chips' names, what its probe asks for, what its chip might say.
+
+All is read in the built modules and in the driver's sources; nothing is known of any driver beforehand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dmasafe.kernel.modules import load_order, module_name, modules_in, needed
+
+#: Volts of whatever supply a driver asks for.
+SUPPLY_UV = 3_300_000
+MAX_CHIPS = 6
+MAX_CONSTANTS = 8
+#: A board takes so many words, and names of so many characters.
+MAX_WORDS = 20
+MAX_NAME = 31
+#: What no table of a module tells: who uses what it registers.
+USERS = {"max3420_udc": ("g_zero",)}
+DSA = "dsa_core"
+
+_MODINFO = re.compile(rb"\0(alias|firmware)=([^\0]+)")
+_SPI = re.compile(r"spi:(.+)")
+_OF = re.compile(r"of:N\*T\*C(.+?)(?:C\*)?$")
+_STRING = r'"([\w,.+-]+)"'
+_GPIO = re.compile(r"gpiod_get(?:_optional|_array|_array_optional)?\(\s*[^,\"]+,\s*" + _STRING)
+_GPIO_INDEX = re.compile(r"gpiod_get_index(?:_optional)?\(\s*[^,\"]+,\s*" + _STRING + r"\s*,\s*(\d+)")
+_SUPPLY = re.compile(r"regulator_get\w*\(\s*[^,\"]+,\s*" + _STRING)
+_SUPPLY_MEMBER = re.compile(r"\.supply\s*=\s*" + _STRING)
+_SUPPLY_LIST = re.compile(r"\w*(?:suppl|regul)\w*\s*\[[^\]]*\]\s*=\s*\{([^}]*)\}", re.IGNORECASE)
+_VOLTAGE = re.compile(r"regulator_get_enable_read_voltage\(\s*[^,\"]+,\s*" + _STRING)
+_NUMBER = re.compile(r"property_read_u(?:8|16|32)\(\s*[^,\"]+,\s*" + _STRING)
+_PRESENCE = re.compile(r"(?:property_read_bool|property_present)\(\s*[^,\"]+,\s*" + _STRING)
+_FIRMWARE = re.compile(r'"([\w/.-]+\.(?:bin|fw|bit|ezp|mcu|rbf))"')
+_DEFINE = re.compile(r"^\s*#\s*define\s+(\w+)\s+\(?(0[xX][0-9a-fA-F]+|\d+)\)?\s*(?:/[/*].*)?$", re.MULTILINE)
+_COMPARED = re.compile(r"[!=]=\s*\(?(0[xX][0-9a-fA-F]+|\w+)\b|\bcase\s+(0[xX][0-9a-fA-F]+|\w+)\s*:")
+_TELLING = re.compile(r"ID|WHO|CHIP|REV|VER|MAGIC|PART|SIGN|DEVICE|READY|ECHO", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip's names: ``modalias`` in the id table, ``compatible`` in the device tree's table ("": in none)."""
+
+    modalias: str
+    compatible: str
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver for boards. ``load``: files in the order of loading. ``words``, ``properties``: as a wish has them.
+
+    ``constants`` are what the driver compares something with: bytes that its chip might answer.
+    """
+
+    module: str
+    load: tuple[Path, ...]
+    chips: tuple[Chip, ...]
+    words: tuple[str, ...]
+    properties: tuple[str, ...]
+    constants: tuple[str, ...]
+    firmware: tuple[str, ...]
+
+
+class Modules:
+    """The modules that were built in ``directories``, and which source file of the ``tree`` is in which."""
+
+    def __init__(self, directories: Iterable[Path], tree: Path) -> None:
+        self._tree = tree
+        self.paths = {name: path for each in directories for name, path in modules_in(each).items()}
+
+    @cached_property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        """The source files of each module, relative to the tree."""
+        found = {}
+        for name, path in self.paths.items():
+            words = path.with_suffix(".mod").read_text(encoding="utf-8").split()
+            found[name] = tuple(word.removesuffix(".o") + ".c" for word in words if word.endswith(".o"))
+        return found
+
+    @cached_property
+    def _info(self) -> Mapping[str, tuple[list[str], list[str]]]:
+        """The aliases and the firmware files that each module names."""
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        for name, path in self.paths.items():
+            pairs = _MODINFO.findall(path.read_bytes())
+            aliases = [text.decode(errors="replace") for key, text in pairs if key == b"alias"]
+            found[name] = (aliases, [text.decode(errors="replace") for key, text in pairs if key == b"firmware"])
+        return found
+
+    @cached_property
+    def _above(self) -> Mapping[str, set[str]]:
+        """Which modules need each module, directly."""
+        above: dict[str, set[str]] = {}
+        for name, path in self.paths.items():
+            for other in needed(path.read_bytes()):
+                above.setdefault(other, set()).add(name)
+        return above
+
+    def drivers(self, file: str) -> list[Driver]:
+        """The drivers through which the code of a source file can be reached: its own, or those that use it."""
+        home = next((name for name, files in self.sources.items() if file in files), None)
+        if home is None:
+            return []
+        level, seen = {home}, {home}
+        while level:
+            found = [self.driver(name) for name in sorted(level) if self.chips(name)]
+            if found:
+                return found
+            level = {user for name in level for user in self._above.get(name, ())} - seen
+            seen |= level
+        return []
+
+    def chips(self, module: str) -> tuple[Chip, ...]:
+        """The SPI chips that a module drives, those first that differ most in their names."""
+        aliases, _firmware = self._info[module]
+        names = list(dict.fromkeys(match[1] for alias in aliases if (match := _SPI.fullmatch(alias))))
+        compatibles = list(dict.fromkeys(match[1] for alias in aliases if (match := _OF.fullmatch(alias))))
+        if not names:
+            return ()
+        by_chip = {text.partition(",")[2] or text: text for text in compatibles}
+        rest = [text for text in compatibles if text.partition(",")[2] not in names]
+        found = [Chip(name, by_chip.get(name, rest[0] if rest else "")) for name in names if name not in by_chip]
+        found = [Chip(name, by_chip[name]) for name in names if name in by_chip] + found
+        return tuple(_spread(found, MAX_CHIPS))
+
+    def driver(self, module: str) -> Driver:
+        """What is known of a driver."""
+        order = [path for name in USERS.get(module, ()) for path in load_order(name, self.paths)]
+        load = [*load_order(module, self.paths), *order]
+        names = {module_name(path.stem) for path in load}
+        if DSA in names:
+            load[-1:-1] = [path for name, path in sorted(self.paths.items()) if name.startswith("tag_")]
+        own = self.sources[module]
+        folder = own[0].rpartition("/")[0]
+        beside = [f for name in names for f in self.sources.get(name, ()) if f.rpartition("/")[0] == folder]
+        text = "\n".join(self._texts(dict.fromkeys([*own, *beside])))
+        return Driver(
+            module,
+            tuple(dict.fromkeys(load)),
+            self.chips(module),
+            tuple(_words(text))[:MAX_WORDS],
+            tuple(_properties(text)),
+            tuple(_constants(text)),
+            tuple(dict.fromkeys([*self._info[module][1], *_FIRMWARE.findall(text)])),
+        )
+
+    def _texts(self, files: Iterable[str]) -> Iterator[str]:
+        folders: set[Path] = set()
+        for file in files:
+            path = self._tree / file
+            if path.is_file():
+                yield path.read_text(encoding="utf-8", errors="replace")
+                folders.add(path.parent)
+        for folder in folders:
+            for header in sorted(folder.glob("*.h"))[:40]:
+                yield header.read_text(encoding="utf-8", errors="replace")
+
+
+def _spread(found: Sequence[Chip], count: int) -> list[Chip]:
+    """At most ``count`` of them, from the whole length of the table."""
+    if len(found) <= count:
+        return list(found)
+    return [found[round(index * (len(found) - 1) / (count - 1))] for index in range(count)]
+
+
+def _words(text: str) -> Iterator[str]:
+    """The GPIOs and supplies that a driver asks for by name, as words of a wish."""
+    gpios = {(name, 0) for name in _GPIO.findall(text)} | {(name, int(at)) for name, at in _GPIO_INDEX.findall(text)}
+    for name, index in sorted(gpios):
+        if len(name) <= MAX_NAME:
+            yield f"g:{name}={index}"
+    lists = [name for body in _SUPPLY_LIST.findall(text) for name in re.findall(_STRING, body)]
+    supplies = [*_SUPPLY.findall(text), *_VOLTAGE.findall(text), *_SUPPLY_MEMBER.findall(text), *lists]
+    for name in sorted(set(supplies)):
+        if len(name) <= MAX_NAME:
+            yield f"s:{name}={SUPPLY_UV}"
+
+
+def _properties(text: str) -> Iterator[str]:
+    for name in dict.fromkeys(_NUMBER.findall(text)):
+        if len(name) <= MAX_NAME:
+            yield f"u:{name}=1"
+
+
+def _constants(text: str) -> Iterator[str]:
+    """What the driver compares values with, as hexadecimal bytes, big endian first; identification first."""
+    defined = {name: int(value, 0) for name, value in _DEFINE.findall(text) if not _octal(value)}
+    scores: dict[int, int] = {}
+    for first, second in _COMPARED.findall(text):
+        word = first or second
+        value = defined.get(word)
+        if value is None and word[:1].isdigit() and not _octal(word):
+            try:
+                value = int(word, 0)
+            except ValueError:
+                continue
+        if value is not None and 0 < value < 1 << 32:
+            scores[value] = max(scores.get(value, 0), bool(_TELLING.search(word)) + bool(value > 9))
+    ordered = sorted(scores, key=lambda value: -scores[value])[:MAX_CONSTANTS]
+    for value in ordered:
+        size = 1 if value < 1 << 8 else 2 if value < 1 << 16 else 4
+        yield value.to_bytes(size, "big").hex()
+        if size > 1:
+            yield value.to_bytes(size, "little").hex()
+
+
+def _octal(text: str) -> bool:
+    return len(text) > 1 and text.isdigit() and text.startswith("0")

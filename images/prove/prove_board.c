@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A board: a node of the device tree, an interrupt, GPIOs, a clock, supplies, platform data, and
+ * the controller with the chip. Each board has its own of all, so that one whose driver hangs or
+ * crashes keeps nothing from the others.
+ */
+#include <linux/clkdev.h>
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
+#include <linux/irq.h>
+#include <linux/irqdomain.h>
+#include <linux/regulator/fixed.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+#include "prove.h"
+
+#define CLOCK_HZ 10000000
+
+static struct board *boards[BOARDS_MAX];
+static struct irq_domain *domain;
+
+static void no_op(struct irq_data *data)
+{
+}
+
+static int any_type(struct irq_data *data, unsigned int type)
+{
+	return 0;
+}
+
+static struct irq_chip interrupt_chip = {
+	.name = "dmasafe_prove",
+	.irq_mask = no_op,
+	.irq_unmask = no_op,
+	.irq_ack = no_op,
+	.irq_set_type = any_type,
+	.flags = IRQCHIP_SKIP_SET_WAKE,
+};
+
+static int interrupt_map(struct irq_domain *of, unsigned int irq, irq_hw_number_t number)
+{
+	irq_set_chip_and_handler(irq, &interrupt_chip, handle_level_irq);
+	return 0;
+}
+
+static const struct irq_domain_ops interrupt_ops = { .map = interrupt_map };
+
+#if IS_ENABLED(CONFIG_GPIOLIB)
+/* An input is high at one look and low at the next: whatever a driver waits for will come. */
+static int gpio_get(struct gpio_chip *chip, unsigned int offset)
+{
+	struct board *board = gpiochip_get_data(chip);
+
+	return board->gpio_turn++ & 1;
+}
+
+static int gpio_direction_out(struct gpio_chip *chip, unsigned int offset, int value)
+{
+	return 0;
+}
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+static int gpio_set(struct gpio_chip *chip, unsigned int offset, int value)
+{
+	return 0;
+}
+#else
+static void gpio_set(struct gpio_chip *chip, unsigned int offset, int value)
+{
+}
+#endif
+
+static int gpio_direction_in(struct gpio_chip *chip, unsigned int offset)
+{
+	return 0;
+}
+
+static int gpio_to_interrupt(struct gpio_chip *chip, unsigned int offset)
+{
+	struct board *board = gpiochip_get_data(chip);
+
+	return board->irq ?: -ENXIO;
+}
+
+/* Rows with the names that the driver asks for first, then what serves any other name. */
+static int make_gpios(struct board *board)
+{
+	unsigned int i, row = 0, line = 0;
+	int ret;
+
+	board->gpio.label = dev_name(&board->device->dev);
+	board->gpio.parent = &board->device->dev;
+	board->gpio.owner = THIS_MODULE;
+	board->gpio.base = -1;
+	board->gpio.ngpio = GPIOS_MAX;
+	board->gpio.get = gpio_get;
+	board->gpio.set = gpio_set;
+	board->gpio.direction_input = gpio_direction_in;
+	board->gpio.direction_output = gpio_direction_out;
+	board->gpio.to_irq = gpio_to_interrupt;
+	ret = gpiochip_add_data(&board->gpio, board);
+	if (ret) {
+		board->gpio.label = NULL;
+		return ret;
+	}
+	board->lookup = kzalloc(struct_size(board->lookup, table, GPIOS_MAX + 1), GFP_KERNEL);
+	if (!board->lookup)
+		return -ENOMEM;
+	board->lookup->dev_id = board->name;
+	for (i = 0; i < board->wish.count && line < GPIOS_MAX; i++) {
+		const struct word *word = &board->wish.words[i];
+
+		if (word->kind == 'g')
+			board->lookup->table[row++] =
+				GPIO_LOOKUP_IDX(board->gpio.label, line++, word->name, word->value,
+						GPIO_ACTIVE_HIGH);
+	}
+	gpiod_add_lookup_table(board->lookup);
+	return 0;
+}
+
+static void remove_gpios(struct board *board)
+{
+	if (board->lookup) {
+		gpiod_remove_lookup_table(board->lookup);
+		kfree(board->lookup);
+	}
+	if (board->gpio.label)
+		gpiochip_remove(&board->gpio);
+}
+#else
+static int make_gpios(struct board *board)
+{
+	return 0;
+}
+
+static void remove_gpios(struct board *board)
+{
+}
+#endif
+
+#if IS_ENABLED(CONFIG_COMMON_CLK)
+/* One clock for whatever name the driver knows it by. */
+static int make_clock(struct board *board)
+{
+	struct clk_hw *clock;
+
+	clock = clk_hw_register_fixed_rate(NULL, dev_name(&board->device->dev), NULL, 0, CLOCK_HZ);
+	if (IS_ERR(clock))
+		return PTR_ERR(clock);
+	board->clock = clock;
+	board->clock_lookup = clkdev_hw_create(clock, NULL, "%s", board->name);
+	return board->clock_lookup ? 0 : -ENOMEM;
+}
+
+static void remove_clock(struct board *board)
+{
+	if (board->clock_lookup)
+		clkdev_drop(board->clock_lookup);
+	clk_hw_unregister_fixed_rate(board->clock);
+}
+#else
+static int make_clock(struct board *board)
+{
+	return 0;
+}
+
+static void remove_clock(struct board *board)
+{
+}
+#endif
+
+static int make_supply(struct board *board, struct supply *supply, const struct word *word)
+{
+	struct fixed_voltage_config config = {
+		.supply_name = word->name, .microvolts = word->value, .enabled_at_boot = 1,
+		.init_data = &supply->init_data,
+	};
+	struct platform_device *regulator;
+
+	supply->consumer = (struct regulator_consumer_supply)
+		REGULATOR_SUPPLY(word->name, board->name);
+	supply->init_data.constraints.always_on = 1;
+	supply->init_data.consumer_supplies = &supply->consumer;
+	supply->init_data.num_consumer_supplies = 1;
+	regulator = platform_device_register_data(NULL, "reg-fixed-voltage", PLATFORM_DEVID_AUTO,
+						  &config, sizeof(config));
+	if (IS_ERR(regulator))
+		return PTR_ERR(regulator);
+	supply->regulator = regulator;
+	return 0;
+}
+
+static int make_supplies(struct board *board)
+{
+	unsigned int i, count = 0;
+	int ret;
+
+	for (i = 0; i < board->wish.count; i++) {
+		if (board->wish.words[i].kind != 's')
+			continue;
+		ret = make_supply(board, &board->supplies[i], &board->wish.words[i]);
+		if (ret)
+			return ret;
+		count++;
+	}
+	/* Their probes are asynchronous, and without them the client gets a dummy. */
+	if (count)
+		wait_for_device_probe();
+	return 0;
+}
+
+#if IS_ENABLED(CONFIG_OF_DYNAMIC)
+static int add_property(struct board *board, const struct word *word)
+{
+	switch (word->kind) {
+	case 'u':
+		return of_changeset_add_prop_u32(&board->changes, board->node, word->name,
+						 word->value);
+	case 't':
+		return of_changeset_add_prop_string(&board->changes, board->node, word->name,
+						    word->text);
+	case 'b':
+		return of_changeset_add_prop_bool(&board->changes, board->node, word->name);
+	}
+	return 0;
+}
+
+static int make_node(struct board *board)
+{
+	struct device_node *node;
+	char name[32];
+	unsigned int i;
+	int ret = 0;
+
+	snprintf(name, sizeof(name), "prove-%u", board->wish.number);
+	of_changeset_init(&board->changes);
+	node = of_changeset_create_node(&board->changes, of_root, name);
+	if (!node)
+		return -ENOMEM;
+	board->node = node;
+	if (board->wish.compatible[0])
+		ret = of_changeset_add_prop_string(&board->changes, node, "compatible",
+						   board->wish.compatible);
+	for (i = 0; i < board->wish.count && !ret; i++)
+		ret = add_property(board, &board->wish.words[i]);
+	return ret ?: of_changeset_apply(&board->changes);
+}
+
+static void remove_node(struct board *board)
+{
+	if (!board->node)
+		return;
+	of_changeset_revert(&board->changes);
+	of_changeset_destroy(&board->changes);
+}
+#else
+static int make_node(struct board *board)
+{
+	return 0;
+}
+
+static void remove_node(struct board *board)
+{
+}
+#endif
+
+static int make_device(struct board *board)
+{
+	struct platform_device_info info = {
+		.name = "dmasafe_prove", .id = board->wish.number, .dma_mask = DMA_BIT_MASK(64),
+	};
+	struct platform_device *device = platform_device_register_full(&info);
+
+	if (IS_ERR(device))
+		return PTR_ERR(device);
+	board->device = device;
+	return 0;
+}
+
+static void forget(struct board *board)
+{
+	unsigned int i;
+
+	spi_delete(board);
+	for (i = 0; i < WORDS_MAX; i++)
+		platform_device_unregister(board->supplies[i].regulator);
+	remove_clock(board);
+	remove_gpios(board);
+	if (board->irq)
+		irq_dispose_mapping(board->irq);
+	remove_node(board);
+	platform_device_unregister(board->device);
+	kfree(board->platform_data);
+	kfree(board);
+}
+
+static int fill(struct board *board)
+{
+	int ret = make_device(board);
+
+	if (!ret && board->wish.interrupt) {
+		board->irq = irq_create_mapping(domain, board->wish.number);
+		ret = board->irq ? 0 : -ENOSPC;
+	}
+	if (!ret && board->wish.platform_data) {
+		board->platform_data = kzalloc(PLATFORM_DATA_SIZE, GFP_KERNEL);
+		ret = board->platform_data ? 0 : -ENOMEM;
+	}
+	if (!ret && of_root)
+		ret = make_node(board);
+	ret = ret ?: make_gpios(board);
+	ret = ret ?: make_clock(board);
+	return ret ?: make_supplies(board);
+}
+
+/**
+ * board_new() - make a board; the driver of its chip, if it is there, probes
+ * @wish: what is wanted
+ *
+ * Nothing is locked: numbers are given out by the one who writes, and a probe may never return.
+ * A probe that fails leaves the board behind.
+ *
+ * Return: 0, -EBUSY if the number is taken, another errno
+ */
+int board_new(const struct wish *wish)
+{
+	struct board *board = kzalloc(sizeof(*board), GFP_KERNEL);
+	int ret;
+
+	if (!board)
+		return -ENOMEM;
+	board->wish = *wish;
+	board->chip = wish->chip;
+	snprintf(board->name, sizeof(board->name), "spi%u.0", BUS_BASE + wish->number);
+	if (cmpxchg(&boards[wish->number], NULL, board)) {
+		kfree(board);
+		return -EBUSY;
+	}
+	ret = fill(board);
+	if (ret) {
+		boards[wish->number] = NULL;
+		forget(board);
+		return ret;
+	}
+	return spi_new(board);
+}
+
+/**
+ * board_find() - the board of a number
+ * @number: its number
+ *
+ * Return: the board, or NULL
+ */
+struct board *board_find(unsigned int number)
+{
+	return number < BOARDS_MAX ? READ_ONCE(boards[number]) : NULL;
+}
+
+/**
+ * board_delete() - take a board away
+ * @number: its number
+ *
+ * Return: 0, or -ENOENT if there is none
+ */
+int board_delete(unsigned int number)
+{
+	struct board *board = number < BOARDS_MAX ? xchg(&boards[number], NULL) : NULL;
+
+	if (!board)
+		return -ENOENT;
+	forget(board);
+	return 0;
+}
+
+/**
+ * board_interrupt() - play the chip that pulls its interrupt line
+ * @number: the board's
+ *
+ * Return: 0, or -ENOENT if there is no such board with an interrupt
+ */
+int board_interrupt(unsigned int number)
+{
+	struct board *board = board_find(number);
+
+	if (!board || !board->irq)
+		return -ENOENT;
+	return generic_handle_domain_irq_safe(domain, number);
+}
+
+/**
+ * board_answer() - say what a board's chip answers from now on
+ * @number: the board's
+ * @chip: the rule
+ *
+ * Return: 0, or -ENOENT
+ */
+int board_answer(unsigned int number, const struct chip *chip)
+{
+	struct board *board = board_find(number);
+
+	if (!board)
+		return -ENOENT;
+	board->chip = *chip;
+	return 0;
+}
+
+/**
+ * board_init() - make what all boards share
+ *
+ * Return: 0 or a negative errno
+ */
+int board_init(void)
+{
+	domain = irq_domain_create_linear(NULL, BOARDS_MAX, &interrupt_ops, NULL);
+	if (!domain)
+		return -ENOMEM;
+	/* A supply that nobody describes is a dummy, not an error. */
+	regulator_has_full_constraints();
+	return 0;
+}
+
+/**
+ * board_exit() - remove all boards
+ */
+void board_exit(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < BOARDS_MAX; i++)
+		board_delete(i);
+	irq_domain_remove(domain);
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Lines that are written to debugfs: words with blanks between them.
+ */
+#include <linux/kernel.h>
+#include <linux/string.h>
+#include "prove.h"
+#include "compat.h"
+
+static char *next_word(char **line)
+{
+	char *word;
+
+	do {
+		word = strsep(line, " \n\t");
+	} while (word && !*word);
+	return word;
+}
+
+static int next_number(char **line, unsigned int *number)
+{
+	char *word = next_word(line);
+	int ret = word ? kstrtouint(word, 0, number) : -EINVAL;
+
+	return ret ?: *number < BOARDS_MAX ? 0 : -ERANGE;
+}
+
+/* KIND:NAME[=VALUE] */
+static int parse_word(char *text, struct word *word)
+{
+	char *value = strchr(text, '=');
+
+	if (!strchr("gsutb", text[0]) || text[1] != ':')
+		return -EINVAL;
+	if (value)
+		*value++ = '\0';
+	word->kind = text[0];
+	if (strscpy(word->name, text + 2, sizeof(word->name)) <= 0)
+		return -EINVAL;
+	if (word->kind == 't')
+		return value && strscpy(word->text, value, sizeof(word->text)) > 0 ? 0 : -EINVAL;
+	return value ? kstrtou32(value, 0, &word->value) : 0;
+}
+
+/* echo, toggle, count, random, or bytes in hexadecimal */
+static int parse_rule(const char *text, struct chip *chip)
+{
+	static const char *const names[] = {
+		[ANSWER_ECHO] = "echo", [ANSWER_TOGGLE] = "toggle",
+		[ANSWER_COUNT] = "count", [ANSWER_RANDOM] = "random",
+	};
+	size_t length = strlen(text);
+	unsigned int i;
+
+	memset(chip, 0, sizeof(*chip));
+	for (i = ANSWER_ECHO; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(text, names[i])) {
+			chip->mode = i;
+			return 0;
+		}
+	if (length % 2 || length > 2 * ANSWER_MAX)
+		return -EINVAL;
+	chip->length = length / 2;
+	return hex2bin(chip->bytes, text, chip->length);
+}
+
+/**
+ * parse_wish() - read "NUMBER MODALIAS COMPATIBLE|- [irq] [pdata] [a:RULE] [KIND:NAME[=VALUE]]..."
+ * @line: what was written; it is taken apart
+ * @wish: where it goes
+ *
+ * Return: 0, or -EINVAL or -ERANGE
+ */
+int parse_wish(char *line, struct wish *wish)
+{
+	char *word;
+	int ret;
+
+	memset(wish, 0, sizeof(*wish));
+	ret = next_number(&line, &wish->number);
+	if (ret)
+		return ret;
+	word = next_word(&line);
+	if (!word || strscpy(wish->modalias, word, sizeof(wish->modalias)) <= 0)
+		return -EINVAL;
+	word = next_word(&line);
+	if (!word || strscpy(wish->compatible, word, sizeof(wish->compatible)) <= 0)
+		return -EINVAL;
+	if (!strcmp(wish->compatible, "-"))
+		wish->compatible[0] = '\0';
+	while ((word = next_word(&line))) {
+		if (!strcmp(word, "irq"))
+			wish->interrupt = true;
+		else if (!strcmp(word, "pdata"))
+			wish->platform_data = true;
+		else if (strstarts(word, "a:"))
+			ret = parse_rule(word + 2, &wish->chip);
+		else if (wish->count == WORDS_MAX)
+			return -EINVAL;
+		else
+			ret = parse_word(word, &wish->words[wish->count++]);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/**
+ * parse_answer() - read "NUMBER RULE"
+ * @line: what was written; it is taken apart
+ * @number: where the board's number goes
+ * @chip: where the rule goes
+ *
+ * Return: 0, or -EINVAL or -ERANGE
+ */
+int parse_answer(char *line, unsigned int *number, struct chip *chip)
+{
+	int ret = next_number(&line, number);
+	char *word = next_word(&line);
+
+	if (ret || !word)
+		return ret ?: -EINVAL;
+	return parse_rule(word, chip);
+}

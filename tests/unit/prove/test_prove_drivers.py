@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a board needs is read in modules and sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dmasafe.prove.drivers import Chip, Driver, Modules
+from dmasafe.prove.perform import wishes
+
+SOURCE = """
+#define CHIP_ID 0x1234
+#define CHIP_MODES 3
+static const char * const chip_supplies[] = { "avdd", "dvdd" };
+static int chip_probe(struct spi_device *spi)
+{
+	reset = devm_gpiod_get_optional(&spi->dev, "reset", GPIOD_OUT_LOW);
+	vref = devm_regulator_get(&spi->dev, "vref");
+	device_property_read_u32(&spi->dev, "maxim,rate", &rate);
+	request_firmware(&fw, "chip/a.bin", &spi->dev);
+	if (value != CHIP_ID)
+		return -ENODEV;
+}
+"""
+
+
+def _module(home: Path, name: str, info: bytes, *sources: str) -> None:
+    path = home / f"{name}.ko"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\0" + info)
+    path.with_suffix(".mod").write_text("\n".join(source.removesuffix(".c") + ".o" for source in sources))
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Modules:
+    tree, build = tmp_path / "tree", tmp_path / "build"
+    (tree / "drivers/hwmon").mkdir(parents=True)
+    (tree / "drivers/hwmon/chip.c").write_text(SOURCE)
+    chip = "drivers/hwmon/chip"
+    info = (
+        b"alias=spi:chip1\0alias=spi:chip2\0alias=of:N*T*Cmaxim,chip1\0alias=of:N*T*Cmaxim,chip1C*\0depends=chip-core\0"
+    )
+    _module(build, chip, info, f"{chip}.c")
+    _module(build, f"{chip}-core", b"depends=\0", f"{chip}-core.c")
+    (build / "modules.order").write_text(f"{chip}-core.o\n{chip}.o\n")
+    return Modules([build], tree)
+
+
+def test_a_driver_is_found_by_its_source_file(modules: Modules) -> None:
+    (driver,) = modules.drivers("drivers/hwmon/chip.c")
+    assert driver.module == "chip"
+    assert [path.stem for path in driver.load] == ["chip-core", "chip"]
+    assert driver.chips == (Chip("chip1", "maxim,chip1"), Chip("chip2", ""))
+
+
+def test_shared_code_is_reached_through_its_users(modules: Modules) -> None:
+    assert [driver.module for driver in modules.drivers("drivers/hwmon/chip-core.c")] == ["chip"]
+    assert modules.drivers("drivers/hwmon/other.c") == []
+
+
+def test_what_a_probe_asks_for_is_read_in_its_source(modules: Modules) -> None:
+    (driver,) = modules.drivers("drivers/hwmon/chip.c")
+    assert set(driver.words) == {"g:reset=0", "s:vref=3300000", "s:avdd=3300000", "s:dvdd=3300000"}
+    assert driver.properties == ("u:maxim,rate=1",)
+    assert driver.firmware == ("chip/a.bin",)
+
+
+def test_what_an_answer_is_compared_with_may_be_the_answer(modules: Modules) -> None:
+    (driver,) = modules.drivers("drivers/hwmon/chip.c")
+    assert driver.constants == ("1234", "3412")
+
+
+def test_every_wish_is_another_board() -> None:
+    driver = Driver("chip", (), (Chip("a", "x,a"), Chip("b", "")), ("g:reset=0",), ("u:n=1",), ("12",), ())
+    made = list(wishes(driver))
+    assert len(set(made)) == len(made)
+    assert made[0] == "a x,a irq a:00 g:reset=0"
+    assert any(wish.startswith("b - ") for wish in made)
+    assert any("a:12" in wish and "u:n=1" in wish for wish in made)

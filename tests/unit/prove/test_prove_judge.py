@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A proof needs all of it: the kernel's report, the way through the functions, the buffer in the right stack frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dmasafe.audit import Level
+from dmasafe.check import CheckResult, Step
+from dmasafe.dmesg.symbols import Symbols
+from dmasafe.outcome import Frame, Splat
+from dmasafe.prove.evidence import Attempt, Buffer, Chain, frame_of, read_chains
+from dmasafe.prove.judge import Resolver, Status, Verdict, judge
+
+FILE = "drivers/hwmon/chip.c"
+WRITE = "chip_write+0x20/0x40 [chip]"
+PROBE = "chip_probe+0x4d/0xf0 [chip]"
+BOARD = "prove_can_dma+0x50/0xd0 [dmasafe_prove]"
+CORE = "__spi_sync+0x19f/0x2c0"
+
+CANDIDATE = CheckResult(
+    "unsafe-buffer-handed-over", Level.ERROR, "stack", "spi", "spi_transfer.tx_buf", FILE, 12, "chip_probe", "buf",
+    "buf is on the stack", "copy it", "spi.h",
+    (Step(FILE, 12, "chip_probe", "chip_write()"), Step(FILE, 5, "chip_write", "spi_transfer.tx_buf")),
+)  # fmt: skip
+CHAIN = Chain(0, 1, Buffer("stack", PROBE), Buffer("-"), (BOARD, CORE, WRITE, PROBE, "really_probe+0xb9/0x2a0"))
+SPLAT = Splat(
+    "map-stack", "dmasafe_prove.0", None, "device driver maps memory from stack",
+    frames=tuple(
+        frame for text in ("check_for_stack+0x1/0x2", CORE, WRITE, PROBE, "really_probe+0xb9/0x2a0")
+        if (frame := frame_of(text)) is not None
+    ),
+)  # fmt: skip
+ATTEMPT = Attempt("chip - a:00", ("new: 0", "bound: 0"), (CHAIN,), (SPLAT,))
+
+
+@pytest.fixture
+def resolver() -> Resolver:
+    """Knows the lines of the driver's two functions, as debug information would say them."""
+    found = Resolver(Symbols(None, {}))
+    found.known = {
+        WRITE: (Frame("spi_write", module="chip", file="include/linux/spi/spi.h", line=9), _at(WRITE, 5)),
+        PROBE: (_at(PROBE, 12),),
+    }
+    return found
+
+
+def _at(text: str, line: int) -> Frame:
+    frame = frame_of(text)
+    assert frame is not None
+    return replace(frame, file=f"/src/{FILE}", line=line)
+
+
+def _judged(resolver: Resolver, attempt: Attempt = ATTEMPT, *candidates: CheckResult) -> Verdict:
+    return judge(candidates or (CANDIDATE,), [("chip", attempt)], resolver)[0]
+
+
+def test_report_way_and_owner_prove(resolver: Resolver) -> None:
+    verdict = _judged(resolver)
+    assert (verdict.status, verdict.driver) == (Status.PROVED, "chip")
+    assert verdict.splat is not None
+    assert [frame.line for frame in verdict.splat.frames if frame.function == "chip_probe"] == [12]
+
+
+def test_no_report_is_no_proof(resolver: Resolver) -> None:
+    assert _judged(resolver, replace(ATTEMPT, splats=())).status is Status.REACHED
+
+
+def test_a_report_of_another_call_is_no_proof(resolver: Resolver) -> None:
+    moved = tuple(replace(f, offset=7) if f.function == "chip_probe" else f for f in SPLAT.frames)
+    assert _judged(resolver, replace(ATTEMPT, splats=(replace(SPLAT, frames=moved),))).status is Status.REACHED
+
+
+def test_a_report_of_another_class_is_no_proof(resolver: Resolver) -> None:
+    other = replace(SPLAT, splat_class="map-invalid-area")
+    assert _judged(resolver, replace(ATTEMPT, splats=(other,))).status is Status.REACHED
+
+
+def test_the_buffer_of_another_frame_is_no_proof(resolver: Resolver) -> None:
+    chain = replace(CHAIN, tx=Buffer("stack", WRITE))
+    assert _judged(resolver, replace(ATTEMPT, chains=(chain,))).status is Status.REACHED
+
+
+def test_another_line_of_the_function_is_no_proof(resolver: Resolver) -> None:
+    far = replace(CANDIDATE, line=90, steps=(replace(CANDIDATE.steps[0], line=90), CANDIDATE.steps[1]))
+    assert _judged(resolver, ATTEMPT, far).status is Status.NOT_REACHED
+
+
+def test_a_way_without_the_last_function_is_no_proof(resolver: Resolver) -> None:
+    chain = replace(CHAIN, frames=(BOARD, CORE, PROBE))
+    assert _judged(resolver, replace(ATTEMPT, chains=(chain,))).status is Status.NOT_REACHED
+
+
+def test_safe_memory_at_the_suspected_call_refutes(resolver: Resolver) -> None:
+    chain = replace(CHAIN, tx=Buffer("linear"))
+    assert _judged(resolver, replace(ATTEMPT, chains=(chain,), splats=())).status is Status.REFUTED
+
+
+def test_what_a_chain_cannot_tell_apart_is_not_proved(resolver: Resolver) -> None:
+    # Without a call, the line is that of an initialiser, which no backtrace has.
+    own = replace(CANDIDATE, line=5, function="chip_write", steps=(CANDIDATE.steps[1],))
+    attempt = replace(ATTEMPT, chains=(replace(CHAIN, tx=Buffer("stack", WRITE)),))
+    assert _judged(resolver, attempt, own).status is Status.PROVED
+    assert _judged(resolver, attempt, own, replace(own, line=7, name="other")).status is Status.REACHED
+
+
+def test_an_inlined_function_is_told_with_its_parent(resolver: Resolver) -> None:
+    resolver.known[PROBE] = (Frame("chip_set", module="chip", file=f"/src/{FILE}", line=12), _at(PROBE, 30))
+    inlined = replace(CANDIDATE, function="chip_set", steps=(replace(CANDIDATE.steps[0], function="chip_set"),))
+    inlined = replace(inlined, steps=(*inlined.steps, CANDIDATE.steps[1]))
+    verdict = _judged(resolver, ATTEMPT, inlined)
+    assert verdict.status is Status.PROVED
+    assert "chip_probe(), into which chip_set() is inlined" in verdict.why
+
+
+def test_why_nothing_was_reached_names_the_probes_error(resolver: Resolver) -> None:
+    failed = Attempt(
+        "chip - a:00", ("new: 0", "bound: 1", "why: chip spi1.0: probe with driver chip failed with error -5")
+    )
+    verdict = _judged(resolver, failed)
+    assert verdict.status is Status.NOT_REACHED
+    assert "error -5" in verdict.why
+
+
+def test_evidence_is_read_back_as_it_was_kept() -> None:
+    assert Attempt.from_json(ATTEMPT.to_json()) == ATTEMPT
+
+
+def test_the_rows_of_other_boards_are_left_out() -> None:
+    text = f"3\t0\t2\tstack:{PROBE}\t-:\t{WRITE}\t{PROBE}\n4\t0\t1\tlinear:\t-:\t{WRITE}\nend\t2\t0\n"
+    assert list(read_chains(text, 3)) == [Chain(0, 2, Buffer("stack", PROBE), Buffer("-"), (WRITE, PROBE))]
