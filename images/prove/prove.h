@@ -5,6 +5,7 @@
 #include <linux/clk-provider.h>
 #include <linux/gpio/driver.h>
 #include <linux/gpio/machine.h>
+#include <linux/i2c.h>
 #include <linux/of.h>
 #include <linux/platform_device.h>
 #include <linux/property.h>
@@ -15,6 +16,7 @@
 #define WORDS_MAX 24
 #define WORD_SIZE 64
 #define GPIOS_MAX 16
+#define CHILDREN_MAX 8
 #define ANSWER_MAX 64
 /* SPI bus numbers of the boards: far from those that other controllers get. */
 #define BUS_BASE 1000
@@ -23,7 +25,7 @@
 /**
  * struct word - something that a driver's probe asks for
  * @kind: 'g' a GPIO, 's' a supply, 'u', 't' and 'b' a property: number, text, presence
- * @name: what the driver calls it
+ * @name: what the driver calls it; a property's may begin with children: led@0/reg
  * @value: microvolts, or the property's number
  * @text: the property's text
  */
@@ -60,6 +62,8 @@ struct chip {
  * @interrupt: whether the chip has an interrupt
  * @platform_data: whether it has platform data: a page of zeros
  * @chip: what the chip answers, from its driver's probe on
+ * @bus: the I2C adapter behind which somebody plays the chip, if @address is not 0
+ * @address: where on it
  * @count: how many words follow
  * @words: what else the driver asks for
  */
@@ -70,6 +74,8 @@ struct wish {
 	bool interrupt;
 	bool platform_data;
 	struct chip chip;
+	unsigned int bus;
+	unsigned int address;
 	unsigned int count;
 	struct word words[WORDS_MAX];
 };
@@ -78,6 +84,13 @@ struct supply {
 	struct platform_device *regulator;
 	struct regulator_init_data init_data;
 	struct regulator_consumer_supply consumer;
+};
+
+/* A node below a board's node. */
+struct child {
+	struct device_node *parent;
+	struct device_node *node;
+	char name[WORD_SIZE];
 };
 
 /* A controller with a chip, and all that the chip's driver may ask for. */
@@ -91,6 +104,8 @@ struct board {
 	struct spi_device *spi;
 	struct of_changeset changes;
 	struct device_node *node;
+	struct child children[CHILDREN_MAX];
+	unsigned int child_count;
 	struct gpio_chip gpio;
 	u32 gpio_turn;
 	struct gpiod_lookup_table *lookup;
@@ -98,6 +113,7 @@ struct board {
 	struct clk_lookup *clock_lookup;
 	struct supply supplies[WORDS_MAX];
 	void *platform_data;
+	struct i2c_adapter *player;
 	int irq;
 	/* Transfers of the message under way whose buffers the controller maps itself. */
 	u64 own;
@@ -117,6 +133,7 @@ void board_exit(void);
 int spi_new(struct board *board);
 void spi_delete(struct board *board);
 
+int player_answer(struct board *board, const u8 *tx, u8 *rx, unsigned int len);
 void chip_answer(struct chip *chip, const u8 *tx, u8 *rx, unsigned int len);
 
 bool chains_note(const struct spi_transfer *xfer, unsigned int board, unsigned int index);

@@ -103,11 +103,11 @@ static int make_gpios(struct board *board)
 		board->gpio.label = NULL;
 		return ret;
 	}
-	board->lookup = kzalloc(struct_size(board->lookup, table, GPIOS_MAX + 1), GFP_KERNEL);
+	board->lookup = kzalloc(struct_size(board->lookup, table, GPIOS_MAX + 2), GFP_KERNEL);
 	if (!board->lookup)
 		return -ENOMEM;
 	board->lookup->dev_id = board->name;
-	for (i = 0; i < board->wish.count && line < GPIOS_MAX; i++) {
+	for (i = 0; i < board->wish.count && line < GPIOS_MAX - 1; i++) {
 		const struct word *word = &board->wish.words[i];
 
 		if (word->kind == 'g')
@@ -115,6 +115,8 @@ static int make_gpios(struct board *board)
 				GPIO_LOOKUP_IDX(board->gpio.label, line++, word->name, word->value,
 						GPIO_ACTIVE_HIGH);
 	}
+	board->lookup->table[row] = GPIO_LOOKUP_IDX(board->gpio.label, GPIOS_MAX - 1, NULL, 0,
+						    GPIO_ACTIVE_HIGH);
 	gpiod_add_lookup_table(board->lookup);
 	return 0;
 }
@@ -211,19 +213,55 @@ static int make_supplies(struct board *board)
 }
 
 #if IS_ENABLED(CONFIG_OF_DYNAMIC)
+/* The node of a path below the board's, made if it is not there yet; children's names end in a slash. */
+static struct device_node *node_at(struct board *board, struct device_node *parent, char **path)
+{
+	struct child *child = NULL;
+	char *end;
+	unsigned int i;
+
+	while ((end = strchr(*path, '/'))) {
+		*end = '\0';
+		for (i = 0; i < board->child_count; i++) {
+			child = &board->children[i];
+			if (child->parent == parent && !strcmp(child->name, *path))
+				break;
+		}
+		if (i == board->child_count) {
+			if (i == CHILDREN_MAX)
+				return NULL;
+			child = &board->children[board->child_count++];
+			child->parent = parent;
+			strscpy(child->name, *path, sizeof(child->name));
+			child->node = of_changeset_create_node(&board->changes, parent, *path);
+		}
+		parent = child->node;
+		if (!parent)
+			return NULL;
+		*path = end + 1;
+	}
+	return parent;
+}
+
 static int add_property(struct board *board, const struct word *word)
 {
+	char buffer[WORD_SIZE], *name = buffer;
+	struct device_node *node;
+
+	if (!strchr("utb", word->kind))
+		return 0;
+	strscpy(buffer, word->name, sizeof(buffer));
+	node = node_at(board, board->node, &name);
+	if (!node)
+		return -ENOMEM;
 	switch (word->kind) {
 	case 'u':
-		return of_changeset_add_prop_u32(&board->changes, board->node, word->name,
-						 word->value);
+		return of_changeset_add_prop_u32(&board->changes, node, name, word->value);
 	case 't':
-		return of_changeset_add_prop_string(&board->changes, board->node, word->name,
-						    word->text);
-	case 'b':
-		return of_changeset_add_prop_bool(&board->changes, board->node, word->name);
+		return of_changeset_add_prop_string(&board->changes, node, name, word->text);
+	default:
+		return of_changeset_add_prop_bool(&board->changes, node, name);
 	}
-	return 0;
 }
 
 static int make_node(struct board *board)
@@ -289,6 +327,8 @@ static void forget(struct board *board)
 	remove_gpios(board);
 	if (board->irq)
 		irq_dispose_mapping(board->irq);
+	if (board->player)
+		i2c_put_adapter(board->player);
 	remove_node(board);
 	platform_device_unregister(board->device);
 	kfree(board->platform_data);
@@ -338,6 +378,10 @@ int board_new(const struct wish *wish)
 		return -EBUSY;
 	}
 	ret = fill(board);
+	if (!ret && wish->address) {
+		board->player = i2c_get_adapter(wish->bus);
+		ret = board->player ? 0 : -ENODEV;
+	}
 	if (ret) {
 		boards[wish->number] = NULL;
 		forget(board);

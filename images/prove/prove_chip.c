@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A chip that knows nothing of its driver. Which rule gets the driver furthest is found by trying.
+ * Chips. One knows nothing of its driver: which rule gets the driver furthest is found by trying.
+ * The other is played by a slave on an I2C adapter, which may be a program outside the guest.
  */
+#include <linux/i2c.h>
 #include <linux/minmax.h>
 #include <linux/random.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 #include "prove.h"
 
@@ -40,4 +43,48 @@ void chip_answer(struct chip *chip, const u8 *tx, u8 *rx, unsigned int len)
 	}
 	if (tx)
 		memcpy(chip->last, tx, min_t(unsigned int, len, ANSWER_MAX));
+}
+
+/**
+ * player_answer() - have the slave play the chip during one transfer
+ * @board: the board, whose player is an adapter
+ * @tx: what is written to it, or NULL
+ * @rx: where the answer goes, or NULL
+ * @len: bytes of the transfer
+ *
+ * What is written is a write to the slave, what is read a read that follows it.
+ *
+ * Return: 0 or a negative errno
+ */
+int player_answer(struct board *board, const u8 *tx, u8 *rx, unsigned int len)
+{
+	struct i2c_msg msgs[2] = {};
+	unsigned int count = 0;
+	u8 *bytes;
+	int ret;
+
+	if (!len || (!tx && !rx))
+		return 0;
+	if (len > U16_MAX)
+		return -EMSGSIZE;
+	bytes = kmalloc(2 * len, GFP_KERNEL);
+	if (!bytes)
+		return -ENOMEM;
+	if (tx) {
+		memcpy(bytes, tx, len);
+		msgs[count].buf = bytes;
+		msgs[count].len = len;
+		msgs[count++].addr = board->wish.address;
+	}
+	if (rx) {
+		msgs[count].buf = bytes + len;
+		msgs[count].len = len;
+		msgs[count].flags = I2C_M_RD;
+		msgs[count++].addr = board->wish.address;
+	}
+	ret = i2c_transfer(board->player, msgs, count);
+	if (ret == count && rx)
+		memcpy(rx, bytes + len, len);
+	kfree(bytes);
+	return ret == count ? 0 : ret < 0 ? ret : -EIO;
 }

@@ -65,7 +65,8 @@ static int parse_rule(const char *text, struct chip *chip)
 }
 
 /**
- * parse_wish() - read "NUMBER MODALIAS COMPATIBLE|- [irq] [pdata] [a:RULE] [KIND:NAME[=VALUE]]..."
+ * parse_wish() - read "NUMBER MODALIAS COMPATIBLE|- [irq] [pdata] [a:RULE]
+ * [i2c:BUS:ADDRESS] [KIND:NAME[=VALUE]]..."
  * @line: what was written; it is taken apart
  * @wish: where it goes
  *
@@ -95,6 +96,9 @@ int parse_wish(char *line, struct wish *wish)
 			wish->platform_data = true;
 		else if (strstarts(word, "a:"))
 			ret = parse_rule(word + 2, &wish->chip);
+		else if (strstarts(word, "i2c:"))
+			ret = sscanf(word, "i2c:%u:%i", &wish->bus, &wish->address) == 2 ? 0 :
+				-EINVAL;
 		else if (wish->count == WORDS_MAX)
 			return -EINVAL;
 		else

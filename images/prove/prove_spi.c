@@ -76,6 +76,8 @@ static int prove_transfer_one(struct spi_controller *controller, struct spi_devi
 		map_own(dev, (void *)xfer->tx_buf, xfer->len, DMA_TO_DEVICE);
 		map_own(dev, xfer->rx_buf, xfer->len, DMA_FROM_DEVICE);
 	}
+	if (board->player)
+		return player_answer(board, xfer->tx_buf, xfer->rx_buf, xfer->len);
 	chip_answer(&board->chip, xfer->tx_buf, xfer->rx_buf, xfer->len);
 	return 0;
 }

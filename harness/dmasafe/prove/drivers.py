@@ -19,7 +19,7 @@ SUPPLY_UV = 3_300_000
 MAX_CHIPS = 6
 MAX_CONSTANTS = 8
 #: A board takes so many words, and names of so many characters.
-MAX_WORDS = 20
+MAX_WORDS = 24
 MAX_NAME = 31
 #: What no table of a module tells: who uses what it registers.
 USERS = {"max3420_udc": ("g_zero",)}
@@ -29,16 +29,26 @@ _MODINFO = re.compile(rb"\0(alias|firmware)=([^\0]+)")
 _SPI = re.compile(r"spi:(.+)")
 _OF = re.compile(r"of:N\*T\*C(.+?)(?:C\*)?$")
 _STRING = r'"([\w,.+-]+)"'
-_GPIO = re.compile(r"gpiod_get(?:_optional|_array|_array_optional)?\(\s*[^,\"]+,\s*" + _STRING)
+_GPIO = re.compile(r"\w*gpio\w*\([^;\"]{0,80}?" + _STRING)
 _GPIO_INDEX = re.compile(r"gpiod_get_index(?:_optional)?\(\s*[^,\"]+,\s*" + _STRING + r"\s*,\s*(\d+)")
+_GPIOS = re.compile(r"-gpios?$")
 _SUPPLY = re.compile(r"regulator_get\w*\(\s*[^,\"]+,\s*" + _STRING)
 _SUPPLY_MEMBER = re.compile(r"\.supply\s*=\s*" + _STRING)
 _SUPPLY_LIST = re.compile(r"\w*(?:suppl|regul)\w*\s*\[[^\]]*\]\s*=\s*\{([^}]*)\}", re.IGNORECASE)
 _VOLTAGE = re.compile(r"regulator_get_enable_read_voltage\(\s*[^,\"]+,\s*" + _STRING)
 _NUMBER = re.compile(r"property_read_u(?:8|16|32)\(\s*[^,\"]+,\s*" + _STRING)
 _PRESENCE = re.compile(r"(?:property_read_bool|property_present)\(\s*[^,\"]+,\s*" + _STRING)
+_CHILDREN = re.compile(r"for_each_(?:available_)?child_(?:node|of_node)|get_next_(?:available_)?child|child_node_count")
+_SWITCH = re.compile(r"\bdsa_register_switch\(")
+#: What a driver of LEDs, channels or the like wants below its node, and a driver of switches.
+CHILD = ("u:led@0/reg=0", "t:led@0/label=prove")
+PORTS = tuple(
+    f"{kind}:ports/port@{number}/{name}"
+    for number in (0, 1)
+    for kind, name in (("u", f"reg={number}"), ("t", "phy-mode=mii"), ("t", f"label=lan{number}"))
+)
 _FIRMWARE = re.compile(r'"([\w/.-]+\.(?:bin|fw|bit|ezp|mcu|rbf))"')
-_DEFINE = re.compile(r"^\s*#\s*define\s+(\w+)\s+\(?(0[xX][0-9a-fA-F]+|\d+)\)?\s*(?:/[/*].*)?$", re.MULTILINE)
+_DEFINE = re.compile(r"^\s*#\s*define\s+(\w+)\s+\(?(0[xX][0-9a-fA-F]+|\d+)[uUlL]*\)?\s*(?:/[/*].*)?$", re.MULTILINE)
 _COMPARED = re.compile(r"[!=]=\s*\(?(0[xX][0-9a-fA-F]+|\w+)\b|\bcase\s+(0[xX][0-9a-fA-F]+|\w+)\s*:")
 _TELLING = re.compile(r"ID|WHO|CHIP|REV|VER|MAGIC|PART|SIGN|DEVICE|READY|ECHO", re.IGNORECASE)
 
@@ -144,7 +154,7 @@ class Modules:
             module,
             tuple(dict.fromkeys(load)),
             self.chips(module),
-            tuple(_words(text))[:MAX_WORDS],
+            tuple(_words(text))[: MAX_WORDS // 2],
             tuple(_properties(text)),
             tuple(_constants(text)),
             tuple(dict.fromkeys([*self._info[module][1], *_FIRMWARE.findall(text)])),
@@ -171,7 +181,9 @@ def _spread(found: Sequence[Chip], count: int) -> list[Chip]:
 
 def _words(text: str) -> Iterator[str]:
     """The GPIOs and supplies that a driver asks for by name, as words of a wish."""
-    gpios = {(name, 0) for name in _GPIO.findall(text)} | {(name, int(at)) for name, at in _GPIO_INDEX.findall(text)}
+    gpios = {(_GPIOS.sub("", name), 0) for name in _GPIO.findall(text)} | {
+        (name, int(at)) for name, at in _GPIO_INDEX.findall(text)
+    }
     for name, index in sorted(gpios):
         if len(name) <= MAX_NAME:
             yield f"g:{name}={index}"
@@ -183,6 +195,11 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _properties(text: str) -> Iterator[str]:
+    """Nodes below the board's, then the numbers that a driver asks for by name."""
+    if _SWITCH.search(text):
+        yield from PORTS
+    elif _CHILDREN.search(text):
+        yield from CHILD
     for name in dict.fromkeys(_NUMBER.findall(text)):
         if len(name) <= MAX_NAME:
             yield f"u:{name}=1"

@@ -7,7 +7,6 @@ What was seen of a driver is kept; a run that was interrupted goes on where it w
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from dmasafe.guest.hands import Hands, Refused
 from dmasafe.kernel.build import modules_digest
 from dmasafe.kernel.cache import digest, publish_json, read_json
 from dmasafe.progress import Progress
-from dmasafe.prove.drivers import Chip, Driver
+from dmasafe.prove.drivers import MAX_WORDS, Chip, Driver
 from dmasafe.prove.evidence import Attempt, read_chains
 from dmasafe.prove.judge import BOARD, SHOWN_BY
 from dmasafe.targets.errors import BootLost
@@ -41,6 +40,8 @@ STEP_S = 5
 ATTEMPT_S = 150
 MEMORY_MIB = 768
 MAX_ATTEMPTS = 24
+#: Attempts of each driver by and by: what is easy comes first.
+ROUNDS = (2, 5, 10, MAX_ATTEMPTS)
 #: What to answer if nothing better is known.
 RULES = ("00", "ff", "toggle", "echo", "count", "random")
 # A driver whose boot is lost twice is left alone.
@@ -63,25 +64,29 @@ class Store:
         way = digest(modules_digest(images), (images / SCRIPT).read_bytes(), Path(__file__).read_bytes())
         return cls(kernels.open_cache().path("proofs", f"{kernel.key}-{way[:12]}"))
 
-    def load(self, module: str) -> list[Attempt] | None:
-        """What was seen of a driver; None if it was not tried."""
-        found = read_json(self.directory / f"{module}.json")
-        return None if found is None else [Attempt.from_json(one) for one in found["attempts"]]
+    def load(self, module: str) -> tuple[list[Attempt], bool]:
+        """What was seen of a driver, and whether that is all that can be tried."""
+        found = read_json(self.directory / f"{module}.json") or {"attempts": [], "complete": False}
+        return [Attempt.from_json(one) for one in found["attempts"]], bool(found["complete"])
 
-    def save(self, module: str, attempts: Sequence[Attempt]) -> None:
+    def save(self, module: str, attempts: Sequence[Attempt], complete: bool) -> None:
         """Keep what was seen of a driver."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        publish_json(self.directory / f"{module}.json", {"attempts": [one.to_json() for one in attempts]})
+        kept = {"attempts": [one.to_json() for one in attempts], "complete": complete}
+        publish_json(self.directory / f"{module}.json", kept)
 
 
 def wishes(driver: Driver) -> Iterator[str]:
     """Boards for a driver, the likeliest first: each chip, what its probe asks for, what the chip might answer."""
-    plain, more = [*driver.words], [*driver.words, *driver.properties[: 24 - len(driver.words)]]
+    more = [*driver.words, *driver.properties][:MAX_WORDS]
     first = driver.chips[0]
+    nodes = [word for word in driver.properties if "/" in word]
 
     def wish(chip: Chip, words: Sequence[str], rule: str, *flags: str) -> str:
         return " ".join([chip.modalias, chip.compatible or "-", "irq", f"a:{rule}", *flags, *words])
 
+    # A driver that looks for children seldom does anything without.
+    plain = [*driver.words, *nodes][:MAX_WORDS]
     made = [wish(first, plain, rule) for rule in RULES[:3]]
     made += [wish(first, more, "00")] if driver.properties else []
     made += [wish(first, plain, "00", "pdata")]
@@ -113,17 +118,16 @@ class Prover:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def prove(self, driver: Driver, enough: Callable[[Sequence[Attempt]], bool]) -> list[Attempt]:
-        """Attempts with a driver, until they are ``enough`` or there is nothing left to try."""
-        attempts: list[Attempt] = []
-        lost = 0
-        for wish in wishes(driver):
-            attempt = self._attempt(driver, wish)
-            attempts.append(attempt)
-            lost += bool(attempt.lost)
-            if enough(attempts) or lost >= MAX_LOST or len(attempts) >= MAX_ATTEMPTS:
-                break
-        return attempts
+    def prove(
+        self, driver: Driver, attempts: list[Attempt], limit: int, enough: Callable[[Sequence[Attempt]], bool]
+    ) -> bool:
+        """Add attempts with a driver until they are ``enough`` or ``limit``; whether there is more to try."""
+        todo = list(wishes(driver))[:MAX_ATTEMPTS]
+        while len(attempts) < min(limit, len(todo)):
+            if enough(attempts) or sum(bool(one.lost) for one in attempts) >= MAX_LOST:
+                return False
+            attempts.append(self._attempt(driver, todo[len(attempts)]))
+        return len(attempts) < len(todo) and not enough(attempts)
 
     def _attempt(self, driver: Driver, wish: str) -> Attempt:
         said: list[str] = []
@@ -204,9 +208,3 @@ def stripped(modules: Sequence[Path], directory: Path) -> list[Path]:
     for path, copy in zip(modules, copies, strict=True):
         subprocess.run(["objcopy", "--strip-debug", str(path), str(copy)], check=True)
     return copies
-
-
-def summary(attempts: Sequence[Attempt]) -> str:
-    """Attempts in a line, for progress."""
-    bound = sum(attempt.bound for attempt in attempts)
-    return json.dumps({"attempts": len(attempts), "bound": bound, "chains": sum(len(a.chains) for a in attempts)})

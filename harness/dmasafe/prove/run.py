@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dmasafe.prove.candidates import find_candidates
 from dmasafe.prove.drivers import Driver, Modules
 from dmasafe.prove.evidence import Attempt
 from dmasafe.prove.judge import Resolver, Status, Verdict, judge
-from dmasafe.prove.perform import SCRIPT, SOURCES, Prover, Store, stripped
+from dmasafe.prove.perform import ROUNDS, SCRIPT, SOURCES, Prover, Store, stripped
 from dmasafe.targets.prepare import KernelChoice, build_kernel, prepare
 
 
@@ -51,11 +51,9 @@ def prove(choice: KernelChoice, wanted: Sequence[str], progress: Progress, again
     seen: dict[str, list[Attempt]] = {}
     todo: list[Driver] = []
     for driver in {driver.module: driver for found in drivers.values() for driver in found}.values():
-        known = None if again else store.load(driver.module)
-        if known is None:
+        seen[driver.module], complete = ([], False) if again else store.load(driver.module)
+        if not complete:
             todo.append(driver)
-        else:
-            seen[driver.module] = known
     symbols = Symbols(kernel.vmlinux, modules.paths)
     resolver = Resolver(symbols)
 
@@ -84,24 +82,47 @@ def _perform(
     notes: list[str],
     progress: Progress,
 ) -> None:
-    """Try the drivers ``todo``; what was seen goes to ``seen`` and ``store``, driver by driver."""
+    """Try the drivers ``todo``, round by round; what was seen goes to ``seen`` and ``store``, driver by driver."""
+    mine = {
+        driver.module: [each for each in candidates if any(one.module == driver.module for one in drivers[each.file])]
+        for driver in todo
+    }
     with scratch.directory() as directory:
         files = stripped(list(dict.fromkeys(path for driver in todo for path in driver.load)), directory)
         prepared = prepare(
             *choice, progress, extra_modules=SOURCES, more_files=[*files, project_root() / "images" / SOURCES / SCRIPT]
         )
         with Prover(prepared, directory, progress) as prover:
-            for number, driver in enumerate(todo, 1):
-                progress.stage(f"{number} of {len(todo)}: {driver.module}")
-                mine = [each for each in candidates if driver in drivers[each.file]]
-
-                def enough(
-                    attempts: Sequence[Attempt], mine: Sequence[CheckResult] = mine, name: str = driver.module
-                ) -> bool:
-                    found = judge(mine, [(name, attempt) for attempt in attempts], resolver)
-                    return all(one.status is Status.PROVED for one in found)
-
-                attempts = prover.prove(driver, enough)
-                seen[driver.module] = attempts
-                store.save(driver.module, attempts)
+            for limit in ROUNDS:
+                todo = [
+                    driver
+                    for number, driver in enumerate(todo, 1)
+                    if _try(prover, driver, limit, f"{number} of {len(todo)}", mine, seen, store, resolver, progress)
+                ]
         notes += prover.notes
+
+
+def _try(
+    prover: Prover,
+    driver: Driver,
+    limit: int,
+    which: str,
+    mine: Mapping[str, Sequence[CheckResult]],
+    seen: dict[str, list[Attempt]],
+    store: Store,
+    resolver: Resolver,
+    progress: Progress,
+) -> bool:
+    """Attempts with one driver, up to ``limit``; whether there is more to try."""
+    name, attempts = driver.module, seen[driver.module]
+
+    def proved(attempts: Sequence[Attempt]) -> list[bool]:
+        verdicts = judge(mine[name], [(name, attempt) for attempt in attempts], resolver)
+        return [one.status is Status.PROVED for one in verdicts]
+
+    progress.stage(f"{which}: {name}")
+    more = prover.prove(driver, attempts, limit, lambda so_far: all(proved(so_far)))
+    store.save(name, attempts, not more)
+    found = proved(attempts)
+    progress.stage(f"{which}: {name}: {sum(found)} of {len(found)} proved in {len(attempts)} attempts")
+    return more

@@ -7,6 +7,7 @@ import pytest
 
 from dmasafe.devices.bus import Bus, Nak
 from dmasafe.devices.slaves.eeprom import Eeprom
+from dmasafe.devices.slaves.max31722 import Max31722
 from dmasafe.devices.slaves.nak import NakSlave
 from dmasafe.devices.slaves.recorder import Message, Recorder, pattern
 from dmasafe.devices.slaves.register_file import RegisterFile
@@ -225,3 +226,9 @@ def test_quick_and_empty_block_are_acknowledged(smbus: Bus) -> None:
     assert put(smbus, 0x40, b"")
     assert put(smbus, 0x40, b"\x10\x00")
     assert get(smbus, 0x40, b"\x10", 1) == b"\x00"
+
+
+def test_max31722_takes_the_top_bit_of_an_address_for_a_write() -> None:
+    chip = Max31722(0x1B40)
+    assert chip.write(b"\x80\x0e") == 2
+    assert chip.write(b"\x00") == 1 and chip.read(3) == b"\x0e\x40\x1b"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dmasafe.prove.drivers import Chip, Driver, Modules
-from dmasafe.prove.perform import wishes
+from dmasafe.prove.evidence import Attempt
+from dmasafe.prove.perform import MAX_LOST, Prover, Store, wishes
 
 SOURCE = """
 #define CHIP_ID 0x1234
@@ -79,3 +80,43 @@ def test_every_wish_is_another_board() -> None:
     assert made[0] == "a x,a irq a:00 g:reset=0"
     assert any(wish.startswith("b - ") for wish in made)
     assert any("a:12" in wish and "u:n=1" in wish for wish in made)
+
+
+class Played(Prover):
+    """Boards of which every attempt is what ``becomes`` says."""
+
+    def __init__(self, becomes: str = "") -> None:
+        self.becomes = becomes
+
+    def _attempt(self, driver: Driver, wish: str) -> Attempt:
+        return Attempt(wish, ("bound: 0",), lost=self.becomes)
+
+
+DRIVER = Driver("chip", (), (Chip("a", "x,a"),), (), (), ("12", "34"), ())
+
+
+def test_attempts_go_on_round_by_round() -> None:
+    attempts: list[Attempt] = []
+    assert Played().prove(DRIVER, attempts, 2, lambda _: False)
+    assert len(attempts) == 2
+    assert not Played().prove(DRIVER, attempts, 99, lambda _: False)
+    assert [one.wish for one in attempts] == list(wishes(DRIVER))
+
+
+def test_enough_is_enough() -> None:
+    attempts: list[Attempt] = []
+    assert not Played().prove(DRIVER, attempts, 99, lambda so_far: len(so_far) == 3)
+    assert len(attempts) == 3
+
+
+def test_a_driver_that_costs_boots_is_left_alone() -> None:
+    attempts: list[Attempt] = []
+    assert not Played("the guest panicked").prove(DRIVER, attempts, 99, lambda _: False)
+    assert len(attempts) == MAX_LOST
+
+
+def test_what_was_seen_is_kept_for_the_next_run(tmp_path: Path) -> None:
+    store = Store(tmp_path / "proofs")
+    assert store.load("chip") == ([], False)
+    store.save("chip", [Attempt("a x,a", ("new: 0",))], complete=True)
+    assert store.load("chip") == ([Attempt("a x,a", ("new: 0",))], True)
