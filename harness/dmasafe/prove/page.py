@@ -27,6 +27,8 @@ _STYLES = {
 }
 _KINDS = {Status.PROVED: "fail", Status.REACHED: "review", Status.NOT_REACHED: "open", Status.REFUTED: "pass"}
 _FRAMES_SHOWN = 12
+_HEAD = """<!-- SPDX-License-Identifier: GPL-2.0-or-later -->
+"""
 
 
 def command_of(verdict: Verdict, proofs: Proofs) -> str:
@@ -132,7 +134,7 @@ def _result(one: Verdict, proofs: Proofs, slugs: Sequence[str]) -> dict[str, Any
 def to_markdown(proofs: Proofs) -> Iterator[str]:
     """The page: counts, then what was proved by subsystem, then what was not, and why."""
     errors = [one for one in proofs.verdicts if one.candidate.level is Level.ERROR]
-    yield "<!-- SPDX-License-Identifier: GPL-2.0-or-later -->"
+    yield _HEAD.strip()
     yield f'<!-- Written by "dmasafe prove --all --kernel {proofs.kernel_source} --format markdown". -->'
     yield "# Proved by a boot"
     yield ""
