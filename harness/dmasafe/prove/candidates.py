@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of the check's results are to be proved, as the user names them."""
+"""Those of the check's results that the user wants proved."""
 
 from __future__ import annotations
 
