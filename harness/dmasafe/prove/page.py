@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ _STYLES = {
 }
 _KINDS = {Status.PROVED: "fail", Status.REACHED: "review", Status.NOT_REACHED: "open", Status.REFUTED: "pass"}
 _FRAMES_SHOWN = 12
+PAGE_COLUMNS = 100
 _HEAD = """<!-- SPDX-License-Identifier: GPL-2.0-or-later -->
 """
 
@@ -138,14 +140,14 @@ def to_markdown(proofs: Proofs) -> Iterator[str]:
     yield f'<!-- Written by "dmasafe prove --all --kernel {proofs.kernel_source} --format markdown". -->'
     yield "# Proved by a boot"
     yield ""
-    yield "What `dmasafe check` suspects of SPI client drivers, put on emulated boards ([prove.md](prove.md)). The"
-    yield f"drivers are those of Linux {proofs.release}, unmodified."
-    yield ""
-    yield f"- {counts(proofs.verdicts)}."
     tally = Counter(one.status for one in errors)
-    yield f"- Of the {len(errors)} that the check calls errors:"
     shares = (f"{tally[status]} {status} ({tally[status] * 100 / max(1, len(errors)):.1f} %)" for status in Status)
-    yield f"  {', '.join(shares)}."
+    yield from textwrap.wrap(
+        "What `dmasafe check` suspects of SPI client drivers, put on emulated boards ([prove.md](prove.md)). "
+        f"The drivers are those of Linux {proofs.release}, unmodified. {counts(proofs.verdicts)}. "
+        f"Of the {len(errors)} that the check calls errors: {', '.join(shares)}.",
+        PAGE_COLUMNS,
+    )
     by_folder: dict[str, list[Verdict]] = defaultdict(list)
     for one in proofs.verdicts:
         by_folder["/".join(one.candidate.file.split("/")[1 : 3 if one.candidate.file.count("/") > 2 else 2])].append(
