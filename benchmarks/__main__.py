@@ -7,7 +7,7 @@ import importlib
 import sys
 
 NAMES = ("audit", "boot", "check", "dmesg", "functions", "matrix", "model")
-LONG = ("cold",)
+LONG = ("cold", "series")
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from dmasafe.kernel import project_root
 ROOT = project_root()
 RECIPES = ROOT / "docs" / "ci"
 STAND_IN = Path(__file__).with_name("stand_in_kernels.py")
+STAND_IN_SERIES = Path(__file__).with_name("stand_in_series.py")
 STEP_TIMEOUT_S = 600
 NIGHT_S = 86400
 #: What the recipes' steps read of a checkout.
@@ -47,7 +48,10 @@ case "$1 ${2-}" in
 "-m pip") echo "$@" >> "$RECIPE_LOG" ;;
 *) exec {python} "$@" ;;
 esac""",
-    "dmasafe": 'test "$1 ${2-}" != "matrix run" || exec {python} {stand_in} "$@"; exec {python} -m dmasafe.cli "$@"',
+    "dmasafe": """
+test "$1 ${2-}" != "matrix run" || exec {python} {stand_in} "$@"
+test "$1" != series || exec {python} {stand_in_series} "$@"
+exec {python} -m dmasafe.cli "$@\"""",
     "pytest": 'exec {python} -m pytest -p no:cacheprovider "$@"',
     "dask": 'exec {python} -m dask "$@"',
     "hostname": "echo 127.0.0.1",
@@ -67,6 +71,7 @@ class System:
         tools = self.home / "tools"
         tools.mkdir(parents=True)
         words = {"{tools}": str(tools), "{python}": sys.executable, "{stand_in}": str(STAND_IN)}
+        words["{stand_in_series}"] = str(STAND_IN_SERIES)
         for name, text in TOOLS.items():
             for word, value in words.items():
                 text = text.replace(word, value)
@@ -155,9 +160,11 @@ def load(name: str) -> dict[str, Any]:
 class GitHub:
     """Runs a workflow: its jobs in order, each in a directory of its own; ``caches`` outlive it, artefacts do not."""
 
-    def __init__(self, system: System, sources: dict[str, Path], sha: str = "a" * 40) -> None:
+    def __init__(
+        self, system: System, sources: dict[str, Path], sha: str = "a" * 40, event: dict[str, Any] | None = None
+    ) -> None:
         """``sources``: what a checkout of the workflow's own repository is; None: dmasafe."""
-        self.system, self.sources, self.sha = system, sources, sha
+        self.system, self.sources, self.sha, self.event = system, sources, sha, event or {}
         self.runs = 0
 
     def run(self, name: str, inputs: dict[str, str]) -> dict[str, str]:
@@ -172,7 +179,7 @@ class GitHub:
             assert job.get("timeout-minutes"), f"{job_id} may run for ever"
             base = {
                 "github": {
-                    "sha": self.sha, "run_id": str(self.runs), "run_attempt": "1",
+                    "sha": self.sha, "run_id": str(self.runs), "run_attempt": "1", "event": self.event,
                     # actions/runner#2058: not the path that a container sees.
                     "workspace": "/host/workspace",
                 },
@@ -209,8 +216,9 @@ class GitHub:
                 found = self._uses(step["uses"].partition("@")[0], words, place)
             else:
                 script = evaluate(step["run"], context, place)
+                own = {**environment, **evaluate(step.get("env", {}), context, place)}
                 done = self.system.shell(
-                    script, place, {**self.system.environment(), **environment, **{k: str(v) for k, v in files.items()}}
+                    script, place, {**self.system.environment(), **own, **{k: str(v) for k, v in files.items()}}
                 )
                 failed |= done.returncode != 0
                 found = dict(line.split("=", 1) for line in files["GITHUB_OUTPUT"].read_text().splitlines())
@@ -250,6 +258,8 @@ class GitHub:
                 copy(path, found / path.relative_to(place))
             assert found.exists(), f"nothing to upload at {paths}"
             self.artefacts[words["name"]] = found
+        elif action == "github/codeql-action/upload-sarif":
+            assert json.loads((place / words["sarif_file"]).read_text())["version"] == "2.1.0"
         elif action == "actions/download-artifact":
             for name, found in self.artefacts.items():
                 copy(found, place / words["path"] / name)

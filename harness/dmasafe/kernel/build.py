@@ -174,15 +174,21 @@ def kernel_key(
 
 
 def adopt_configuration(
-    tree: SourceTree, other: SourceTree, configuration: str, architecture: str, cache: Cache
+    tree: SourceTree,
+    other: SourceTree,
+    configuration: str,
+    architecture: str,
+    cache: Cache,
+    *,
+    matrix: Matrix | None = None,
 ) -> None:
     """Take for ``tree`` what was merged for ``other``, if it was: nothing that Kconfig reads differs, says the caller.
 
     Raises like build_kernel().
     """
     with explained(cache):
-        *_, key = _asked(tree, configuration, architecture, None)
-        *_, known = _asked(other, configuration, architecture, None)
+        *_, key = _asked(tree, configuration, architecture, matrix)
+        *_, known = _asked(other, configuration, architecture, matrix)
         merged = _merged(cache, known)
         if merged is not None and _merged(cache, key) is None:
             publish_text(cache.path("configs", key, "config"), merged.text)

@@ -48,6 +48,7 @@ DIRECTORIES = {
     "emulators": "QEMUs newer than the system's",
     "initramfs": "guest images",
     "bundles": "what boots, whole: kernel, guest image, configuration",
+    "series": "what the bases of patch series came to",
     "store": "what workers of the matrix share, unless --store says otherwise",
     "ccache": "compiler results, unless CCACHE_DIR says otherwise",
     "ccache-bin": "links that put ccache in front of the compiler",
@@ -341,7 +342,18 @@ def _unused(cache: Cache, limit: float, everything: bool, in_use: Container[Path
             doomed.extend(idle)
         else:
             doomed.append(home)
-    for place in ("downloads", "modules", "agents", "emulators", "initramfs", "bundles", "configs", "check", "logs"):
+    for place in (
+        "downloads",
+        "modules",
+        "agents",
+        "emulators",
+        "initramfs",
+        "bundles",
+        "series",
+        "configs",
+        "check",
+        "logs",
+    ):
         doomed.extend(path for path in cache.path(place).iterdir() if _last_use(path) <= limit)
     # Its parts (dmasafe/matrix/): bundles/, index/, runs/.
     for part in cache.path("store").iterdir():

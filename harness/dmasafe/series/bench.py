@@ -88,7 +88,10 @@ class QemuBench:
 
     def known(self, commit: Commit, job: Job) -> Results | None:
         path = self._kept(commit, job)
-        return json_report.load(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        path.touch()
+        return json_report.load(path)
 
     def perform(self, commit: Commit, job: Job, ids: Collection[str] = ()) -> Results:
         started = time.monotonic()
@@ -106,9 +109,7 @@ class QemuBench:
         if any(note.startswith("interrupted by ") for note in results.notes):
             raise KeyboardInterrupt
         if commit == self._series.base and not ids and results.reason is None and exit_status(results) in (0, 1):
-            path = self._kept(commit, job)
-            path.parent.mkdir(exist_ok=True)
-            json_report.write(results, path)
+            json_report.write(results, self._kept(commit, job))
         return results
 
     def _guest(self, commit: Commit, cell: Cell) -> Prepared:
@@ -137,7 +138,7 @@ class QemuBench:
         qemu = version_text(machine.binary, machine.debian_package) or ""
         toolchain = toolchain_version(find_architecture(arch))
         parts = (commit.tree, job.name, self._accel or "", self._harness, qemu, toolchain)
-        return self._repository.home / "results" / f"{digest(*parts)[:16]}.json"
+        return self._cache.path("series", f"{digest(*parts)[:16]}.json")
 
 
 def _harness() -> str:

@@ -15,6 +15,12 @@ from dmasafe.series.run import Finding, Verdict, by_commit
 from dmasafe.series.tree import Commit
 
 WIDTH = 72
+_WORDS = {
+    "SAFE": "right data, and no report of the kernel's",
+    "CAUGHT": "the kernel reported it",
+    "SILENT": "wrong data, or memory damaged, and no report",
+    "REFUSED": "an error, and nothing was transferred",
+}
 #: Scenarios that are named in full.
 NAMED = 3
 
@@ -29,13 +35,16 @@ def render(verdict: Verdict, command: str, sender: str) -> str:
     if answered.message_id:
         lines += [f"In-Reply-To: {answered.message_id}", f"References: {answered.message_id}"]
     body = [_opening(verdict)]
-    for commits, findings in by_commit(verdict.of(BAD)).items():
+    order = {commit: number for number, commit in enumerate(series.commits)}
+    groups = sorted(by_commit(verdict.of(BAD)).items(), key=lambda each: [order[commit] for commit in each[0]])
+    for commits, findings in groups:
         body += _of(series.commits, commits, findings)
     body += _rest(verdict)
     if verdict.exit_status == 0 and verdict.runs:
         cells = ", ".join(dict.fromkeys(f"{arch} {name}" for name, arch in verdict.choice.cells))
         body.append(f"Tested-by: {sender or 'NAME <ADDRESS>'} # dmasafe, {cells}")
     body.append(f"Tested with:\n  {command}")
+    body += _legend("\n".join(body))
     return "\n".join(lines) + "\n\n" + "\n\n".join(body) + "\n"
 
 
@@ -43,14 +52,14 @@ def _opening(verdict: Verdict) -> str:
     base, bad = verdict.series.base, verdict.of(BAD)
     judged = f" {plural(verdict.compared, 'verdict')} could be compared." if verdict.compared else ""
     cells = " and ".join(dict.fromkeys(f"{arch} {name}" for name, arch in verdict.choice.cells))
-    ran = f" in QEMU ({cells})" if cells else " in its source only"
+    ran = f"with dmasafe in QEMU ({cells})" if cells else "with dmasafe, in its source only"
     if bad:
         end = f"With the series {plural(len(bad), 'thing')} {'is' if len(bad) == 1 else 'are'} worse:"
     elif verdict.of(UNTRUSTED):
         end = "Whether something is worse cannot be said:"
     else:
         end = "Nothing is worse with the series."
-    first = f'I compared this series with its base, {base.sha[:12]} ("{base.subject}"),{ran}.'
+    first = f'I compared this series with its base, {base.sha[:12]} ("{base.subject}"), {ran}.'
     return _wrapped(f"{first}{judged} {end}")
 
 
@@ -66,7 +75,8 @@ def _of(series: Sequence[Commit], commits: tuple[Commit, ...], findings: Iterabl
         for hunk in one.hunks:
             if hunk.text not in shown:
                 shown.add(hunk.text)
-                yield "\n".join(f"> {line}".rstrip() for line in (f"--- a/{hunk.file}", *hunk.text.split("\n")))
+                text = f"--- a/{hunk.file}\n{hunk.text.rstrip()}"
+                yield "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
         yield from _said(one)
 
 
@@ -110,14 +120,19 @@ def _rest(verdict: Verdict) -> Iterator[str]:
         yield _wrapped(f"Nothing can be said of {one.what} ({one.where}): {one.why}")
     better = verdict.of({Kind.BETTER})
     if better:
-        yield "Better than before:"
-        for one in better:
-            yield _wrapped(one.what, "  ")
+        yield "\n".join(["Better than before:", *(_wrapped(one.what, "  ") for one in better)])
     if verdict.broken_in_both:
         both = plural(verdict.broken_in_both, "scenario")
         yield _wrapped(f"{both} went wrong at the base, too: not counted.")
     if verdict.tried:
         yield _wrapped(f"Each of the {plural(verdict.tried, 'commit')} was built.")
+
+
+def _legend(said: str) -> Iterator[str]:
+    """What the words mean that the mail has."""
+    words = [f"{word}: {meaning}" for word, meaning in _WORDS.items() if f" {word}" in said]
+    if words:
+        yield "\n".join(map(_wrapped, words))
 
 
 def _numbered(series: Sequence[Commit], commit: Commit) -> str:

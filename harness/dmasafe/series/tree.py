@@ -383,6 +383,9 @@ def _split(mails: Sequence[Path]) -> Iterator[bytes]:
                 if place.is_dir() and not (place / "cur").is_dir():
                     yield from (path.read_bytes() for path in sorted(place.iterdir()) if path.is_file())
                     continue
+                if place.is_file() and not (content := place.read_bytes()).startswith(b"From "):
+                    yield content
+                    continue
                 query(["git", "mailsplit", f"-o{directory}", "--", place.resolve()])
                 yield from (path.read_bytes() for path in sorted(directory.iterdir()) if path.name.isdigit())
             except (OSError, KernelError) as error:

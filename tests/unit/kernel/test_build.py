@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dmasafe.kernel import build as build_module
-from dmasafe.kernel.build import build_kernel, build_modules, configure, find_kernel
+from dmasafe.kernel.build import adopt_configuration, build_kernel, build_modules, configure, find_kernel
 from dmasafe.kernel.cache import Cache, Kernel, list_kernels, open_cache
 from dmasafe.kernel.config import load_matrix
 from dmasafe.kernel.errors import BuildError, CacheFullError, ConfigError, MissingToolError
@@ -109,6 +109,20 @@ def test_what_would_have_to_be_built_is_not_found(build: Builder) -> None:
     assert find_kernel(tree, "default", ARCH, build.cache, matrix=rules) is None
     kernel = build()
     assert find_kernel(tree, "default", ARCH, build.cache, matrix=rules) == kernel
+
+
+def test_a_configuration_is_taken_over_where_the_caller_says_so(build: Builder) -> None:
+    build()
+    tree, rules = fetch(LocalSource(build.tree), build.cache), load_matrix(build.matrix_dir)
+    other, third = replace(tree, identity="git-tree:1"), replace(tree, identity="git-tree:2")
+    adopt_configuration(other, tree, "default", ARCH, build.cache, matrix=rules)
+    # Of a tree that has none there is nothing to be taken.
+    adopt_configuration(third, replace(tree, identity="git-tree:3"), "default", ARCH, build.cache, matrix=rules)
+    for one, configured in ((other, False), (third, True)):
+        told = Told()
+        kernel = build_kernel(one, "default", ARCH, build.cache, told, 1, matrix=rules)
+        assert ("configuring 6.12.7 default" in told.stages) is configured
+        assert "CONFIG_WANTED=y" in kernel.config.read_text() and kernel.absences == ("NEWER",)
 
 
 def test_nothing_is_written_in_the_source_tree(build: Builder) -> None:

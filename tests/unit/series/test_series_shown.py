@@ -168,7 +168,9 @@ def test_the_mail_answers_the_patch_that_is_to_blame():
 def test_the_mail_of_several_answers_the_first_and_names_each():
     made = mail.render(ALL, COMMAND, "")
     assert "Subject: Re: [PATCH 1/3] Documentation: i2c: Use the plural" in made and "From:" not in made
-    assert "# [PATCH 2/3] i2c: smbus: Lose the flag" in made and "# [PATCH 3/3] i2c: core: Break" in made
+    # In the series' order.
+    assert made.index("# [PATCH 2/3] i2c: smbus: Lose the flag") < made.index("# [PATCH 3/3] i2c: core: Break")
+    assert "CAUGHT: the kernel reported it" in made and "SILENT" not in made
     assert "This does not build; corrected by 0123 (Mend):\n  drivers/i2c/i2c-core-base.c:12: 'x' undeclared" in made
     assert "dmasafe clients ad5110 --phase use --place dmasafe:bounce \\\n    --kernel . --config upstream" in made
 

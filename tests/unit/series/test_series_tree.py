@@ -90,6 +90,14 @@ def test_mails_make_the_commits_of_their_author(three, tmp_path, repository):
     assert repository.find([str(file) for file in files], None, SILENT) == found
 
 
+def test_a_mail_alone_is_a_series(three, tmp_path, repository):
+    git(three, "format-patch", "--quiet", "-o", tmp_path, "HEAD~1..HEAD")
+    (file,) = tmp_path.glob("*.patch")
+    # As a program saves it, without the line that begins a mail in a mailbox.
+    file.write_text(file.read_text().split("\n", 1)[1])
+    assert subjects(repository.find([str(file)], "HEAD~1", SILENT).commits) == ["core: Three"]
+
+
 def test_mails_go_onto_the_base_that_they_name(three, tmp_path, repository):
     base = git(three, "rev-parse", "v6.12.117")
     box = mails(three, tmp_path, "v6.12.117..mine")

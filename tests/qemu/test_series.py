@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``dmasafe series`` on a kernel, on the eight patches of tests/fixtures/series: each is reported as what it is."""
+
+import json
+
+import pytest
+
+from benchmarks.series import make_tree
+from dmasafe import kernel as kernels
+from tests.slow import slow
+
+PATCHES = sorted((kernels.project_root() / "tests" / "fixtures" / "series").glob("*.patch"))
+SERIES_S = 5000
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The default source as a repository with one commit and no file checked out."""
+    return make_tree(tmp_path_factory.mktemp("series"))
+
+
+def told(found):
+    """What is bad, by the number of the patch: kinds, with the suites that saw it."""
+    numbers = {commit["commit"]: number for number, commit in enumerate(found["commits"], 1)}
+    bad: dict[int, set[str]] = {}
+    for one in found["findings"]:
+        assert len(one["commits"]) == 1, one
+        name = f"{one['kind']} {one['where'].split()[0]}"
+        bad.setdefault(numbers[one["commits"][0]], set()).add(name)
+    return bad
+
+
+@slow
+@pytest.mark.timeout(2 * SERIES_S)
+def test_each_patch_is_reported_as_what_it_is(dmasafe, tree, tmp_path):
+    done = dmasafe(
+        "series", "--kdir", tree, *PATCHES, "--each", "--format", "json", "--results", tmp_path,
+        "--mail", tmp_path / "mail", check=1, timeout=SERIES_S,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    bad = told(found)
+    # 1 documents, 2 refactors, 3 i2c-core loses the flag, 4 does not build until 5, 6 i2c-dev reads to the stack,
+    # 7 a client marks its stack, 8 only the source shows.
+    assert set(bad) == {3, 4, 6, 7, 8}, bad
+    assert bad[3] == {"worse core"} and bad[6] == {"worse core"}
+    assert bad[4] == {"broken x86_64"}
+    assert "worse clients" in bad[7] and bad[8] == {"checked source"}
+    assert all("corrected by" in one["what"] for one in found["findings"] if one["kind"] == "broken")
+    mail = (tmp_path / "mail").read_text()
+    assert "> -\tmsg->flags |= I2C_M_DMA_SAFE;" in mail
+    assert all(len(line) <= 72 for line in mail.splitlines() if line[:1] not in (">", "S") and "'" not in line)
+
+
+@slow
+@pytest.mark.timeout(2 * SERIES_S)
+def test_a_refactoring_alone_changes_nothing(dmasafe, tree, tmp_path):
+    done = dmasafe(
+        "series", "--kdir", tree, *PATCHES[:2], "--format", "json", "--results", tmp_path, check=0, timeout=SERIES_S
+    )
+    assert json.loads(done.stdout)["findings"] == []
+
+
+@slow
+@pytest.mark.timeout(2 * SERIES_S)
+def test_the_patches_of_findings_are_improvements(dmasafe, tree, tmp_path):
+    patches = kernels.project_root() / "harness" / "dmasafe" / "findings" / "patches"
+    names = ("osif-callers-buffer", "i2c-dev-needless-bounce", "viperboard-long-write")
+    done = dmasafe(
+        "series", "--kdir", tree, *(patches / f"{name}.patch" for name in names), "--format", "json",
+        "--results", tmp_path, check=0, timeout=SERIES_S,
+    )  # fmt: skip
+    found = json.loads(done.stdout)["findings"]
+    assert {one["kind"] for one in found} <= {"better", "other"} and "better" in {one["kind"] for one in found}
