@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import email
 import os
 import re
 import shutil
@@ -82,6 +81,8 @@ def _of_patch(patch: Path, base: Path) -> Change:
 def _decoded(data: bytes) -> bytes:
     """A patch as git reads it: mails may be encoded, or have the line ends of mails."""
     if _ENCODED.search(data):
+        import email
+
         parts = []
         for mail in re.split(rb"(?m)^From (?=\S+ .*\d{4}$)", data):
             found = email.message_from_bytes(mail.partition(b"\n")[2] if not mail.startswith(b"From:") else mail)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from dmasafe.audit import Level
-from dmasafe.check import Checked, brought, check_change, check_files, check_paths
+from dmasafe.check import Checked, CheckResult, brought, check_change, check_files, check_paths
 from dmasafe.cli.output import Output, output_options
 from dmasafe.places import cache_root
 from dmasafe.report import check as render
@@ -53,32 +54,36 @@ def command(
 
     Exit status: 0 nothing found, 1 found, 2 something cannot be read.
     """
-    here, earlier = Path.cwd(), list[Checked]()
+    here = Path.cwd()
     if change is not None and paths:
         raise click.UsageError("--diff names the files by itself")
     if kdir is not None and (change is not None or paths == (Path(STDIN),)):
         raise click.UsageError("--precise is for files: name them")
     if change is not None:
-        checked = check_change(change, here)
+        checked = [check_change(change, here)]
     elif paths == (Path(STDIN),):
-        checked = check_files([STDIN], here, {STDIN: sys.stdin.buffer.read()})
+        checked = [check_files([STDIN], here, {STDIN: sys.stdin.buffer.read()})]
     elif Path(STDIN) in paths:
         raise click.UsageError("- stands alone")
     elif paths and all(path.suffix == ".json" for path in paths):
-        earlier = [render.from_json(path) for path in paths]
-        checked = earlier[0]
+        if len(paths) > 1 and output.form != "markdown":
+            raise click.UsageError("the counts of several results stand side by side with --format markdown")
+        checked = [render.from_json(path) for path in paths]
     elif paths:
-        checked = check_paths(paths, here, None if no_cache else cache_root() / "check", kdir)
+        checked = [check_paths(paths, here, None if no_cache else cache_root() / "check", kdir)]
     else:
         raise click.UsageError("name files or directories, - for standard input, or a change with --diff")
     known = render.from_json(baseline).results if baseline is not None else ()
-    shown = tuple(one for one in brought(checked.results, known) if notes or one.level is not Level.NOTE)
-    checked = replace(checked, results=shown)
+    shown = [replace(one, results=_shown(one, known, notes)) for one in checked]
     output.show(
-        table=lambda: render.table(checked),
-        lines=lambda: render.lines(checked),
-        json=lambda: render.to_json(checked),
-        sarif=lambda: render.to_sarif(checked),
-        markdown=lambda: render.to_markdown([checked, *earlier[1:]]),
+        table=lambda: render.table(shown[0]),
+        lines=lambda: render.lines(shown[0]),
+        json=lambda: render.to_json(shown[0]),
+        sarif=lambda: render.to_sarif(shown[0]),
+        markdown=lambda: render.to_markdown(shown),
     )
-    return FOUND if any(one.level is not Level.NOTE for one in shown) else 0
+    return FOUND if any(result.level is not Level.NOTE for one in shown for result in one.results) else 0
+
+
+def _shown(checked: Checked, known: Sequence[CheckResult], notes: bool) -> tuple[CheckResult, ...]:
+    return tuple(one for one in brought(checked.results, known) if notes or one.level is not Level.NOTE)

@@ -57,7 +57,7 @@ def to_markdown(checked: Sequence[Checked]) -> Iterator[str]:
     """The counts by rule, by bus and by directory, a column for each kernel; of a single one then every error."""
     names = [one.release or "the files" for one in checked]
     for name, one in zip(names, checked, strict=True):
-        yield f"Linux {name}: {plural(one.files, 'file')}, {_found(one)}." if one.release else f"{_counts(one)}."
+        yield f"- Linux {name}: {plural(one.files, 'file')}, {_found(one)}" if one.release else f"- {_counts(one)}"
     yield "\nErrors / warnings / notes:"
     keys: dict[str, Callable[[CheckResult], str]] = {
         "rule": lambda one: f"`{one.rule}`",

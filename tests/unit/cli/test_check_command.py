@@ -65,6 +65,8 @@ def test_two_kernels_stand_side_by_side(tree):
         (tree / f"{name}.json").write_text(json.dumps({**document, "kernel": name}))
     page = dmasafe("check", "--format", "markdown", "5.10.json", "7.3.json").stdout
     assert "| directory | 5.10 | 7.3 |" in page and "| drivers | 0 / 0 / 0 | 1 / 0 / 0 |" in page
+    done = dmasafe("check", "5.10.json", "7.3.json")
+    assert done.returncode == 2 and "side by side with --format markdown" in done.stderr
     (tree / "none.json").write_text("{}")
     done = dmasafe("check", "none.json")
     assert done.returncode == 2 and "is no result of 'dmasafe check" in done.stderr
