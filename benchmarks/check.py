@@ -6,12 +6,12 @@ Whole processes count, by the processor's seconds, the fastest of RUNS. DIRECTOR
 
 from __future__ import annotations
 
-import re
 import resource
 import sys
 
 from benchmarks.measure import fastest
 from dmasafe.check.sinks import CALLS
+from dmasafe.check.tree import release
 from dmasafe.kernel.cache import find_cache
 
 RUNS = 3
@@ -34,7 +34,7 @@ def main() -> None:
     trees = [one for one in find_cache().root.glob("sources/*/tree") if (one / DIRECTORIES[0]).is_dir()]
     if not trees:
         sys.exit("there is no kernel source in the cache: 'dmasafe kernel build' fetches one")
-    tree = max(trees, key=lambda one: [int(number) for number in re.findall(r"\d+", one.parent.name)[:3]])
+    tree = max(trees, key=lambda one: [int(number) for number in release(one).split(".") if number])
     print(f"{', '.join(DIRECTORIES)} of {tree.parent.name}")
     ours = [sys.executable, "-m", "dmasafe.cli", "check", "--no-cache", "--format", "json"]
     commands = {
