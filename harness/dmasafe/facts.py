@@ -34,7 +34,8 @@ class KernelFacts:
     habit. ``swiotlb`` is the boot parameter of that name (``force``, ``noforce``), None without it. ``iommu``
     says whether DMA addresses are translated, ``machine`` which variation of the machine it is (empty: the plain one).
     ``strict_line`` are the bytes of the strict machine's cache lines, 0 where it is none.
-    ``running`` is what the machine itself has told since.
+    ``untouched``: a distribution's own kernel, with no module of dmasafe's. ``running`` is what the machine itself has
+    told since.
     """
 
     arch: str
@@ -45,6 +46,7 @@ class KernelFacts:
     iommu: bool = False
     machine: str = ""
     strict_line: int = 0
+    untouched: bool = False
     running: MachineFacts = NOT_ASKED
 
     def has(self, symbol: str) -> bool:

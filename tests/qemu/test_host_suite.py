@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from dmasafe.kernel import list_kernels, open_cache
 from tests.qemu.built import needs
+from tests.slow import SLOW
 
 RUN_TIMEOUT_S = 900
 pytestmark = pytest.mark.timeout(3000)
@@ -29,3 +31,36 @@ def test_drivers_find_their_hardware_and_do_with_buffers_what_their_source_says(
     # The driver's once-only warnings come again.
     rejected = [row for row in passed if any(s["class"] == "map-vmalloc-rejected" for s in row["splats"])]
     assert len(rejected) > 1
+
+
+def is_fetched(arch):
+    return SLOW and any(
+        kernel.arch == arch and kernel.source.startswith("deb:") for kernel in list_kernels(open_cache())
+    )
+
+
+@pytest.mark.parametrize(
+    ("arch", "names"),
+    [
+        pytest.param(arch, names, marks=pytest.mark.skipif(not is_fetched(arch), reason=f"first: {command}"), id=arch)
+        for arch, names, command in (
+            ("x86_64", ("amd-mp2", "ismt"), "DMASAFE_SLOW=1, dmasafe run --kernel deb:linux-image-amd64"),
+            (
+                "arm64",
+                ("mt65xx", "qcom-geni"),
+                "DMASAFE_SLOW=1, dmasafe run --kernel deb:linux-image-arm64 --arch arm64",
+            ),
+        )
+    ],
+)
+def test_a_distributions_kernel_runs_untouched(arch, names, tmp_path, dmasafe):
+    package = {"x86_64": "amd64"}.get(arch, arch)
+    wanted = [f"user/*/{name}/*" for name in names]
+    words = ("--kernel", f"deb:linux-image-{package}", "--arch", arch, "--results", tmp_path, *wanted)
+    dmasafe("run", *words, check=0, timeout=RUN_TIMEOUT_S)
+    results = json.loads((tmp_path / "latest" / "results.json").read_text())
+    assert results["canary"]["splatted"] and results["kernel"]["config"] == "distribution"
+    assert {row["controller"] for row in results["scenarios"] if row["verdict"] == "PASS"} == set(names)
+    assert "dmasafe" not in "".join(
+        line for line in (tmp_path / "latest" / "kmsg.log").read_text().splitlines() if "Modules linked in" in line
+    )

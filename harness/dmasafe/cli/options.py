@@ -46,7 +46,7 @@ config_option = click.option(
 source_option = click.option(
     "--kernel", "kernel_source", metavar="SOURCE", default=kernels.DEFAULT_SOURCE, show_default=True,
     help="A release (7.3.4, 7.3, latest, longterm, mainline, next), apt:PACKAGE, a kernel tree, URL#sha256=HEX, "
-    "or git:URL@REVISION.",
+    "or git:URL@REVISION; 'dmasafe run' also takes deb:PACKAGE.",
 )  # fmt: skip
 
 

@@ -135,6 +135,11 @@ class DeviceProcess(Channel):
         self._ask(op="fault", controller=controller, name=name)
         self.sync()
 
+    def set_scenario(self, seq: int | None) -> None:
+        """From now on what the guest does belongs to this scenario: for guests without a mailbox."""
+        self._ask(op="scenario", seq=seq)
+        self.sync()
+
     def set_strict(self, table: int | None, devices: Mapping[str, str]) -> None:
         """Has the controllers reach only what the strict machine's table (physical address) has mapped.
 

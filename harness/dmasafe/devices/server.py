@@ -71,7 +71,8 @@ class Server:
     a PCI function's place), ``undeclared`` (the driver used ``size`` bytes at ``offset`` of BAR ``bar``, where the
     function has no register; ``write``). Questions, by ``op``: ``sync`` (answered with
     ``{"re":"sync","n":N}`` once every request now in a ring is done and its events
-    are on the way), ``mailbox`` (``address`` or null; no answer), ``strict``
+    are on the way), ``mailbox`` (``address`` or null; no answer), ``scenario``
+    (``seq`` of the one under way, from a guest that has no mailbox, or null; no answer), ``strict``
     (``address`` of the strict machine's table or null, ``devices`` the controllers' names in the guest; no answer),
     ``fault`` (from now on ``controller`` tells the lie ``name`` of lies.py, or a host has the fault of that name in
     hosts/base.py; null for none; no answer), ``plug`` (``slaves`` and their search ``path`` as plugged.py reads them
@@ -170,6 +171,8 @@ class Server:
 
     def _seq(self) -> int | None:
         """The scenario under way, from the memory that a vhost-user front-end shares: USB shows a device none."""
+        if self._mailbox.told is not None:
+            return self._mailbox.told
         for backend in self._backends.values():
             seq = self._mailbox.seq(backend.memory)
             if seq is not None:
@@ -310,6 +313,13 @@ class Server:
             return
         self._mailbox.address = address
 
+    def _set_scenario(self, question: dict[str, Any]) -> None:
+        seq = question.get("seq")
+        if seq is not None and (type(seq) is not int or seq < 0):
+            self._reply(re="error", why=f"a scenario has a number, not {seq!r:.100}")
+            return
+        self._mailbox.told = seq
+
     def _strict(self, question: dict[str, Any]) -> None:
         address, devices = question.get("address"), question.get("devices")
         if (address is not None and type(address) is not int) or not isinstance(devices, dict):
@@ -366,6 +376,7 @@ class Server:
     _OPERATIONS: ClassVar[dict[str, Callable[[Server, dict[str, Any]], None]]] = {
         "sync": _sync,
         "mailbox": _set_mailbox,
+        "scenario": _set_scenario,
         "strict": _strict,
         "fault": _fault,
         "plug": _plug,

@@ -44,9 +44,13 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.address: int | None = None
+        # What the harness says in the place of a guest that has no mailbox.
+        self.told: int | None = None
 
     def seq(self, memory: GuestMemory) -> int | None:
         """The scenario's number, or None: no mailbox, outside memory, wrong magic, or no scenario."""
+        if self.told is not None:
+            return self.told
         if self.address is None:
             return None
         slot = memory.slot(self.address, _MAILBOX.size)

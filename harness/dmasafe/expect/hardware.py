@@ -22,6 +22,8 @@ def expect_failing(scenario: Scenario, sound: Expectation) -> Expectation:
         return sound._replace(why=f"no slave has a byte {fault.nak_at} to acknowledge; {sound.why}")
     if fault.dma_error and sound.direct is None:
         return sound._replace(why=f"no DMA engine is asked; {sound.why}")
+    if fault.again_after_s:
+        return sound._replace(why=f"what the hardware writes later no scenario sees; {sound.why}")
     if fault.store_after_s:
         if not scenario.reads or sound.direct is None:
             return sound

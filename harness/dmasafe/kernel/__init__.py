@@ -19,6 +19,7 @@ from dmasafe.kernel.cache import (
     written_below,
 )
 from dmasafe.kernel.config import Matrix, find_configuration, load_matrix
+from dmasafe.kernel.distribution import fetch_kernel, parse_deb
 from dmasafe.kernel.errors import KernelError
 from dmasafe.kernel.guest import build_agent, build_image
 from dmasafe.kernel.permission import NotBuilt, building
@@ -43,6 +44,7 @@ __all__ = [
     "building",
     "cache_limit",
     "fetch",
+    "fetch_kernel",
     "find_cache",
     "find_configuration",
     "find_kernel",
@@ -52,6 +54,7 @@ __all__ = [
     "load_matrix",
     "missing_packages",
     "open_cache",
+    "parse_deb",
     "parse_source",
     "project_root",
     "prune",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A directory as a cpio archive that the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst).
 
-Beside it, gen_init_cpio makes the small archive with device nodes; this writer is for large trees and needs no kernel.
+It needs no kernel and no root, and equal files give equal bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_tree(root: Path, links: Mapping[str, str], sink: BinaryIO, at: str = "
 
     Equal trees give equal bytes. Raises OSError.
     """
-    archive = _Archive(sink)
+    archive = Archive(sink)
     entries: dict[str, Path | str] = {str(at / path.relative_to(root)): path for path in root.rglob("*")}
     entries |= {at: ""} if at else {}
     entries |= links
@@ -37,7 +37,7 @@ def write_tree(root: Path, links: Mapping[str, str], sink: BinaryIO, at: str = "
     archive.end()
 
 
-def _add(archive: _Archive, name: str, what: Path | str) -> None:
+def _add(archive: Archive, name: str, what: Path | str) -> None:
     """One entry: a file of the tree, a link's target, or nothing for a directory."""
     if isinstance(what, str):
         archive.add(name, stat.S_IFLNK | 0o777 if what else stat.S_IFDIR | 0o755, os.fsencode(what))
@@ -60,19 +60,20 @@ def join(first: Path, second: Path, sink: BinaryIO) -> None:
         sink.write(bytes(-path.stat().st_size % BLOCK_BYTES))
 
 
-class _Archive:
-    """An archive in the "newc" format while it is written."""
+class Archive:
+    """An archive in the "newc" format while it is written: owned by root, without times. Ends with ``end()``."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
         self._inode = 0
         self._size = 0
 
-    def add(self, name: str, mode: int, data: bytes) -> None:
+    def add(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        """One entry by its kind and permissions (stat(2)); ``device`` are a node's major and minor number."""
         self._inode += 1
         raw = os.fsencode(name) + b"\0"
         # ino, mode, uid, gid, nlink, mtime, size, device (2), device number (2), size of the name, checksum
-        fields = (self._inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0)
+        fields = (self._inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(raw), 0)
         self._write(b"070701" + b"".join(b"%08X" % field for field in fields) + raw)
         self._write(data)
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from dmasafe.architecture import project_root
+from dmasafe.atomic import publish
 from dmasafe.errors import to_install
 from dmasafe.kernel.build import copy_sources, toolchain_version, tree_digest
 from dmasafe.kernel.cache import (
     KEY_DIGITS,
     Cache,
-    Kernel,
     digest,
     explained,
     file_sha256,
@@ -28,8 +29,9 @@ from dmasafe.kernel.cache import (
     staging,
 )
 from dmasafe.kernel.config import Architecture, find_architecture
+from dmasafe.kernel.cpio import Archive
 from dmasafe.kernel.errors import BuildError, MissingToolError
-from dmasafe.kernel.process import clean_environment, run
+from dmasafe.kernel.process import run
 from dmasafe.kernel.rootfs import MINIMAL, build_rootfs, foreign_busybox, join_archives
 from dmasafe.kernel.tools import HEADER_DIRECTORIES, Step, agent_compiler, cross_prefix, require
 from dmasafe.progress import SILENT, Progress
@@ -48,8 +50,12 @@ APPLETS = (
     *("xargs"),
 )
 DIRECTORIES = ("bin", "dev", "etc", "modules", "proc", "root", "run", "sys", "tmp")
+#: Device nodes in /dev, with their numbers; devtmpfs has the others.
+NODES = {"console": (5, 1), "null": (1, 3), "kmsg": (1, 11)}
+#: Where /init finds the names of modules that it loads first.
+FIRST_MODULES = "etc/first-modules"
 #: Bumped when what build_initramfs() puts in changes without any of its inputs.
-INITRAMFS_RECIPE = "1"
+INITRAMFS_RECIPE = "2"
 
 _ELF_MAGIC = b"\x7fELF"
 _PT_INTERP = 3
@@ -134,41 +140,46 @@ def is_static(path: Path) -> bool:
 
 
 def build_image(
-    image: str, kernel: Kernel, modules: Sequence[Path], agent: Path, cache: Cache, progress: Progress = SILENT
+    image: str,
+    arch: str,
+    modules: Sequence[Path],
+    agent: Path,
+    cache: Cache,
+    progress: Progress = SILENT,
+    first: Sequence[str] = (),
 ) -> Path:
-    """What QEMU takes as initramfs for one of image_names(); its path.
+    """What QEMU takes as initramfs for one of image_names(); its path. ``first`` as build_initramfs() takes it.
 
     A large image is joined of its root file system and the minimal image, so that a changed module packs little anew.
     """
     images = project_root() / "images"
-    small = build_initramfs(kernel, images / "initramfs", modules, agent, None, cache, progress)
+    small = build_initramfs(arch, images / "initramfs", modules, agent, None, cache, progress, first)
     if image == MINIMAL:
         return small
-    return join_archives(build_rootfs(images / image, kernel.arch, cache, progress), small, cache)
+    return join_archives(build_rootfs(images / image, arch, cache, progress), small, cache)
 
 
 def build_initramfs(
-    kernel: Kernel,
+    arch: str,
     spec_dir: Path,
     modules: Sequence[Path],
     agent: Path,
     busybox: Path | None,
     cache: Cache,
     progress: Progress = SILENT,
+    first: Sequence[str] = (),
 ) -> Path:
-    """Make an uncompressed cpio with the kernel's own gen_init_cpio; its path.
+    """Make an uncompressed cpio; its path.
 
     /init comes from ``spec_dir``/init, with /bin/busybox (None: this machine's), its links in /bin, /bin/agent,
-    /modules/*.ko, and /dev with console, null and kmsg. Other files of ``spec_dir`` go to /etc.
+    /modules/*.ko, and /dev with console, null and kmsg. Other files of ``spec_dir`` go to /etc. ``first`` are names of
+    module files that /init loads before it starts the agent, in this order.
     Raises BuildError, MissingToolError, CacheError.
     """
     init = spec_dir / "init"
     if not init.is_file():
         raise BuildError(f"{spec_dir} has no file init: give the directory of the initramfs recipe")
-    busybox = busybox or find_busybox(kernel.arch, cache, progress)
-    generator = kernel.build_dir / "usr" / "gen_init_cpio"
-    if not generator.is_file():
-        raise BuildError(f"{generator} is missing: build the kernel again ('dmasafe kernel build')")
+    busybox = busybox or find_busybox(arch, cache, progress)
     extra = sorted(path for path in spec_dir.iterdir() if path.is_file() and path.name not in ("init", "applets"))
     applets = set(APPLETS)
     if (spec_dir / "applets").is_file():
@@ -181,37 +192,23 @@ def build_initramfs(
         raise BuildError(f"two files of the initramfs have one name: {', '.join(sorted(names))}")
     with explained(cache):
         contents = [f"{name}:{mode:o}:{file_sha256(path)}" for name, path, mode in files]
-        key = digest(INITRAMFS_RECIPE, *contents, *sorted(applets))[:KEY_DIGITS]
-        image = cache.path("initramfs", f"{kernel.arch}-{key}.cpio")
+        key = digest(INITRAMFS_RECIPE, *contents, *sorted(applets), *first)[:KEY_DIGITS]
+        image = cache.path("initramfs", f"{arch}-{key}.cpio")
         if image.exists():
             os.utime(image)
             return image
-        doing = "making the initramfs"
-        with lock(cache, f"initramfs-{key}", progress, doing), staging(cache) as directory:
-            if image.exists():
-                return image
-            progress.stage(doing)
-            lines = [f"dir /{name} 0755 0 0" for name in DIRECTORIES]
-            lines += [
-                "nod /dev/console 0600 0 0 c 5 1",
-                "nod /dev/null 0666 0 0 c 1 3",
-                "nod /dev/kmsg 0600 0 0 c 1 11",
-            ]
-            for number, (name, path, mode) in enumerate(files):
-                # gen_init_cpio copies a file's own mtime, and splits its lines at blanks.
-                staged = directory / f"file{number}"
-                shutil.copyfile(path, staged)
-                os.utime(staged, (0, 0))
-                lines.append(f"file /{name} {staged.name} 0{mode:o} 0 0")
-            lines += [f"slink /bin/{name} busybox 0777 0 0" for name in sorted(applets - {"busybox", "agent"})]
-            (directory / "spec").write_text("\n".join(lines) + "\n", encoding="ascii")
-            script = '"$0" -t 0 spec > image'
-            run(
-                ["sh", "-c", script, generator],
-                what="making the initramfs",
-                log=new_log(cache, "initramfs"),
-                cwd=directory,
-                env=clean_environment(),
-            )
-            publish_file(directory / "image", image)
+        progress.stage("making the initramfs")
+        with publish(image) as made, made.open("wb") as sink:
+            archive = Archive(sink)
+            for name in DIRECTORIES:
+                archive.add(name, stat.S_IFDIR | 0o755)
+            for name, device in NODES.items():
+                archive.add(f"dev/{name}", stat.S_IFCHR | 0o600, device=device)
+            for name, path, mode in files:
+                archive.add(name, stat.S_IFREG | mode, path.read_bytes())
+            if first:
+                archive.add(FIRST_MODULES, stat.S_IFREG | 0o644, "".join(f"{name}\n" for name in first).encode())
+            for name in sorted(applets - {"busybox", "agent"}):
+                archive.add(f"bin/{name}", stat.S_IFLNK | 0o777, b"busybox")
+            archive.end()
         return image

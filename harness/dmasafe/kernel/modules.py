@@ -3,29 +3,62 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dmasafe.atomic import publish
 from dmasafe.kernel.cache import Kernel
 
 # The latter's name before 6.13.
 _ONCE_SECTIONS = (".data..once", ".data.once")
 _DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
+#: How distributions pack modules (Linux' CONFIG_MODULE_COMPRESS_*), by what their files' names end in.
+_PACKED: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".xz": lzma.decompress, ".gz": gzip.decompress}
 
 
-def own_modules(kernel: Kernel) -> dict[str, Path]:
+class _Modules(Mapping[str, Path]):
+    """Modules by name. One that is packed is unpacked beside it when it is asked for."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+
+    def __getitem__(self, name: str) -> Path:
+        path = self._files[name]
+        if path.suffix == ".ko":
+            return path
+        plain = path.with_suffix("")
+        if not plain.is_file():
+            with publish(plain) as made:
+                made.write_bytes(_PACKED[path.suffix](path.read_bytes()))
+        return plain
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def own_modules(kernel: Kernel) -> Mapping[str, Path]:
     """The modules that a kernel was built with, by name (module_name())."""
     return modules_in(kernel.build_dir)
 
 
-def modules_in(directory: Path) -> dict[str, Path]:
+def modules_in(directory: Path) -> Mapping[str, Path]:
     """The modules that were built in a directory, a kernel's or one of external modules, by name."""
     order = directory / "modules.order"
     if not order.is_file():
         return {}
-    paths = (directory / Path(line).with_suffix(".ko") for line in order.read_text().split())
-    return {module_name(path.stem): path for path in paths if path.is_file()}
+    found = {}
+    for line in order.read_text().split():
+        path = directory / Path(line).with_suffix(".ko")
+        file = next((packed for end in _PACKED if (packed := path.with_name(path.name + end)).is_file()), None)
+        if file is not None:
+            found[module_name(path.stem)] = file
+    return _Modules(found)
 
 
 def module_name(text: str) -> str:

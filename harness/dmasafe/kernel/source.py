@@ -31,6 +31,7 @@ from dmasafe.kernel.cache import (
     require_space,
     staging,
 )
+from dmasafe.kernel.distribution import PREFIX
 from dmasafe.kernel.errors import HashMismatchError, KernelError, SourceError
 from dmasafe.kernel.process import query, run
 from dmasafe.progress import SILENT, Progress
@@ -142,6 +143,8 @@ def parse_source(text: str) -> Source:
         if not _PACKAGE.fullmatch(package):
             raise SourceError(f"'{package}' is not a Debian package's name: write apt:linux-source-6.12")
         return AptSource(package)
+    if text.startswith(PREFIX):
+        raise SourceError(f"{text} is a distribution's kernel, booted as it is and not built: 'dmasafe run' takes it")
     if text.startswith("git:"):
         url, _, revision = text.removeprefix("git:").rpartition("@")
         if not url or not revision or revision.startswith("-") or url.startswith("-"):

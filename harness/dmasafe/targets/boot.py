@@ -21,7 +21,7 @@ from dmasafe.devices.client import DeviceProcess
 from dmasafe.devices.errors import DevicesError
 from dmasafe.devices.hosts import hosts
 from dmasafe.facts import KernelFacts
-from dmasafe.guest.agent import AgentChannel, integer
+from dmasafe.guest.agent import AgentChannel, Message, integer
 from dmasafe.guest.console import Console
 from dmasafe.qemu.machines import Machine
 from dmasafe.qemu.process import MEMORY_MIB, NO_EXTRAS, Extras, MachineConfig, QemuProcess, UsbDevice
@@ -37,6 +37,7 @@ from dmasafe.targets.session import (
     LIMITS,
     MODULES,
     STRICT_PARAMETERS,
+    WINDOW,
     Limits,
     Session,
     borrowed_objects,
@@ -55,6 +56,7 @@ class GuestImage:
     flashes. ``modules`` are the files that the driver of each of upstream's own controllers is loaded from, in order.
     ``strict_line`` are the bytes of a cache line of the strict machine, 0 if it is none; ``strict_words`` are
     more parameters of its module. ``symbols`` are addresses that its kernel was linked to, if it stays there.
+    ``untouched``: it is a distribution's kernel, and no module of the harness's is loaded.
     """
 
     machine: Machine
@@ -71,10 +73,13 @@ class GuestImage:
     modules: Mapping[str, tuple[DriverFile, ...]] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
     own: OwnDriver | None = None
+    untouched: bool = False
 
     @property
     def rows(self) -> list[Controller]:
         """All controllers that the guest has."""
+        if self.untouched:
+            return [CONTROLLERS[name] for name in self.controllers]
         machine = self.machine.variation
         return [
             row for row in CONTROLLERS.values() if row.always or row.machine == machine or row.name in self.controllers
@@ -130,9 +135,6 @@ def machine_config(image: GuestImage, device: DeviceProcess, log_directory: Path
 class Boot(Session):
     """A guest from power-on to power-off; a context manager that leaves no process, socket or directory behind."""
 
-    # Another boot costs a second.
-    can_be_lazy = True
-
     def __init__(
         self,
         image: GuestImage,
@@ -143,6 +145,9 @@ class Boot(Session):
     ) -> None:
         super().__init__(gathered or Gathered(kmsg_log), limits)
         self.image = image
+        # Without a mailbox the device is told which one scenario is under way.
+        self.window = 1 if image.untouched else WINDOW
+        self.can_be_lazy = not image.untouched
         self._prepared = False
         self._log_directory = log_directory
         self._muted = False
@@ -171,6 +176,11 @@ class Boot(Session):
         if self._prepared:
             return
         self._prove_machine()
+        if self.image.untouched:
+            self._ask_memory()
+            self._take_hosts()
+            self._prepared = True
+            return
         if self.image.strict_line:
             self._be_strict(self.image.strict_line)
         # Not there without dma-debug.
@@ -184,14 +194,30 @@ class Boot(Session):
             self.lend(self.image.own)
         self._bind_pci()
         self.adapters |= bridge_adapters(self, tuple(self.image.plugs("usbredir")))
-        functions = {name: self._functions[name] for name in self.image.plugs("vfio-user")}
-        self.adapters |= host_adapters(self, self.image.machine, functions, self.image.modules)
+        self._take_hosts()
         mount_file_systems(self, self.image.file_systems)
         mailbox = self.read("/sys/module/dmasafe_client/parameters/mailbox")
         if mailbox is not None:
             with contextlib.suppress(ValueError):
                 self.device.set_mailbox(int(mailbox, 0))
         self._prepared = True
+
+    def _take_hosts(self) -> None:
+        functions = {name: self._functions[name] for name in self.image.plugs("vfio-user")}
+        self.adapters |= host_adapters(self, self.image.machine, functions, self.image.modules)
+
+    def send(self, *messages: Message) -> None:
+        """Queue requests, when the device knows whose what follows is. Raises BootLost if the system is gone."""
+        for message in messages:
+            if self.image.untouched and message["op"] == "run":
+                self._tell_device(message["seq"])
+        super().send(*messages)
+
+    def _tell_device(self, seq: int) -> None:
+        try:
+            self.device.set_scenario(seq)
+        except DevicesError as error:
+            raise BootLost(str(error)) from error
 
     def _load_client(self) -> None:
         """Load the client module, which is told where objects are that it may borrow."""

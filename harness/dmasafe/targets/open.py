@@ -13,13 +13,24 @@ from typing import TYPE_CHECKING
 from dmasafe import kernel as kernels
 from dmasafe.errors import DmasafeError
 from dmasafe.kernel.config import STRICT_FRAGMENT
+from dmasafe.kernel.distribution import PREFIX
 from dmasafe.progress import Progress
 from dmasafe.targets.base import Target
 from dmasafe.targets.errors import TargetError
 from dmasafe.targets.model import ModelTarget
-from dmasafe.targets.prepare import KernelChoice, Prepared, model_kernel, prepare, with_own_driver, with_qemu_arguments
+from dmasafe.targets.prepare import (
+    KernelChoice,
+    Prepared,
+    model_kernel,
+    prepare,
+    prepare_distribution,
+    with_own_driver,
+    with_qemu_arguments,
+)
 from dmasafe.targets.qemu import QemuTarget
 from dmasafe.targets.sabotage import MODULES, SHORT, saboteur
+from dmasafe.targets.session import LIMITS
+from dmasafe.targets.untouched import BOOT_LIMITS
 
 if TYPE_CHECKING:
     # A run in QEMU need not wait for what boards need.
@@ -92,7 +103,13 @@ def open_target(
         facts, kernel = model_kernel(choice.source, choice.configuration, choice.arch)
         yield ModelTarget(facts, kernel, logs)
     elif kind == "qemu":
-        prepared = prepare(*choice, progress, extra_modules=None if sabotage is None else MODULES)
+        untouched = choice.source.startswith(PREFIX)
+        if untouched and (own is not None or sabotage is not None):
+            raise TargetError(f"{choice.source} is a distribution's kernel, for which no modules are built")
+        if untouched:
+            prepared = prepare_distribution(*choice, progress)
+        else:
+            prepared = prepare(*choice, progress, extra_modules=None if sabotage is None else MODULES)
         if own is not None:
             prepared = with_own_driver(prepared, *own, progress)
         yield _guest_target(with_qemu_arguments(prepared, qemu_arguments), logs, sabotage)
@@ -103,7 +120,8 @@ def open_target(
 
 def _guest_target(prepared: Prepared, logs: Path, sabotage: str | None) -> QemuTarget:
     if sabotage is None:
-        return QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
+        limits = BOOT_LIMITS if prepared.image.untouched else LIMITS
+        return QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs, limits)
     wrecker = saboteur(sabotage, prepared.image, logs)
     return QemuTarget(wrecker.image, prepared.kernel, prepared.facts, logs, SHORT, wrecker.boots, wrecker.watch)
 

@@ -35,11 +35,16 @@ from dmasafe.targets.hosts import ONCE_MODULE, DriverFile
 from dmasafe.targets.kconfig import facts_from_config
 from dmasafe.targets.own import OwnDriver, device_of
 from dmasafe.targets.session import linked_symbols
+from dmasafe.targets.untouched import with_prover
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 DEFAULT_CONFIGURATION = "default"
 #: The directory of images/ with what drivers of upstream's controllers need beside themselves.
 HOST_MODULES = "hosts"
+#: What the agent needs of a kernel that has it as modules, and what it makes calls with.
+EARLY_MODULES, I2CDEV_MODULE = ("virtio_pci", "virtio_console"), "i2c_dev"
+#: SLUB tells who writes to memory that is free, KFENCE takes none of it away.
+UNTOUCHED_CMDLINE = ("slub_debug=FZP,kmalloc-*", "kfence.sample_interval=0")
 #: The architecture of the guests, unless another one is named.
 DEFAULT_ARCH = host_arch()
 
@@ -123,6 +128,35 @@ def ready(
     return Prepared(image, info, facts, kernel)
 
 
+def prepare_distribution(
+    kernel_source: str, configuration: str, arch: str, accel: str | None, progress: Progress
+) -> Prepared:
+    """A distribution's kernel (``deb:PACKAGE``) with its own modules and none of the harness's. Raises as prepare().
+
+    ``configuration`` says what machine it gets.
+    """
+    kernels.find_configuration(kernels.load_matrix(), configuration, arch)
+    require_accelerator(accel)
+    store = kernels.open_cache()
+    kernel = kernels.fetch_kernel(kernels.parse_deb(kernel_source), arch, store, progress)
+    own = own_modules(kernel)
+    drivers, early = host_modules(kernel), [load_order(name, own) for name in EARLY_MODULES]
+    files = [*(file for chain in early for file in chain), *load_order(I2CDEV_MODULE, own)]
+    modules = tuple(dict.fromkeys((*files, *(file for chain in drivers.values() for file in chain))))
+    first = tuple(dict.fromkeys(file.name for file in files))
+    agent = kernels.build_agent(arch, kernels.project_root() / "images" / "agent", store, progress)
+    initrd = kernels.build_image(kernels.MINIMAL, arch, modules, agent, store, progress, first)
+    image = bootable(kernel.image, initrd, arch, configuration, accel, UNTOUCHED_CMDLINE)
+    named = {name: tuple(DriverFile(path.name) for path in chain) for name, chain in drivers.items()}
+    image = replace(image, modules=named, untouched=True, symbols={})
+    name = (
+        kernel.configuration if configuration == DEFAULT_CONFIGURATION else f"{kernel.configuration}, {configuration}"
+    )
+    notes = ("a distribution's kernel as it is: no module of dmasafe's, and what needs one is skipped",)
+    info, facts = described(image, kernel.config.read_text(), kernel.release, arch, name, kernel.source, notes)
+    return Prepared(image, info, replace(facts, untouched=True), kernel)
+
+
 def with_qemu_arguments(prepared: Prepared, arguments: Sequence[str]) -> Prepared:
     """The same in a machine of the user's making; its results say so."""
     if not arguments:
@@ -182,7 +216,7 @@ def pack_initrd(
         modules += kernels.build_modules(built_for, images / name, store, progress)
     modules += (*dict.fromkeys(file for files in drivers.values() for file in files), *more_files)
     agent = kernels.build_agent(kernel.arch, images / "agent", store, progress)
-    return kernels.build_image(image_name, kernel, modules, agent, store, progress)
+    return kernels.build_image(image_name, kernel.arch, modules, agent, store, progress)
 
 
 def host_modules(kernel: kernels.Kernel) -> dict[str, tuple[Path, ...]]:
@@ -269,6 +303,7 @@ def plugged(image: GuestImage, names: Sequence[str], facts: KernelFacts, progres
 
     Raises KernelError where that cannot be had.
     """
+    names = with_prover(names, facts) if image.untouched else names
     image = replace(image, controllers=plugged_for(names, facts))
     return replace(image, machine=with_vfio_user(image.machine, progress)) if image.plugs("vfio-user") else image
 

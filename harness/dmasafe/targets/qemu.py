@@ -14,6 +14,7 @@ from dmasafe.facts import KernelFacts, KernelInfo
 from dmasafe.progress import Progress
 from dmasafe.qemu.versions import version_text
 from dmasafe.scenario import Scenario
+from dmasafe.targets import untouched
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.boot import Boot, GuestImage
 from dmasafe.targets.buses import file_systems_of
@@ -52,7 +53,8 @@ class QemuTarget:
         return self.kernel_facts
 
     def cannot(self, scenario: Scenario) -> str | None:
-        return controller_of(scenario.controller).not_at(Where.GUEST)
+        why = controller_of(scenario.controller).not_at(Where.GUEST)
+        return untouched.cannot(scenario) if why is None and self.image.untouched else why
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""

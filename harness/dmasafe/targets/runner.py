@@ -24,17 +24,16 @@ from dmasafe.outcome import STRICT_PREFIX, BusMessage, Observation, Outcome, Spl
 from dmasafe.progress import Progress
 from dmasafe.qemu import QemuError
 from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets import untouched
 from dmasafe.targets.base import TargetRun, unchecked
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost, HostTrouble
 from dmasafe.targets.gathered import LOST_LOG, OUTSIDE
 from dmasafe.targets.interrupt import by_whom, interrupt_deferred, interrupt_once
 from dmasafe.targets.journal import Journal, Machine, Seen
-from dmasafe.targets.session import KMSG_LOG, LIMITS, STRICT_PARAMETERS, Limits, Session
+from dmasafe.targets.session import KMSG_LOG, LIMITS, STRICT_PARAMETERS, WINDOW, Limits, Session
 from dmasafe.targets.wire import in_vain, line, observation, settings
 
-# Scenarios sent ahead of the answer awaited: enough to hide the way there and back, little enough to lose.
-WINDOW = 32
 # What a killed process may lose.
 KEEP_EVERY_S = 0.5
 # What Ctrl-C leaves for the answers under way and the checks at the end; both take a tenth of a second as a rule.
@@ -247,6 +246,8 @@ class Runner:
 
     def _canary(self, session: Session, batch: _Batch) -> str | None:
         """Provoke the known splats; the reason why this boot cannot be trusted if one does not come."""
+        if self._facts.untouched:
+            return self._memory_canary(session, batch)
         if "dmasafe" not in session.adapters:
             return "the canary needs the dmasafe controller, whose adapter did not appear"
         for canary in canaries(self._facts):
@@ -262,6 +263,27 @@ class Runner:
         batch.canary_splatted = True if batch.canary_splatted is None else batch.canary_splatted
         return None
 
+    def _memory_canary(self, session: Session, batch: _Batch) -> str | None:
+        """The same of a kernel without a module of the harness's: have the hardware write to memory that is free."""
+        host = self._prover(session)
+        batch.canary_splatted = False
+        if host is None:
+            return "the canary needs a controller whose driver frees what it reads into, and no adapter of one appeared"
+        canary = untouched.canary(host)
+        session.fail_hardware(host, canary.hardware)
+        number, _reply = self._ask(session, batch, canary)
+        untouched.let_it_write(session)
+        session.fail_hardware(host, None)
+        untouched.inspect(session, number)
+        session.gathered.trace.pop(number, None)
+        if not untouched.is_proved(session.gathered.records.pop(number, ())):
+            return f"the canary {canary.id} did not have SLUB report a write to memory that is free"
+        batch.canary_splatted = True
+        return None
+
+    def _prover(self, session: Session) -> str | None:
+        return next((name for name in untouched.provers(self._facts) if name in session.adapters), None)
+
     def _ask(self, session: Session, batch: _Batch, scenario: Scenario) -> tuple[int, Message]:
         """One scenario outside the batch: its number and the reply. Raises BootLost."""
         number = batch.next_number()
@@ -276,7 +298,9 @@ class Runner:
 
     def _controls(self, session: Session, batch: _Batch) -> str | None:
         """Do what must go well by every oracle; what that says against this session. Raises BootLost."""
-        possible = [control for control in CONTROLS if control.controller in session.adapters]
+        host = self._prover(session) if self._facts.untouched else None
+        controls = CONTROLS if host is None else untouched.controls(host)
+        possible = [control for control in controls if control.controller in session.adapters]
         asked: list[tuple[Scenario, int, Message]] = []
         before = len(session.gathered.records.get(OUTSIDE, ()))
         for control in possible:
@@ -338,8 +362,8 @@ class Runner:
                     if lie is not None:
                         return lie
                 # Many at once: each message is an interrupt in the guest.
-                if not doubt and len(batch.under_way) <= WINDOW // 2:
-                    most = min(WINDOW, last - batch.performed)
+                if not doubt and len(batch.under_way) <= session.window // 2:
+                    most = min(session.window, last - batch.performed)
                     messages = batch.next_messages(most, bool(self._facts.strict_line))
                     _set_hardware(session, batch)
                     session.send(*messages)
@@ -349,6 +373,8 @@ class Runner:
             session.wait()
             with interrupt_deferred():
                 for answered, reply in batch.take(session):
+                    if self._facts.untouched:
+                        untouched.inspect(session, reply["seq"])
                     if answered.hardware and not batch.under_way:
                         session.fail_hardware(answered.controller, None)
                     state.done += 1

@@ -56,6 +56,7 @@ class Limits:
 
 
 LIMITS = Limits()
+WINDOW = 32
 
 
 class Conversation:
@@ -106,6 +107,8 @@ class Session(Closing, ABC):
     """
 
     agent: AgentChannel
+    # How many scenarios may be under way: enough to hide the way there and back, little enough to lose.
+    window = WINDOW
     # Whether answers may be held back while there is more to do: then it is not known in which scenario it was lost.
     can_be_lazy = False
 
@@ -198,7 +201,10 @@ class Session(Closing, ABC):
         """Have the system say what no table can know of it; the client module must be loaded. Raises BootLost."""
         reply = self.request("run", seq=_OWN, line="op=predicates buffer=heap len=64")
         answer = reply.get("answer")
-        alignment = integer(answer, "dma_alignment") if isinstance(answer, dict) else None
+        self._ask_memory(integer(answer, "dma_alignment") if isinstance(answer, dict) else None)
+
+    def _ask_memory(self, alignment: int | None = None) -> None:
+        """Have the system say where its memory lies. Raises BootLost."""
         memory = ram_of(self.read(IOMEM) or "")
         if not memory:
             raise BootLost(f"{IOMEM} does not say where memory lies: a stray DMA could not be told from a right one")

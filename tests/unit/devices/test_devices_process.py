@@ -262,6 +262,19 @@ def test_messages_carry_the_mailbox_of_the_guest(
     assert [e["seq"] for e in events(devices, "message")] == [4711, None]
 
 
+def test_messages_carry_the_scenario_that_the_harness_says_where_the_guest_has_no_mailbox(
+    devices: DeviceProcess, frontend: Frontend, driver: I2cDriver
+) -> None:
+    for number in (12, None):
+        devices.set_scenario(number)
+        round_trip(frontend, driver, b"a")
+    devices.sync()
+    assert [e["seq"] for e in events(devices, "message")] == [12, None]
+    devices._ask(op="scenario", seq="one")
+    devices.sync()
+    assert "a scenario has a number" in str(devices.receive())
+
+
 def test_a_harness_that_does_not_listen_loses_lines_and_learns_how_many(
     devices: DeviceProcess, frontend: Frontend, driver: I2cDriver
 ) -> None:

@@ -34,6 +34,7 @@ KERNEL = KernelFacts(
         ("heap/master_send/at91/8+hardware=dma-error", Outcome.SAFE, "no DMA engine is asked"),
         ("heap/master_recv/at91/32+hardware=interrupt-early", Outcome.SILENT, "before the data"),
         ("heap/master_send/at91/32+hardware=interrupt-early", Outcome.SAFE, ""),
+        ("heap/master_recv/at91/32+hardware=writes-after", Outcome.SAFE, "no scenario sees"),
         # What is refused on sound hardware is refused on any.
         ("user/i2cdev_write/at91/8@77+hardware=interrupt-early", Outcome.REFUSED, ""),
     ],

@@ -33,11 +33,9 @@ $(O)/vmlinux: $(MAIN) $(O)/.config
 \t@echo "$(KBUILD_BUILD_USER) $(MAKELEVEL)" >> $(O)/calls
 \t@cat $(MAIN) > $(O)/vmlinux
 \t@if grep -q BROKEN $(MAIN); then echo "main.c:1:1: error: BROKEN" >&2; exit 1; fi
-\t@mkdir -p $(O)/include/config $(O)/usr
+\t@mkdir -p $(O)/include/config
 \t@echo 6.12.7 > $(O)/include/config/kernel.release
 \t@cp $(MAIN) $(O)/System.map
-\t@printf '#!/bin/sh\\ncat "$$3"\\n' > $(O)/usr/gen_init_cpio
-\t@chmod +x $(O)/usr/gen_init_cpio
 \t@printf 'modules:\\n\\t@echo "  CC [M]  a.o"; cat $$(M)/a.c > $$(M)/a.ko; ! grep BROKEN $$(M)/a.c\\n' > $(O)/Makefile
 
 modules:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +30,20 @@ def test_what_a_module_needs_is_loaded_before_it(kernel: Any) -> None:
     assert set(own) == {"i2c_plat", "i2c_pci", "i2c_core", "lost"}
     assert [path.name for path in load_order("i2c-plat", own)] == ["i2c-core.ko", "i2c-pci.ko", "i2c-plat.ko"]
     assert load_order("lost", own) == load_order("not-a-module", own) == ()
+
+
+@pytest.mark.parametrize(("end", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress)])
+def test_what_a_distribution_has_packed_is_unpacked_where_it_is_asked_for(kernel: Any, end: str, pack: Any) -> None:
+    plain = {path.name: path.read_bytes() for path in kernel.build_dir.glob("*.ko")}
+    for name, data in plain.items():
+        (kernel.build_dir / f"{name}{end}").write_bytes(pack(data))
+        (kernel.build_dir / name).unlink()
+    own = own_modules(kernel)
+    assert len(own) == 4 and not list(kernel.build_dir.glob("*.ko"))
+    chain = load_order("i2c-pci", own)
+    assert [path.name for path in chain] == ["i2c-core.ko", "i2c-pci.ko"]
+    assert [path.read_bytes() for path in chain] == [plain["i2c-core.ko"], plain["i2c-pci.ko"]]
+    assert {path.name for path in kernel.build_dir.glob("*.ko")} == {"i2c-core.ko", "i2c-pci.ko"}
 
 
 def test_a_kernel_without_modules_has_none(tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ class FakeDevice:
         self.synced: list[float] = []
         self.sync_error: Exception | None = None
         self.mailbox: int | None = None
+        self.scenarios: list[int] = []
         self.closed = False
         self.image: Any = None
         self.directory: Path | None = None
@@ -190,6 +191,9 @@ class FakeDevice:
         self.synced.append(timeout)
         if self.sync_error is not None:
             raise self.sync_error
+
+    def set_scenario(self, seq: int) -> None:
+        self.scenarios.append(seq)
 
     def set_mailbox(self, address: int) -> None:
         self.mailbox = address

@@ -15,13 +15,15 @@ from typing import BinaryIO
 
 from dmasafe.facts import KernelFacts, KernelInfo, MachineFacts
 from dmasafe.guest.agent import Message
+from dmasafe.guest.hands import Hands
 from dmasafe.scenario import Scenario, parse_scenario
+from dmasafe.targets import untouched
 from dmasafe.targets.base import TargetRun
 from dmasafe.targets.canaries import canaries
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import Gathered
 from dmasafe.targets.runner import CONTROLS, Runner
-from dmasafe.targets.session import STRICT_PARAMETERS, Limits
+from dmasafe.targets.session import STRICT_PARAMETERS, WINDOW, Limits
 from dmasafe.targets.wire import line, settings
 
 RELEASE = "6.12.117"
@@ -112,6 +114,8 @@ class FakeSession:
         self.counted, self.strict_counted = 0, system.strict_before
         self.most_waiting = 0
         self.can_be_lazy = system.can_be_lazy
+        self.window = 1 if system.facts.untouched else WINDOW
+        self.hands = Hands(self.request)
         self.interrupted = False
         self.hurried_s: float | None = None
         self._waiting: deque[Message] = deque()
@@ -121,6 +125,8 @@ class FakeSession:
         self._canaries = {canary.scenario.id: canary.splat_class for canary in canaries(system.facts)}
         for text in system.said_before:
             self.log(OUTSIDE, text)
+        for host in untouched.provers(system.facts):
+            scenarios = [*scenarios, untouched.canary(host), *untouched.controls(host)]
         known = [*scenarios, *CONTROLS, *(canary.scenario for canary in canaries(system.facts))]
         self._known = {(line(one, bool(system.facts.strict_line)), settings(one)): one for one in known}
 

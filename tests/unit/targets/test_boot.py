@@ -20,6 +20,7 @@ from dmasafe.scenario import CONTROLLERS
 from dmasafe.targets import boot as boots
 from dmasafe.targets.boot import Boot, GuestImage, machine_config, make_devices, plugged_for
 from dmasafe.targets.errors import BootLost
+from dmasafe.targets.hosts import DriverFile
 from dmasafe.targets.session import BORROWED, IOMEM, Limits
 
 LIMITS = Limits(boot_s=20, request_s=21, silence_s=22, sync_s=7.0, last_words_s=0.05)
@@ -159,6 +160,23 @@ def test_an_image_is_asked_only_for_what_not_every_guest_has_and_the_kernel_can_
     facts = replace(facts, symbols=needs)
     assert plugged_for(["virtio", "dmasafe", "cp2112", "i801", "osif"], facts) == ("cp2112",)
     assert plugged_for(["virtio"], facts) == ()
+
+
+# A distribution's kernel
+
+
+def test_no_module_of_the_harnesses_is_loaded_into_a_distributions_kernel(bench, monkeypatch):
+    monkeypatch.setattr(boots, "host_adapters", lambda boot, machine, functions, files: dict.fromkeys(functions, 5))
+    image = replace(IMAGE, untouched=True, controllers=("ismt",), modules={"ismt": (DriverFile("i2c-ismt.ko"),)})
+    assert make_devices(image, bench.directory)._controllers == ("ismt",)
+    with bench.up(image) as boot:
+        boot.prepare()
+        assert boot.adapters == {"ismt": 5} and boot.machine.memory
+        assert (boot.window, boot.can_be_lazy) == (1, False)
+        boot.send({"op": "run", "seq": 3})
+        boot.send({"op": "kmsg"})
+    assert bench.guest.asked("load") == bench.guest.asked("adapter") == bench.guest.asked("symbols") == []
+    assert bench.device.scenarios == [3] and bench.device.mailbox is None
 
 
 # Prepared

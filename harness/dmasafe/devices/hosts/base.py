@@ -199,10 +199,15 @@ class I2cHost(PciFunction):
         def put() -> None:
             self.dma.write(address, data)
 
+        def again() -> None:
+            self.dma.write(address, bytes(octet ^ 0xFF for octet in data))
+
         if self.fault.store_after_s:
             self.later(self.fault.store_after_s, put)
         else:
             put()
+        if self.fault.again_after_s:
+            self.later(self.fault.again_after_s, again)
 
     # Interrupts.
 
