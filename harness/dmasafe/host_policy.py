@@ -95,7 +95,9 @@ class HostPolicy:
     ``timeout_s`` is how long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0
     where the processor then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the
     first that does. ``asks``: when its time is over it asks the hardware, which needs no interrupt. ``wedges``: after a
-    read that nobody acknowledges every transfer fails until it is bound anew. ``notes`` are what no field says.
+    read that nobody acknowledges every transfer fails until it is bound anew. ``gone`` is what a call gets once the
+    driver is being unbound and somebody still has the adapter (nothing: it works until the last one lets go; errno 0:
+    the unbinding itself is reported); ``cut``: so does the transfer under way then. ``notes`` are what no field says.
 
     ``mask_bits``: how much the device that it maps for can address. ``scatterlists``: it maps a buffer as a scatterlist
     of one entry, which no check for vmalloc() stands before. ``pairs``: a write and a read after it are mapped both
@@ -133,6 +135,8 @@ class HostPolicy:
     word: int = 1
     native: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
+    gone: tuple[Ending, ...] = ()
+    cut: bool = False
     notes: tuple[str, ...] = ()
 
     def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from dmasafe.carriers import BOARD, CONTROLLERS, POLICIES, controller_names, controller_of
 from dmasafe.carriers.board import BOARD_ADDRESS, board_suite
-from dmasafe.carriers.hosts import HOSTS
+from dmasafe.carriers.hosts import HOSTS, LEAVING
 from dmasafe.carriers.suites import SMBUS, UPSTREAM, UPSTREAM_LIMITS, I2cdevRow
 from dmasafe.devices.hosts.faults import FAULTS as HARDWARE_FAULTS
 from dmasafe.errors import DmasafeError, unknown
@@ -23,12 +24,14 @@ from dmasafe.vocabulary import (
     CORE_OPERATIONS,
     I2CDEV_MAX_BYTES,
     I2CDEV_MAX_MESSAGES,
+    MEANWHILE,
     NAK_DATA_ADDRESS,
     OPERATIONS,
     RECORDER_ADDRESS,
     REGISTER_FILE_ADDRESS,
     SMBUS_BLOCK_ADDRESS,
     STEPS,
+    UNBOUND,
     USER,
     Scenario,
     make_options,
@@ -89,6 +92,10 @@ def parse_scenario(text: str) -> Scenario:
             raise ScenarioError(f"in '{text}' the fault needs the driver of controller dmasafe")
         if name == "hardware" and not row.may_fail:
             raise ScenarioError(f"in '{text}' the hardware cannot fail: only that of suite {HOSTS} can")
+        if name == "meanwhile" and not row.may_fail:
+            raise ScenarioError(f"in '{text}' the driver stays: only those of suite {HOSTS} are unbound beside a call")
+        if (name, value) == ("meanwhile", UNBOUND) and not OPERATIONS[operation].from_user_space:
+            raise ScenarioError(f"in '{text}' nothing is open: only i2cdev_* calls can be made on what is unbound")
         options.append((name, value))
     needs = OPERATIONS[operation].needs
     if needs is not None and needs.partition("=")[0] not in dict(options):
@@ -121,6 +128,7 @@ OPTIONS: dict[str, Callable[[str], bool]] = {
     "then": lambda value: 0 < len(value) <= 3 and set(value) <= set(STEPS),
     "fault": lambda value: value in FAULTS,
     "hardware": lambda value: value in HARDWARE_FAULTS,
+    "meanwhile": lambda value: value in MEANWHILE,
 }
 
 
@@ -263,6 +271,7 @@ SUITES: dict[str, tuple[str, Callable[[], list[Scenario]]]] = {
     "upstream": ("upstream's controllers, USB bridges among them (with --config upstream)", upstream_suite),
     "buses": ("regmap and MTD on SPI, SPMI, SLIMbus, 1-Wire (with --config upstream): who maps what?", buses_suite),
     HOSTS: ("upstream's own controllers on emulated hardware (with --config hosts): who maps what?", hosts_suite),
+    LEAVING: ("upstream's own controllers whose driver is unbound beside a call", partial(_of_all, LEAVING)),
     "faults": ("every mistake that can be seeded into a driver: who notices?", faults_suite),
 }
 
@@ -294,7 +303,7 @@ def select(patterns: Sequence[str]) -> list[Scenario]:
 
 
 def _matching(pattern: str) -> list[Scenario]:
-    names = ("faults",) if "+fault=" in pattern else ("core", "upstream", "buses", HOSTS)
+    names = ("faults",) if "+fault=" in pattern else ("core", "upstream", "buses", HOSTS, LEAVING)
     for name in names:
         matching = [s for s in suite(name) if fnmatch.fnmatchcase(s.id, pattern)]
         if matching:

@@ -127,6 +127,12 @@ SMBUS_BLOCK_ADDRESS = 0x40
 NAK_DATA_ADDRESS = 0x60
 ABSENT_ADDRESS = 0x77
 
+UNBIND, UNBOUND = "unbind", "unbound"
+MEANWHILE = {
+    UNBIND: "soon after the call has begun",
+    UNBOUND: "before the call, which is on a file of i2c-dev that was open already",
+}
+
 # drivers/i2c/i2c-dev.c clips read() and write() here and refuses longer I2C_RDWR messages.
 I2CDEV_MAX_BYTES = 8192
 # include/uapi/linux/i2c-dev.h, I2C_RDWR_IOCTL_MAX_MSGS.
@@ -141,7 +147,7 @@ class Scenario:
     ``threshold`` (bytes), ``messages`` (I2C_RDWR: ``w8,r8``), ``protocol``, ``rd``, ``command`` and ``pec`` (SMBus),
     ``rd`` also for get_put, ``then`` (more calls on the same buffer, as STEPS spells them), ``fault`` (a mistake of
     dmasafe/faults.py that the controller's driver makes), ``hardware`` (how the emulated controller fails:
-    dmasafe/devices/hosts/faults.py).
+    dmasafe/devices/hosts/faults.py), ``meanwhile`` (when its driver is unbound: MEANWHILE).
     """
 
     buffer: str
@@ -178,6 +184,16 @@ class Scenario:
     def hardware(self) -> str | None:
         """The fault that the controller's hardware has."""
         return self.option("hardware") or None
+
+    @property
+    def meanwhile(self) -> str | None:
+        """When the controller's driver is unbound (MEANWHILE); it is bound again afterwards."""
+        return self.option("meanwhile") or None
+
+    @property
+    def with_driver_bound(self) -> Scenario:
+        """The same where the driver stays."""
+        return self._without("meanwhile")
 
     @property
     def without_fault(self) -> Scenario:

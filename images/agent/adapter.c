@@ -272,6 +272,16 @@ int adapter_adopt(const char *name, int nr)
 	return nr;
 }
 
+int adapter_below(const char *device)
+{
+	return find_number(device, 1);
+}
+
+void adapter_moved(struct adapter *adapter, int nr)
+{
+	adapter->nr = nr < 0 ? -1 : nr;
+}
+
 int adapter_rebind(struct adapter *adapter)
 {
 	return adapter->device[0] ? bind_bounded(adapter, BIND_AGAIN) : -ENODEV;

@@ -119,6 +119,9 @@ static void perform(const struct request *request, const char *words, long long 
 	};
 	int nr = -1;
 	bool lazy = request_number(request, "lazy", 0);
+	const char *meanwhile = adapter ? request_text(request, "meanwhile") : NULL;
+	bool caught = true;
+	const char *why;
 	unsigned int records;
 
 	performed_line(&line, words, seq, adapter);
@@ -126,7 +129,15 @@ static void perform(const struct request *request, const char *words, long long 
 	kmsg_forward(&out, -1, NULL);
 	/* Of a worker that dies nothing is left but what was written or is held. */
 	deliver(lazy);
-	worker_perform(&way, line.data, line.len, &answer);
+	why = meanwhile ? meanwhile_begin(meanwhile, adapter) : NULL;
+	if (why) {
+		text_clear(&answer);
+		text_add(&answer, ERROR "\"%s\"}", why);
+	} else {
+		worker_perform(&way, line.data, line.len, &answer);
+	}
+	if (meanwhile && !why)
+		nr = meanwhile_end(adapter, &caught);
 	/* Before the end, for what the kernel says to the driver's leaving is part of the scenario. */
 	if (request_number(request, "rebind", 0)) {
 		worker_let_go();
@@ -141,6 +152,8 @@ static void perform(const struct request *request, const char *words, long long 
 	} else {
 		text_add_string(&out, ",\"answer\":");
 		text_add_bytes(&out, answer.data, answer.len);
+		if (!caught)
+			text_add_string(&out, ",\"caught\":false");
 		add_rebound(nr);
 	}
 	deliver(lazy);

@@ -151,6 +151,10 @@ int adapter_rebind(struct adapter *adapter);
 int adapter_revive(struct adapter *adapter);
 /* The device node of hardware that keeps a trace of its own, or NULL. */
 const char *adapter_trace(const struct adapter *adapter);
+/* The number of the adapter in a device's directory of sysfs, or -1. */
+int adapter_below(const char *device);
+/* It has another number now, or none (negative). */
+void adapter_moved(struct adapter *adapter, int nr);
 /* Writes "name=value ..." to the device's attributes, as far as they differ from what was written last. */
 const char *adapter_set(struct adapter *adapter, const char *settings);
 
@@ -160,6 +164,19 @@ const char *adapter_set(struct adapter *adapter, const char *settings);
 void trace_begin(const struct adapter *adapter, long long seq);
 /* Ends it. What was seen becomes a member of the reply; what is more than room bytes, events before it. */
 void trace_end(const struct adapter *adapter, struct text *events, struct text *member, size_t room);
+
+/* meanwhile.c: what happens to an adapter's device beside a call. */
+
+/*
+ * Has the driver unbound: "unbind", soon after the call has begun; "unbound", before it, while i2c-dev's file is open.
+ * Returns NULL, or what is wrong.
+ */
+const char *meanwhile_begin(const char *what, struct adapter *adapter);
+/*
+ * Lets go of the adapter, and has the driver bound again. Returns the adapter's new number or a negative errno, and
+ * says whether the driver was unbound before the call was over.
+ */
+int meanwhile_end(struct adapter *adapter, bool *caught);
 
 /* requests.c: what is no scenario. */
 
@@ -217,6 +234,8 @@ void client_let_go(void);
 /* i2cdev.c: i2c-dev calls, made by the worker. */
 
 void i2cdev_perform(const struct words *words, struct text *answer);
+/* Opens an adapter's file for the calls that follow. Returns its descriptor, or -1. */
+int i2cdev_hold(long nr);
 void i2cdev_let_go(void);
 
 #endif

@@ -20,12 +20,15 @@ from dmasafe.vocabulary import (
     OPERATIONS,
     READ_ONLY_KINDS,
     RECORDER_ADDRESS,
+    REGISTER_FILE_ADDRESS,
+    UNBIND,
+    UNBOUND,
     USER,
     Scenario,
     make_options,
 )
 
-HOSTS = "hosts"
+HOSTS, LEAVING = "hosts", "hosts-leaving"
 #: The bus has four interrupt lines, of which i2c-virtio has one: dmasafe/qemu/machines.py, HOST_SLOTS.
 ROOM = 3
 # A driver whose way changes nowhere is tried with these.
@@ -99,11 +102,28 @@ def _all_scenarios(host: HostModel) -> Iterator[Scenario]:
         yield Scenario(USER.name, operation, host.name, None, length, address, make_options(words))
 
 
+def _leaving(host: HostModel) -> Iterator[Scenario]:
+    """The driver is unbound beside a transfer, and before one on a file that is open; by DMA where it does DMA."""
+    # A driver that maps in pieces is reported for that alone.
+    length = _LENGTHS[-1] if host.policy.pieces else host_lengths(host)[-1]
+    late, busy = {"meanwhile": UNBOUND}, {"meanwhile": UNBIND, "hardware": "busy"}
+    if host.policy.smbus:
+        rows = [("i2cdev_smbus", 8, {"protocol": "i2c_block_data", "rd": rd, "command": "32"}) for rd in ("0", "1")]
+    else:
+        rows = [("i2cdev_write", length, {}), ("i2cdev_read", length, {})]
+    for operation, size, words in rows:
+        address = REGISTER_FILE_ADDRESS if host.policy.smbus else RECORDER_ADDRESS
+        for more in (late, busy):
+            yield Scenario(USER.name, operation, host.name, None, size, address, make_options({**words, **more}))
+    for operation in ("master_send_dmasafe", "master_recv_dmasafe") if not host.policy.smbus else ():
+        yield Scenario("heap", operation, host.name, None, length, options=make_options(busy))
+
+
 def _controller(host: HostModel) -> Controller:
     return Controller(
         host.name,
         f"upstream {host.module}, its hardware emulated",
-        scenarios={HOSTS: partial(_scenarios, host)},
+        scenarios={HOSTS: partial(_scenarios, host), LEAVING: partial(_leaving, host)},
         places=frozenset({Where.MODEL, Where.GUEST}),
         elsewhere="only a guest has upstream's own controllers emulated: --target qemu",
         # COMPILE_TEST stands in for a driver's own platform.

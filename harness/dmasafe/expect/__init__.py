@@ -8,7 +8,7 @@ from dataclasses import replace
 from dmasafe.carriers import controller_of
 from dmasafe.devices.bus import default_bus
 from dmasafe.expect.faults import expect_seeded
-from dmasafe.expect.hardware import expect_failing
+from dmasafe.expect.hardware import expect_failing, expect_unbound
 from dmasafe.facts import KernelFacts
 from dmasafe.model import predict
 from dmasafe.outcome import Expectation, Skip
@@ -19,6 +19,9 @@ def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
     """What must happen to this scenario on this kernel, or why it cannot exist there."""
     if scenario.fault is not None:
         return expect_seeded(scenario, kernel)
+    if scenario.meanwhile is not None:
+        staying = expect(scenario.with_driver_bound, kernel)
+        return staying if isinstance(staying, Skip) else expect_unbound(scenario, staying, kernel.version)
     if scenario.hardware is not None:
         sound = expect(scenario.on_sound_hardware, kernel)
         return sound if isinstance(sound, Skip) else expect_failing(scenario, sound)

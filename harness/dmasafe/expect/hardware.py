@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What must come of a scenario whose hardware fails: the driver says so, and harms nobody."""
+"""What must come of a scenario whose hardware fails or whose driver goes: the driver says so, and harms nobody."""
 
 from __future__ import annotations
 
 from dmasafe.carriers import controller_of
-from dmasafe.devices.hosts.faults import FAULTS
+from dmasafe.devices.hosts.faults import BUSY_S, FAULTS
 from dmasafe.host_policy import HostPolicy
-from dmasafe.outcome import Expectation, Outcome
+from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import Scenario
+from dmasafe.vocabulary import UNBIND
 
 
 def expect_failing(scenario: Scenario, sound: Expectation) -> Expectation:
     """``sound`` is what must come of it on hardware that does not fail."""
     fault = FAULTS[scenario.hardware or ""]
-    if sound.outcome is not Outcome.SAFE or fault.interrupts > 1:
+    if sound.outcome is not Outcome.SAFE or fault.interrupts > 1 or 0 < fault.delay_s <= BUSY_S:
         return sound
     model = controller_of(scenario.controller).model
     if not fault.interrupts and isinstance(model, HostPolicy) and model.asks:
@@ -29,6 +30,20 @@ def expect_failing(scenario: Scenario, sound: Expectation) -> Expectation:
             return sound
         return Expectation(Outcome.SILENT, "the hardware says that it is done before the data are in memory")
     return Expectation(Outcome.REFUSED, f"the hardware fails ({scenario.hardware}), and the driver has to say so")
+
+
+def expect_unbound(scenario: Scenario, staying: Expectation, version: tuple[int, ...]) -> Expectation | Skip:
+    """``staying`` is what must come of it where the driver is not unbound beside it, on a kernel of ``version``."""
+    model = controller_of(scenario.controller).model
+    assert isinstance(model, HostPolicy)
+    gone = next((ending for ending in model.gone if ending.in_((version[0], version[1]))), None)
+    if gone is not None and not gone.errno:
+        return Skip(f"what comes of unbinding cannot be told: {gone.what} ({gone.line})")
+    if gone is None or staying.outcome is not Outcome.SAFE:
+        return staying._replace(why=f"i2c_del_adapter() waits for who has the adapter; {staying.why}")
+    if scenario.meanwhile == UNBIND and not model.cut:
+        return staying._replace(why=f"the driver waits for the transfer under way; {staying.why}")
+    return Expectation(Outcome.REFUSED, f"{gone.what} ({gone.line}): errno {gone.errno}")
 
 
 def _sent(scenario: Scenario) -> int:

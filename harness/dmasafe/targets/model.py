@@ -46,6 +46,8 @@ class ModelTarget:
     def cannot(self, scenario: Scenario) -> str | None:
         if scenario.fault is not None:
             return "the model's controllers make no mistakes"
+        if scenario.hardware is not None or scenario.meanwhile is not None:
+            return "the model's hardware does not fail, and its drivers stay"
         return controller_of(scenario.controller).not_at(Where.MODEL)
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:

@@ -48,6 +48,8 @@ CONTROLS = tuple(
     for operation in ("master_send", "master_recv")
 )
 _ETIMEDOUT = 110
+# A driver that is cut off waits for all its time-outs (i2c-qup: 4.4 s and 1 s).
+_UNBOUND_TIMEOUT_MS = 10_000
 # err_printk() in kernel/dma/debug.c counts each of its reports; giving up is a message of another kind.
 _COUNTED = {slug for slug, row in SPLAT_CLASSES.items() if row.source.startswith("kernel/dma/debug.c")}
 _COUNTED -= {"debug-disabled"}
@@ -275,9 +277,11 @@ class Runner:
         untouched.let_it_write(session)
         session.fail_hardware(host, None)
         untouched.inspect(session, number)
-        session.gathered.trace.pop(number, None)
-        if not untouched.is_proved(session.gathered.records.pop(number, ())):
-            return f"the canary {canary.id} did not have SLUB report a write to memory that is free"
+        session.sync_device()
+        trace = session.gathered.trace.pop(number, ())
+        if not untouched.is_proved(session.gathered.records.pop(number, ()), trace, self._facts.iommu):
+            who = "the IOMMU refuse" if self._facts.iommu else "SLUB report"
+            return f"the canary {canary.id} did not have {who} a write to memory that is free"
         batch.canary_splatted = True
         return None
 
@@ -379,7 +383,7 @@ class Runner:
                         session.fail_hardware(answered.controller, None)
                     state.done += 1
                     # Of hardware that fails a time-out says nothing new.
-                    doubt = doubt or (_timed_out(reply) and not answered.hardware)
+                    doubt = doubt or (_timed_out(reply) and not (answered.hardware or answered.meanwhile))
                     progress.advance(state.done, total, answered.id)
                 if time.monotonic() >= batch.keep_at:
                     session.sync_device()
@@ -633,7 +637,9 @@ class _Batch:
             self.replies.append((number, answered, reply))
             if self._stumbling is not None and self._stumbling[1].controller == answered.controller:
                 self._stumbled[number] = self._stumbling
-            stumbles = controller_of(answered.controller).stumbles and _timed_out(reply) and not answered.hardware
+            # Who was bound anew, or fails as it was told to, has nothing left to do.
+            told = answered.hardware or answered.meanwhile
+            stumbles = controller_of(answered.controller).stumbles and _timed_out(reply) and not told
             self._stumbling = (number, answered, reply) if stumbles else None
             yield answered, reply
 
@@ -741,4 +747,6 @@ def _run_message(number: int, scenario: Scenario, strict: bool = False) -> Messa
     }
     if scenario.fault is not None and scenario.fault.rebinds:
         message["rebind"] = 1
+    if scenario.meanwhile is not None:
+        message |= {"meanwhile": scenario.meanwhile, "timeout_ms": _UNBOUND_TIMEOUT_MS}
     return message

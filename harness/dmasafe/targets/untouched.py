@@ -2,7 +2,8 @@
 """A distribution's kernel without any module of the harness's: what can be tried there, and by which oracles.
 
 Calls come from user space, through i2c-dev. The device sees the bus, SLUB's poison tells of writes to memory that is
-free. What proves the latter is hardware that writes once more what it has read, when its driver has freed the buffer.
+free. What proves the latter is hardware that writes once more what it has read, when its driver has freed the buffer;
+behind an IOMMU it cannot, and the device sees that.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from dmasafe.devices.hosts.faults import AFTER_S
 from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelFacts
 from dmasafe.guest.hands import Refused
+from dmasafe.outcome import BusMessage
 from dmasafe.qemu.machines import HOST_SLOTS
 from dmasafe.scenario import OPERATIONS, Scenario, parse_scenario
 from dmasafe.targets.gathered import OUTSIDE
 from dmasafe.targets.session import LIMITS, Limits, Session
 
 #: A distribution's kernel has much to start, and TCG is slow.
-BOOT_LIMITS = Limits(boot_s=4 * LIMITS.boot_s)
+BOOT_LIMITS = Limits(boot_s=6 * LIMITS.boot_s)
 # Beyond every threshold of the drivers that map a copy.
 _CANARY_BYTES = 64
 _FAULT = "writes-after"
@@ -96,6 +98,8 @@ def inspect(session: Session, number: int) -> None:
         session.gathered.records.setdefault(number, []).extend(found)
 
 
-def is_proved(records: Sequence[str]) -> bool:
-    """Whether the canary's report is among these records."""
+def is_proved(records: Sequence[str], trace: Sequence[BusMessage], iommu: bool) -> bool:
+    """Whether the canary was noticed: by SLUB, or by an IOMMU, which lets the device not write."""
+    if iommu:
+        return any(segment.stray for message in trace for segment in message.segments)
     return bool(parse_records(records)) and any(_REPORT in text for text in records)

@@ -17,6 +17,8 @@ _I2CDEV = "i2cdev_"
 _ETIMEDOUT = 110
 # dma_map_single() says so, and returns an error.
 _REJECTED = "map-vmalloc-rejected"
+# Hardware that does what it should.
+_SOUND = (None, "busy")
 
 
 def settings(scenario: Scenario) -> str:
@@ -32,8 +34,7 @@ def line(scenario: Scenario, strict: bool = False) -> str:
     """The agent's line for this scenario; ``strict``: on the strict machine."""
     words = [f"addr={scenario.address:#04x}", f"len={scenario.length}", f"fill={scenario.seed}"]
     # Elsewhere the threshold is the controller's: settings().
-    own = scenario.operation == "get_put"
-    elsewhere = {"fault", "hardware"} if own else {"fault", "hardware", "threshold"}
+    elsewhere = {"fault", "hardware", "meanwhile"} | ({"threshold"} if scenario.operation != "get_put" else set())
     words += [f"{name}={value}" for name, value in scenario.options if name not in elsewhere]
     if strict and scenario.fault is not None and scenario.fault.unseen_alone:
         words.append("fail=1")
@@ -113,11 +114,14 @@ def _impatient(
     Of a driver that stumbles when it gives up, what the kernel reports says nothing either.
     """
     row = controller_of(scenario.controller)
-    if not row.impatient or scenario.hardware or ret is None or ret >= 0:
+    if not row.impatient or scenario.hardware not in _SOUND or ret is None or ret >= 0:
         return None
     if splats and not (row.stumbles and ret == -_ETIMEDOUT):
         return None
     if in_vain(scenario, ret, splats, trace):
+        return None
+    if scenario.meanwhile and isinstance(row.model, HostPolicy) and row.model.gone:
+        # It waits in vain for what it has given up.
         return None
     # A buffer that could not be mapped: nothing was started, on no host.
     if not all(message.ok for message in trace) or (splats and not trace):
@@ -143,9 +147,12 @@ def in_vain(scenario: Scenario, ret: int | None, splats: Sequence[Splat], trace:
 
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
     fault = scenario.fault
-    if fault is None or not fault.rebinds or reply.get("rebound") is True:
+    leaves = scenario.meanwhile is not None or (fault is not None and fault.rebinds)
+    if not leaves:
         return None
-    return "the controller's driver did not come back when it was unbound and bound again"
+    if reply.get("rebound") is not True:
+        return "the controller's driver did not come back when it was unbound and bound again"
+    return None if reply.get("caught") is not False else "the call was over before its driver was unbound"
 
 
 def _messages(answer: Message, key: str) -> list[Message]:

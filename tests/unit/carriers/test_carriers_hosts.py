@@ -4,9 +4,9 @@
 import pytest
 
 from dmasafe.carriers import CONTROLLERS
-from dmasafe.carriers.hosts import HOSTS, host_lengths
+from dmasafe.carriers.hosts import HOSTS, LEAVING, host_lengths
 from dmasafe.devices.hosts import hosts
-from dmasafe.scenario import select, suite
+from dmasafe.scenario import ScenarioError, parse_scenario, select, suite
 
 
 @pytest.mark.parametrize("name", [name for name, host in hosts().items() if not host.policy.smbus])
@@ -32,3 +32,26 @@ def test_what_fails_is_tried_before_a_driver_has_anything_to_undo(name):
     assert max(rejected) < min(refused) <= max(refused) < min(mapped)
     spoiling = [n for n, scenario in enumerate(mine) if scenario.address == 0x77 and scenario.reads]
     assert (spoiling == [len(mine) - 1]) is hosts()[name].policy.wedges
+
+
+@pytest.mark.parametrize("name", [name for name, host in hosts().items() if host.function is not None])
+def test_each_driver_is_unbound_beside_a_transfer_and_before_one(name):
+    mine = [scenario for scenario in suite(LEAVING) if scenario.controller == name]
+    assert {scenario.meanwhile for scenario in mine} == {"unbind", "unbound"}
+    # What is under way when the driver goes has to last.
+    assert all(scenario.hardware == "busy" for scenario in mine if scenario.meanwhile == "unbind")
+    assert [parse_scenario(scenario.id) for scenario in mine] == mine
+    assert not any(scenario.meanwhile for scenario in suite(HOSTS))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("heap/master_send/virtio/8+meanwhile=unbind", "the driver stays"),
+        ("heap/master_send/at91/8+meanwhile=unbound", "only i2cdev_"),
+        ("heap/master_send/at91/8+meanwhile=never", "is wrong"),
+    ],
+)
+def test_a_driver_that_cannot_be_unbound_beside_a_call_is_refused(text, why):
+    with pytest.raises(ScenarioError, match=why):
+        parse_scenario(text)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What must come of hardware that fails, and that only emulated controllers can be told to."""
 
+from dataclasses import replace
+
 import pytest
 
 from dmasafe.devices.hosts.faults import FAULTS
@@ -11,9 +13,8 @@ from dmasafe.scenario import ScenarioError, parse_scenario
 from dmasafe.targets.wire import line
 
 TEGRA = ("I2C_TEGRA", "TEGRA20_APB_DMA")
-KERNEL = KernelFacts(
-    "arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES", "I2C_AT91", "I2C_CHARDEV", *TEGRA})
-)
+OTHERS = ("I2C_AT91", "I2C_QUP", "DMADEVICES", "I2C_AMD_MP2", "ACPI", "I2C_CHARDEV", *TEGRA)
+KERNEL = KernelFacts("arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES", *OTHERS}))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,13 @@ KERNEL = KernelFacts(
         ("heap/master_recv/at91/32+hardware=interrupt-early", Outcome.SILENT, "before the data"),
         ("heap/master_send/at91/32+hardware=interrupt-early", Outcome.SAFE, ""),
         ("heap/master_recv/at91/32+hardware=writes-after", Outcome.SAFE, "no scenario sees"),
+        ("heap/master_send/at91/32+hardware=busy", Outcome.SAFE, ""),
+        ("heap/master_send/at91/32+hardware=busy+meanwhile=unbind", Outcome.SAFE, "i2c_del_adapter() waits"),
+        ("user/i2cdev_write/at91/8+meanwhile=unbound", Outcome.SAFE, "i2c_del_adapter() waits"),
+        ("user/i2cdev_write/amd-mp2/8+hardware=busy+meanwhile=unbind", Outcome.SAFE, "waits for the transfer"),
+        ("user/i2cdev_write/amd-mp2/8+meanwhile=unbound", Outcome.REFUSED, "errno 22"),
+        ("user/i2cdev_write/qup/8+hardware=busy+meanwhile=unbind", Outcome.REFUSED, "before its adapter"),
+        ("user/i2cdev_write/qup/8@77+meanwhile=unbound", Outcome.REFUSED, "i2c_del_adapter()"),
         # What is refused on sound hardware is refused on any.
         ("user/i2cdev_write/at91/8@77+hardware=interrupt-early", Outcome.REFUSED, ""),
     ],
@@ -43,6 +51,15 @@ def test_a_driver_has_to_say_what_failed_and_only_that(scenario, outcome, why):
     expectation = expect(parse_scenario(scenario), KERNEL)
     assert isinstance(expectation, Expectation)
     assert expectation.outcome is outcome and why in expectation.why
+
+
+def test_what_comes_of_a_use_after_free_is_not_predicted():
+    symbols = KERNEL.symbols | {"I2C_IMX"}
+    leaving = parse_scenario("user/i2cdev_write/imx/8+meanwhile=unbound")
+    old = expect(leaving, replace(KERNEL, symbols=symbols))
+    assert isinstance(old, Skip) and "freed by i2c_del_adapter()" in old.why
+    new = expect(leaving, replace(KERNEL, symbols=symbols, version=(7, 3, 4)))
+    assert isinstance(new, Expectation) and new.outcome is Outcome.SAFE
 
 
 def test_what_the_kernel_does_not_have_fails_in_no_way():

@@ -1107,6 +1107,16 @@ def test_a_fault_that_shows_when_the_driver_goes_has_it_bound_again(rig):
     assert run.observations[REBINDING].lost is None
 
 
+def test_the_agent_is_told_when_to_unbind_a_driver(rig):
+    runner = rig(System(adapters={"virtio": 0, "dmasafe": 1, "at91": 2}))
+    leaving = "heap/master_send/at91/8+hardware=busy+meanwhile=unbind"
+    runner.run(leaving, "heap/master_send/at91/8")
+    told = [message.get("meanwhile") for message in runner.sessions[0].sent if message["adapter"] == "at91"]
+    assert told == ["unbind", None]
+    # Longer than a driver waits that was cut off.
+    assert next(m["timeout_ms"] for m in runner.sessions[0].sent if m.get("meanwhile")) > 5400
+
+
 def test_a_driver_that_does_not_come_back_is_inconclusive(rig):
     run = rig().run(REBINDING)
     assert judge(SAFE, run.observations[REBINDING]).verdict is Verdict.INCONCLUSIVE

@@ -11,9 +11,10 @@ from fake_session import OUTSIDE, FakeSession, Rig, System, sound
 
 from dmasafe.facts import KernelFacts
 from dmasafe.guest.agent import Message
+from dmasafe.outcome import BusMessage, DmaSegment
 from dmasafe.scenario import Scenario, parse_scenario
 from dmasafe.targets import untouched
-from dmasafe.targets.untouched import canary, cannot, provers, with_prover
+from dmasafe.targets.untouched import canary, cannot, is_proved, provers, with_prover
 
 X86 = KernelFacts("x86_64", (6, 12, 117), frozenset({"I2C_AMD_MP2", "ACPI", "I2C_ISMT", "I2C_CHARDEV"}), untouched=True)
 ARM64 = KernelFacts("arm64", (6, 12, 117), frozenset({"I2C_MT65XX", "I2C_QUP", "DMADEVICES"}), untouched=True)
@@ -109,6 +110,12 @@ def test_a_write_to_free_memory_is_the_scenarios_after_which_it_was_found(tmp_pa
     run = Rig([replace(system, does={**system.does, WRITE: writes})], tmp_path, X86).run(WRITE, READ)
     assert [splat.message for splat in run.observations[WRITE].splats] != []
     assert run.observations[READ].splats == () and not run.untrusted
+
+
+def test_behind_an_iommu_the_write_has_to_be_refused():
+    stray, right = (BusMessage(0, True, b"", True, (DmaSegment(0x1000, 64, how),)) for how in (True, False))
+    assert is_proved((), (right, stray), iommu=True) and not is_proved((f"3,1,1,-;{POISON}",), (right,), iommu=True)
+    assert not is_proved((), (stray,), iommu=False)
 
 
 def test_without_the_report_nothing_of_a_boot_is_believed(tmp_path: Path, monkeypatch):

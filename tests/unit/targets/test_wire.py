@@ -126,6 +126,7 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         (MARKED, {**GAVE_UP, "damage": ["guard-after"]}, [], [CARRIED_OUT], False),
         # It gave up as it had to.
         ("heap/master_send/at91/4+hardware=late", GAVE_UP, [], [CARRIED_OUT], False),
+        ("heap/master_send/at91/4+hardware=busy", GAVE_UP, [], [CARRIED_OUT], True),
         ("heap/master_send/at91/4", GAVE_UP, [], [], True),
         ("heap/master_send/at91/4", GAVE_UP, WARNED, [], False),
         ("heap/master_send/at91/4", {**GAVE_UP, "ret": -1}, [], [], False),
@@ -246,10 +247,26 @@ def test_hardware_in_the_guest_is_believed_when_it_says_stray_and_checked_when_i
 )
 def test_a_driver_that_was_to_come_back_must_say_so(reply, lost):
     answer = {"answer": {"ret": 8, "msgs": []}, **reply}
-    rebinding = parse_scenario("heap/master_send_dmasafe/dmasafe:bounce/32+fault=leak-on-release")
-    assert (observation(rebinding, answer, [], [], MEMORY).lost is not None) is lost
+    for one in (
+        "heap/master_send_dmasafe/dmasafe:bounce/32+fault=leak-on-release",
+        "user/i2cdev_write/at91/8+meanwhile=unbound",
+    ):
+        assert (observation(parse_scenario(one), answer, [], [], MEMORY).lost is not None) is lost
     for other in ("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=free-size", "heap/master_send/virtio/8"):
         assert observation(parse_scenario(other), answer, [], [], MEMORY).lost is None
+
+
+@pytest.mark.parametrize(("name", "lost"), [("at91", True), ("qup", False)])
+def test_a_driver_that_waits_in_vain_for_what_it_has_given_up_is_not_impatient(name, lost):
+    unbound = parse_scenario(f"user/i2cdev_write/{name}/4+meanwhile=unbound")
+    seen = observation(unbound, {"answer": GAVE_UP, "rebound": True}, [], [CARRIED_OUT], MEMORY)
+    assert (seen.lost is not None) is lost
+
+
+def test_a_driver_that_was_unbound_too_late_proves_nothing():
+    leaving = parse_scenario("heap/master_send/at91/8+hardware=busy+meanwhile=unbind")
+    late = {"answer": {"ret": 8, "msgs": []}, "rebound": True, "caught": False}
+    assert "over before" in observation(leaving, late, [], [], MEMORY).lost
 
 
 def test_an_agents_complaint_is_bounded():
@@ -261,6 +278,11 @@ def test_what_was_seen_of_a_lost_answer_is_kept():
     seen = observation(parse_scenario("heap/master_send/virtio/8"), {"hung": 5000}, WARNED, [CARRIED_OUT], MEMORY)
     assert (seen.ret, seen.bus, len(seen.splats)) == (None, (CARRIED_OUT,), 1)
     assert "5000 ms" in seen.lost
+
+
+def test_what_happens_beside_a_call_is_none_of_its_lines():
+    assert "busy" not in line(parse_scenario("heap/master_send/at91/8+hardware=busy+meanwhile=unbind"))
+    assert "unbind" not in line(parse_scenario("heap/master_send/at91/8+hardware=busy+meanwhile=unbind"))
 
 
 def test_other_buses_are_named_in_the_line_and_get_put_has_its_own_threshold():

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from errno import EIO, ETIMEDOUT
+from errno import EINVAL, EIO, ETIMEDOUT
 from struct import pack
 
 from dmasafe.devices.hosts.base import Carried, I2cHost
@@ -33,6 +33,7 @@ POLICY = HostPolicy(
         ),
     ),
     timeout_s=0.25,  # 22
+    gone=(Ending(EINVAL, "gives up its hardware with the bus lock in hand; each transfer looks for it", "160"),),
     unmapped=EIO,  # 58
     quirks=I2cAdapterQuirks(max_write_len=4095, max_read_len=4095),  # 23, 240
     maps_for="parent",

@@ -32,8 +32,11 @@ LATE_S = 2.5
 SLOW_S = 0.4
 # When its driver has been told and has let the buffer go.
 AFTER_S = 0.2
+# Within the time-out of every driver: the transfer goes well, and something may happen beside it.
+BUSY_S = 0.03
 FAULTS: dict[str, HardwareFault] = {
     "late": HardwareFault(delay_s=LATE_S),
+    "busy": HardwareFault(delay_s=BUSY_S),
     "slow": HardwareFault(delay_s=SLOW_S),
     # A slave that holds the clock until its master has given up, and is about to be reset.
     "last-moment": HardwareFault(delay_s=LATE_S, last_moment=True),

@@ -31,6 +31,15 @@ POLICY = HostPolicy(
     lost=(Ending(EAGAIN, "looked at in multi-master mode only", "545, 602"),),
     timeout=(Ending(ETIMEDOUT, "terminates the DMA; only its callback would unmap", "1207, 1305, 472", unsafe=True),),
     unmapped=EINVAL,  # 517
+    gone=(
+        Ending(
+            0,
+            "its DMA struct is the adapter's own, freed by i2c_del_adapter() and used after it",
+            "6.12 i2c_imx_dma_request() 351, i2c_imx_remove() 1582-1585",
+            unsafe=True,
+            until=(7, 2),
+        ),
+    ),
     timeout_s=1.0,  # 65; by the processor 0.1 s and more for each byte (1419)
     maps_for="dma",
     notes=(

@@ -38,6 +38,8 @@ POLICY = HostPolicy(
             unsafe=True,
         ),
     ),
+    gone=(Ending(EIO, "gives up channels, interrupt and clocks before its adapter", "1965-1972", unsafe=True),),
+    cut=True,
     timeout_s=4.4,  # 1923: two seconds and what 128 KiB take; at 1 MHz
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
     blocks=True,
