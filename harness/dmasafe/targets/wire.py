@@ -81,7 +81,8 @@ def observation(
         damage=damage,
         transferred=bool(answer.get("transferred", ret is not None and ret >= 0)),
         us=None if ns is None else ns / 1000,
-        lost=_not_rebound(scenario, reply)
+        # A driver that the kernel reports while it goes need not come back.
+        lost=(None if splats and scenario.meanwhile else _not_rebound(scenario, reply))
         # Memory that is damaged is so whatever the driver says.
         or (None if damage else _impatient(scenario, ret, splats, messages, trace)),
     )

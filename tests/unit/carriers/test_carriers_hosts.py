@@ -40,6 +40,8 @@ def test_each_driver_is_unbound_beside_a_transfer_and_before_one(name):
     assert {scenario.meanwhile for scenario in mine} == {"unbind", "unbound"}
     # What is under way when the driver goes has to last.
     assert all(scenario.hardware == "busy" for scenario in mine if scenario.meanwhile == "unbind")
+    if hosts()[name].policy.cut:
+        assert [scenario.meanwhile for scenario in mine].index("unbind") == len(mine) - 1
     assert [parse_scenario(scenario.id) for scenario in mine] == mine
     assert not any(scenario.meanwhile for scenario in suite(HOSTS))
 

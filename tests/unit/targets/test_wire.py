@@ -266,6 +266,8 @@ def test_a_driver_that_waits_in_vain_for_what_it_has_given_up_is_not_impatient(n
 def test_a_driver_that_was_unbound_too_late_proves_nothing():
     leaving = parse_scenario("heap/master_send/at91/8+hardware=busy+meanwhile=unbind")
     late = {"answer": {"ret": 8, "msgs": []}, "rebound": True, "caught": False}
+    died = observation(leaving, {"answer": {"ret": 8, "msgs": []}}, WARNED, [], MEMORY)
+    assert died.lost is None and died.splats
     assert "over before" in observation(leaving, late, [], [], MEMORY).lost
 
 

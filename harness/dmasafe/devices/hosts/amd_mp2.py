@@ -93,6 +93,10 @@ class AmdMp2(I2cHost):
 
     def _carry_out(self, command: int) -> None:
         what, bus = command & 0xF, command >> 4 & 0xF
+        status = self.P2C_MSG1 >> 2 & 0x1F
+        if what == _ENABLE and status == _COMPLETE[_DISABLE]:
+            # i2c_amd_remove() disables a function that may be suspended: nobody takes the answer.
+            self.P2C_MSG1 = 0
         if what in (_ENABLE, _DISABLE):
             self.later(0, lambda: self._event(command, True, _COMPLETE[what]))
         if what not in (_READ, _WRITE) or bus > 1:

@@ -250,6 +250,14 @@ def test_amd_mp2_posts_an_event_when_the_last_one_was_taken():
     assert driver.bench.read("P2C_MSG1") & 0x7F == 1 | 4 << 2
 
 
+def test_amd_mp2_is_enabled_though_nobody_took_that_it_was_disabled():
+    driver = AmdMp2Driver()
+    for command in (3, 2):
+        driver.bench.write("C2P_MSG0", command)
+        driver.bench.run()
+    assert driver.bench.read("P2C_MSG1") & 0x7F == 1 | 4 << 2
+
+
 def test_amd_mp2_answers_who_has_given_up_and_the_next_one_after_that():
     bench = AmdMp2Driver("slow").bench
     for command in (RECORDER << 8 | 32 << 16, RECORDER << 8 | 1 << 16):
