@@ -524,12 +524,13 @@ def _build(
     config = object_dir / ".config"
     if not config.exists() or config.read_text(encoding="utf-8") != merged.text:
         publish_text(config, merged.text)
-    progress.stage(f"not built yet: {what} {announcement(make.jobs)}")
+    fresh = not (object_dir / "vmlinux.o").exists() and not (object_dir / "init" / "main.o").exists()
+    if fresh:
+        progress.stage(f"not built yet: {what} {announcement(make.jobs)}")
     progress.stage(f"building {tree.version} {request.name} for {row.name}")
     series = ".".join(tree.version.split(".")[:2])
     steps_file = cache.path("configs", f"steps-{series}-{row.name}-{_file_name(request)}.json")
     known = read_json(steps_file) or {"steps": row.steps if request.name == "default" else None}
-    fresh = not (object_dir / "vmlinux.o").exists() and not (object_dir / "init" / "main.o").exists()
     # Nobody has counted what an update makes anew.
     counter = _StepCounter(progress, known["steps"] if fresh else None)
     run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from dmasafe.prove.candidates import is_candidate
 from dmasafe.report.text import plural
 from dmasafe.series.differ import BAD, UNTRUSTED, Kind
 from dmasafe.series.run import Finding, Verdict, by_commit
@@ -85,6 +86,8 @@ def _said(one: Finding) -> Iterator[str]:
         text = one.what.partition(") does not build")[2] if one.kind is Kind.BROKEN else f" {one.what}"
         head = f"This does not build{text}:" if one.kind is Kind.BROKEN else f"The source check says{text}:"
         yield _wrapped(head) + "\n" + _wrapped(one.why, "  ")
+        if one.checked is not None and is_candidate(one.checked):
+            yield f"To see it in a boot:\n  dmasafe prove --kernel . {one.file}:{one.line}"
         return
     times = f", in {one.again[0]} of {one.again[1]} runs" if one.again[1] > 1 else ""
     if one.kind is Kind.SLOWER:

@@ -175,6 +175,14 @@ def test_the_mail_of_several_answers_the_first_and_names_each():
     assert "dmasafe clients ad5110 --phase use --place dmasafe:bounce \\\n    --kernel . --config upstream" in made
 
 
+def test_the_mail_says_how_a_board_shows_what_the_check_suspects():
+    assert CHECKED.checked is not None
+    suspected = replace(CHECKED.checked, rule="unsafe-buffer-handed-over", bus="spi", kind="stack")
+    made = mail.render(verdict(replace(CHECKED, checked=suspected)), COMMAND, "")
+    assert f"To see it in a boot:\n  dmasafe prove --kernel . {CORE}:7" in made
+    assert "dmasafe prove" not in mail.render(verdict(CHECKED), COMMAND, "")
+
+
 def test_the_mail_of_nothing_is_a_tag():
     made = mail.render(verdict(), COMMAND, ME)
     assert f"Tested-by: {ME} # dmasafe, x86_64 default" in made and "Nothing is worse" in made
