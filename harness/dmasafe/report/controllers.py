@@ -111,10 +111,12 @@ def by_measurement(runs: Sequence[Results]) -> Iterator[str]:
         raise ReportError("there is no scenario of suite hosts in these results")
     for (name, release), counts in sorted(verdicts.items()):
         found = [_fates(runs, name, release, kinds, marked) for _place, kinds, marked in columns]
-        if any(found):
+        smbus = hosts()[name].policy.smbus
+        if any(found) or smbus:
             told = counts[Verdict.PASS] + counts[Verdict.FAIL]
             untold = f", {counts.total() - told} cannot be told" if counts.total() > told else ""
-            cells = map(_cell, found)
+            # Buffers of every kind are for I2C messages.
+            cells = ["SMBus calls only", *[""] * (len(found) - 1)] if smbus else list(map(_cell, found))
             yield _row(f"`{name}`", release, *cells, f"{counts[Verdict.PASS]} of {told}{untold}")
 
 

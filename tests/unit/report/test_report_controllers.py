@@ -44,6 +44,11 @@ def test_a_driver_that_changed_has_both_ways():
     assert "6.12: PIO, **maps it** from 22 bytes; 7.3: PIO, helper from 22 bytes" in found
 
 
+def test_a_driver_without_i2c_transfers_has_its_row():
+    (found,) = list(by_measurement([results(row("user/i2cdev_smbus/ismt/1"))]))[2:]
+    assert found.startswith("| `ismt` | 7.3.4 | SMBus calls only |") and found.endswith("| 1 of 1 |")
+
+
 def test_lengths_that_fare_alike_share_a_cell():
     run = results(
         row("heap/master_send/rcar/1", direct=None),

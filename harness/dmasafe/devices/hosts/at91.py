@@ -48,7 +48,7 @@ POLICY = HostPolicy(
     ),  # 729
     maps_for="host",
     mask_bits=32,
-    begun=1,  # 560 before 570: START is written first, and RHR takes a byte
+    begun=1,  # 560 before 572: START is written first, and RHR takes a byte
     stale=("free-unallocated",),
     notes=(
         "a read of 256 bytes or more maps two bytes less than it unmaps (341-346, 321)",

@@ -47,7 +47,7 @@ _RXEMPTY = 1 << 14
 _TDDE, _RDDE = 1 << 0, 1 << 1
 _FIFO_BITS, _FIFO_WORDS = 4, 16
 # An address has nine clocks, while the driver sets up its DMA: long for a processor, and here for a guest.
-_REFUSED_S = 0.005
+_REFUSED_S = 0.02
 
 
 class Lpi2c(I2cHost):

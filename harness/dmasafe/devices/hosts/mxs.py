@@ -48,7 +48,7 @@ POLICY = HostPolicy(
     mask_bits=32,
     scatterlists=True,
     notes=(
-        "it maps scatterlists, before which nobody checks for vmalloc() (236, 269)",
+        "it maps scatterlists, before which nobody checks for vmalloc() (237, 270)",
         "the callback completes first and unmaps then (176): whoever waits may have copied from the buffer, and freed "
         "it, before it is unmapped",
         "after a time-out mxs-dma still counts the channel as busy (mxs-dma.c 487): it puts the next "
