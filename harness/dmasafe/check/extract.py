@@ -371,6 +371,7 @@ class _Body:
         self.marked: set[str] = set()
         self.guarded: set[str] = set()
         self.returns: Set = _EMPTY
+        self.gives: dict[int, Set] = {}
         self.depth = 0
         self.work = 0
         self.breaks: list[Environment | None] = []
@@ -422,6 +423,7 @@ class _Body:
                 _ordered(self.returns),
                 _ASKS.search(piece.bytes, node.start_byte, node.end_byte) is not None,
                 _LOOKS.search(piece.bytes, node.start_byte, node.end_byte) is not None,
+                tuple((number, _ordered(self.gives[number])) for number in sorted(self.gives)),
             )
         )
 
@@ -931,7 +933,12 @@ class _Body:
                 env[key] = found
             self.value(left, env)
             return found
-        self.value(left, env)
+        aims = self.value(left, env)
+        if left.type == "pointer_expression" and left.children[0].type == "*" and found:
+            for one in aims:
+                if one.kind == "D" and one.base[0].kind == "P":
+                    number = one.base[0].number
+                    self.gives[number] = _bounded(self.gives.get(number, _EMPTY) | found)
         return found
 
     def _call(self, node: Node, env: Environment) -> Set:
@@ -990,29 +997,36 @@ class _Body:
                 tuple(self.guards),
                 tuple((number, text) for number, each in enumerate(nodes) if (text := self.constant(each))),
             )
-        for each, found in zip(nodes, arguments, strict=True):
+        for number, (each, found) in enumerate(zip(nodes, arguments, strict=True), 1):
             # The callee may set the pointer whose address it is given.
+            while each.type == "cast_expression" and (inner := each.child_by_field_name("value")) is not None:
+                each = inner
             if each.type == "pointer_expression" and each.children[0].type == "&":
                 for one in found:
                     known = self.variables.get(one.name) if one.kind == "S" else None
                     if known is not None and known.form == "pointer":
-                        env[one.name] = env.get(one.name, _EMPTY) | {Value("U", "", known.tag)}
-        if through or not callee:
+                        made = frozenset((Value("U", "", known.tag),))
+                        if callee and not through:
+                            made = _called(callee, arguments, known.tag, number)
+                        env[one.name] = env.get(one.name, _EMPTY) | made
+        if through or not callee or callee in PERCPU:
             return frozenset((Value("U"),))
         # Memory of an allocator has no origin among its arguments; what another function returns may have.
-        if callee in PERCPU:
-            return frozenset((Value("U"),))
         if callee in ALLOCATORS:
             return frozenset((Value("C", callee),))
-        given = [_single(one) for one in arguments[:8]]
-        several = next((number for number, one in enumerate(arguments[:8]) if 1 < len(one) <= 4), None)
-        if several is None:
-            return frozenset((Value("C", callee, "", 0, tuple(given)),))
-        made = _EMPTY
-        for one in arguments[several]:
-            given[several] = _single(frozenset((one,)))
-            made |= {Value("C", callee, "", 0, tuple(given))}
-        return made
+        return _called(callee, arguments)
+
+
+def _called(callee: str, arguments: list[Set], tag: str = "", number: int = 0) -> Set:
+    """What a call returns (or gives back through a parameter): one value for each that one of its arguments may be."""
+    given = [_single(one) for one in arguments[:8]]
+    several = next((at for at, one in enumerate(arguments[:8]) if 1 < len(one) <= 4), None)
+    if several is None:
+        return frozenset((Value("C", callee, tag, number, tuple(given)),))
+    return frozenset(
+        Value("C", callee, tag, number, (*given[:several], _single(frozenset((one,))), *given[several + 1 :]))
+        for one in arguments[several]
+    )
 
 
 def _around(value: Value, member: str, tag: str) -> Value:

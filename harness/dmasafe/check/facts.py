@@ -22,6 +22,7 @@ class Value(Struct, frozen=True, array_like=True, gc=False, cache_hash=True, omi
 
     ``name`` is the variable, the member or the called function; ``number`` the parameter's index from 0, or the line
     of a variable's declaration; ``base`` what a member is taken of, or a call's arguments, one set after the other.
+    A call with a number gives its value back where its parameter points, from 1.
     """
 
     kind: Kind
@@ -81,7 +82,7 @@ class Parameter(Struct, array_like=True, gc=False):
 class Function(Struct, array_like=True, gc=False):
     """A function's flows. ``local``: static, in a .c file. ``asks``: it looks at I2C_M_DMA_SAFE or bounces by it.
 
-    ``looks``: it asks what memory a pointer points at.
+    ``looks``: it asks what memory a pointer points at. ``gives``: what it stores where its parameters point.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Function(Struct, array_like=True, gc=False):
     returns: Values = ()
     asks: bool = False
     looks: bool = False
+    gives: tuple[tuple[int, Values], ...] = ()
 
 
 class Member(Struct, array_like=True, gc=False):

@@ -123,7 +123,7 @@ class Program:
         self._callers: dict[str, set[Key]] = defaultdict(set)
         self._buses: dict[str, set[str]] = defaultdict(set)
         self._members: dict[tuple[str, str], dict[str, Member]] = {}
-        self._returned: dict[Key, list[Origin] | None] = {}
+        self._returned: dict[tuple[str, str, int], list[Origin] | None] = {}
         self._filled: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         self._slots: dict[Key, set[tuple[str, str]]] = defaultdict(set)
         self._indexed: dict[str, tuple[int, int, int, int]] = {}
@@ -343,6 +343,8 @@ class Program:
 
     def _returns(self, value: Value, path: str, depth: int) -> list[Origin]:
         name = value.name
+        if value.number and (name in ALLOCATORS or name in SAME):
+            return [_UNKNOWN]
         if name in ALLOCATORS:
             return [Origin(ALLOCATORS[name], name, path)]
         if name in SAME:
@@ -353,10 +355,13 @@ class Program:
         if not known:
             self.unread[path].add(name)
         for key in known[:3]:
-            if key not in self._returned:
-                self._returned[key] = None
-                self._returned[key] = self.origins(self.function(key).returns, key[0], depth + 2)
-            for origin in self._returned[key] or [_UNKNOWN]:
+            which = (*key, value.number)
+            if which not in self._returned:
+                self._returned[which] = None
+                function = self.function(key)
+                values = dict(function.gives).get(value.number - 1, ()) if value.number else function.returns
+                self._returned[which] = self.origins(values, key[0], depth + 2)
+            for origin in self._returned[which] or [_UNKNOWN]:
                 if origin.kind == "param" and origin.number < len(value.base):
                     for given in self._origin(value.base[origin.number], path, depth + 2):
                         made.append(_along(given, origin.path))

@@ -388,15 +388,12 @@ class Written:
 
 #: What the checker is known not to see (docs/check.md), and what a function is made of then.
 LIMITS = {
-    "given-back": "a function that stores a pointer through another pointer is not followed",
     "constant-copies": "a function that copies if an argument says so may copy: a warning, whatever the argument is",
     "belong-together": "two conditions that are never true together are taken for two that may be: a warning",
 }
 
 
 def _limit(made: Program, flows: Sequence[Flow]) -> str | None:
-    if _given_back in flows:
-        return "given-back"
     if made.bad or not made.kind or _replaced in flows:
         return None
     return "constant-copies" if "copies" in made.ways else "belong-together"
