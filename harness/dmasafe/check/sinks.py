@@ -145,6 +145,8 @@ SINKS: tuple[Sink, ...] = (
     ),
     *_calls("spmi", _SLOW, _HEAP, "spmi_ext_register_read:2> spmi_ext_register_write:2<", weak=True),
     *_calls("spmi", _SLOW, _HEAP, "spmi_ext_register_readl:2> spmi_ext_register_writel:2<", weak=True),
+    # What the core itself hands to controllers, for itself and for all of these.
+    *_calls("spmi", _SLOW, _HEAP, "spmi_read_cmd:4> spmi_write_cmd:4<", weak=True),
     *_calls("slimbus", _SLOW, _HEAP, "slim_read:3> slim_write:3<", weak=True),
     *_calls("w1", _SLOW, _HEAP, "w1_write_block:1< w1_read_block:1>", weak=True),
 )  # fmt: skip
