@@ -634,7 +634,8 @@ class _Body:
             return values
         return frozenset(
             Value(one.kind, one.name, tag, one.number, one.base)
-            if (one.kind in "CUD" and not one.tag) or (one.kind in "SGL" and (not one.tag or one.tag in _SIZES))
+            if (one.kind in "CUD" and not one.tag)
+            or (one.kind in "SGLP" and (one.tag in ("", "void") or one.tag in _SIZES))
             else one
             for one in values
         )

@@ -21,6 +21,11 @@ struct chip {
 	u8 aligned[64] __aligned(ARCH_DMA_MINALIGN);
 };
 
+struct handled {
+	struct spi_device *spi;
+	u8 plain[4];
+};
+
 struct command {
 	const void *data;
 	int len;
@@ -368,6 +373,22 @@ static int shared(struct chip *chip)
 {
 	spi_write(chip->spi, chip->plain, 4);	/* note struct-embedded */
 	return spi_read(chip->spi, chip->aligned, 4);
+}
+
+static int handler(int irq, void *data)
+{
+	struct handled *handled = data;
+
+	return spi_read(handled->spi, handled->plain, 4);	/* warning struct-embedded */
+}
+
+static int around(struct spi_device *spi)
+{
+	u8 buf[16] = { };
+	void *body = buf + 2;
+	struct packet *packet = container_of(body, struct packet, body);
+
+	return spi_write(spi, packet->header, 2);	/* error stack */
 }
 
 static int page(struct chip *chip)
