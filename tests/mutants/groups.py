@@ -102,6 +102,7 @@ GROUPS = {
                 "targets/boot.py",
                 "targets/board_session.py",
                 "targets/judged.py",
+                "targets/untouched.py",
                 "report/results.py",
             ),
             tests=(

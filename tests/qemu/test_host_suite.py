@@ -64,3 +64,20 @@ def test_a_distributions_kernel_runs_untouched(arch, names, tmp_path, dmasafe):
     assert "dmasafe" not in "".join(
         line for line in (tmp_path / "latest" / "kmsg.log").read_text().splitlines() if "Modules linked in" in line
     )
+
+
+@pytest.mark.parametrize(
+    ("arch", "names"),
+    [
+        pytest.param("x86_64", ("ismt", "amd-mp2"), marks=needs("hosts", "x86_64"), id="x86_64"),
+        pytest.param("arm64", ("mt65xx", "sh-mobile"), marks=needs("hosts", "arm64"), id="arm64"),
+    ],
+)
+def test_a_driver_is_unbound_beside_a_call_and_comes_back(arch, names, tmp_path, dmasafe):
+    wanted = [f"*/{name}/*+meanwhile=*" for name in names]
+    dmasafe("run", "--config", "hosts", "--arch", arch, "--results", tmp_path, *wanted, timeout=RUN_TIMEOUT_S)
+    rows = json.loads((tmp_path / "latest" / "results.json").read_text())["scenarios"]
+    # On a busy machine some transfers are over too soon, or too late.
+    assert not [row for row in rows if row["verdict"] in ("FAIL", "ERROR")]
+    passed = [row["id"] for row in rows if row["verdict"] == "PASS"]
+    assert any("unbound" in one for one in passed) and any("unbind" in one for one in passed)
