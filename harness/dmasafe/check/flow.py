@@ -34,6 +34,7 @@ from dmasafe.check.sinks import (
     MEMBERS,
     NEEDLESS,
     PREDICATES,
+    READ,
     SAME,
     STATE,
     UNMARKED,
@@ -96,6 +97,7 @@ class Arrival:
 
 
 _UNKNOWN = Origin("unknown")
+_TO_DEVICE = frozenset({"DMA_TO_DEVICE", "PCI_DMA_TODEVICE"})
 _ORDERS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 Summary = dict[tuple[int, Path], dict[str, Use]]
 
@@ -442,6 +444,8 @@ class Program:
         """The parameters of what is called that reach a sink."""
         if not call.through:
             for sink in CALLS.get(call.callee, ()):
+                if sink.direction and dict(call.constants).get(sink.direction) in _TO_DEVICE:
+                    sink = READ[sink]
                 if sink.bus_init:
                     made = self._buses.get(path, set())
                     near = any(bus in made for bus in sink.bus_init)

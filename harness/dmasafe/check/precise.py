@@ -188,7 +188,8 @@ class _Unit:
             return None if certain else result
         shown = f"{', '.join(beside[:4])}{' and others' if len(beside) > 4 else ''}"
         shares = "shares" if certain else "can share"
-        where = f"at bytes {begin} to {end - 1} of struct {tag}, {shares} lines of {line} bytes with {shown}"
+        place = f"bytes {begin} to {end - 1}" if end - begin > 1 else f"byte {begin}"
+        where = f"at {place} of struct {tag}, {shares} lines of {line} bytes with {shown}"
         return replace(result, why=f"{member}, {where}")
 
     def bytes_(self, kind: Any) -> bool:

@@ -7,7 +7,7 @@ document that the row names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _SPI = "include/linux/spi/spi.h: DMA-safe memory"
 _USB = "Documentation/driver-api/usb/dma.rst: buffers must be DMA-able"
@@ -40,7 +40,8 @@ class Sink:
     ``bus_init``: only for regmaps that one of these functions made. ``depends``: on the device, so never an error.
     ``runs``: what the function must call for it to be an error; else a controller's driver may do it by itself.
     ``mapped``: it may have been mapped before: coherent memory is no fault. ``needless``: it copies, which a mark in
-    the message would spare safe memory. ``since``, ``until``: the first and the last version that has it.
+    the message would spare safe memory. ``direction``: the argument that is DMA_TO_DEVICE if the device only reads.
+    ``since``, ``until``: the first and the last version that has it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Sink:
     runs: tuple[str, ...] = ()
     mapped: bool = False
     needless: bool = False
+    direction: int = 0
     since: str = ""
     until: str = ""
 
@@ -119,13 +121,13 @@ SINKS: tuple[Sink, ...] = (
     Sink("setup_packet", 0, "usb", _USB, "urb", fix=_HEAP, mapped=True),
     Sink("buf", 0, "usb-gadget", _USB, "usb_request", writes=True, fix=_HEAP, mapped=True),
     *_calls("hid", _HID, _HEAP, "hid_hw_raw_request:2> hid_hw_output_report:1<", depends=True),
-    *_calls("dma", _MAP, _HEAP, "dma_map_single:1> dma_map_single_attrs:1> ib_dma_map_single:1>"),
-    *_calls("dma", _MAP, _HEAP, "pci_map_single:1>", until="5.17"),
-    *_calls("dma", _PAGE, _HEAP, "dma_map_page:1> dma_map_page_attrs:1>"),
+    *_calls("dma", _MAP, _HEAP, "dma_map_single:1> dma_map_single_attrs:1> ib_dma_map_single:1>", direction=3),
+    *_calls("dma", _MAP, _HEAP, "pci_map_single:1>", until="5.17", direction=3),
+    *_calls("dma", _PAGE, _HEAP, "dma_map_page:1> dma_map_page_attrs:1>", direction=4),
     *_calls("sg", _SG, _HEAP, "sg_init_one:1> sg_set_buf:1>", mapped=True),
     *_calls("sg", _PAGE, _HEAP, "sg_set_page:1>", mapped=True),
-    *_calls("virtio", _MAP, _HEAP, "virtqueue_dma_map_single_attrs:1>", until="6.17"),
-    *_calls("virtio", _MAP, _HEAP, "virtqueue_map_single_attrs:1>", since="6.18"),
+    *_calls("virtio", _MAP, _HEAP, "virtqueue_dma_map_single_attrs:1>", until="6.17", direction=3),
+    *_calls("virtio", _MAP, _HEAP, "virtqueue_map_single_attrs:1>", since="6.18", direction=3),
     *_calls("block", _BLOCK, _HEAP, "bdev_rw_virt:2> bio_add_virt_nofail:1>", since="6.16"),
     *_calls("mmc", _SDIO, _HEAP, "sdio_memcpy_fromio:1> sdio_readsb:1> sdio_memcpy_toio:2< sdio_writesb:2<"),
     *_calls("i2c", _I2C, _UNMARK, "i2c_master_send_dmasafe:1< i2c_master_recv_dmasafe:1>", marked=True),
@@ -155,6 +157,8 @@ CALLS: dict[str, tuple[Sink, ...]] = {
     name: tuple(sink for sink in SINKS if sink.name == name and not sink.struct and not sink.needless)
     for name in {sink.name for sink in SINKS if not sink.struct and not sink.needless}
 }
+#: The same where the device only reads.
+READ: dict[Sink, Sink] = {sink: replace(sink, writes=False) for sink in SINKS if sink.direction}
 NEEDLESS: dict[str, Sink] = {sink.name: sink for sink in SINKS if sink.needless}
 MEMBERS: dict[tuple[str, str], Sink] = {(sink.struct, sink.name): sink for sink in SINKS if sink.struct}
 #: A message without the mark, whose buffer is safe.

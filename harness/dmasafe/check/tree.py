@@ -213,7 +213,7 @@ class Tree:
         for path, name in program.wrappers():
             for tag, member in program.tables_of(name, path):
                 found = program.struct(tag, path) if tag else None
-                if found is None or _CORE.search(found[0]) or not _NAME.fullmatch(member):
+                if found is None or _CORE.search(found[0]) or len(member) < 2 or not member.isidentifier():
                     continue
                 slots[_directory(found[0])].add(member)
                 slots[_directory(path)].add(member)

@@ -8,6 +8,7 @@
 struct chip;
 
 struct chip_ops {
+	int (*tx)(struct chip *chip, const void *data, int len);
 	int (*write)(struct chip *chip, u8 reg, const void *data, int len);
 	int (*setup)(struct chip *chip);
 };
@@ -292,6 +293,7 @@ static int chip_write(struct chip *chip, u8 reg, const void *data, int len)
 }
 
 static const struct chip_ops chip_ops = {
+	.tx = wrapper,
 	.write = chip_write,
 };
 
@@ -300,6 +302,13 @@ static int through_ops(struct chip *chip)
 	u8 val = 1;
 
 	return chip->ops->write(chip, 3, &val, 1);	/* error stack */
+}
+
+static int through_ops_of_a_short_name(struct chip *chip)
+{
+	u8 val = 1;
+
+	return chip->ops->tx(chip, &val, 1);	/* error stack */
 }
 
 static void *behind(void *buf)

@@ -110,6 +110,13 @@ def test_what_shares_the_lines_of_a_buffer_is_told(members):
     )
 
 
+@pytest.mark.parametrize("direction,level", [("DMA_TO_DEVICE", "note"), ("DMA_FROM_DEVICE", "warning")])
+def test_what_the_device_only_reads_loses_nothing_by_its_neighbours(direction, level):
+    text = "struct s {\n\tvoid *p;\n\tu8 buf[4];\n};\nint f(struct s *s)\n{\n\tdma_map_single(0, s->buf, 4, %s);\n}\n"
+    (result,) = check(a__c=text % direction).results
+    assert (result.rule, str(result.level)) == ("shared-line", level)
+
+
 def test_a_sink_counts_in_the_versions_that_have_it(tmp_path):
     (tmp_path / "include/linux").mkdir(parents=True)
     driver = tmp_path / "a.c"
