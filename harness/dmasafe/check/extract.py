@@ -7,7 +7,7 @@ Branches are followed apart and joined behind; a loop's body is taken twice. Eve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from tree_sitter import Language, Node, Parser
@@ -335,20 +335,41 @@ def _declared(node: Node, piece: _Piece) -> tuple[str, Form, bool]:
     return "", "plain", False
 
 
-def _joined(first: Environment | None, second: Environment | None) -> Environment | None:
+def _joined(
+    first: Environment | None, second: Environment | None, holds: Sequence[Guard] = (), fails: Sequence[Guard] = ()
+) -> Environment | None:
+    """Either environment; which of the two, ``holds`` and ``fails`` say if they are conditions on a parameter."""
     if first is None or second is None:
         return first if second is None else second
     made = dict(first)
     for name, values in second.items():
         if made.get(name) is not values:
-            made[name] = _bounded(made[name] | values) if name in made else values
+            made[name] = _either(made[name], values, holds, fails) if name in made else values
     return made
+
+
+def _either(first: Set, second: Set, holds: Sequence[Guard], fails: Sequence[Guard]) -> Set:
+    if len(holds) == len(fails) == 1:
+        return _bounded((first & second) | _guarded(first - second, holds[0]) | _guarded(second - first, fails[0]))
+    return _bounded(first | second)
+
+
+def _guarded(values: Set, guard: Guard) -> Set:
+    number, text, equal = guard
+    if number < 0 or text[0] in "<>" or any(one.kind == "I" for one in values):
+        return values
+    return frozenset(Value("I", "==" if equal else "!=", text, number, (one,)) for one in values)
 
 
 def _bounded(values: Set) -> Set:
     if len(values) <= _MOST_VALUES:
         return values
     return frozenset(sorted(values, key=repr)[: _MOST_VALUES - 1]) | {Value("U")}
+
+
+def _inside(value: Value) -> Value:
+    """A value without what must hold for it."""
+    return value.base[0] if value.kind == "I" else value
 
 
 def _depth(value: Value) -> int:
@@ -522,7 +543,7 @@ class _Body:
         if after is not None:
             # Else what follows happens only if the condition does not hold; the block forgets it at its end.
             del self.guards[guarded:]
-        return _joined(after, behind)
+        return _joined(after, behind, self.asked(condition, True), self.asked(condition, False))
 
     def _loop(self, node: Node, env: Environment) -> Environment | None:
         body = node.child_by_field_name("body")
@@ -794,23 +815,17 @@ class _Body:
         sign = operator.type if operator is not None else ""
         if sign == "+":
             # An index may be a member or a parameter too: the side that surely is a pointer counts.
-            sure = [one for one in (first, second) if any(value.kind in "SGLPA" for value in one)]
+            sure = [one for one in (first, second) if any(_inside(value).kind in "SGLPA" for value in one)]
             return sure[0] if len(sure) == 1 else first or second
         return first if sign == "-" else _EMPTY
 
     def _conditional(self, node: Node, env: Environment) -> Set:
         condition = node.child_by_field_name("condition")
-        made = _EMPTY
         if condition is not None:
             self.value(condition, env)
-            if any(number >= 0 and text[0] not in "<>" for number, text, _equal in self.asked(condition, True)):
-                # Which of the two it is, the caller decides.
-                made = frozenset((Value("U"),))
-        for field in ("consequence", "alternative"):
-            part = node.child_by_field_name(field)
-            if part is not None:
-                made |= self.value(part, env)
-        return _bounded(made)
+        parts = (node.child_by_field_name(field) for field in ("consequence", "alternative"))
+        first, second = (self.value(part, env) if part is not None else _EMPTY for part in parts)
+        return _either(first, second, self.asked(condition, True), self.asked(condition, False))
 
     def _inner(self, node: Node, env: Environment) -> Set:
         made = _EMPTY

@@ -11,8 +11,8 @@ from typing import Literal
 from msgspec import Struct
 
 #: S object on the stack, G static object or global, L string literal, P parameter, F member that is loaded (or decays),
-#: A address of a member, D what a pointer points at, C what a call returns, U unknown.
-Kind = Literal["S", "G", "L", "P", "F", "A", "D", "C", "U"]
+#: A address of a member, D what a pointer points at, C what a call returns, U unknown, I another if something holds.
+Kind = Literal["S", "G", "L", "P", "F", "A", "D", "C", "U", "I"]
 #: Of a variable, a member or a parameter; a "user" is a pointer to memory of user space.
 Form = Literal["plain", "pointer", "array", "struct", "user"]
 
@@ -22,7 +22,8 @@ class Value(Struct, frozen=True, array_like=True, gc=False, cache_hash=True, omi
 
     ``name`` is the variable, the member or the called function; ``number`` the parameter's index from 0, or the line
     of a variable's declaration; ``base`` what a member is taken of, or a call's arguments, one set after the other.
-    A call with a number gives its value back where its parameter points, from 1.
+    A call with a number gives its value back where its parameter points, from 1. Of kind I, ``name`` says whether the
+    parameter ``number`` must be equal to the constant ``tag``: "==" or "!=".
     """
 
     kind: Kind

@@ -55,7 +55,7 @@ class Origin:
     """Where a buffer comes from: ``kind`` is a kind of memory, or param, i2c-message, contract, unknown.
 
     ``embedded``: struct and member, outermost first, that it lies in. ``sure``: on this path it is nothing else.
-    ``kept``: some function somewhere stores it in the member that is loaded here.
+    ``kept``: some function somewhere stores it in the member that is loaded here. ``guards``: what must hold for it.
     """
 
     kind: str
@@ -67,6 +67,11 @@ class Origin:
     embedded: tuple[tuple[str, str], ...] = ()
     sure: bool = True
     kept: bool = False
+    guards: tuple[Guard, ...] = ()
+
+    def excludes(self, other: Origin) -> bool:
+        """Whether what must hold for one cannot hold for the other."""
+        return any((number, text, not equal) in other.guards for number, text, equal in self.guards)
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ class Program:
         if value.kind in "FA":
             member = self.member(self.tag_of(value.base[0], path), value.name, path)
             return member.tag if member is not None else ""
-        if value.kind == "D":
+        if value.kind in "DI":
             return self.tag_of(value.base[0], path)
         if value.kind == "G" and not value.tag:
             found = self._globals.get((path, value.name))
@@ -294,6 +299,9 @@ class Program:
             return [Origin(what, value.name.partition("@")[0], path, known.line)]
         if kind == "C":
             return self._returns(value, path, depth)
+        if kind == "I":
+            guard = (value.number, value.tag, value.name == "==")
+            return [replace(one, guards=(*one.guards, guard)) for one in self._origin(value.base[0], path, depth + 1)]
         if kind in "FA":
             return self._member_origin(value, path, depth)
         return [_UNKNOWN]
@@ -340,7 +348,7 @@ class Program:
         for (path, _function), store in self._assigned.get((tag, name), ())[:20]:
             for origin in self.origins(store.values, path, depth + 4):
                 if origin.kind not in ("param", "unknown", "stack"):
-                    made.append(replace(origin, sure=False, kept=True))
+                    made.append(replace(origin, sure=False, kept=True, guards=()))
         return made
 
     def _returns(self, value: Value, path: str, depth: int) -> list[Origin]:
@@ -362,7 +370,9 @@ class Program:
                 self._returned[which] = None
                 function = self.function(key)
                 values = dict(function.gives).get(value.number - 1, ()) if value.number else function.returns
-                self._returned[which] = self.origins(values, key[0], depth + 2)
+                # What the callee asks of its parameters says nothing of the caller's.
+                found = self.origins(values, key[0], depth + 2)
+                self._returned[which] = list(dict.fromkeys(replace(one, guards=()) for one in found))
             for origin in self._returned[which] or [_UNKNOWN]:
                 if origin.kind == "param" and origin.number < len(value.base):
                     for given in self._origin(value.base[origin.number], path, depth + 2):
@@ -395,11 +405,13 @@ class Program:
                     ):
                         continue
                     uses = summary.setdefault((origin.number, origin.path), {})
-                    identity = arrival.use.identity
-                    sure = arrival.use.sure and not arrival.others and origin.sure
+                    use = replace(arrival.use, guards=(*arrival.use.guards, *origin.guards))
+                    identity = use.identity
+                    others = [one for one in arrival.others if not origin.excludes(one)]
+                    sure = use.sure and not others and origin.sure
                     known = uses.get(identity)
                     if (known is None and len(uses) < _MOST_SINKS) or (known is not None and sure and not known.sure):
-                        uses[identity] = replace(arrival.use, sure=sure)
+                        uses[identity] = replace(use, sure=sure)
                         changed.add(key)
             again: dict[Key, None] = {}
             names = {name for _path, name in changed}

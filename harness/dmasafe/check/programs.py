@@ -388,15 +388,14 @@ class Written:
 
 #: What the checker is known not to see (docs/check.md), and what a function is made of then.
 LIMITS = {
-    "constant-copies": "a function that copies if an argument says so may copy: a warning, whatever the argument is",
     "belong-together": "two conditions that are never true together are taken for two that may be: a warning",
 }
 
 
 def _limit(made: Program, flows: Sequence[Flow]) -> str | None:
-    if made.bad or not made.kind or _replaced in flows:
+    if made.bad or not made.kind or _replaced in flows or "copies" in made.ways:
         return None
-    return "constant-copies" if "copies" in made.ways else "belong-together"
+    return "belong-together"
 
 
 def program(number: int, draw: random.Random, buses: frozenset[str]) -> Written:

@@ -661,3 +661,19 @@ static int given_back(struct chip *chip, int len)
 	give((void **)&heap, kmalloc(8, GFP_KERNEL), len);
 	return spi_write(chip->spi, heap, 4);
 }
+
+static int copies_if_asked(struct chip *chip, void *buf, bool copy)
+{
+	if (copy)
+		buf = kmemdup(buf, 1, GFP_KERNEL);
+	return spi_write(chip->spi, buf, 1);
+}
+
+static int asked_to_copy_or_not(struct chip *chip)
+{
+	u8 one, two, three;
+
+	copies_if_asked(chip, &one, true);
+	copies_if_asked(chip, &two, false);	/* error stack */
+	return copies_if_asked(chip, &three, chip->lock.owner);	/* warning stack */
+}
