@@ -38,7 +38,7 @@ def results_for(finding, **changes):
     for row in finding.proof.rows:
         frames = (*SPLAT.frames, Frame(row.frame or "driver", 5, 6))
         splats = tuple(replace(SPLAT, splat_class=name, frames=frames) for name in row.classes)
-        verdict = Judgement(Verdict.PASS, row.outcome, row.outcome, "so it is", row.direct, splats)
+        verdict = Judgement(Verdict.PASS, row.outcome, row.outcome, f"so it is: {row.why}", row.direct, splats)
         rows.append(Row(row.scenario, "heap", "transfer", "virtio", None, 8, verdict))
     rows[0] = replace(rows[0], judgement=replace(rows[0].judgement, **changes))
     return Results("findings", "qemu", KERNEL, "tcg", True, tuple(rows))
@@ -64,6 +64,12 @@ def test_every_finding_is_proved_by_what_it_asks_for_and_says_its_command(findin
 def test_what_differs_is_not_reproduced(changes, why):
     found = from_rows(OSIF, results_for(OSIF, **changes), SOURCE)
     assert found.reproduced is False and why in found.why
+
+
+def test_an_outcome_for_another_reason_is_no_proof():
+    (finding,) = load(["imx-zero-length-read"])
+    found = from_rows(finding, results_for(finding, why="wrong data without a report: 1 byte"), SOURCE)
+    assert found.reproduced is False and "guard-after' is not why it is SILENT: wrong data" in found.why
 
 
 @pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.SKIP, Verdict.ERROR])
@@ -411,7 +417,9 @@ def test_a_version_may_have_a_patch_of_its_own_and_a_finding_several():
     names = [path.name for path in load(["dma-error-is-success"])[0].patches("apt:linux-source-6.12")]
     names, needed = names[1:], names[0]
     assert needed == "at91-unmaps-twice.patch"
-    assert names == [f"dma-error-is-success.{name}.patch" for name in ("at91", "imx@6.12", "qup", "rcar@6.12")]
+    assert names == [
+        f"dma-error-is-success.{name}.patch" for name in ("at91", "imx@6.12", "qup", "rcar@6.12", "shmobile")
+    ]
     (finding,) = load(["stm32f7-maps-callers-buffer"])
     assert finding.patches("apt:linux-source-6.12") and not finding.patches("apt:linux-source-7.3")
 

@@ -40,8 +40,9 @@ class Corrected:
 class ProofScenario:
     """One scenario (or phase of a client, as ``dmasafe clients`` names it), and what must be seen of it.
 
-    ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace. ``direct`` is whether
-    the payload came straight from the caller's buffer; None asks for nothing. ``corrected`` says what differs with the
+    ``classes`` must be exactly what was reported. ``frame`` must be in the first report's trace, ``why`` in the reason
+    of the outcome. ``direct`` is whether the payload came straight from the caller's buffer; None asks for nothing.
+    ``corrected`` says what differs with the
     finding's patch; without it, outcome SAFE (REFUSED where hardware fails) and no report.
     """
 
@@ -50,6 +51,7 @@ class ProofScenario:
     classes: tuple[str, ...] = ()
     frame: str | None = None
     direct: bool | None = None
+    why: str = ""
     corrected: Corrected | None = None
 
     @property

@@ -91,6 +91,8 @@ def _contradiction(wanted: ProofScenario, row: Row) -> str | None:
     classes = sorted({splat.splat_class for splat in judgement.splats})
     if classes != sorted(wanted.classes):
         return f"reported {', '.join(classes) or 'nothing'}, not {', '.join(wanted.classes) or 'nothing'}"
+    if wanted.why not in judgement.why:
+        return f"'{wanted.why}' is not why it is {judgement.outcome}: {judgement.why}"
     if wanted.direct is not None and judgement.direct is not wanted.direct:
         return f"direct is {judgement.direct}, not {wanted.direct}"
     if wanted.frame is not None and not any(wanted.frame in _functions(splat) for splat in judgement.splats[:1]):
