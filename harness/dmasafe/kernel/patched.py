@@ -118,6 +118,7 @@ def patched(kernel: Kernel, patches: Sequence[Path], cache: Cache, progress: Pro
             for product in ("vmlinux", "System.map", architecture.image):
                 publish_file(directory / product, directory / BOOTED / Path(product).name)
             publish_text(marker, key + "\n")
+        os.utime(marker)
         booted = directory / BOOTED
         yield replace(
             kernel,
