@@ -373,9 +373,12 @@ def test_what_is_without_a_patch_is_looked_at_once_for_all_findings(monkeypatch)
         (FINE, [(None, "hung"), FINE], ([SAME], [SAME]), True, "nothing else is worse"),
         (FINE, [FINE], ([SAME], [WORSE, WORSE]), False, "the proof is gone, but y: it is SILENT, and was SAFE"),
         (FINE, [FINE], ([SAME], [WORSE, SAME]), True, "nothing else is worse"),
-        (FINE, [FINE], ([SAME], [LOST, LOST]), None, "y: the guest hung"),
+        (FINE, [FINE], ([SAME], [LOST, LOST, LOST, LOST]), None, "y: the guest hung"),
+        (FINE, [FINE], ([SAME], [LOST, LOST, SAME]), True, "nothing else is worse"),
         (FINE, [FINE], ([SAME], [LOST, WORSE]), False, "y: it is SILENT"),
-        (FINE, [FINE], ([NOTHING], [SAME]), None, "nothing can be compared"),
+        (FINE, [FINE], ([NOTHING, NOTHING], [SAME]), None, "nothing can be compared"),
+        (FINE, [FINE], ([LOST, SAME], [SAME]), True, "nothing else is worse"),
+        (FINE, [FINE], ([LOST, LOST], [SAME]), True, "(1 rows could not be trusted without the patch)"),
     ],
 )
 def test_a_patch_corrects_if_the_proof_was_there_and_is_gone_and_nothing_else_is_worse(

@@ -29,6 +29,8 @@ from dmasafe.targets.prepare import build_kernel
 # From the best to the worst.
 _ORDER = (Outcome.SAFE, Outcome.REFUSED, Outcome.CAUGHT, Outcome.SILENT)
 _SHOWN = 5
+# So often what differs is run again.
+_TRIES = 3
 #: Where a client's phases are looked at beside a program's proof.
 _PLACES = tuple(place for place in DEFAULT_PLACES if place.name in ("dmasafe:bounce", "virtio"))
 
@@ -123,7 +125,7 @@ def _else_as_before(told: Correction, where: Where, kernel: Kernel, kept: _Kept,
     where = where._replace(cmdline=())
     assert told.finding.patch is not None
     changes = told.finding.patch.changes
-    same = 0
+    same = untold = 0
     for clients, names in ((False, _scenarios(told.finding)), (True, _phases(told.finding))):
         if not names:
             continue
@@ -131,14 +133,22 @@ def _else_as_before(told: Correction, where: Where, kernel: Kernel, kept: _Kept,
         missing = tuple(name for name in names if name not in before)
         if missing:
             before |= _rows(run_rows(told.source, where, missing, clients, progress)[0])
+            lost = _lost(before, missing)
+            before |= _rows(run_rows(told.source, where, lost, clients, progress)[0]) if lost else {}
+        untold += len(_lost(before, names))
         mine = {name: before[name] for name in names if name in before}
         found = compare(mine, _rows(run_rows(told.source, where, names, clients, progress, kernel)[0]), changes)
-        again = (*found.worse, *found.doubts)
-        if again:
-            # On a busy machine a transfer may be too slow. What differs counts if it differs again.
+        for _ in range(_TRIES):
+            again = (*found.worse, *found.doubts)
+            if not again:
+                break
+            # On a busy machine a transfer may be too slow, and so may be those after it. What is worse counts if it is
+            # worse again.
             mine = {name: mine[name] for name in again}
             second = compare(mine, _rows(run_rows(told.source, where, again, clients, progress, kernel)[0]))
             found = Difference(found.same + second.same, second.worse, second.doubts)
+            if found.worse:
+                break
         if found.worse:
             why = f"the proof is gone, but {_some(found.worse)}"
             return replace(told, corrected=False, why=why)
@@ -146,7 +156,14 @@ def _else_as_before(told: Correction, where: Where, kernel: Kernel, kept: _Kept,
             why = f"the proof is gone; of the rest, {_some(found.doubts) or 'nothing can be compared'}"
             return replace(told, corrected=None, why=why)
         same += found.same
-    return replace(told, why="the proof is gone, and nothing else is worse", kept=same)
+    more = f" ({untold} rows could not be trusted without the patch)" if untold else ""
+    return replace(told, why=f"the proof is gone, and nothing else is worse{more}", kept=same)
+
+
+def _lost(rows: Mapping[str, Row], names: Sequence[str]) -> tuple[str, ...]:
+    """Which of these could not be trusted."""
+    lost = (Verdict.INCONCLUSIVE, Verdict.ERROR)
+    return tuple(name for name in names if name in rows and rows[name].judgement.verdict in lost)
 
 
 def _scenarios(finding: Finding) -> tuple[str, ...]:

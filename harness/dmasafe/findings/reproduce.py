@@ -100,7 +100,10 @@ def by_rows(
 def run_rows(
     source: str, where: Where, names: Sequence[str], clients: bool, progress: Progress, patched: Kernel | None = None
 ) -> tuple[Results, Symbols]:
-    """Scenarios, or phases of clients, on the kernel of this source, or on ``patched``, which was made from it."""
+    """Scenarios, or phases of clients, on the kernel of this source, or on ``patched``, which was made from it.
+
+    Raises KernelError, QemuError, TargetError; KeyboardInterrupt after Ctrl-C, which a run else survives.
+    """
     modules = MODULES if clients else None
     prepared = prepare(
         source, where.config, where.arch, None, progress, where.cmdline, extra_modules=modules, patched=patched
@@ -113,6 +116,9 @@ def run_rows(
         else:
             target = QemuTarget(prepared.image, prepared.kernel, prepared.facts, logs)
             results = run_and_judge(target, select(names), "findings", progress, started)
+    if any(note.startswith("interrupted by ") for note in results.notes):
+        # What a run keeps of its results is not asked for here.
+        raise KeyboardInterrupt
     return results, Symbols(prepared.build.vmlinux, {})
 
 
