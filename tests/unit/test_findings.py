@@ -275,13 +275,24 @@ def test_scenarios_show_that_a_patch_corrects_by_their_outcome_and_silence(chang
     assert found.reproduced is gone and why in found.why
 
 
+@pytest.mark.parametrize(
+    ("why", "gone"), [("not reached: probe: the driver did not bind", True), ("not reached: the guest hung", None)]
+)
+def test_a_phase_may_be_out_of_reach_with_a_patch_for_the_reason_that_the_catalogue_names(why, gone):
+    (finding,) = load(["adm1266-reads-zeros"])
+    seen = {row.scenario: replace(GOOD, outcome=row.with_patch.outcome) for row in finding.proof.rows}
+    seen["adm1266/use/virtio"] = Judgement(Verdict.INCONCLUSIVE, None, Outcome.SILENT, why)
+    assert gone_from_rows(finding, rows_of(**seen), SOURCE).reproduced is gone
+    assert from_rows(finding, rows_of(**seen), SOURCE).reproduced is not True
+
+
 GOOD = Judgement(Verdict.PASS, Outcome.SAFE, Outcome.SAFE, "so it is")
 
 
 def test_hardware_that_fails_is_refused_with_a_patch_unless_the_catalogue_says_more():
     (row,) = load(["stm32f7-last-byte-refused"])[0].proof.rows
     assert (row.with_patch.outcome, row.with_patch.classes) == (Outcome.REFUSED, ())
-    more = replace(row, corrected=Corrected(Outcome.CAUGHT, ("map-stack",), True)).with_patch
+    more = replace(row, corrected=Corrected(Outcome.CAUGHT, classes=("map-stack",), direct=True)).with_patch
     assert (more.outcome, more.classes, more.direct) == (Outcome.CAUGHT, ("map-stack",), True)
 
 
@@ -300,6 +311,7 @@ def by_id(results):
         ({}, {}, "same"),
         ({"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, {}, "same"),
         ({"outcome": Outcome.SILENT}, {"outcome": Outcome.REFUSED, "verdict": Verdict.FAIL}, "same"),
+        ({"outcome": Outcome.SILENT}, {"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, "same"),
         ({}, {"outcome": Outcome.REFUSED}, "worse"),
         ({}, {"splats": (SPLAT,)}, "worse"),
         ({"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, {"outcome": Outcome.SILENT}, "worse"),

@@ -29,9 +29,13 @@ class CatalogueError(DmasafeError):
 
 @dataclass(frozen=True)
 class Corrected:
-    """What must be seen of a ProofScenario with the patch; outcome None is the usual one."""
+    """What must be seen of a ProofScenario with the patch; outcome None is the usual one.
+
+    ``unreached`` is why there is nothing to be seen of a client's phase: its driver refuses before.
+    """
 
     outcome: Outcome | None = None
+    unreached: str = ""
     classes: tuple[str, ...] = ()
     direct: bool | None = None
 
@@ -59,7 +63,8 @@ class ProofScenario:
         """What must be seen of it with the finding's patch."""
         usual = Outcome.REFUSED if "+hardware=" in self.scenario else Outcome.SAFE
         wanted = self.corrected or Corrected()
-        return ProofScenario(self.scenario, wanted.outcome or usual, wanted.classes, None, wanted.direct)
+        outcome = wanted.outcome or usual
+        return ProofScenario(self.scenario, outcome, wanted.classes, None, wanted.direct, corrected=self.corrected)
 
 
 @dataclass(frozen=True)

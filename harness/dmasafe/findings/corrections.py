@@ -201,8 +201,8 @@ def _rows(results: Results) -> dict[str, Row]:
 def compare(before: Mapping[str, Row], after: Mapping[str, Row], changes: Sequence[str] = ()) -> Difference:
     """The rows of two runs by their ids; those that match a pattern of ``changes`` are left out.
 
-    What could not be trusted before says nothing. A row is worse if its outcome is, if the kernel reports what it did
-    not, or if it passed and fails.
+    What could not be trusted before says nothing. A row is worse if its outcome is; with the same outcome, if the
+    kernel reports what it did not, or if it passed and fails.
     """
     old = {id_: row.judgement for id_, row in before.items() if row.judgement.verdict not in UNTRUSTED}
     new = {id_: row.judgement for id_, row in after.items()}
@@ -218,7 +218,8 @@ def compare(before: Mapping[str, Row], after: Mapping[str, Row], changes: Sequen
             continue
         more = {splat.splat_class for splat in now.splats} - {splat.splat_class for splat in was.splats}
         failed = was.verdict is Verdict.PASS and now.verdict is Verdict.FAIL and was.outcome is now.outcome
-        if _ORDER.index(now.outcome) > _ORDER.index(was.outcome) or more or (failed and was.direct is now.direct):
+        rank = _ORDER.index(now.outcome) - _ORDER.index(was.outcome)
+        if rank > 0 or (rank == 0 and (more or (failed and was.direct is now.direct))):
             worse[id_] = f"it is {now.outcome}, and was {was.outcome}: {now.why}"
         else:
             same += 1

@@ -62,16 +62,22 @@ def from_rows(finding: Finding, results: Results, source: str) -> Evidence:
 
 def gone_from_rows(finding: Finding, results: Results, source: str) -> Evidence:
     """What one run of its scenarios on a patched kernel says: ``reproduced`` is whether its effect is gone."""
-    return _from_rows(finding, [row.with_patch for row in finding.proof.rows], results, source)
+    return _from_rows(finding, [row.with_patch for row in finding.proof.rows], results, source, gone=True)
 
 
-def _from_rows(finding: Finding, proof: Sequence[ProofScenario], results: Results, source: str) -> Evidence:
+def _from_rows(
+    finding: Finding, proof: Sequence[ProofScenario], results: Results, source: str, gone: bool = False
+) -> Evidence:
     kernel = results.kernel
     rows = {row.id: row for row in results.rows}
     facts: list[str] = []
     splats: list[Splat] = []
     for wanted in proof:
         row = rows.get(wanted.scenario)
+        unreached = wanted.corrected.unreached if gone and wanted.corrected is not None else ""
+        if unreached and row is not None and row.judgement.why == unreached:
+            facts.append(f"`{row.id}`: {unreached}")
+            continue
         if row is None or row.judgement.verdict in UNTRUSTED:
             why = "it was not run" if row is None else row.judgement.why
             return Evidence(finding, kernel, source, None, f"{wanted.scenario}: {why}")
