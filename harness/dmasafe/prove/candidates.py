@@ -21,8 +21,8 @@ ROOT = "drivers"
 _PLACE = re.compile(r"(?P<file>[^:]+\.[ch])(?::(?P<line>\d+))?")
 
 
-def find_candidates(tree: Path, wanted: Sequence[str], cache: Path) -> list[CheckResult]:
-    """The candidates in the sources ``tree``: those that ``wanted`` names, or all.
+def find_candidates(tree: Path, wanted: Sequence[str], cache: Path) -> tuple[list[CheckResult], list[CheckResult]]:
+    """The candidates in the sources ``tree`` that ``wanted`` names, or all; and all those of the same directories.
 
     ``wanted`` has places (``drivers/x/y.c``, ``drivers/x/y.c:12``) and files with results of the check, JSON or SARIF.
     Raises ProveError, CheckError.
@@ -42,12 +42,12 @@ def find_candidates(tree: Path, wanted: Sequence[str], cache: Path) -> list[Chec
         raise ProveError(f"there is no {missing[0].relative_to(tree)} in {tree}")
     results = [each for each in check_paths(paths, tree, cache if whole else None).results if is_candidate(each)]
     if not wanted:
-        return results
+        return results, results
     chosen = [each for each in results if each.fingerprint in known or any(_at(each, *place) for place in places)]
     lost = [file + (f":{line}" if line else "") for file, line in places if not any(_at(c, file, line) for c in chosen)]
     if lost or not chosen:
         raise ProveError(f"the check says nothing of {', '.join(lost) or ', '.join(wanted)} that a board can show")
-    return chosen
+    return chosen, results
 
 
 def is_candidate(result: CheckResult) -> bool:

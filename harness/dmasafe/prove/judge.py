@@ -153,7 +153,8 @@ def _has_line(candidate: CheckResult) -> bool:
 
 
 def _is_here(call: Frame, function: str, file: str) -> bool:
-    return call.function == function and (call.file or "").endswith(file)
+    # The compiler's copy of a function has a suffix: .isra.0, .constprop.0.
+    return call.function.partition(".")[0] == function and (call.file or "").endswith(file)
 
 
 def _goes_through(row: _Row, candidate: CheckResult) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ _FAILED = ("probe with driver", "probe of ", "deferred probe", "BUG:", "Oops:", 
 
 @dataclass(frozen=True)
 class Store:
-    """Where evidence is kept: a file a driver, for one kernel and one way to exercise it."""
+    """Where evidence is kept: a file a driver, for one kernel and one way to exercise a board."""
 
     directory: Path
 
@@ -61,22 +61,21 @@ class Store:
     def of(cls, kernel: kernels.Kernel) -> Store:
         """The store for a kernel, as boards and script are now."""
         images = project_root() / "images" / SOURCES
-        way = digest(modules_digest(images), (images / SCRIPT).read_bytes(), Path(__file__).read_bytes())
+        way = digest(modules_digest(images), (images / SCRIPT).read_bytes())
         return cls(kernels.open_cache().path("proofs", f"{kernel.key}-{way[:12]}"))
 
-    def load(self, module: str) -> tuple[list[Attempt], bool]:
-        """What was seen of a driver, and whether that is all that can be tried."""
-        found = read_json(self.directory / f"{module}.json") or {"attempts": [], "complete": False}
-        return [Attempt.from_json(one) for one in found["attempts"]], bool(found["complete"])
+    def load(self, module: str) -> list[Attempt]:
+        """What was seen of a driver."""
+        found = read_json(self.directory / f"{module}.json")
+        return [Attempt.from_json(one) for one in found["attempts"]] if found is not None else []
 
-    def save(self, module: str, attempts: Sequence[Attempt], complete: bool) -> None:
+    def save(self, module: str, attempts: Sequence[Attempt]) -> None:
         """Keep what was seen of a driver."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        kept = {"attempts": [one.to_json() for one in attempts], "complete": complete}
-        publish_json(self.directory / f"{module}.json", kept)
+        publish_json(self.directory / f"{module}.json", {"attempts": [one.to_json() for one in attempts]})
 
 
-def wishes(driver: Driver) -> Iterator[str]:
+def wishes(driver: Driver) -> list[str]:
     """Boards for a driver, the likeliest first: each chip, what its probe asks for, what the chip might answer."""
     more = [*driver.words, *driver.properties][:MAX_WORDS]
     first = driver.chips[0]
@@ -87,14 +86,16 @@ def wishes(driver: Driver) -> Iterator[str]:
 
     # A driver that looks for children seldom does anything without.
     plain = [*driver.words, *nodes][:MAX_WORDS]
-    made = [wish(first, plain, rule) for rule in RULES[:3]]
-    made += [wish(first, more, "00")] if driver.properties else []
-    made += [wish(first, plain, "00", "pdata")]
+    made = [wish(first, plain, "00"), wish(first, plain, "ff")]
+    made += [wish(first, more, "00")] if more != plain else []
+    made += [wish(first, plain, rule) for rule in driver.constants[:2]]
+    made += [wish(first, plain, "toggle"), wish(first, plain, "00", "pdata")]
     made += [wish(chip, plain, "00") for chip in driver.chips[1:]]
-    made += [wish(first, more, rule) for rule in driver.constants]
-    made += [wish(first, more, rule) for rule in RULES[3:]]
-    made += [wish(chip, more, rule) for chip in driver.chips[1:] for rule in ("ff", *driver.constants[:2])]
-    return iter(dict.fromkeys(made))
+    made += [wish(first, plain, rule) for rule in driver.constants[2:]]
+    made += [wish(first, more, rule) for rule in driver.constants[:4]]
+    made += [wish(first, plain, rule) for rule in RULES[3:]]
+    made += [wish(chip, plain, rule) for chip in driver.chips[1:] for rule in ("ff", *driver.constants[:2])]
+    return list(dict.fromkeys(made))[:MAX_ATTEMPTS]
 
 
 class Prover:
@@ -120,14 +121,14 @@ class Prover:
 
     def prove(
         self, driver: Driver, attempts: list[Attempt], limit: int, enough: Callable[[Sequence[Attempt]], bool]
-    ) -> bool:
-        """Add attempts with a driver until they are ``enough`` or ``limit``; whether there is more to try."""
-        todo = list(wishes(driver))[:MAX_ATTEMPTS]
-        while len(attempts) < min(limit, len(todo)):
-            if enough(attempts) or sum(bool(one.lost) for one in attempts) >= MAX_LOST:
-                return False
-            attempts.append(self._attempt(driver, todo[len(attempts)]))
-        return len(attempts) < len(todo) and not enough(attempts)
+    ) -> None:
+        """Add attempts with a driver until they are ``enough``, or ``limit``, or there is nothing left to try."""
+        tried = {one.wish for one in attempts}
+        for wish in [wish for wish in wishes(driver) if wish not in tried]:
+            lost = sum(bool(one.lost) for one in attempts)
+            if len(attempts) >= limit or lost >= MAX_LOST or (attempts and enough(attempts)):
+                break
+            attempts.append(self._attempt(driver, wish))
 
     def _attempt(self, driver: Driver, wish: str) -> Attempt:
         said: list[str] = []
@@ -135,7 +136,8 @@ class Prover:
             shared = self._boot()
             self._load(shared, driver)
             shared.flush()
-            begin = len(shared.records())
+            # No more than so many records are kept at a time.
+            shared.clear()
             shared.boot.request("write", path=f"{DIRECTORY}/chains", data="0")
             board = self._board
             self._board += 1
@@ -144,7 +146,7 @@ class Prover:
             with contextlib.suppress(Refused):
                 said = hands.run(command, ATTEMPT_S).output.splitlines()
             shared.flush()
-            records = shared.records()[begin:]
+            records = shared.records()
             chains = hands.read(f"{DIRECTORY}/chains").decode(errors="replace")
         except (BootLost, DevicesError) as error:
             self.notes.append(f"{driver.module} {wish}: {error}")
@@ -153,8 +155,6 @@ class Prover:
         lines = [part for record in records for part in record.partition(";")[2].splitlines()[:1]]
         said += [f"why: {line}" for line in lines if any(word in line for word in _FAILED)][:5]
         splats = [splat for splat in parse_records(records) if splat.splat_class in _SHOWING]
-        if len(shared.records()) > 20000:
-            shared.clear()
         return Attempt(wish, tuple(said), tuple(read_chains(chains, board)), tuple(splats))
 
     def _boot(self) -> SharedBoot:

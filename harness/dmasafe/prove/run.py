@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dmasafe.prove.candidates import find_candidates
 from dmasafe.prove.drivers import Driver, Modules
 from dmasafe.prove.evidence import Attempt
 from dmasafe.prove.judge import Resolver, Status, Verdict, judge
-from dmasafe.prove.perform import ROUNDS, SCRIPT, SOURCES, Prover, Store, stripped
+from dmasafe.prove.perform import ROUNDS, SCRIPT, SOURCES, Prover, Store, stripped, wishes
 from dmasafe.targets.prepare import KernelChoice, build_kernel, prepare
 
 
@@ -31,98 +31,85 @@ class Proofs:
     notes: tuple[str, ...] = ()
 
 
+@dataclass
+class Case:
+    """A driver with what is suspected in the files that it serves, of which some is ``wanted``."""
+
+    driver: Driver
+    suspects: tuple[CheckResult, ...]
+    wanted: frozenset[str]
+    attempts: list[Attempt]
+
+    def proved(self, attempts: Sequence[Attempt], resolver: Resolver) -> list[bool]:
+        """Whether each of the wanted suspects is proved by these attempts."""
+        verdicts = judge(self.suspects, [(self.driver.module, attempt) for attempt in attempts], resolver)
+        return [one.status is Status.PROVED for one in verdicts if one.candidate.fingerprint in self.wanted]
+
+    def is_open(self, resolver: Resolver) -> bool:
+        """Whether something is wanted and not proved, and something is left to try."""
+        tried = {one.wish for one in self.attempts}
+        return not tried.issuperset(wishes(self.driver)) and not all(self.proved(self.attempts, resolver))
+
+
 def source_tree(kernel: kernels.Kernel) -> Path:
     """The sources that a kernel was built from."""
     return (kernel.build_dir / "source").resolve()
 
 
-def prove(choice: KernelChoice, wanted: Sequence[str], progress: Progress, again: bool = False) -> Proofs:
-    """Verdicts on the candidates that ``wanted`` names, or on all; ``again`` forgets what was seen before.
+def prove(choice: KernelChoice, words: Sequence[str], progress: Progress, again: bool = False) -> Proofs:
+    """Verdicts on the candidates that ``words`` name, or on all; ``again`` forgets what was seen before.
 
     Raises KernelError, QemuError, ProveError, CheckError.
     """
     kernel = build_kernel(choice.source, choice.configuration, choice.arch, progress)
     tree = source_tree(kernel)
     progress.stage("reading the sources")
-    candidates = find_candidates(tree, wanted, kernels.find_cache().root / "check")
+    wanted, every = find_candidates(tree, words, kernels.find_cache().root / "check")
     modules = Modules([kernel.build_dir], tree)
-    drivers = {each.file: modules.drivers(each.file) for each in candidates}
+    resolver = Resolver(Symbols(kernel.vmlinux, modules.paths))
     store = Store.of(kernel)
-    seen: dict[str, list[Attempt]] = {}
-    todo: list[Driver] = []
-    for driver in {driver.module: driver for found in drivers.values() for driver in found}.values():
-        seen[driver.module], complete = ([], False) if again else store.load(driver.module)
-        if not complete:
-            todo.append(driver)
-    symbols = Symbols(kernel.vmlinux, modules.paths)
-    resolver = Resolver(symbols)
-
-    def verdicts(of: Sequence[CheckResult]) -> list[Verdict]:
-        found = []
-        for file in dict.fromkeys(each.file for each in of):
-            own = [each for each in candidates if each.file == file]
-            evidence = [(d.module, a) for d in drivers[file] for a in seen.get(d.module, ())]
-            found += [one for one in judge(own, evidence, resolver) if one.candidate in of]
-        return found
-
-    notes: list[str] = []
-    if todo:
-        _perform(choice, todo, drivers, candidates, seen, store, resolver, notes, progress)
-    return Proofs(kernel.release, choice.source, tuple(verdicts(candidates)), tuple(notes))
+    serving = {file: modules.drivers(file) for file in dict.fromkeys(one.file for one in wanted)}
+    cases = {}
+    for driver in {driver.module: driver for found in serving.values() for driver in found}.values():
+        files = {file for file, found in serving.items() if any(one.module == driver.module for one in found)}
+        suspects = tuple(one for one in every if one.file in files)
+        known = [] if again else store.load(driver.module)
+        cases[driver.module] = Case(driver, suspects, frozenset(one.fingerprint for one in wanted), known)
+    todo = [case for case in cases.values() if case.is_open(resolver)]
+    notes = _perform(choice, todo, store, resolver, progress) if todo else []
+    verdicts: list[Verdict] = []
+    for file, found in serving.items():
+        evidence = [(one.module, attempt) for one in found for attempt in cases[one.module].attempts]
+        chosen = {one.fingerprint for one in wanted if one.file == file}
+        mates = [one for one in every if one.file == file]
+        verdicts += [one for one in judge(mates, evidence, resolver) if one.candidate.fingerprint in chosen]
+    return Proofs(kernel.release, choice.source, tuple(verdicts), tuple(notes))
 
 
 def _perform(
-    choice: KernelChoice,
-    todo: Sequence[Driver],
-    drivers: dict[str, list[Driver]],
-    candidates: Sequence[CheckResult],
-    seen: dict[str, list[Attempt]],
-    store: Store,
-    resolver: Resolver,
-    notes: list[str],
-    progress: Progress,
-) -> None:
-    """Try the drivers ``todo``, round by round; what was seen goes to ``seen`` and ``store``, driver by driver."""
-    mine = {
-        driver.module: [each for each in candidates if any(one.module == driver.module for one in drivers[each.file])]
-        for driver in todo
-    }
+    choice: KernelChoice, todo: Sequence[Case], store: Store, resolver: Resolver, progress: Progress
+) -> list[str]:
+    """Try the drivers, round by round; what was seen is kept driver by driver. What went wrong, in words."""
     with scratch.directory() as directory:
-        files = stripped(list(dict.fromkeys(path for driver in todo for path in driver.load)), directory)
-        prepared = prepare(
-            *choice, progress, extra_modules=SOURCES, more_files=[*files, project_root() / "images" / SOURCES / SCRIPT]
-        )
+        files = stripped(list(dict.fromkeys(path for case in todo for path in case.driver.load)), directory)
+        script = project_root() / "images" / SOURCES / SCRIPT
+        prepared = prepare(*choice, progress, extra_modules=SOURCES, more_files=[*files, script])
         with Prover(prepared, directory, progress) as prover:
             for limit in ROUNDS:
-                todo = [
-                    driver
-                    for number, driver in enumerate(todo, 1)
-                    if _try(prover, driver, limit, f"{number} of {len(todo)}", mine, seen, store, resolver, progress)
-                ]
-        notes += prover.notes
+                todo = [case for case in todo if len(case.attempts) < limit or case.is_open(resolver)]
+                for number, case in enumerate(todo, 1):
+                    if len(case.attempts) < limit:
+                        _try(prover, case, limit, f"{number} of {len(todo)}", store, resolver, progress)
+        return prover.notes
 
 
 def _try(
-    prover: Prover,
-    driver: Driver,
-    limit: int,
-    which: str,
-    mine: Mapping[str, Sequence[CheckResult]],
-    seen: dict[str, list[Attempt]],
-    store: Store,
-    resolver: Resolver,
-    progress: Progress,
-) -> bool:
-    """Attempts with one driver, up to ``limit``; whether there is more to try."""
-    name, attempts = driver.module, seen[driver.module]
-
-    def proved(attempts: Sequence[Attempt]) -> list[bool]:
-        verdicts = judge(mine[name], [(name, attempt) for attempt in attempts], resolver)
-        return [one.status is Status.PROVED for one in verdicts]
-
+    prover: Prover, case: Case, limit: int, which: str, store: Store, resolver: Resolver, progress: Progress
+) -> None:
+    """Attempts with one driver, up to ``limit``."""
+    name = case.driver.module
     progress.stage(f"{which}: {name}")
-    more = prover.prove(driver, attempts, limit, lambda so_far: all(proved(so_far)))
-    store.save(name, attempts, not more)
-    found = proved(attempts)
-    progress.stage(f"{which}: {name}: {sum(found)} of {len(found)} proved in {len(attempts)} attempts")
-    return more
+    prover.prove(case.driver, case.attempts, limit, lambda attempts: all(case.proved(attempts, resolver)))
+    store.save(name, case.attempts)
+    found = case.proved(case.attempts, resolver)
+    progress.stage(f"{which}: {name}: {sum(found)} of {len(found)} proved in {len(case.attempts)} attempts")

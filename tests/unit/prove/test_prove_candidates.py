@@ -32,7 +32,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_place_names_a_candidate(tree: Path) -> None:
     for word in ("drivers/hwmon/chip.c", "drivers/hwmon/chip.c:6"):
-        assert [one.function for one in find_candidates(tree, [word], tree / "cache")] == ["chip_set"]
+        assert [one.function for one in find_candidates(tree, [word], tree / "cache")[0]] == ["chip_set"]
 
 
 def test_a_place_without_a_candidate_is_an_error(tree: Path) -> None:
@@ -47,7 +47,7 @@ def test_results_of_the_check_name_candidates(tree: Path, form: str) -> None:
     result = tree / f"result.{form}"
     result.write_text(text)
     assert fingerprints(result) == {one.fingerprint for one in checked.results}
-    assert [one.line for one in find_candidates(tree, [str(result)], tree / "cache")] == [6]
+    assert [one.line for one in find_candidates(tree, [str(result)], tree / "cache")[0]] == [6]
 
 
 def test_what_is_no_result_is_an_error(tree: Path) -> None:

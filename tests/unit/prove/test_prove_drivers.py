@@ -75,7 +75,7 @@ def test_what_an_answer_is_compared_with_may_be_the_answer(modules: Modules) -> 
 
 def test_every_wish_is_another_board() -> None:
     driver = Driver("chip", (), (Chip("a", "x,a"), Chip("b", "")), ("g:reset=0",), ("u:n=1",), ("12",), ())
-    made = list(wishes(driver))
+    made = wishes(driver)
     assert len(set(made)) == len(made)
     assert made[0] == "a x,a irq a:00 g:reset=0"
     assert any(wish.startswith("b - ") for wish in made)
@@ -97,26 +97,26 @@ DRIVER = Driver("chip", (), (Chip("a", "x,a"),), (), (), ("12", "34"), ())
 
 def test_attempts_go_on_round_by_round() -> None:
     attempts: list[Attempt] = []
-    assert Played().prove(DRIVER, attempts, 2, lambda _: False)
+    Played().prove(DRIVER, attempts, 2, lambda _: False)
     assert len(attempts) == 2
-    assert not Played().prove(DRIVER, attempts, 99, lambda _: False)
+    Played().prove(DRIVER, attempts, 99, lambda _: False)
     assert [one.wish for one in attempts] == list(wishes(DRIVER))
 
 
 def test_enough_is_enough() -> None:
     attempts: list[Attempt] = []
-    assert not Played().prove(DRIVER, attempts, 99, lambda so_far: len(so_far) == 3)
+    Played().prove(DRIVER, attempts, 99, lambda so_far: len(so_far) == 3)
     assert len(attempts) == 3
 
 
 def test_a_driver_that_costs_boots_is_left_alone() -> None:
     attempts: list[Attempt] = []
-    assert not Played("the guest panicked").prove(DRIVER, attempts, 99, lambda _: False)
+    Played("the guest panicked").prove(DRIVER, attempts, 99, lambda _: False)
     assert len(attempts) == MAX_LOST
 
 
 def test_what_was_seen_is_kept_for_the_next_run(tmp_path: Path) -> None:
     store = Store(tmp_path / "proofs")
-    assert store.load("chip") == ([], False)
-    store.save("chip", [Attempt("a x,a", ("new: 0",))], complete=True)
-    assert store.load("chip") == ([Attempt("a x,a", ("new: 0",))], True)
+    assert store.load("chip") == []
+    store.save("chip", [Attempt("a x,a", ("new: 0",))])
+    assert store.load("chip") == [Attempt("a x,a", ("new: 0",))]

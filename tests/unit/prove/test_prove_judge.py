@@ -106,6 +106,14 @@ def test_what_a_chain_cannot_tell_apart_is_not_proved(resolver: Resolver) -> Non
     assert _judged(resolver, attempt, own, replace(own, line=7, name="other")).status is Status.REACHED
 
 
+def test_the_compilers_copy_of_a_function_counts_as_the_function(resolver: Resolver) -> None:
+    copy = "chip_probe.isra.0+0x4d/0xf0 [chip]"
+    chain = replace(CHAIN, tx=Buffer("stack", copy), frames=(BOARD, CORE, WRITE, copy))
+    resolver.known[copy] = (_at(copy, 12),)
+    splat = replace(SPLAT, frames=tuple(frame for text in (CORE, WRITE, copy) if (frame := frame_of(text)) is not None))
+    assert _judged(resolver, replace(ATTEMPT, chains=(chain,), splats=(splat,))).status is Status.PROVED
+
+
 def test_an_inlined_function_is_told_with_its_parent(resolver: Resolver) -> None:
     resolver.known[PROBE] = (Frame("chip_set", module="chip", file=f"/src/{FILE}", line=12), _at(PROBE, 30))
     inlined = replace(CANDIDATE, function="chip_set", steps=(replace(CANDIDATE.steps[0], function="chip_set"),))
