@@ -97,6 +97,12 @@ def _bridges():
     return bridges()
 
 
+def _hosts():
+    from dmasafe.devices.hosts import hosts
+
+    return hosts()
+
+
 def _clients():
     from dmasafe.expect.client_drivers import CLIENT_DRIVERS
 
@@ -299,6 +305,36 @@ ADDITIONS = (
         ),
         (),
         _bridges,
+    ),
+    Addition(
+        "upstream controller with emulated hardware",
+        (
+            Edit(
+                "harness/dmasafe/devices/hosts/dummy_host.py",
+                '"""A controller, for a test."""\n\nfrom errno import ENXIO\n\n'
+                "from dmasafe.devices.hosts.base import Carried, I2cHost\n"
+                "from dmasafe.devices.hosts.declaration import DeviceTree, HostModel, Window\n"
+                "from dmasafe.devices.hosts.nodes import i2c\n"
+                "from dmasafe.devices.pci import Bar, Register\n"
+                "from dmasafe.host_policy import Ending, HostPolicy, Path, Rule\n\n"
+                '_ENDS = (Ending(ENXIO, "nothing", "1"),)\n\n\n'
+                "class DummyHost(I2cHost):\n"
+                '    """Sends what is at ADDRESS."""\n\n'
+                '    ADDRESS = Register("ADDRESS", 0x0)\n    LENGTH = Register("LENGTH", 0x4, on_write="_go")\n'
+                "    bars = (Bar(0, 0x100),)\n\n    def _go(self, length: int) -> None:\n"
+                "        self.carry(0x30, False, self.fetch(self.ADDRESS, length), True, self._done)\n\n"
+                "    def _done(self, carried: Carried) -> None:\n        self.event()\n\n\n"
+                "HOST = HostModel(\n"
+                '    "dummy-host",\n    module="i2c-dummy-host",\n    symbol="I2C_DUMMY_HOST",\n'
+                '    architectures=("aarch64",),\n'
+                '    place=DeviceTree(i2c("dummy,i2c", 1_000_000), windows=(Window(0, 0x100),)),\n'
+                "    function=DummyHost,\n"
+                '    policy=HostPolicy("Dummy", (Rule(Path.HELPER, "1"),), _ENDS, _ENDS, _ENDS, 1.0),\n)\n',
+            ),
+            Edit("kernel-configs/hosts-arm64.config", "CONFIG_I2C_DUMMY_HOST=m\n", before="CONFIG_I2C_MT65XX=m"),
+        ),
+        ("tests/unit/devices/hosts/test_hosts_declared.py", "tests/unit/carriers/test_carriers_hosts.py"),
+        _hosts,
     ),
     Addition(
         "upstream client driver",
