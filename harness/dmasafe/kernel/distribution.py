@@ -94,13 +94,13 @@ def fetch_kernel(
 
 def _described(root: Path, source: DebSource, arch: str, key: str, cache: Cache) -> Kernel:
     """The kernel whose files are below ``root``, as it will be in the cache. Raises SourceError."""
-    image = next(iter(sorted(root.glob("boot/vmlinu[xz]-*"))), None)
-    release = "" if image is None else image.name.partition("-")[2]
-    modules = next(
-        (path for path in root.glob(f"**/lib/modules/{release}") if (path / "modules.order").is_file()), None
-    )
-    config = root / "boot" / f"config-{release}"
-    if image is None or modules is None or not config.is_file():
+    modules = next((path.parent for path in sorted(root.glob("**/lib/modules/*/modules.order"))), root)
+    release, boot = modules.name, root / "boot"
+    # Where Debian's packages have them from Linux 7 on, and before.
+    images = (modules / "vmlinuz", boot / f"vmlinuz-{release}", boot / f"vmlinux-{release}")
+    configs = (modules / "config", boot / f"config-{release}")
+    image, config = (next((path for path in paths if path.is_file()), None) for paths in (images, configs))
+    if modules == root or image is None or config is None:
         raise SourceError(f"{source} brings no kernel with its configuration and modules: it is no linux-image package")
     home = cache.path("kernels", key)
     there = {path: home / path.relative_to(root) for path in (image, config, modules)}

@@ -25,6 +25,8 @@ FILES = {
     f"{MODULES}/modules.order": b"kernel/i2c-mt65xx.ko\n",
     f"{MODULES}/kernel/i2c-mt65xx.ko.xz": lzma.compress(b"\0depends=\0"),
 }
+# As Debian has them since Linux 7.
+MOVED = {f"boot/vmlinuz-{RELEASE}": f"{MODULES}/vmlinuz", f"boot/config-{RELEASE}": f"{MODULES}/config"}
 
 
 class Archive:
@@ -60,7 +62,10 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
     return found
 
 
-def test_a_kernel_is_what_the_package_has_with_its_packed_modules(cache: Cache, archive: Archive) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_kernel_is_what_the_package_has_with_its_packed_modules(cache: Cache, archive: Archive, moved: bool) -> None:
+    if moved:
+        archive.files = {MOVED.get(name, name): data for name, data in FILES.items()}
     kernel = fetch_kernel(parse_deb("deb:linux-image-arm64"), "arm64", cache)
     assert (kernel.release, kernel.version, kernel.configuration) == (RELEASE, "6.12.7", "distribution")
     assert kernel.image.read_bytes() == b"an image" and "I2C_MT65XX" in kernel.config.read_text()
