@@ -39,9 +39,9 @@ def expect_unbound(scenario: Scenario, staying: Expectation, version: tuple[int,
     gone = next((ending for ending in model.gone if ending.in_((version[0], version[1]))), None)
     if gone is not None and not gone.errno:
         why = f"{gone.what} ({gone.line})"
-        if (scenario.operation, scenario.meanwhile) == ("i2cdev_write", UNBOUND):
-            return Expectation(Outcome.CAUGHT, why, ("other",), destructive=True)
-        return Skip(f"the driver is unbound only once: {why}")
+        if gone.unsafe and (scenario.operation, scenario.meanwhile) != ("i2cdev_write", UNBOUND):
+            return Skip(f"the driver is unbound only once: {why}")
+        return Expectation(Outcome.CAUGHT, why, ("other",), destructive=gone.unsafe)
     if gone is None or staying.outcome is not Outcome.SAFE:
         return staying._replace(why=f"i2c_del_adapter() waits for who has the adapter; {staying.why}")
     if scenario.meanwhile == UNBIND and not model.cut:

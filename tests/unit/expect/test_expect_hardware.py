@@ -7,6 +7,7 @@ import pytest
 
 from dmasafe.devices.hosts.faults import FAULTS
 from dmasafe.expect import expect
+from dmasafe.expect.hardware import expect_unbound
 from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import ScenarioError, parse_scenario
@@ -62,6 +63,15 @@ def test_a_driver_that_does_not_survive_its_unbinding_is_unbound_once():
     assert isinstance(again, Skip) and "freed by i2c_del_adapter()" in again.why
     new = expect(leaving, replace(KERNEL, symbols=symbols, version=(7, 3, 4)))
     assert isinstance(new, Expectation) and new.outcome is Outcome.SAFE
+
+
+def test_a_driver_that_is_reported_whenever_it_is_unbound_lives_on():
+    for way in ("unbound", "unbind+hardware=busy"):
+        found = expect_unbound(
+            parse_scenario(f"user/i2cdev_read/stm32f4/8+meanwhile={way}"), Expectation(Outcome.SAFE, ""), (7, 3, 4)
+        )
+        assert isinstance(found, Expectation)
+        assert (found.outcome, found.classes, found.destructive) == (Outcome.CAUGHT, ("other",), False)
 
 
 def test_what_the_kernel_does_not_have_fails_in_no_way():

@@ -26,6 +26,7 @@ POLICY = HostPolicy(
             unsafe=True,
         ),
     ),
+    gone=(Ending(0, "disables its clock at the end of its probe, and devm_clk_get_enabled() once more", "780, 833"),),
     timeout_s=2.0,  # 819
     wedges=True,
     notes=(
