@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from dmasafe.architecture import architecture_of
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.devices.hosts import hosts
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
@@ -168,7 +169,10 @@ def choose(
         reasons.append(f"{name}: asked for by --suite")
     order = [SMOKE, "core", "faults", "hosts", CLIENTS, "upstream", "buses"]
     names = sorted(wanted, key=lambda name: order.index(name) if name in order else len(order))
-    jobs = [Job(name, HOME.get(name, DEFAULT), arch, tuple(sorted(wanted[name] or ()))) for name in names]
+    jobs = [
+        Job(name, HOME.get(name, DEFAULT), where, only)
+        for name in names for where, only in _machines(name, arch, wanted[name] or ())
+    ]  # fmt: skip
     jobs += [replace(job, configuration=name) for name in configurations for job in jobs if job.configuration != name]
     jobs += [replace(job, arch=name) for name in architectures if name != arch for job in jobs if job.arch == arch]
     code = [path for path in paths if path.endswith((".c", ".h"))]
@@ -179,6 +183,17 @@ def choose(
         tuple(path for path in left if path in code),
         tuple(path for path in left if path not in code),
     )
+
+
+def _machines(name: str, arch: str, only: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """On which architectures these controllers are run: on ``arch``, if it can show them."""
+    found: dict[str, list[str]] = {} if only else {arch: []}
+    for one in sorted(only):
+        machines = (
+            [architecture_of(machine) or arch for machine in hosts()[one].architectures] if name == "hosts" else []
+        )
+        found.setdefault(arch if arch in machines or not machines else machines[0], []).append(one)
+    return [(where, tuple(names)) for where, names in found.items()]
 
 
 def matches(path: str, pattern: str) -> bool:

@@ -179,11 +179,20 @@ class _Look:
             earlier = before.get(job) or self.bench.perform(base, job)
             run = JobRun(job, (earlier,), (after,))
             self.tell(f"{job.name}: {_news(run)}")
+            found += self.unjudged(run)
             run = self.repeated(JobRun(job, (_only(earlier, mine[job]),), (_only(after, mine[job]),)))
             runs.append(run)
             found += [self.finding(job, run, change) for change in differ.changed(*sides(run))]
             found += self.slower(run)
         return found, runs
+
+    def unjudged(self, run: JobRun) -> list[Finding]:
+        """Silence is no pass: a job of which base and tip have no verdict."""
+        before, after = sides(run)
+        if differ.compared(before, after) or differ.differing(before, after):
+            return []
+        skipped = next((one[0].why for one in after.values()), "it has no rows")
+        return [Finding(Kind.UNSAID, run.job.name, f"nothing of {run.job.name} was judged", skipped)]
 
     def repeated(self, run: JobRun) -> JobRun:
         """Rows that differ are run again, at both ends; what is slower, too."""

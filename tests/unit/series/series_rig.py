@@ -13,6 +13,7 @@ from dmasafe.facts import KernelInfo
 from dmasafe.kernel.errors import BuildError
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
 from dmasafe.report.results import Results, Row
+from dmasafe.scenario import faults_suite
 from dmasafe.series.choose import CLIENTS
 
 CORE, DEV, BASE = "drivers/i2c/i2c-core-smbus.c", "drivers/i2c/i2c-dev.c", "drivers/i2c/i2c-core-base.c"
@@ -29,6 +30,7 @@ FILES = {
     ),
 }
 SEND, READ, STACK = "heap/master_send/virtio/8", "user/i2cdev_read/dmasafe:trusting/8", "stack/master_send/virtio/8"
+FAULT = faults_suite()[-1].id
 PROBE = "ad5110/use/dmasafe:bounce"
 WHY = "as the source says"
 
@@ -148,7 +150,7 @@ class FakeBench:
         self.compile(one, job.cell)
         self.asked[-1] = f"run {job.suite} {one.subject}" + (f" {len(ids)}" if ids else "")
         found = self.contents(one)
-        rows = {SEND: safe(), READ: safe(True), STACK: caught(expected=Outcome.CAUGHT)}
+        rows = {SEND: safe(), READ: safe(True), STACK: caught(expected=Outcome.CAUGHT), FAULT: safe()}
         if "WORSE" in found[CORE]:
             rows[SEND] = caught()
         if "WORSE" in found[DEV]:

@@ -63,6 +63,12 @@ def test_hosts_and_clients_of_a_series_come_together():
     assert jobs(one, suites=["hosts"]) == [("hosts", "hosts", ())]
 
 
+def test_a_host_is_run_where_a_machine_can_show_it():
+    found = choose(["drivers/i2c/busses/i2c-mt65xx.c", "drivers/i2c/busses/i2c-ismt.c"], "x86_64")
+    assert [(job.arch, job.only) for job in found.jobs] == [("x86_64", ("ismt",)), ("arm64", ("mt65xx",))]
+    assert choose(["drivers/i2c/busses/i2c-mt65xx.c"], "arm64").cells == (("hosts", "arm64"),)
+
+
 def test_suites_configurations_and_architectures_add():
     path = "drivers/rtc/rtc-ds1307.c"
     assert jobs(path, suites=["smoke"]) == [("smoke", "default", ()), (CLIENTS, "upstream", ("ds1307",))]

@@ -2,7 +2,23 @@
 """Each commit of a series is reported as what it is, and nothing else is."""
 
 import pytest
-from series_rig import BASE, CLIENT, CORE, DEV, FILES, PROBE, READ, RTC, SEND, STACK, FakeBench, commit, results, safe
+from series_rig import (
+    BASE,
+    CLIENT,
+    CORE,
+    DEV,
+    FILES,
+    PROBE,
+    READ,
+    RTC,
+    SEND,
+    STACK,
+    FakeBench,
+    commit,
+    results,
+    safe,
+    skipped,
+)
 
 from dmasafe.progress import SILENT
 from dmasafe.scenario import CORE_LENGTHS
@@ -67,7 +83,7 @@ def test_each_commit_is_reported_as_what_it_is(eight, judge, said):
     assert (broken.file, broken.line, broken.why) == (BASE, 2, f"{BASE}:2: 'BREAK' undeclared")
     assert (send.ids, send.again, read.ids, probe.ids) == ((SEND,), (3, 3), (READ,), (PROBE,))
     assert [one.hunks[0].file for one in (send, read, probe, checked)] == [CORE, DEV, CLIENT, RTC]
-    assert verdict.broken_in_both == 0 and verdict.compared == 4
+    assert verdict.broken_in_both == 0 and verdict.compared == 5
     assert said[1].startswith("x86_64 default: base and tip are built")
     assert said[2].startswith("smoke on x86_64 default: ")
 
@@ -112,7 +128,7 @@ def test_a_base_that_does_not_build_proves_nothing(tree, judge, repository):
 def test_nothing_is_worse(tree, judge):
     commit(tree, "core: Refactor", base="first\nsecond\n")
     verdict = judge(each=True)
-    assert (verdict.findings, verdict.exit_status, verdict.compared) == ((), 0, 3)
+    assert (verdict.findings, verdict.exit_status, verdict.compared) == ((), 0, 4)
     # Nothing differed: nothing was run again.
     assert sum(one.startswith("run core") for one in judge.bench.asked) == 2
 
@@ -134,6 +150,17 @@ def test_what_is_lost_at_the_tip_is_not_nothing(tree, judge):
     commit(tree, "dev: Lose the log", dev="LOST\n")
     verdict = judge()
     assert [one.kind for one in verdict.findings] == [Kind.UNSAID] and verdict.exit_status == 2
+
+
+def test_what_nobody_can_judge_is_no_pass(tree, judge, monkeypatch):
+    commit(tree, "dev: Change", dev="second\n")
+    monkeypatch.setattr(
+        FakeBench, "perform", lambda self, one, job, ids=(): results({SEND: skipped("no such controller")}, job.suite)
+    )
+    verdict = judge()
+    assert {one.kind for one in verdict.findings} == {Kind.UNSAID} and verdict.exit_status == 2
+    assert "nothing of core on x86_64 default was judged" in {one.what for one in verdict.findings}
+    assert verdict.findings[0].why == "no such controller"
 
 
 def test_a_base_that_is_known_is_neither_built_nor_run(tree, judge, repository):
