@@ -381,11 +381,14 @@ class Runner:
                         untouched.inspect(session, reply["seq"])
                     if answered.hardware and not batch.under_way:
                         session.fail_hardware(answered.controller, None)
+                        batch.failing = None
                     state.done += 1
                     # Of hardware that fails a time-out says nothing new.
                     doubt = doubt or (_timed_out(reply) and not (answered.hardware or answered.meanwhile))
                     progress.advance(state.done, total, answered.id)
-                if time.monotonic() >= batch.keep_at:
+                # Hardware that is late would be waited for, once for each of those under way.
+                late = any(scenario.hardware for scenario in batch.under_way.values())
+                if not late and time.monotonic() >= batch.keep_at:
                     session.sync_device()
                     self._keep(session, batch, state)
         return None
@@ -513,6 +516,8 @@ class _Batch:
     def __init__(self, todo: list[Scenario]) -> None:
         self.todo = list(todo)
         self.under_way: dict[int, Scenario] = {}
+        # Which controller's hardware has been told to fail, and how.
+        self.failing: tuple[str, str] | None = None
         self.replies: list[_Answered] = []
         self.broken: list[tuple[int, Scenario]] = []
         self.broken_why = ""
@@ -661,8 +666,9 @@ def _broken_hardware(scenario: Scenario) -> tuple[str, str] | None:
 def _set_hardware(session: Session, batch: _Batch) -> None:
     """Have the hardware fail as the scenarios under way want it to. Raises BootLost."""
     broken = next(map(_broken_hardware, batch.under_way.values()), None)
-    if broken is not None:
+    if broken not in (None, batch.failing):
         session.fail_hardware(*broken)
+        batch.failing = broken
 
 
 def _running(session: Session, state: _State) -> MachineFacts:

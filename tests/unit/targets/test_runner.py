@@ -716,6 +716,22 @@ def test_controllers_that_more_than_one_boot_had_are_told(rig):
     assert rig().run(SEND, *MANY[:3]).rebooted == set()
 
 
+def test_hardware_that_is_late_is_not_waited_for_while_more_is_under_way(rig, monkeypatch):
+    monkeypatch.setattr(runners, "KEEP_EVERY_S", 0.0)
+    waiting, told = [], []
+
+    def watched(session, number, scenario):
+        sync, fail = type(session).sync_device, type(session).fail_hardware
+        session.sync_device = lambda: (waiting.append(len(session._waiting)), sync(session))
+        session.fail_hardware = lambda *how: (told.append(how), fail(session, *how))
+        return sound(session, number, scenario)
+
+    late = [f"heap/master_recv/at91/{length}+hardware=late" for length in range(9, 10 + WINDOW)]
+    rig(System(does={SEND: watched})).run(SEND, *late)
+    assert waiting and not any(waiting)
+    assert told == [("at91", "late"), ("at91", None)]
+
+
 def test_there_is_a_bound_on_boots(rig):
     def dies_in_second(session, number, scenario):
         if len([id_ for id_ in session.asked if id_ in MANY]) == 2:
