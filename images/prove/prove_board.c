@@ -15,9 +15,12 @@
 #include "prove.h"
 
 #define CLOCK_HZ 10000000
+/* Of the node that all boards' interrupts come from: far from those of a flattened tree. */
+#define INTERRUPTS_PHANDLE 0x70700001
 
 static struct board *boards[BOARDS_MAX];
 static struct irq_domain *domain;
+static struct fwnode_handle *interrupts;
 
 static void no_op(struct irq_data *data)
 {
@@ -43,7 +46,10 @@ static int interrupt_map(struct irq_domain *of, unsigned int irq, irq_hw_number_
 	return 0;
 }
 
-static const struct irq_domain_ops interrupt_ops = { .map = interrupt_map };
+static const struct irq_domain_ops interrupt_ops = {
+	.map = interrupt_map,
+	.xlate = irq_domain_xlate_onecell,
+};
 
 #if IS_ENABLED(CONFIG_GPIOLIB)
 /* An input is high at one look and low at the next: whatever a driver waits for will come. */
@@ -264,12 +270,23 @@ static int add_property(struct board *board, const struct word *word)
 	}
 }
 
+/* The SPI core asks the node, not who made the device. */
+static int add_interrupt(struct board *board)
+{
+	int ret = of_changeset_add_prop_u32(&board->changes, board->node, "interrupt-parent",
+					    INTERRUPTS_PHANDLE);
+
+	return ret ?: of_changeset_add_prop_u32(&board->changes, board->node, "interrupts",
+						board->wish.number);
+}
+
 static int make_node(struct board *board)
 {
+	static const u32 selects[] = { 0, 1 };
 	struct device_node *node;
 	char name[32];
 	unsigned int i;
-	int ret = 0;
+	int ret;
 
 	snprintf(name, sizeof(name), "prove-%u", board->wish.number);
 	of_changeset_init(&board->changes);
@@ -277,7 +294,11 @@ static int make_node(struct board *board)
 	if (!node)
 		return -ENOMEM;
 	board->node = node;
-	if (board->wish.compatible[0])
+	ret = of_changeset_add_prop_u32_array(&board->changes, node, "reg", selects,
+					      ARRAY_SIZE(selects));
+	if (!ret && board->wish.interrupt)
+		ret = add_interrupt(board);
+	if (!ret && board->wish.compatible[0])
 		ret = of_changeset_add_prop_string(&board->changes, node, "compatible",
 						   board->wish.compatible);
 	for (i = 0; i < board->wish.count && !ret; i++)
@@ -292,7 +313,50 @@ static void remove_node(struct board *board)
 	of_changeset_revert(&board->changes);
 	of_changeset_destroy(&board->changes);
 }
+
+static struct of_changeset shared;
+
+/* The node that all boards' interrupts come from. */
+static struct fwnode_handle *make_interrupts_node(void)
+{
+	struct device_node *node;
+	int ret;
+
+	if (!of_root)
+		return NULL;
+	of_changeset_init(&shared);
+	node = of_changeset_create_node(&shared, of_root, "prove-interrupts");
+	if (!node)
+		return NULL;
+	ret = of_changeset_add_prop_bool(&shared, node, "interrupt-controller");
+	ret = ret ?: of_changeset_add_prop_u32(&shared, node, "#interrupt-cells", 1);
+	ret = ret ?: of_changeset_apply(&shared);
+	if (ret) {
+		of_changeset_destroy(&shared);
+		return NULL;
+	}
+	/* It is read when a node is attached, which is before its properties are. */
+	node->phandle = INTERRUPTS_PHANDLE;
+	return of_fwnode_handle(node);
+}
+
+static void remove_interrupts_node(struct fwnode_handle *fwnode)
+{
+	if (!fwnode)
+		return;
+	of_changeset_revert(&shared);
+	of_changeset_destroy(&shared);
+}
 #else
+static struct fwnode_handle *make_interrupts_node(void)
+{
+	return NULL;
+}
+
+static void remove_interrupts_node(struct fwnode_handle *fwnode)
+{
+}
+
 static int make_node(struct board *board)
 {
 	return 0;
@@ -456,9 +520,12 @@ int board_answer(unsigned int number, const struct chip *chip)
  */
 int board_init(void)
 {
-	domain = irq_domain_create_linear(NULL, BOARDS_MAX, &interrupt_ops, NULL);
-	if (!domain)
+	interrupts = make_interrupts_node();
+	domain = irq_domain_create_linear(interrupts, BOARDS_MAX, &interrupt_ops, NULL);
+	if (!domain) {
+		remove_interrupts_node(interrupts);
 		return -ENOMEM;
+	}
 	/* A supply that nobody describes is a dummy, not an error. */
 	regulator_has_full_constraints();
 	return 0;
@@ -474,4 +541,5 @@ void board_exit(void)
 	for (i = 0; i < BOARDS_MAX; i++)
 		board_delete(i);
 	irq_domain_remove(domain);
+	remove_interrupts_node(interrupts);
 }

@@ -26,9 +26,12 @@ DEFAULTS = {"configuration": "probes", "kernel_source": "apt:linux-source-7.3"}
 @click.argument("wanted", nargs=-1, metavar="[FILE[:LINE]|RESULT]...")
 @click.option("--all", "everything", is_flag=True, help="Every candidate in the kernel's drivers.")
 @click.option("--again", is_flag=True, help="Boot again, and forget what was seen of these drivers before.")
+@click.option("--kept", is_flag=True, help="Boot nothing: judge what was seen before.")
 @kernel_options
 @output_options("table", "json", "sarif", "markdown", also={"--json": "json"})
-def command(wanted: tuple[str, ...], everything: bool, again: bool, kernel: KernelChoice, output: Output) -> int:
+def command(
+    wanted: tuple[str, ...], everything: bool, again: bool, kept: bool, kernel: KernelChoice, output: Output
+) -> int:
     """Put SPI client drivers on emulated boards, and see whether the kernel reports what the check suspects.
 
     FILE is a source file of the kernel's, RESULT what 'dmasafe check' wrote as JSON or SARIF. A run that was
@@ -38,8 +41,10 @@ def command(wanted: tuple[str, ...], everything: bool, again: bool, kernel: Kern
     """
     if everything == bool(wanted):
         raise click.UsageError("name files, places or results of the check, or say --all")
+    if again and kept:
+        raise click.UsageError("--again forgets what --kept judges")
     with interrupt_once(), ProgressDisplay() as progress:
-        proofs = prove(kernel, wanted, progress, again)
+        proofs = prove(kernel, wanted, progress, again, kept)
     output.show(
         table=lambda: page.table(proofs),
         json=lambda: page.to_json(proofs),

@@ -21,8 +21,8 @@ MAX_CONSTANTS = 8
 #: A board takes so many words, and names of so many characters.
 MAX_WORDS = 24
 MAX_NAME = 31
-#: What no table of a module tells: who uses what it registers.
-USERS = {"max3420_udc": ("g_zero",)}
+#: What no table of a module tells: who uses what it registers, and whom it asks for by a symbol's name.
+USERS = {"max3420_udc": ("g_zero",), "cxd2880_spi": ("cxd2880",)}
 DSA = "dsa_core"
 
 _MODINFO = re.compile(rb"\0(alias|firmware)=([^\0]+)")
@@ -50,7 +50,7 @@ PORTS = tuple(
 _FIRMWARE = re.compile(r'"([\w/.-]+\.(?:bin|fw|bit|ezp|mcu|rbf))"')
 _DEFINE = re.compile(r"^\s*#\s*define\s+(\w+)\s+\(?(0[xX][0-9a-fA-F]+|\d+)[uUlL]*\)?\s*(?:/[/*].*)?$", re.MULTILINE)
 _COMPARED = re.compile(r"[!=]=\s*\(?(0[xX][0-9a-fA-F]+|\w+)\b|\bcase\s+(0[xX][0-9a-fA-F]+|\w+)\s*:")
-_TELLING = re.compile(r"ID|WHO|CHIP|REV|VER|MAGIC|PART|SIGN|DEVICE|READY|ECHO", re.IGNORECASE)
+_TELLING = re.compile(r"(?:^|_)(?:\w*ID|WHO\w*|CHIP|REV|VER|MAGIC|PART|SIGN\w*|DEVICE|ECHO)(?:_|\d*$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,10 @@ def _constants(text: str) -> Iterator[str]:
                 continue
         if value is not None and 0 < value < 1 << 32:
             scores[value] = max(scores.get(value, 0), bool(_TELLING.search(word)) + bool(value > 9))
+    for name, value in defined.items():
+        # In a table of chips, which is compared as a whole.
+        if _TELLING.search(name) and 9 < value < 1 << 32:
+            scores.setdefault(value, 0)
     ordered = sorted(scores, key=lambda value: -scores[value])[:MAX_CONSTANTS]
     for value in ordered:
         size = 1 if value < 1 << 8 else 2 if value < 1 << 16 else 4

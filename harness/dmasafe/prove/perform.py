@@ -20,6 +20,7 @@ from dmasafe.dmesg import parse_records
 from dmasafe.guest.hands import Hands, Refused
 from dmasafe.kernel.build import modules_digest
 from dmasafe.kernel.cache import digest, publish_json, read_json
+from dmasafe.kernel.modules import module_name
 from dmasafe.progress import Progress
 from dmasafe.prove.drivers import MAX_WORDS, Chip, Driver
 from dmasafe.prove.evidence import Attempt, read_chains
@@ -108,6 +109,7 @@ class Prover:
         self._progress = progress
         self._shared: SharedBoot | None = None
         self._loaded: set[str] = set()
+        self._driver = ""
         self._boots = 0
         self._board = 0
         #: Why boots were not believed, or were lost.
@@ -183,13 +185,20 @@ class Prover:
         """Load a driver's modules, and lay down files that it may take for firmware."""
         hands = Hands(shared.boot.request)
         files = [f"/lib/firmware/{name}" for name in driver.firmware if ".." not in name]
-        lines = [
+        lines = []
+        if self._driver not in ("", driver.module):
+            # Two drivers can know the same chip. One that hangs keeps its module.
+            lines.append(f"timeout 5 rmmod {self._driver} 2> /dev/null &")
+            self._loaded.discard(self._driver)
+        self._driver = driver.module
+        lines += [
             f"mkdir -p {shlex.quote(f.rpartition('/')[0])}; head -c 4096 /dev/zero > {shlex.quote(f)}" for f in files
         ]
         for path in driver.load:
-            if path.name not in self._loaded:
+            name = module_name(path.stem)
+            if name not in self._loaded:
                 lines.append(f"insmod /modules/{path.name}")
-                self._loaded.add(path.name)
+                self._loaded.add(name)
         if lines:
             with contextlib.suppress(Refused):
                 hands.run("\n".join(lines), ATTEMPT_S)
@@ -199,6 +208,7 @@ class Prover:
             self._shared.end()
         self._shared = None
         self._loaded.clear()
+        self._driver = ""
         self._board = 0
 
 

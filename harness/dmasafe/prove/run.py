@@ -56,8 +56,12 @@ def source_tree(kernel: kernels.Kernel) -> Path:
     return (kernel.build_dir / "source").resolve()
 
 
-def prove(choice: KernelChoice, words: Sequence[str], progress: Progress, again: bool = False) -> Proofs:
-    """Verdicts on the candidates that ``words`` name, or on all; ``again`` forgets what was seen before.
+def prove(
+    choice: KernelChoice, words: Sequence[str], progress: Progress, again: bool = False, kept: bool = False
+) -> Proofs:
+    """Verdicts on the candidates that ``words`` name, or on all.
+
+    ``again`` forgets what was seen before, ``kept`` judges that and boots nothing.
 
     Raises KernelError, QemuError, ProveError, CheckError.
     """
@@ -75,7 +79,7 @@ def prove(choice: KernelChoice, words: Sequence[str], progress: Progress, again:
         suspects = tuple(one for one in every if one.file in files)
         known = [] if again else store.load(driver.module)
         cases[driver.module] = Case(driver, suspects, frozenset(one.fingerprint for one in wanted), known)
-    todo = [case for case in cases.values() if case.is_open(resolver)]
+    todo = [] if kept else [case for case in cases.values() if case.is_open(resolver)]
     notes = _perform(choice, todo, store, resolver, progress) if todo else []
     verdicts: list[Verdict] = []
     for file, found in serving.items():

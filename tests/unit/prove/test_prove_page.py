@@ -84,3 +84,8 @@ def test_the_page_has_shares_and_both_lists(proofs: Proofs) -> None:
 def test_either_places_or_all(words: list[str]) -> None:
     done = CliRunner().invoke(command, words)
     assert done.exit_code == 2 and "or say --all" in done.output
+
+
+def test_what_is_forgotten_cannot_be_judged() -> None:
+    done = CliRunner().invoke(command, ["--all", "--again", "--kept"])
+    assert done.exit_code == 2 and "forgets" in done.output
