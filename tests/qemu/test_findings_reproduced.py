@@ -6,11 +6,13 @@ import json
 import pytest
 
 from dmasafe.findings.catalogue import load
+from dmasafe.scenario import core_suite
 from tests.qemu.built import versions
 
 CONFIGURATION = "upstream"
 FINDINGS = [finding for finding in load() if finding.proof.program and finding.proof.config == CONFIGURATION]
 RUN_TIMEOUT_S = 900
+CORE = core_suite()
 
 
 @pytest.mark.parametrize("source", versions(CONFIGURATION))
@@ -23,3 +25,12 @@ def test_every_finding_that_a_program_proves_is_reproduced(dmasafe, tmp_path, so
     for finding in FINDINGS:
         functions = {frame["function"] for splat in seen[finding.id]["splats"] for frame in splat["frames"]}
         assert finding.proof.frames <= functions
+
+
+@pytest.mark.parametrize("source", versions("default")[:1])
+def test_a_patch_is_shown_to_correct_its_finding_and_nothing_else_is_worse(dmasafe, tmp_path, source):
+    file = tmp_path / "patches.json"
+    name = "i2c-dev-needless-bounce"
+    dmasafe("findings", name, "--with-patch", "--kernel", source, "--json", file, check=0, timeout=RUN_TIMEOUT_S)
+    (row,) = json.loads(file.read_text())["patches"]
+    assert row["corrected"] and row["kept"] > len(CORE) / 2, row["why"]

@@ -33,6 +33,8 @@ from dmasafe.targets.prepare import Prepared, prepare
 from dmasafe.targets.qemu import QemuTarget
 
 PROGRAM_TIMEOUT_S = 60.0
+#: For what a program waits for to happen, and does not with a patch.
+GONE_TIMEOUT_S = 900.0
 _DIRECTORY = "/tmp"
 
 
@@ -130,14 +132,15 @@ def by_program(source: str, finding: Finding, progress: Progress, patched: Kerne
     progress.stage(f"reproducing {finding.id}")
     with scratch.directory() as logs:
         try:
-            output = _run_program(board, logs, finding.proof)
+            patience_s = PROGRAM_TIMEOUT_S if patched is None else GONE_TIMEOUT_S
+            output = _run_program(board, logs, finding.proof, patience_s)
         except (GuestError, TargetError, DevicesError) as error:
             return Evidence(finding, kernel, source, None, one_line(str(error)))
     judged = from_program if patched is None else gone_from_program
     return _with_lines(judged(finding, kernel, output, source), Symbols(board.build.vmlinux, {}))
 
 
-def _run_program(board: Prepared, logs: Path, proof: Proof) -> str:
+def _run_program(board: Prepared, logs: Path, proof: Proof, patience_s: float) -> str:
     name, *arguments = proof.program
     programs = {path.name: path.read_bytes() for path in PROGRAMS.glob("*.py")}
     with BoardGuest(board, logs) as guest:
@@ -148,7 +151,7 @@ def _run_program(board: Prepared, logs: Path, proof: Proof) -> str:
         words = [guest.functions.get(argument, argument) for argument in arguments]
         with closing(link):
             link.upload(programs, _DIRECTORY)
-            return link.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", PROGRAM_TIMEOUT_S).output
+            return link.command(f"python3 {_DIRECTORY}/{name} {' '.join(words)}", patience_s).output
 
 
 def _with_lines(evidence: Evidence, symbols: Symbols) -> Evidence:

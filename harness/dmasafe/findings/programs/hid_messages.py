@@ -30,11 +30,13 @@ def main():
     rows = [row for row in lines if row.get("address") == ADDRESS and row["class"] == "slab"]
     commands = [row for row in rows if row["dma_safe"] and not row["rd"]]
     inputs = [row for row in rows if not row["dma_safe"] and row["rd"]]
+    marked = [row for row in rows if row["dma_safe"] and row["rd"] and row["frame0"].startswith("i2c_hid_irq")]
     # With the report descriptor, which has the same caller, and begins its object.
     descriptor = [row for row in rows if row["rd"] and row["dma_safe"] and row["min"] == DESCRIPTOR_BYTES]
     say(
         input_reports_in_kmalloc_memory=total(inputs, "count") > 0,
         input_reports_mapped_in_place=total(inputs, "mapped"),
+        marked_input_reports_mapped_in_place=0 < total(marked, "mapped") == total(marked, "count"),
         input_reports_read_by=sorted({row["frame0"].partition("+")[0] for row in inputs}),
         all_commands_mapped_in_place=0 < total(commands, "mapped") == total(commands, "count"),
         marked_descriptor_shares_its_cache_line=total(descriptor, "before") == len(descriptor) == 1,
