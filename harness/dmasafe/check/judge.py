@@ -18,6 +18,7 @@ from dmasafe.check.sinks import BREAKS, DEPENDS, SAFE, STATE, UNSAFE, Sink, word
 
 HANDED_OVER = "unsafe-buffer-handed-over"
 CACHE_LINE, LARGEST_LINE = 64, 128
+_POINTER_BYTES = 8
 
 CHECK_RULES: Mapping[str, Rule] = {
     HANDED_OVER: Rule(
@@ -278,11 +279,17 @@ def _behind(struct: StructType, at: int) -> tuple[Member, str, bool] | None:
 
 def _before(struct: StructType, at: int, first: Member) -> tuple[Member, str, bool] | None:
     """What stands before a buffer that is aligned to the processor's lines, where DMA's may be longer."""
-    place = struct.members.index(first)
-    if not first.aligned.startswith("____cacheline") or not place or not _written(struct.members[place - 1]):
+    if not first.aligned.startswith("____cacheline"):
         return None
-    why = (
-        f"{first.aligned} aligns {first.name} to 64 bytes on arm64, where {struct.members[place - 1].name} before it "
-        "can be in the same 128 bytes: use ARCH_DMA_MINALIGN"
-    )
-    return struct.members[at], why, True
+    between = 0
+    for one in struct.members[struct.members.index(first) - 1 :: -1] if first is not struct.members[0] else ():
+        if _written(one):
+            why = (
+                f"{first.aligned} aligns {first.name} to 64 bytes on arm64, where {one.name} before it can be in the "
+                "same 128 bytes: use ARCH_DMA_MINALIGN"
+            )
+            return struct.members[at], why, True
+        between += one.size or _POINTER_BYTES
+        if between >= CACHE_LINE:
+            break
+    return None
