@@ -277,12 +277,14 @@ static uint8_t packet_error_code(uint8_t address, const uint8_t *data, size_t le
 static void op_smbus(struct call *call)
 {
 	const struct protocol *protocol = find_protocol(words_text(call->words, "protocol"));
-	union i2c_smbus_data data = { 0 };
+	union i2c_smbus_data data;
 	struct i2c_smbus_ioctl_data request = { .data = &data };
 	uint8_t *out, *in, *wire;
 	size_t len, out_len = 0;
 	bool rd, pec;
 
+	/* From gcc 15 on an initializer of { 0 } clears only the first member. */
+	memset(&data, 0, sizeof(data));
 	if (!protocol) {
 		call->error = "no such SMBus protocol";
 		return;

@@ -177,6 +177,14 @@ class Case(unittest.TestCase):
         return NotedBus(made, self.noted.append, name)
 
     @contextmanager
+    def no_bytes(self):
+        """The block calls with no bytes: refused since a fix that not every kernel has."""
+        try:
+            yield
+        except OSError as error:
+            self.assertEqual(errno.errorcode.get(error.errno), "EINVAL")
+
+    @contextmanager
     def refused(self, *numbers):
         """The block ends in an OSError with one of these errnos; None stands for any."""
         with self.assertRaises(OSError) as caught:
