@@ -93,11 +93,12 @@ class HostPolicy:
     message, because mappings are never undone: what other hosts map would be reported with them. ``stale`` are classes
     that may come with those of a message that fails, because it undoes an earlier one's mapping once more.
     ``timeout_s`` is how long it waits for the hardware. ``unmapped`` is the errno for a buffer that cannot be mapped, 0
-    where the processor then moves the bytes. ``needs`` are Kconfig symbols that only some versions need, each with the
-    first that does. ``asks``: when its time is over it asks the hardware, which needs no interrupt. ``wedges``: after a
-    read that nobody acknowledges every transfer fails until it is bound anew. ``gone`` is what a call gets once the
-    driver is being unbound and somebody still has the adapter (nothing: it works until the last one lets go; errno 0:
-    the unbinding itself is reported); ``cut``: so does the transfer under way then. ``notes`` are what no field says.
+    where the processor then moves the bytes. ``nak_data`` is ``nak`` for a byte, where that differs from an address.
+    ``needs`` are Kconfig symbols that only some versions need, each with the first that does. ``asks``: when its time
+    is over it asks the hardware, which needs no interrupt. ``wedges``: after a read that nobody acknowledges every
+    transfer fails until it is bound anew. ``gone`` is what a call gets once the driver is being unbound and somebody
+    still has the adapter (nothing: it works until the last one lets go; errno 0: the unbinding itself is reported);
+    ``cut``: so does the transfer under way then. ``notes`` are what no field says.
 
     ``mask_bits``: how much the device that it maps for can address. ``scatterlists``: it maps a buffer as a scatterlist
     of one entry, which no check for vmalloc() stands before. ``pairs``: a write and a read after it are mapped both
@@ -126,6 +127,7 @@ class HostPolicy:
     needs: tuple[tuple[str, Version], ...] = ()
     asks: bool = False
     wedges: bool = False
+    nak_data: tuple[Ending, ...] = ()
     mask_bits: int = 64
     scatterlists: bool = False
     pairs: bool = False

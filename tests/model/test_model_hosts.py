@@ -246,3 +246,9 @@ def test_mappings_that_are_never_undone_may_be_remembered(monkeypatch):
             _seen, records, _notes = lab.run(parse_scenario("heap/master_recv/toy/65"))
         classes.append({splat.splat_class for splat in parse_records(records)})
     assert "cacheline-overlap" in classes[1] - classes[0]
+
+
+def test_a_refused_byte_may_be_another_error_than_a_refused_address(seen):
+    other = (Ending(EIO, "gives up", "1"),)
+    for scenario, errno in (("user/i2cdev_write/toy/8@60", EIO), ("user/i2cdev_write/toy/8@77", ENXIO)):
+        assert seen(scenario, ALL_DMA, nak_data=other).ret == -errno

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from errno import EOPNOTSUPP
 from typing import NamedTuple
 
+from dmasafe.devices.bus import Nak
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.model.controllers import Platform
 from dmasafe.model.device import DMA_FROM_DEVICE, DMA_TO_DEVICE, Scatterlist
@@ -68,6 +69,7 @@ class HostDriver:
         self.native_smbus = policy.smbus or bool(policy.native)
         self._native = {SMBUS_SIZES[name] for name in policy.native}
         self._unanswered = {SMBUS_SIZES[name] for name in policy.unanswered}
+        self._refusal = ""
         self._version = (platform.config.version[0], platform.config.version[1])
         owns = policy.native or any(rule.path is Path.OWN for rule in policy.rules)
         self._buffer = platform.allocators.kmalloc(_OWN_BYTES) if owns else 0
@@ -293,7 +295,8 @@ class HostDriver:
     @property
     def _nak(self) -> Ending:
         """What the driver does when a slave does not acknowledge."""
-        return next(ending for ending in self.policy.nak if ending.in_(self._version))
+        of_data = self.policy.nak_data if self._refusal == Nak.DATA else ()
+        return next(ending for ending in (*of_data, *self.policy.nak) if ending.in_(self._version))
 
     def _on_bus(
         self,
@@ -312,7 +315,7 @@ class HostDriver:
         hardware = self.platform.hardware
         result = hardware.bus.transfer(address & 0x7F, reads, payload, last)
         self.platform.i2c.jiffies += int(result.delay_s * HZ)
-        why = str(result.nak)
+        why = self._refusal = str(result.nak)
         way = "write to" if reads else "read"
         told = f"stray DMA: {length} bytes at {dma:#x} are outside what the machine lets it {way}" if stray else ""
         size = payload if isinstance(payload, int) else len(payload)

@@ -64,6 +64,7 @@ def each_driver() -> Iterator[str]:
             yield from _item(f"{_since(rule.since, rule.until)}{_whom(rule)}: {rule.path} ({rule.line})")
         for what, endings in (
             ("Not acknowledged", policy.nak),
+            ("A byte that is not acknowledged", policy.nak_data),
             ("Arbitration lost", policy.lost),
             ("Time-out", policy.timeout),
         ):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, ENXIO, ETIMEDOUT
+from errno import EAGAIN, EIO, ENXIO, ETIMEDOUT
 
 from dmasafe.devices.bus import Nak
 from dmasafe.devices.hosts.base import Carried, I2cHost
@@ -20,6 +20,7 @@ POLICY = HostPolicy(
         Rule(Path.HELPER, "geni_i2c_rx_one_msg() 528, geni_i2c_tx_one_msg() 567", least=32),
     ),
     nak=(Ending(ENXIO, "unmaps without a reset of the DMA's state machine; nothing is copied", "499, 511"),),
+    nak_data=(Ending(EIO, "as for an address, and resets the DMA's state machine", "320, 155, 499", since=(7, 3)),),
     lost=(Ending(EAGAIN, "cancels the command, resets the DMA's state machine, unmaps", "549, 499"),),
     timeout=(Ending(ETIMEDOUT, "cancels the command, resets the DMA's state machine, unmaps", "549, 499"),),
     timeout_s=1.0,  # 82
