@@ -207,7 +207,8 @@ class HostDriver:
             inner = b"\xff" * length if stray else memory.ram_read(mapped, length)
             payload = memory.load(at - rule.before, rule.before) + inner if rule.before else inner
             payload += memory.load(at + length, rule.after) if rule.after else b""
-        data = self._on_bus(msg.addr, reads, payload, last, mapped, length, stray)
+        seen = mapped if stray else self._physical(mapped, length, reads)
+        data = self._on_bus(msg.addr, reads, payload, last, seen, length, stray)
         if data is None:
             return -self._nak.errno
         if reads and not stray:
@@ -285,6 +286,7 @@ class HostDriver:
             parts = (memory.ram_read(entry.dma_address, entry.length) for entry in entries)
             payload = b"\xff" * msg.len if stray else b"".join(parts)
         first = entries[0].dma_address
+        first = first if stray else self._physical(first, entries[0].length, bool(msg.flags & I2C_M_RD))
         data = self._on_bus(msg.addr, bool(msg.flags & I2C_M_RD), payload, last, first, entries[0].length, stray)
         if data is not None and msg.flags & I2C_M_RD and not stray:
             for number, entry in enumerate(entries):
@@ -297,6 +299,11 @@ class HostDriver:
         """What the driver does when a slave does not acknowledge."""
         of_data = self.policy.nak_data if self._refusal == Nak.DATA else ()
         return next(ending for ending in (*of_data, *self.policy.nak) if ending.in_(self._version))
+
+    def _physical(self, mapped: int, length: int, reads: bool) -> int:
+        """The driver's own memory behind an address that is mapped: the trace has that, on a strict machine too."""
+        strict = self.platform.hardware.strict
+        return mapped if strict is None else strict.reach(mapped, length, reads) or mapped
 
     def _on_bus(
         self,

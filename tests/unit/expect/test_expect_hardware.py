@@ -14,7 +14,7 @@ from dmasafe.scenario import ScenarioError, parse_scenario
 from dmasafe.targets.wire import line
 
 TEGRA = ("I2C_TEGRA", "TEGRA20_APB_DMA")
-OTHERS = ("I2C_AT91", "I2C_QUP", "DMADEVICES", "I2C_AMD_MP2", "ACPI", "I2C_CHARDEV", *TEGRA)
+OTHERS = ("I2C_AT91", "I2C_QUP", "DMADEVICES", "I2C_AMD_MP2", "I2C_ISMT", "ACPI", "I2C_CHARDEV", *TEGRA)
 KERNEL = KernelFacts("arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_STACK", "MODULES", *OTHERS}))
 
 
@@ -63,6 +63,15 @@ def test_a_driver_that_does_not_survive_its_unbinding_is_unbound_once():
     assert isinstance(again, Skip) and "freed by i2c_del_adapter()" in again.why
     new = expect(leaving, replace(KERNEL, symbols=symbols, version=(7, 3, 4)))
     assert isinstance(new, Expectation) and new.outcome is Outcome.SAFE
+
+
+@pytest.mark.parametrize(("operation", "direct"), [("master_send_dmasafe", True), ("master_recv", False)])
+def test_a_strict_machines_trace_has_the_memory_behind_its_addresses(operation, direct):
+    strict = replace(KERNEL, arch="x86_64", strict_line=64)
+    found = expect(parse_scenario(f"heap/{operation}/amd-mp2/33"), strict)
+    assert isinstance(found, Expectation) and (found.outcome, found.direct) == (Outcome.SAFE, direct)
+    own = expect(parse_scenario("user/i2cdev_smbus/ismt/8@20+protocol=i2c_block_data+rd=1+command=32"), strict)
+    assert isinstance(own, Skip) or own.outcome is Outcome.SAFE
 
 
 def test_a_driver_that_is_reported_whenever_it_is_unbound_lives_on():
