@@ -50,7 +50,7 @@ UNTRUSTED = frozenset({Kind.UNSAID, Kind.GONE})
 
 @dataclass(frozen=True)
 class Changed:
-    """Rows to which the same happened: ``ids``, with ``before`` and ``after`` in words and ``why``.
+    """Rows to which the same happened: ``ids``, with ``before`` and ``after`` in words, and ``why`` of the first.
 
     ``blame`` is whom a report that is new names, ``function`` that without its place. ``again``: in how many of how
     many runs of the tip. ``unexpected``: the model expects something else, and did not before.
@@ -91,22 +91,25 @@ def differing(before: Judgements, after: Judgements) -> dict[str, Kind]:
 
 def changed(before: Judgements, after: Judgements) -> list[Changed]:
     """What differs, rows of the same kind together."""
-    groups: dict[tuple[Kind, str, str, str, str, str, bool], list[str]] = {}
+    groups: dict[tuple[Kind, str, str, str, str, bool], list[str]] = {}
+    whys: dict[str, str] = {}
     counts: dict[str, tuple[int, int]] = {}
     for id_, kind in differing(before, after).items():
-        was, now = _worst(before.get(id_, ())), _worst(_fresh(before.get(id_, ()), after.get(id_, ())))
+        was = _worst(before.get(id_, ()))
+        # Of what is not judged, why it is not.
+        now = _worst(_fresh(before.get(id_, ()), after.get(id_, ())) or after.get(id_, ()))
         word = now or was
         assert word is not None
         counts[id_] = len(_fresh(before.get(id_, ()), after.get(id_, ()))), len(after.get(id_, ()))
         known = set(map(_key, was.splats)) if was is not None else set()
         new = [one for one in (now.splats if now is not None else ()) if _key(one) not in known]
         unexpected = now is not None and now.verdict is Verdict.FAIL and (was is None or was.verdict is Verdict.PASS)
-        why = "" if kind is Kind.BETTER else general(word.why)
+        whys[id_] = "" if kind is Kind.BETTER else general(word.why)
         place, function = (blamed(new[0]), _key(new[0])[1]) if new else ("", "")
-        groups.setdefault((kind, said(was), said(now), why, place, function, unexpected), []).append(id_)
+        groups.setdefault((kind, said(was), said(now), place, function, unexpected), []).append(id_)
     found = [
-        Changed(kind, was, now, why, tuple(ids), place, function, min(counts[id_] for id_ in ids), unexpected)
-        for (kind, was, now, why, place, function, unexpected), ids in groups.items()
+        Changed(kind, was, now, whys[ids[0]], tuple(ids), place, function, min(counts[id_] for id_ in ids), unexpected)
+        for (kind, was, now, place, function, unexpected), ids in groups.items()
     ]
     order = list(Kind)
     return sorted(found, key=lambda one: (order.index(one.kind), -len(one.ids)))

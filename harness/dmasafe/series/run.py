@@ -340,6 +340,9 @@ def look(
         findings += found
         runs += performed
     order = list(Kind)
+    # What does not build in one cell does not build in the next.
+    broken = {(one.suspects, one.why): one for one in reversed(findings) if one.kind is Kind.BROKEN}
+    findings = [one for one in findings if one.kind is not Kind.BROKEN or one is broken[one.suspects, one.why]]
     findings = [replace(one, hunks=work.hunks(one)) for one in sorted(findings, key=lambda one: order.index(one.kind))]
     tried = len(series.commits) if each and choice.cells else 0
     return Verdict(series, choice, tuple(findings), tuple(runs), files, tried, time.monotonic() - started)

@@ -91,6 +91,11 @@ def test_rows_of_the_same_are_told_once():
     assert (two.kind, two.ids, two.again) == (Kind.FLAKY, (ids[2],), (1, 2))
 
 
+def test_what_is_not_judged_says_why():
+    (one,) = differ.changed({SEND: [safe()]}, {SEND: [lost("its probe failed")]})
+    assert (one.kind, one.after, one.why) == (Kind.UNSAID, "INCONCLUSIVE", "its probe failed")
+
+
 def test_what_is_broken_in_both_is_a_number():
     before, after = {SEND: [caught()], READ: [safe()]}, {SEND: [caught()], READ: [safe()]}
     assert (differ.broken_in_both(before, after), differ.compared(before, after)) == (1, 2)

@@ -71,14 +71,13 @@ def test_each_commit_is_reported_as_what_it_is(eight, judge, said):
     verdict = judge(each=True)
     assert told(verdict) == [
         (Kind.BROKEN, ["core: Break"]),
-        (Kind.BROKEN, ["core: Break"]),
         (Kind.WORSE, ["smbus: Lose the flag"]),
         (Kind.WORSE, ["dev: On the stack"]),
         (Kind.WORSE, ["ad5110: On the stack"]),
         (Kind.CHECKED, ["rtc: spi_write()"]),
     ]
     assert verdict.exit_status == 1 and verdict.tried == 8
-    broken, _, send, read, probe, checked = verdict.findings
+    broken, send, read, probe, checked = verdict.findings
     assert "corrected by" in broken.what and "core: Mend" in broken.what
     assert (broken.file, broken.line, broken.why) == (BASE, 2, f"{BASE}:2: 'BREAK' undeclared")
     assert (send.ids, send.again, read.ids, probe.ids) == ((SEND,), (3, 3), (READ,), (PROBE,))
