@@ -54,7 +54,7 @@ class QemuTarget:
 
     def cannot(self, scenario: Scenario) -> str | None:
         why = controller_of(scenario.controller).not_at(Where.GUEST)
-        return untouched.cannot(scenario) if why is None and self.image.untouched else why
+        return untouched.cannot(scenario) if why is None and self.facts().untouched else why
 
     def run(self, scenarios: Sequence[Scenario], destructive: frozenset[str], progress: Progress) -> TargetRun:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
