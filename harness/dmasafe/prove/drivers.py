@@ -28,6 +28,7 @@ DSA = "dsa_core"
 _MODINFO = re.compile(rb"\0(alias|firmware)=([^\0]+)")
 _SPI = re.compile(r"spi:(.+)")
 _OF = re.compile(r"of:N\*T\*C(.+?)(?:C\*)?$")
+_DRIVER_NAME = re.compile(r"struct\s+spi_driver\s+\w+\s*=\s*\{\s*\.driver\s*=\s*\{[^}]*?\.name\s*=\s*\"([\w.-]+)\"")
 _STRING = r'"([\w,.+-]+)"'
 _GPIO = re.compile(r"\w*gpio\w*\([^;\"]{0,80}?" + _STRING)
 _GPIO_INDEX = re.compile(r"gpiod_get_index(?:_optional)?\(\s*[^,\"]+,\s*" + _STRING + r"\s*,\s*(\d+)")
@@ -132,7 +133,10 @@ class Modules:
         names = list(dict.fromkeys(match[1] for alias in aliases if (match := _SPI.fullmatch(alias))))
         compatibles = list(dict.fromkeys(match[1] for alias in aliases if (match := _OF.fullmatch(alias))))
         if not names:
-            return ()
+            # Without a table, the core compares a device's name with the driver's.
+            text = "\n".join(self._texts(self.sources[module]))
+            tails = [compatible.partition(",")[2] for compatible in compatibles]
+            names = [name for name in (tails or _DRIVER_NAME.findall(text)) if name] if "spi_driver" in text else []
         by_chip = {text.partition(",")[2] or text: text for text in compatibles}
         rest = [text for text in compatibles if text.partition(",")[2] not in names]
         found = [Chip(name, by_chip.get(name, rest[0] if rest else "")) for name in names if name not in by_chip]

@@ -61,6 +61,16 @@ def test_shared_code_is_reached_through_its_users(modules: Modules) -> None:
     assert modules.drivers("drivers/hwmon/other.c") == []
 
 
+def test_a_driver_without_a_table_is_known_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "drivers/mtd").mkdir(parents=True)
+    text = 'static struct spi_driver flash_driver = {\n\t.driver = {\n\t\t.name = "flash25",\n\t},\n};\n'
+    (tmp_path / "drivers/mtd/flash.c").write_text(text)
+    _module(tmp_path, "drivers/mtd/flash", b"license=GPL\0depends=\0", "drivers/mtd/flash.c")
+    (tmp_path / "modules.order").write_text("drivers/mtd/flash.o\n")
+    (driver,) = Modules([tmp_path], tmp_path).drivers("drivers/mtd/flash.c")
+    assert driver.chips == (Chip("flash25", ""),)
+
+
 def test_what_a_probe_asks_for_is_read_in_its_source(modules: Modules) -> None:
     (driver,) = modules.drivers("drivers/hwmon/chip.c")
     assert set(driver.words) == {"g:reset=0", "s:vref=3300000", "s:avdd=3300000", "s:dvdd=3300000"}
