@@ -94,10 +94,9 @@ def main() -> None:
         named = os.environ.get(TREE_VARIABLE)
         tree = Path(named) if named else make_tree(Path(directory))
         base = git(tree, "rev-parse", "HEAD")
-        # A text that no earlier run compiled.
-        stamp = f"/* {time.time_ns()} */"
-        known, tip = (one_line(tree, base, CORE, f"{stamp}{n}") for n in ("1", "2"))
-        document = one_line(tree, base, DOCUMENT, stamp)
+        # Lines that no earlier run compiled.
+        known, tip = (one_line(tree, base, CORE, f"int dmasafe_{name}_{time.time_ns()};") for name in ("one", "two"))
+        document = one_line(tree, base, DOCUMENT, str(time.time_ns()))
         make, core = parts_s(tree, base, known)
         verdict = series_s(tree, directory, f"{base}..{tip}")
         read = series_s(tree, directory, f"{base}..{document}")
