@@ -13,7 +13,7 @@ from dmasafe.check import CheckResult, check_paths
 from dmasafe.prove import ProveError
 
 #: What a board of dmasafe_prove.ko can show: buffers that SPI client drivers hand over.
-BUSES = frozenset({"spi"})
+ON_BOARDS = frozenset({"spi"})
 RULES = frozenset({"unsafe-buffer-handed-over"})
 KINDS = frozenset({"stack", "rodata", "module-data"})
 ROOT = "drivers"
@@ -52,7 +52,7 @@ def find_candidates(tree: Path, wanted: Sequence[str], cache: Path) -> tuple[lis
 
 def is_candidate(result: CheckResult) -> bool:
     """Whether this is the kind of result that a board can show."""
-    return result.bus in BUSES and result.rule in RULES and result.kind in KINDS
+    return result.bus in ON_BOARDS and result.rule in RULES and result.kind in KINDS
 
 
 def _at(result: CheckResult, file: str, line: int | None) -> bool:
