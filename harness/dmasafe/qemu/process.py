@@ -280,10 +280,13 @@ class QemuProcess(Closing):
         return self._process.poll()
 
     def last_words(self) -> str:
-        """The last lines that QEMU wrote to its standard error, for an error message."""
+        """The last lines that QEMU wrote to its standard error, for an error message.
+
+        Warnings end nothing, and a newer QEMU may have some in every run.
+        """
         with contextlib.suppress(OSError):
             lines = self.config.stderr_log.read_text(errors="replace").strip().splitlines()
-            return " | ".join(lines[-3:])
+            return " | ".join([line for line in lines if "warning: " not in line][-3:])
         return ""
 
     def qmp(self, command: str, **arguments: object) -> Any:

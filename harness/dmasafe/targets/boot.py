@@ -369,8 +369,8 @@ class Boot(Session):
         if status < 0:
             return BootLost(f"QEMU was killed by signal {-status}")
         words = self.qemu.last_words()
-        if words:
-            return BootLost(f"QEMU ended with status {status}: {words}")
+        if status or words:
+            return BootLost(f"QEMU ended with status {status}" + (f": {words}" if words else ""))
         if self.console.symptom:
             return BootLost(f"the guest ended: {self.console.symptom}")
         muted = " (its console was muted, as a scenario was expected to oops)" if self._muted else ""

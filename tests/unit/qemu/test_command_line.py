@@ -10,7 +10,7 @@ import pytest
 from dmasafe.architecture import architecture_names
 from dmasafe.qemu import QemuError, clock, process, versions
 from dmasafe.qemu.machines import find_machine
-from dmasafe.qemu.process import Extras, MachineConfig, command_line
+from dmasafe.qemu.process import Extras, MachineConfig, QemuProcess, command_line
 from dmasafe.qemu.versions import options_for, qemu_version
 
 
@@ -191,3 +191,12 @@ def test_only_a_guest_with_ssh_gets_another_processor(config):
 
     assert cpu(Extras()) == "qemu64"
     assert cpu(Extras(ssh=True)) == "qemu64,+rdrand"
+
+
+def test_a_warning_of_qemus_ends_nothing(config):
+    """QEMU 11.1 warns of -mon in every run: a guest that rebooted was an error of QEMU's."""
+    warning = "qemu-system-x86_64: -mon chardev=qmp,mode=control: warning: '-mon' is deprecated\n"
+    config.stderr_log.write_text(warning)
+    assert QemuProcess(config).last_words() == ""
+    config.stderr_log.write_text(warning + "qemu-system-x86_64: could not open disk image\n")
+    assert QemuProcess(config).last_words() == "qemu-system-x86_64: could not open disk image"

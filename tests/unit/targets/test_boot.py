@@ -465,6 +465,7 @@ LOSSES = {
     "reboot": (ends(0), r"^the guest rebooted or powered off by itself$"),
     "killed": (ends(-9, "words"), r"^QEMU was killed by signal 9$"),
     "an error of QEMU's": (ends(1, "no memory"), r"^QEMU ended with status 1: no memory$"),
+    "an error that QEMU does not name": (ends(1), r"^QEMU ended with status 1$"),
     "an end without its channel": (only_ended, r"^the guest rebooted or powered off by itself$"),
     "closed channel": (closes, r"^the agent's channel was closed \(QEMU: running\)$"),
     "closed in a line": (closes_half_a_line, r"^the agent's channel was closed in the middle of a line \(QEMU"),
