@@ -25,7 +25,9 @@ def kernel_trees() -> list[Path]:
     """The kernel source trees to read: below $DMASAFE_KERNEL_SOURCES, or the project's own source cache."""
     root = os.environ.get(SOURCES_VARIABLE)
     folder = Path(root) if root else Path(user_cache_dir("dmasafe")) / "sources"
-    return sorted(path.parents[2] for path in folder.glob("**/kernel/dma/debug.c")) if folder.is_dir() else []
+    trees = {path.parents[2] for path in folder.glob("**/kernel/dma/debug.c")} if folder.is_dir() else set()
+    # A patched file may lie among a kernel's objects.
+    return sorted(tree for tree in trees if (tree / "Kconfig").is_file())
 
 
 def err_printk_formats(tree: Path) -> list[str]:
