@@ -18,7 +18,7 @@ from dmasafe.report.splat_text import blamed
 from dmasafe.report.text import general
 
 #: So much slower than the rest is more than noise, if every repetition says so.
-SLOWER = 1.5
+SLOWER = 2.0
 #: Of so many rows at least.
 SLOWER_ROWS = 8
 #: So many rows are measured again beside them.
