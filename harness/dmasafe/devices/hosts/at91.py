@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from errno import ENOMEM, EREMOTEIO, ETIMEDOUT
+from functools import partial
 
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
@@ -213,7 +214,6 @@ class At91(I2cHost):
             return
         self.RHR = self.wire.get()
         self._left -= 1
-        self._last = self._stops
         self.SR |= _RXRDY
 
     def _received(self) -> None:
@@ -221,12 +221,14 @@ class At91(I2cHost):
             return
         self.SR &= ~_RXRDY
         if self.wire.active:
-            self.later(0, self._after_read)
+            # On a wire a byte takes longer than the driver from one read to its stop: a stop before the next read is
+            # in time for that byte, and one after this read is too late for this one.
+            self.later(0, partial(self._after_read, self._stops))
 
-    def _after_read(self) -> None:
+    def _after_read(self, last: bool) -> None:
         if not self.wire.active or self.SR & _RXRDY:
             return
-        if not self._alternative and self._last:
+        if not self._alternative and last:
             self._complete(self.wire.end())
         else:
             self._next_read()

@@ -346,9 +346,10 @@ class ShMobileDriver(Driver):
 
 
 class At91Driver(Driver):
-    """i2c-at91-master.c for the SAMA5D2."""
+    """i2c-at91-master.c for the SAMA5D2. ``slow``: its processor takes a while from one access to the next."""
 
     name = "at91"
+    slow = False
 
     def transfer(self, *messages: tuple[int, bytes | int], marked: bool = True) -> str:
         bench = self.bench
@@ -427,6 +428,8 @@ class At91Driver(Driver):
                 if self.left:
                     self.got[-1].append(byte)
                     self.left -= 1
+                    if self.slow:
+                        bench.run()
                     if not self.alt and self.left == 1:
                         bench.write("CR", 2)
                 if not bench.read("SR") & 2:
@@ -732,6 +735,15 @@ def test_the_engine_fails_when_it_is_told_to():
     driver = RcarDriver("dma-error")
     assert driver.transfer((RECORDER, DATA[:32])) == "time-out"
     assert driver.bench.host.tx.STATUS == 2
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_at91_ends_a_read_with_the_byte_that_comes_while_it_is_told_to_stop(slow):
+    driver = At91Driver()
+    driver.slow = slow
+    assert driver.transfer((RECORDER, 300)) == "done"
+    (received,) = driver.bench.flush()
+    assert driver.got[-1] == received.data == pattern(0x30, 0, 300)
 
 
 def test_at91_tells_of_a_lost_arbitration_in_a_bit_that_its_driver_does_not_know():
