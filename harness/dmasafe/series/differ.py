@@ -26,6 +26,8 @@ REFERENCES = 40
 _TRUSTED = (Verdict.PASS, Verdict.FAIL)
 #: Buffer kinds that a device may take as they are.
 _FIT = frozenset({"heap", "devm", "kmem-cache", "pages", "user"})
+#: Those that no device may take as they are, on any machine.
+_UNFIT = frozenset({"stack", "rodata", "module-rodata", "module-data", "vmalloc"})
 _RANK = {Outcome.SAFE: 0, Outcome.REFUSED: 1, Outcome.CAUGHT: 2, Outcome.SILENT: 3}
 
 
@@ -207,7 +209,9 @@ def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
     assert was.outcome is not None and now.outcome is not None
     change = _RANK[now.outcome] - _RANK[was.outcome]
     if change > 0:
-        return Kind.WORSE
+        # The device took the same memory before, and nobody said so.
+        reported = now.outcome is Outcome.CAUGHT and was.direct is True and now.direct is True
+        return Kind.BETTER if reported and id_.split("/")[0] in _UNFIT else Kind.WORSE
     if change < 0:
         # Nobody reports it any more, and the device takes the same memory as before; or the mistake is seeded.
         unreported = was.outcome is Outcome.CAUGHT and (now.direct is True or "+fault=" in id_)

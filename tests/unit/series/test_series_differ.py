@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which way a row went. Every answer decides whether a series is called worse."""
 
+from dataclasses import replace
+
 import pytest
 from series_rig import READ, SEND, caught, lost, results, safe, silent, skipped, splat
 
@@ -61,6 +63,15 @@ def test_a_copy_less_is_better_where_none_is_needed():
     before, after = [safe(False)], [safe(True, expected=CAUGHT)]
     assert kind(before, after, READ) is kind(before, after, SEND) is Kind.BETTER
     assert kind(before, after, "stack/master_send/virtio/8") is Kind.WORSE
+
+
+def test_a_report_of_what_the_device_took_before_is_better_where_none_may():
+    before, after = [safe(True)], [replace(caught(), direct=True)]
+    assert kind(before, after, "rodata/master_send/virtio/8") is Kind.BETTER
+    # It may; it took a copy before; or it does not take it any more.
+    assert kind(before, after, "heap/master_send/virtio/8") is Kind.WORSE
+    assert kind([safe(False)], after, "stack/master_send/virtio/8") is Kind.WORSE
+    assert kind(before, [caught()], "stack/master_send/virtio/8") is Kind.WORSE
 
 
 def test_repetitions_tell_flaky_from_changed():
