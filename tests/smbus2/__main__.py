@@ -19,16 +19,10 @@ from tests.smbus2.compare import compare
 from tests.smbus2.model_system import run_on_model
 
 
-def version_of(release):
-    """``6.12.117`` -> (6, 12, 117)"""
-    return tuple(int(part) for part in release.split("-")[0].split("."))
-
-
 def run_both(board, adapter, bus):
     """(rows, results on the model, results in the guest) for one controller, ``bus`` being its number there."""
-    version = version_of(board.run("uname -r").strip())
     in_guest = board.suite(bus, adapter)
-    on_model = run_on_model(adapter, version=version, queue_entries=board.queue_entries())
+    on_model = run_on_model(adapter, version=board.version, queue_entries=board.queue_entries())
     return compare(adapter, on_model, in_guest), on_model, in_guest
 
 

@@ -8,6 +8,7 @@ from smbus2 import smbus2 as low
 from dmasafe.devices.bus import default_bus
 from dmasafe.dmesg import parse
 from dmasafe.model import Config, ModelKernel
+from dmasafe.model.smbus import checks_length
 from tests.smbus2.smbus2_suite.run import all_cases, run_case
 
 PROCESS_TIMEOUT_S = 120
@@ -18,6 +19,7 @@ class ModelSystem:
         config = Config(**config)
         self.kernel = ModelKernel(config, slaves=default_bus())
         self.adapter = adapter
+        self.checks_lengths = checks_length(config.version)
         self.bus = self.kernel.adapter(adapter).nr
 
     def open(self):

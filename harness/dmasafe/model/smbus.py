@@ -61,6 +61,11 @@ _NO_LENGTH_CHECK = ((6, 12, 0), (6, 12, 108))
 _CLEARED_SINCE = (7, 0)
 
 
+def checks_length(version: tuple[int, ...]) -> bool:
+    """Whether a kernel refuses blocks of no bytes by itself, whatever its adapter would do."""
+    return version >= LENGTH_CHECK_SINCE and not _NO_LENGTH_CHECK[0] <= version < _NO_LENGTH_CHECK[1]
+
+
 def _crc8_row(value: int) -> int:
     """i2c-core-smbus.c crc8(): polynomial x^8 + x^2 + x + 1."""
     data = value << 8
@@ -92,9 +97,7 @@ class Smbus:
         self.log = log
         self.core = core
         self.memory = memory
-        self._checks_length = config.version >= LENGTH_CHECK_SINCE and not (
-            _NO_LENGTH_CHECK[0] <= config.version < _NO_LENGTH_CHECK[1]
-        )
+        self._checks_length = checks_length(config.version)
         self._clears = config.version >= _CLEARED_SINCE
 
     # Packet error codes.
