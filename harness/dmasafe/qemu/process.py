@@ -175,7 +175,7 @@ def command_line(
         "-kernel", str(config.kernel), "-initrd", str(config.initrd), "-append", append,
         "-chardev", f"socket,id=console,fd={console_fd},logfile={_escape(config.console_log)},logappend=on",
         "-serial", "chardev:console",
-        "-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control",
+        "-chardev", f"socket,id=qmp,fd={qmp_fd}",
         "-device", f"virtio-serial-pci,addr={AGENT_SLOT:#x},disable-legacy=on,max_ports=2",
         "-chardev", f"socket,id=agent,fd={agent_fd}",
         "-device", "virtserialport,chardev=agent,name=dmasafe.agent",

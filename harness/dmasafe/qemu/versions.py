@@ -32,6 +32,8 @@ class Difference:
 
 
 DIFFERENCES: tuple[Difference, ...] = (
+    Difference((7, 2), (11, 1), ("-mon", "chardev=qmp,mode=control"), "11.1 warns that it will go"),
+    Difference((11, 1), (99, 0), ("-object", "monitor-qmp,id=monitor,chardev=qmp"), "before, there was only -mon"),
     Difference(
         (10, 2),
         (99, 0),
