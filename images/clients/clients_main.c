@@ -6,9 +6,8 @@
 #include <linux/debugfs.h>
 #include <linux/fs.h>
 #include <linux/module.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include "clients.h"
+#include "lines.h"
 
 #define LINE_MAX 256
 
@@ -40,49 +39,14 @@ static int interrupt(char *line)
 	return at_place(line, device_interrupt);
 }
 
-static ssize_t perform(const char __user *from, size_t count, int (*act)(char *line))
+static ssize_t perform(struct file *file, const char __user *from, size_t count, loff_t *at)
 {
-	char *line;
-	int ret;
-
-	if (count >= LINE_MAX)
-		return -EINVAL;
-	line = memdup_user_nul(from, count);
-	if (IS_ERR(line))
-		return PTR_ERR(line);
-	ret = act(line);
-	kfree(line);
-	return ret ? ret : count;
+	return perform_line(file, from, count, LINE_MAX);
 }
 
-static ssize_t new_write(struct file *file, const char __user *from, size_t count, loff_t *at)
-{
-	return perform(from, count, make);
-}
-
-static ssize_t delete_write(struct file *file, const char __user *from, size_t count, loff_t *at)
-{
-	return perform(from, count, remove);
-}
-
-static ssize_t interrupt_write(struct file *file, const char __user *from, size_t count, loff_t *at)
-{
-	return perform(from, count, interrupt);
-}
-
-static const struct file_operations new_fops = {
+static const struct file_operations perform_fops = {
 	.owner = THIS_MODULE,
-	.write = new_write,
-};
-
-static const struct file_operations delete_fops = {
-	.owner = THIS_MODULE,
-	.write = delete_write,
-};
-
-static const struct file_operations interrupt_fops = {
-	.owner = THIS_MODULE,
-	.write = interrupt_write,
+	.write = perform,
 };
 
 static int __init clients_init(void)
@@ -92,9 +56,9 @@ static int __init clients_init(void)
 	if (ret)
 		return ret;
 	directory = debugfs_create_dir("dmasafe_clients", NULL);
-	debugfs_create_file("new", 0200, directory, NULL, &new_fops);
-	debugfs_create_file("delete", 0200, directory, NULL, &delete_fops);
-	debugfs_create_file("interrupt", 0200, directory, NULL, &interrupt_fops);
+	debugfs_create_file("new", 0200, directory, make, &perform_fops);
+	debugfs_create_file("delete", 0200, directory, remove, &perform_fops);
+	debugfs_create_file("interrupt", 0200, directory, interrupt, &perform_fops);
 	return 0;
 }
 

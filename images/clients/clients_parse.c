@@ -1,30 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Lines that are written to debugfs: words with blanks between them.
+ * What the lines that are written to debugfs say.
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/string.h>
 #include "clients.h"
+#include "lines.h"
 
 #define ADDRESS_MAX 0x7f
-
-static char *next_word(char **line)
-{
-	char *word;
-
-	do {
-		word = strsep(line, " \n\t");
-	} while (word && !*word);
-	return word;
-}
-
-static int next_number(char **line, unsigned int *number)
-{
-	char *word = next_word(line);
-
-	return word ? kstrtouint(word, 0, number) : -EINVAL;
-}
 
 static int parse_property(char *word, struct client_wish *wish)
 {

@@ -43,17 +43,21 @@ static int use_fpga(struct board *board)
 	if (IS_ERR(manager))
 		return PTR_ERR(manager);
 	ret = fpga_mgr_lock(manager);
-	info = ret ? NULL : fpga_image_info_alloc(&board->spi->dev);
+	if (ret)
+		goto put;
+	info = fpga_image_info_alloc(&board->spi->dev);
+	ret = -ENOMEM;
 	if (info) {
 		info->config_complete_timeout_us = 1000;
 		info->buf = kzalloc(IMAGE_SIZE, GFP_KERNEL);
 		info->count = IMAGE_SIZE;
-		ret = info->buf ? fpga_mgr_load(manager, info) : -ENOMEM;
+		if (info->buf)
+			ret = fpga_mgr_load(manager, info);
 		kfree(info->buf);
 		fpga_image_info_free(info);
 	}
-	if (info)
-		fpga_mgr_unlock(manager);
+	fpga_mgr_unlock(manager);
+put:
 	fpga_mgr_put(manager);
 	return ret;
 }

@@ -7,7 +7,7 @@
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
+#include "lines.h"
 #include "prove.h"
 
 #define LINE_MAX 2048
@@ -68,18 +68,7 @@ static int answer(char *line)
 
 static ssize_t perform(struct file *file, const char __user *from, size_t count, loff_t *at)
 {
-	int (*act)(char *line) = file_inode(file)->i_private;
-	char *line;
-	int ret;
-
-	if (count >= LINE_MAX)
-		return -EINVAL;
-	line = memdup_user_nul(from, count);
-	if (IS_ERR(line))
-		return PTR_ERR(line);
-	ret = act(line);
-	kfree(line);
-	return ret ? ret : count;
+	return perform_line(file, from, count, LINE_MAX);
 }
 
 static const struct file_operations perform_fops = {

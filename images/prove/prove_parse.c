@@ -1,26 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Lines that are written to debugfs: words with blanks between them.
+ * What the lines that are written to debugfs say.
  */
 #include <linux/kernel.h>
 #include <linux/string.h>
+#include "lines.h"
 #include "prove.h"
 #include "compat.h"
 
-static char *next_word(char **line)
+static int next_board(char **line, unsigned int *number)
 {
-	char *word;
-
-	do {
-		word = strsep(line, " \n\t");
-	} while (word && !*word);
-	return word;
-}
-
-static int next_number(char **line, unsigned int *number)
-{
-	char *word = next_word(line);
-	int ret = word ? kstrtouint(word, 0, number) : -EINVAL;
+	int ret = next_number(line, number);
 
 	return ret ?: *number < BOARDS_MAX ? 0 : -ERANGE;
 }
@@ -78,7 +68,7 @@ int parse_wish(char *line, struct wish *wish)
 	int ret;
 
 	memset(wish, 0, sizeof(*wish));
-	ret = next_number(&line, &wish->number);
+	ret = next_board(&line, &wish->number);
 	if (ret)
 		return ret;
 	word = next_word(&line);
@@ -119,7 +109,7 @@ int parse_wish(char *line, struct wish *wish)
  */
 int parse_answer(char *line, unsigned int *number, struct chip *chip)
 {
-	int ret = next_number(&line, number);
+	int ret = next_board(&line, number);
 	char *word = next_word(&line);
 
 	if (ret || !word)

@@ -1,0 +1,1 @@
+../clients/lines.h
