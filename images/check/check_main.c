@@ -98,7 +98,8 @@ static const char *run_in_thread(void)
 	return over ? NULL : "it hangs";
 }
 
-static void run_at(unsigned int number, const char *place, struct spi_device *spi)
+/* Fails if a run has not ended: what it still does must not be taken for the next one's. */
+static int run_at(unsigned int number, const char *place, struct spi_device *spi)
 {
 	size_t i;
 
@@ -112,9 +113,12 @@ static void run_at(unsigned int number, const char *place, struct spi_device *sp
 		pr_info("dmasafe-check: begin %u %s %u\n", number, place, run.given);
 		trouble = run_in_thread();
 		pr_info("dmasafe-check: end %d %s\n", run.ret, trouble ?: "-");
+		if (trouble)
+			return -EIO;
 		while (kept_count)
 			kvfree(kept[--kept_count]);
 	}
+	return 0;
 }
 
 #if IS_ENABLED(CONFIG_SPI)
@@ -136,21 +140,24 @@ static int look(struct device *dev, void *data)
 	return !!search->found;
 }
 
-static void run_spi(unsigned int number)
+static int run_spi(unsigned int number)
 {
+	int error = 0;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(spi_places); i++) {
+	for (i = 0; i < ARRAY_SIZE(spi_places) && !error; i++) {
 		struct search search = { .place = spi_places[i] };
 
 		bus_for_each_dev(&spi_bus_type, NULL, &search, look);
 		if (search.found)
-			run_at(number, spi_places[i], to_spi_device(search.found));
+			error = run_at(number, spi_places[i], to_spi_device(search.found));
 	}
+	return error;
 }
 #else
-static void run_spi(unsigned int number)
+static int run_spi(unsigned int number)
 {
+	return 0;
 }
 #endif
 
@@ -158,6 +165,7 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t coun
 {
 	unsigned int first, last;
 	char line[32] = "";
+	int error = 0;
 
 	if (count >= sizeof(line))
 		return -EINVAL;
@@ -165,13 +173,13 @@ static ssize_t run_write(struct file *file, const char __user *from, size_t coun
 		return -EFAULT;
 	if (sscanf(line, "%u %u", &first, &last) != 2)
 		return -EINVAL;
-	for (; first <= last && first < check_count; first++) {
+	for (; first <= last && first < check_count && !error; first++) {
 		if (!strcmp(check_functions[first].bus, "spi"))
-			run_spi(first);
+			error = run_spi(first);
 		else
-			run_at(first, "-", NULL);
+			error = run_at(first, "-", NULL);
 	}
-	return count;
+	return error ?: count;
 }
 
 static const struct file_operations run_fops = {

@@ -6,6 +6,7 @@ A function is unsafe where the kernel reports something, an error comes back, or
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from dmasafe.audit import Level
 from dmasafe.carriers import controller_of
 from dmasafe.carriers.policy import DMASAFE
 from dmasafe.check import CheckResult, check_files
-from dmasafe.check.programs import SIGNATURE, Written, file_of, programs, said
+from dmasafe.check.programs import GIVEN, SIGNATURE, Written, file_of, programs, said
 from dmasafe.devices.errors import DevicesError
 from dmasafe.dmesg import parse_records
 from dmasafe.facts import KernelFacts, KernelInfo
@@ -73,8 +74,12 @@ class Difference:
 
     @property
     def limit(self) -> str | None:
-        """The name of the limit of the checker's that it is, None if it is a fault of one side."""
-        return self.written.limit
+        """The name of the checker's limit that explains it, None if it is a fault of one side.
+
+        A limit explains a warning about what is safe, and nothing else.
+        """
+        warned = all(result.level is Level.WARNING for result in self.results)
+        return self.written.limit if warned and not any(run.unsafe for run in self.runs) else None
 
 
 @dataclass(frozen=True)
@@ -116,10 +121,12 @@ def compare(prepared: Prepared, count: int, seed: int, logs: Path, progress: Pro
     guest.run(len(written))
     by_name = said(checked.results)
     differences, compared, unsafe = [], 0, 0
-    inconclusive = {written[number].name: why for number, why in guest.inconclusive.items()}
+    inconclusive: dict[str, str] = {}
     for number, one in enumerate(written):
         runs = guest.runs.get(number, [])
-        if one.name in inconclusive:
+        doubt = guest.inconclusive.get(number, _incomplete(one, runs))
+        if doubt is not None:
+            inconclusive[one.name] = doubt
             continue
         compared += 1
         unsafe += any(run.unsafe for run in runs)
@@ -144,6 +151,13 @@ def difference(results: Sequence[CheckResult], runs: Sequence[Run]) -> str | Non
     if any(result.level is Level.ERROR for result in results):
         return None if all(unsafe) else "the checker says that it is unsafe, and it is not always"
     return None if any(unsafe) else "the checker says that it may be unsafe, and it is safe"
+
+
+def _incomplete(written: Written, runs: Sequence[Run]) -> str | None:
+    """Why nothing is known of a function: it must have run at each of its places, with each number."""
+    wanted = len(GIVEN) * (len(SPI_PLACES) if written.bus == "spi" else 1)
+    seen = len({(run.place, run.given) for run in runs})
+    return None if seen == wanted else f"{seen} of its {wanted} runs were seen"
 
 
 def _not_as_made(written: Written, runs: Sequence[Run]) -> str | None:
@@ -222,6 +236,9 @@ class _Guest:
             shared.boot.hands.write(_RUN, f"{numbers[0]} {numbers[-1]}")
             shared.flush()
         except BootLost as error:
+            with contextlib.suppress(BootLost):
+                # Where it was only refused, for a function hangs, the log of the others is still to come.
+                shared.flush()
             self._take(shared)
             reached = [number for number in numbers if number in self.runs] or [numbers[0]]
             self._next = reached[-1] + 1
