@@ -190,6 +190,12 @@ class Program:
         self.count += 1
         return f"{what}_{self.number}_{self.count}"
 
+    def keep(self, statements: str) -> None:
+        """Keep the pointer in a variable: ``statements`` declare ``%N``, and give it ``%P``."""
+        name = self.name("p")
+        self.body.append(statements.replace("%N", name).replace("%P", self.pointer))
+        self.pointer = name
+
     def moves(self, by: int) -> bool:
         """Whether the pointer may move on by so many bytes; it then has so many less."""
         if self.room <= by:
@@ -203,9 +209,7 @@ class Program:
 
 
 def _local(program: Program, draw: random.Random) -> None:
-    name = program.name("p")
-    program.body.append(f"\tvoid *{name} = {program.pointer};\n")
-    program.pointer = name
+    program.keep("\tvoid *%N = %P;\n")
 
 
 def _arithmetic(program: Program, draw: random.Random) -> None:
@@ -220,42 +224,28 @@ def _number(program: Program, draw: random.Random) -> None:
 
 
 def _branch(program: Program, draw: random.Random) -> None:
-    name = program.name("p")
-    program.body.append(f"\tvoid *{name} = NULL;\n\n\tif (given > 1)\n\t\t{name} = {program.pointer};\n")
-    program.body.append(f"\telse\n\t\t{name} = {program.pointer};\n")
-    program.pointer = name
+    program.keep("\tvoid *%N = NULL;\n\n\tif (given > 1)\n\t\t%N = %P;\n\telse\n\t\t%N = %P;\n")
 
 
 def _mixed(program: Program, draw: random.Random) -> None:
     """One branch gives memory of its own."""
-    name = program.name("p")
     if draw.random() < 0.5:
-        program.body.append(
-            f"\tvoid *{name} = {program.pointer};\n\n\tif (given > 1)\n\t\t{name} = kmalloc(64, GFP_KERNEL);\n"
-        )
+        program.keep("\tvoid *%N = %P;\n\n\tif (given > 1)\n\t\t%N = kmalloc(64, GFP_KERNEL);\n")
     else:
-        program.body.append(
-            f"\tvoid *{name};\n\n\t{name} = given > 1 ? kmalloc(64, GFP_KERNEL) : (void *)({program.pointer});\n"
-        )
-    program.pointer, program.bad = name, program.bad - {LARGE}
+        program.keep("\tvoid *%N;\n\n\t%N = given > 1 ? kmalloc(64, GFP_KERNEL) : (void *)(%P);\n")
+    program.bad -= {LARGE}
 
 
 def _loop(program: Program, draw: random.Random) -> None:
     if not program.moves(2):
         return
-    name, index = program.name("p"), program.name("i")
-    program.body.append(f"\tvoid *{name} = {program.pointer};\n\tint {index};\n\n")
-    program.body.append(f"\tfor ({index} = 0; {index} < 2; {index}++)\n\t\t{name} += 1;\n")
-    program.pointer = name
+    program.keep("\tvoid *%N = %P;\n\tint i_%N;\n\n\tfor (i_%N = 0; i_%N < 2; i_%N++)\n\t\t%N += 1;\n")
 
 
 def _switch(program: Program, draw: random.Random) -> None:
-    name = program.name("p")
-    program.body.append(
-        f"\tvoid *{name};\n\n\tswitch (given) {{\n\tcase 1:\n\t\t{name} = {program.pointer};\n\t\tbreak;\n"
+    program.keep(
+        "\tvoid *%N;\n\n\tswitch (given) {\n\tcase 1:\n\t\t%N = %P;\n\t\tbreak;\n\tdefault:\n\t\t%N = %P;\n\t}\n"
     )
-    program.body.append(f"\tdefault:\n\t\t{name} = {program.pointer};\n\t}}\n")
-    program.pointer = name
 
 
 def _ternary(program: Program, draw: random.Random) -> None:
@@ -313,19 +303,17 @@ def _returned(program: Program, draw: random.Random) -> None:
 
 def _given_back(program: Program, draw: random.Random) -> None:
     """By the address of a pointer."""
-    name, get = program.name("p"), program.name("get")
+    get = program.name("get")
     program.outside.append(f"static void {get}(void **to, void *p)\n{{\n\t*to = p;\n}}\n")
-    program.body.append(f"\tvoid *{name};\n\n\t{get}(&{name}, {program.pointer});\n")
-    program.pointer = name
+    program.keep(f"\tvoid *%N;\n\n\t{get}(&%N, %P);\n")
 
 
 def _replaced(program: Program, draw: random.Random) -> None:
-    name = program.name("p")
     if draw.random() < 0.5:
-        program.body.append(f"\tvoid *{name} = {program.pointer};\n\n\t{name} = kmemdup({name}, 1, GFP_KERNEL);\n")
+        program.keep("\tvoid *%N = %P;\n\n\t%N = kmemdup(%N, 1, GFP_KERNEL);\n")
     else:
-        program.body.append(f"\tvoid *{name} = kzalloc(64, GFP_KERNEL);\n\n\tmemcpy({name}, {program.pointer}, 1);\n")
-    program.pointer, program.room, program.bad = name, 1, frozenset()
+        program.keep("\tvoid *%N = kzalloc(64, GFP_KERNEL);\n\n\tmemcpy(%N, %P, 1);\n")
+    program.room, program.bad = 1, frozenset()
 
 
 Flow = Callable[[Program, random.Random], None]
@@ -386,7 +374,7 @@ class Written:
     limit: str | None
 
 
-#: What the checker is known not to see (docs/check.md), and what a function is made of then.
+#: What the checker is known not to say right (docs/check.md).
 LIMITS = {
     "belong-together": "two conditions that are never true together are taken for two that may be: a warning",
 }
