@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dmasafe.audit import Level
 from dmasafe.check.changes import Change, change_of
 from dmasafe.check.judge import CHECK_RULES, CheckResult, Step, judge
 from dmasafe.check.tree import CheckError, Tree, c_files, cache_name, kernel_root, release
@@ -105,14 +106,18 @@ def check_contents(change: Change, base: Path) -> Checked:
 
 
 def brought(results: Iterable[CheckResult], known: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
-    """Those of ``results`` that are not among ``known``, wherever their lines went to."""
-    old = Counter(result.fingerprint for result in known)
+    """Those of ``results`` that are not among ``known``, wherever their lines went to, or are worse than there."""
+    old = Counter((result.fingerprint, result.level) for result in known)
+    levels = list(Level)
     fresh = []
     for result in results:
-        if old[result.fingerprint] > 0:
-            old[result.fingerprint] -= 1
-        else:
+        # The least of those that were as bad: a worse one is left for a worse result.
+        as_bad = reversed(levels[: levels.index(result.level) + 1])
+        same = next((key for level in as_bad if old[key := (result.fingerprint, level)] > 0), None)
+        if same is None:
             fresh.append(result)
+        else:
+            old[same] -= 1
     return tuple(fresh)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 
 from dmasafe.audit import Level
-from dmasafe.check import Checked, CheckResult, brought, check_change, check_files, check_paths
+from dmasafe.check import Checked, CheckError, CheckResult, brought, check_change, check_files, check_paths
 from dmasafe.cli.output import Output, output_options
 from dmasafe.places import cache_root
 from dmasafe.report import check as render
+from dmasafe.report.text import one_line
 
 FOUND = 1
 STDIN = "-"
@@ -82,6 +83,8 @@ def command(
         sarif=lambda: render.to_sarif(shown[0]),
         markdown=lambda: render.to_markdown(shown),
     )
+    if skipped := [one_line(name) for one in shown for name in one.skipped]:
+        raise CheckError(f"{', '.join(skipped)}: more than 32 MiB, and so not read: check the rest without it")
     return FOUND if any(result.level is not Level.NOTE for one in shown for result in one.results) else 0
 
 

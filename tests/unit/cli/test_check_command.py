@@ -108,6 +108,42 @@ def test_a_baseline_with_one_of_two_alike_leaves_the_other(tree):
     assert len(json.loads(done.stdout)["results"]) == 1
 
 
+MAY_BE = UNSAFE.replace(
+    "\treturn spi_write(spi, &v", "\tu8 *p = &v;\n\tif (spi)\n\t\tp = other(spi);\n\treturn spi_write(spi, p"
+)
+
+
+def test_what_was_a_warning_and_is_an_error_is_news(tree):
+    """And what was an error and is a warning is not."""
+    for before, after, status in ((MAY_BE, MAY_BE.replace("p = other(spi)", ";"), 1), (UNSAFE, MAY_BE, 0)):
+        (tree / "drivers" / "a.c").write_text(before)
+        dmasafe("check", "--output", "old.json", "drivers")
+        (tree / "drivers" / "a.c").write_text(after)
+        assert dmasafe("check", "--baseline", "old.json", "drivers").returncode == status
+
+
+def test_notes_are_shown_if_asked_for_and_are_no_reason_to_fail(tree):
+    (tree / "drivers" / "a.c").write_text(UNSAFE.replace("spi_write(spi", "w1_write_block(spi"))
+    plain, shown = dmasafe("check", "drivers"), dmasafe("check", "--notes", "drivers")
+    assert (plain.returncode, shown.returncode) == (0, 0)
+    assert "nothing found" in plain.stdout and "note: unsafe-buffer-handed-over" in shown.stdout
+
+
+def test_a_file_that_was_not_read_is_not_called_clean(tree, monkeypatch):
+    monkeypatch.setattr("dmasafe.check.tree.MAX_BYTES", len(UNSAFE) - 1)
+    (tree / "drivers" / "a.c").write_text(UNSAFE)
+    done = dmasafe("check", "drivers")
+    assert done.returncode == 2 and "nothing found" in done.stdout and "not read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--diff", "HEAD", "drivers"), ("--precise", ".", "--diff", "HEAD"), ("--precise", ".", "-"), ()],
+)
+def test_what_does_not_go_together_is_refused(tree, words):
+    assert dmasafe("check", *words).returncode == 2
+
+
 def git(tree, *words):
     identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
     return subprocess.run(["git", "-C", tree, *identity, *words], check=True, capture_output=True, text=True).stdout
