@@ -121,11 +121,10 @@ def _impatient(
         return None
     if in_vain(scenario, ret, splats, trace):
         return None
-    if scenario.meanwhile and isinstance(row.model, HostPolicy) and row.model.gone:
+    if scenario.meanwhile and isinstance(row.model, HostPolicy) and any(e.errno == -ret for e in row.model.gone):
         # It waits in vain for what it has given up.
         return None
-    # A buffer that could not be mapped: nothing was started, on no host.
-    if not all(message.ok for message in trace) or (splats and not trace):
+    if not all(message.ok for message in trace):
         return None
     # One that gives up does not send the rest.
     if (len(trace) != len(messages) and not (row.stumbles and ret == -_ETIMEDOUT)) or not messages:

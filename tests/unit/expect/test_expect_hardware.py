@@ -42,7 +42,7 @@ KERNEL = KernelFacts("arm64", (6, 12, 117), frozenset({"DMA_API_DEBUG", "VMAP_ST
         ("user/i2cdev_write/at91/8+meanwhile=unbound", Outcome.SAFE, "i2c_del_adapter() waits"),
         ("user/i2cdev_write/amd-mp2/8+hardware=busy+meanwhile=unbind", Outcome.SAFE, "waits for the transfer"),
         ("user/i2cdev_write/amd-mp2/8+meanwhile=unbound", Outcome.REFUSED, "errno 22"),
-        ("user/i2cdev_write/qup/8+hardware=busy+meanwhile=unbind", Outcome.REFUSED, "before its adapter"),
+        ("user/i2cdev_write/qup/8+hardware=busy+meanwhile=unbind", Outcome.REFUSED, "errno 110"),
         ("user/i2cdev_write/qup/8@77+meanwhile=unbound", Outcome.REFUSED, "i2c_del_adapter()"),
         # What is refused on sound hardware is refused on any.
         ("user/i2cdev_write/at91/8@77+hardware=interrupt-early", Outcome.REFUSED, ""),

@@ -106,6 +106,12 @@ MARKED = "heap/master_send/viperboard/4"
 GAVE_UP = {"ret": -110, "transferred": False, "msgs": [{"rd": 0, "data": "01020304", "pa": 4096}]}
 CARRIED_OUT = BusMessage(0x30, False, bytes((1, 2, 3, 4)), True)
 BY_DMA = CARRIED_OUT._replace(segments=(DmaSegment(4096, 4),))
+FREED = [
+    "4,1,1,-;------------[ cut here ]------------",
+    "4,2,2,-;DMA-API: i2c-at91 1000.i2c: device driver tries to free DMA memory it has not allocated "
+    "[device address=0x0000000000001000] [size=4 bytes]",
+    "4,3,3,-;---[ end trace 0000000000000000 ]---",
+]
 WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
 
 
@@ -121,6 +127,8 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         ("heap/master_send/at91/4", GAVE_UP, WARNED, [BY_DMA], True),
         # It waited for DMA that it had not started: a read is on the bus all the same.
         ("heap/master_send/at91/4", GAVE_UP, WARNED, [CARRIED_OUT], False),
+        # So was the read after a write that had gone by DMA.
+        ("heap/master_send/at91/4", GAVE_UP, WARNED, [BY_DMA, CARRIED_OUT], False),
         ("heap/master_send/imx/4", GAVE_UP, WARNED, [CARRIED_OUT], True),
         ("heap/master_send/at91/4", {**GAVE_UP, "ret": -1}, WARNED, [CARRIED_OUT], False),
         (MARKED, {**GAVE_UP, "damage": ["guard-after"]}, [], [CARRIED_OUT], False),
@@ -129,6 +137,8 @@ WARNED = ["4,1,1,-;i2c i2c-1: rejecting DMA map of vmalloc memory"]
         ("heap/master_send/at91/4+hardware=busy", GAVE_UP, [], [CARRIED_OUT], True),
         ("heap/master_send/at91/4", GAVE_UP, [], [], True),
         ("heap/master_send/at91/4", GAVE_UP, WARNED, [], False),
+        # Another report does not say why nothing came.
+        ("heap/master_send/at91/4", GAVE_UP, FREED, [], True),
         ("heap/master_send/at91/4", {**GAVE_UP, "ret": -1}, [], [], False),
         ("heap/master_send/at91/4", GAVE_UP, [], [CARRIED_OUT._replace(ok=False)], False),
         (MARKED, GAVE_UP, [], [], False),
@@ -256,10 +266,21 @@ def test_a_driver_that_was_to_come_back_must_say_so(reply, lost):
         assert observation(parse_scenario(other), answer, [], [], MEMORY).lost is None
 
 
-@pytest.mark.parametrize(("name", "lost"), [("at91", True), ("qup", False)])
-def test_a_driver_that_waits_in_vain_for_what_it_has_given_up_is_not_impatient(name, lost):
+@pytest.mark.parametrize(
+    ("name", "ret", "records", "lost"),
+    [
+        ("at91", -110, [], True),
+        ("qup", -110, [], False),
+        ("qup", -5, [], True),
+        # What these two are reported for says nothing of the transfer.
+        ("stm32f4", -110, WARNED, True),
+        ("imx", -110, [], True),
+    ],
+)
+def test_a_driver_that_waits_in_vain_for_what_it_has_given_up_is_not_impatient(name, ret, records, lost):
     unbound = parse_scenario(f"user/i2cdev_write/{name}/4+meanwhile=unbound")
-    seen = observation(unbound, {"answer": GAVE_UP, "rebound": True}, [], [CARRIED_OUT], MEMORY)
+    answer = {**GAVE_UP, "ret": ret}
+    seen = observation(unbound, {"answer": answer, "rebound": True}, records, [CARRIED_OUT], MEMORY)
     assert (seen.lost is not None) is lost
 
 
