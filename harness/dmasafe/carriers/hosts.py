@@ -68,9 +68,9 @@ def _after_nothing(host: HostModel, scenario: Scenario) -> int:
     """Where a scenario stands in a host's: first what cannot be mapped, then what slaves refuse, then the rest.
 
     Some drivers undo what they keep of the message before when one fails: after DMA that went well this is memory that
-    is free by then, or somebody else's (findings at91-unmaps-twice, qcom-geni-stale-buffer, lpi2c-...). That depends on
-    what ran before, and damages what runs later; here nothing has gone by DMA before. At the end is what spoils all
-    that comes behind it.
+    is free by then, or somebody else's (findings at91-unmaps-twice, qcom-geni-stale-buffer and
+    lpi2c-command-buffer-freed-twice, which have it in their own order). That depends on what ran before, and damages
+    what runs later; here nothing has gone by DMA before. At the end is what spoils all that comes behind it.
     """
     if host.policy.wedges and scenario.address == ABSENT_ADDRESS and scenario.reads:
         return 3

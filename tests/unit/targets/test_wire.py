@@ -262,6 +262,9 @@ def test_a_driver_that_was_to_come_back_must_say_so(reply, lost):
         "user/i2cdev_write/at91/8+meanwhile=unbound",
     ):
         assert (observation(parse_scenario(one), answer, [], [], MEMORY).lost is not None) is lost
+    # What a mistake is reported for excuses no driver.
+    leak = parse_scenario("heap/master_send_dmasafe/dmasafe:bounce/32+fault=leak-on-release")
+    assert (observation(leak, answer, FREED, [], MEMORY).lost is not None) is lost
     for other in ("heap/master_recv_dmasafe/dmasafe:bounce/32+fault=free-size", "heap/master_send/virtio/8"):
         assert observation(parse_scenario(other), answer, [], [], MEMORY).lost is None
 

@@ -107,9 +107,13 @@ def test_messages_that_a_function_does_at_once_have_their_own_dma_too(address):
         function.dma.write(0x4000, b"data")
         for where in (0x5000, address, 0x7000):
             function.bus.transfer(0x20, False, function.dma.read(where, 4))
+        function.bus.transfer(0x20, True, 4)
+        function.dma.write(0x8000, b"data")
         client.settle()
-        assert [[s.address for s in r.segments] for r in client.records] == [[0x4000], [0x5000], [address], [0x7000]]
-        assert [bool(record.why) for record in client.records] == [False, False, address == 1 << 40, False]
+        assert [[segment.address for segment in record.segments] for record in client.records] == [
+            [0x4000], [0x5000], [address], [0x7000], [0x8000],
+        ]  # fmt: skip
+        assert [bool(record.why) for record in client.records] == [False, False, address == 1 << 40, False, False]
 
 
 def test_stray_payload_spoils_its_message():
