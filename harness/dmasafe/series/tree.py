@@ -14,7 +14,7 @@ import email.policy
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from pathlib import Path
 from types import MappingProxyType
@@ -58,13 +58,15 @@ class Commit:
 class Series:
     """``base`` is what the commits, oldest first, are compared with; ``based_on`` says in words why that one.
 
-    ``notes`` are sentences for the reader.
+    ``notes`` are sentences for the reader. ``merged``: there are merges, so that a commit need not have all of those
+    before it in the list.
     """
 
     base: Commit
     based_on: str
     commits: tuple[Commit, ...]
     notes: tuple[str, ...] = ()
+    merged: bool = False
 
     @property
     def tip(self) -> Commit:
@@ -76,6 +78,8 @@ class Series:
 
     def compiled_as(self, commit: Commit) -> str:
         """The content that a kernel of this commit is made of: documents do not count."""
+        if self.merged:
+            return commit.tree
         found = self.base.tree
         for one in self.commits if commit in self.commits else ():
             if not all(_NEVER_COMPILED.match(path) for path in one.paths):
@@ -147,13 +151,13 @@ class Repository:
 
     def find(self, what: Sequence[str], base: str | None, progress: Progress) -> Series:
         """The series of a range, of mailboxes, or, if nothing is named, of the branch. Raises SeriesError."""
-        if any(Path(word).exists() and ".." not in word for word in what):
+        if any(Path(word).exists() and word.strip(".") for word in what):
             return self.apply([Path(word) for word in what], base, progress)
         if len(what) > 1:
             raise SeriesError(f"there is no file {what[1]}: name one range of commits, or files with mails")
         first, dots, last = (what[0] if what else "").partition("..")
         if base is not None:
-            first, dots, last = base, "..", first or "HEAD"
+            first, dots, last = base, "..", last if dots else first
         if not first and not dots:
             return self._since_upstream()
         tip = self.commit(last.removeprefix(".") or "HEAD")
@@ -273,8 +277,11 @@ class Repository:
         merges = int(self._read("rev-list", "--count", "--merges", f"{start}..{tip.sha}"))
         if merges:
             notes.append(f"{merges} merge(s) in the range are not looked at by themselves")
-            commits = [*(commit for commit in commits if commit.sha != tip.sha), tip]
-        return Series(self.commit(start), told, tuple(commits), tuple(notes))
+        if commits[-1].sha != tip.sha:
+            # Git names no files of a merge.
+            listed = self._write("diff-tree", "-r", "-z", "--no-renames", "--name-only", start, tip.sha)
+            commits.append(replace(tip, paths=tuple(listed.split("\0")[:-1])))
+        return Series(self.commit(start), told, tuple(commits), tuple(notes), merges > 0)
 
     def _merge_base(self, one: str, other: str) -> str:
         try:

@@ -4,7 +4,7 @@
 import subprocess
 
 import pytest
-from series_rig import BASE, CORE, DOCUMENT, commit, git, mails, subjects
+from series_rig import BASE, CORE, DEV, DOCUMENT, commit, git, mails, subjects
 
 from dmasafe.progress import SILENT
 from dmasafe.series import tree as series_tree
@@ -49,13 +49,33 @@ def test_a_range_is_compared_with_where_it_left(three, repository):
     assert (found.base.subject, len(found.commits)) == ("Linux 6.12.117", 3)
     assert found.based_on == "where it left master"
     assert subjects(repository.find(["mine~1..mine"], None, SILENT).commits) == ["core: Three"]
-    assert subjects(repository.find(["mine"], "mine~2", SILENT).commits) == ["Documentation: Two", "core: Three"]
+    for words in ["mine"], ["mine~1..mine"], ["master..mine"]:
+        assert subjects(repository.find(words, "mine~2", SILENT).commits) == ["Documentation: Two", "core: Three"]
 
 
 def test_a_documents_commit_has_the_kernel_of_the_one_before(three, repository):
     found = repository.find([], None, SILENT)
     one, two, _three = (found.compiled_as(each) for each in found.commits)
     assert one == two == found.commits[0].tree != found.compiled_as(found.base)
+
+
+def test_behind_a_merge_the_tip_keeps_its_files_and_its_kernel(tree, repository):
+    commit(tree, "core: One", core="one\n")
+    git(tree, "checkout", "--quiet", "-b", "other", "HEAD~1")
+    commit(tree, "dev: Two", dev="two\n")
+    git(tree, "checkout", "--quiet", "mine")
+    git(tree, "merge", "--quiet", "--no-ff", "-m", "Merge other", "other")
+    found = repository.find(["v6.12.117..mine"], None, SILENT)
+    assert (found.tip.subject, set(found.paths)) == ("Merge other", {CORE, DEV}) and "1 merge(s)" in found.notes[0]
+    # Neither side's alone.
+    assert found.compiled_as(found.tip) == found.tip.tree
+    commit(tree, "base: Three", base="three\n")
+    found = repository.find(["v6.12.117..mine"], None, SILENT)
+    assert found.tip.paths == (BASE,) and set(found.paths) == {CORE, DEV, BASE}
+    assert found.compiled_as(found.tip) == found.tip.tree
+    commit(tree, "Documentation: Four", document="four\n")
+    found = repository.find(["v6.12.117..mine"], None, SILENT)
+    assert found.compiled_as(found.tip) not in {one.tree for one in found.commits[:2]}
 
 
 def test_a_checkout_writes_only_what_differs(three, repository):
@@ -96,6 +116,13 @@ def test_a_mail_alone_is_a_series(three, tmp_path, repository):
     # As a program saves it, without the line that begins a mail in a mailbox.
     file.write_text(file.read_text().split("\n", 1)[1])
     assert subjects(repository.find([str(file)], "HEAD~1", SILENT).commits) == ["core: Three"]
+
+
+def test_mails_in_the_directory_above_are_no_range(three, tmp_path, repository, monkeypatch):
+    mails(three, tmp_path, "v6.12.117..mine")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(repository.find(["../series.mbox"], "v6.12.117", SILENT).commits) == 3
 
 
 def test_mails_go_onto_the_base_that_they_name(three, tmp_path, repository):
