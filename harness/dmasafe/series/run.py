@@ -172,19 +172,25 @@ class _Look:
                 found.append(self.broken(cell, self.first_broken(cell), why))
             return found, []
         self.tell(f"{name}: base and tip are built")
-        runs = []
-        mine = _owners(jobs)
+        runs: dict[Job, JobRun] = {}
         for job in jobs:
             after = self.bench.perform(tip, job)
             earlier = before.get(job) or self.bench.perform(base, job)
-            run = JobRun(job, (earlier,), (after,))
-            self.tell(f"{job.name}: {_news(run)}")
-            found += self.unjudged(run)
-            run = self.repeated(JobRun(job, (_only(earlier, mine[job]),), (_only(after, mine[job]),)))
-            runs.append(run)
+            runs[job] = JobRun(job, (earlier,), (after,))
+            self.tell(f"{job.name}: {_news(runs[job])}")
+            found += self.unjudged(runs[job])
+        taken: set[str] = set()
+        told: set[str] = set()
+        # A row is told of one job. The smoke suite, which is for the news, has the rest, and what no other saw.
+        for job in sorted(jobs, key=lambda job: job.suite == SMOKE):
+            rows = {one.id for one in job.scenarios()}
+            new = differ.differing(*sides(runs[job])).keys() - told
+            run = runs[job] = self.repeated(_only(runs[job], rows - taken | rows & new))
+            taken |= rows
+            told |= differ.differing(*sides(run)).keys()
             found += [self.finding(job, run, change) for change in differ.changed(*sides(run))]
             found += self.slower(run)
-        return found, runs
+        return found, list(runs.values())
 
     def unjudged(self, run: JobRun) -> list[Finding]:
         """Silence is no pass: a job of which base and tip have no verdict."""
@@ -348,18 +354,11 @@ def look(
     return Verdict(series, choice, tuple(findings), tuple(runs), files, tried, time.monotonic() - started)
 
 
-def _owners(jobs: Sequence[Job]) -> dict[Job, set[str]]:
-    """Which rows are told of which job: each once, and of the smoke suite, which is for the news, the rest."""
-    taken: set[str] = set()
-    mine: dict[Job, set[str]] = {}
-    for job in sorted(jobs, key=lambda job: job.suite == SMOKE):
-        mine[job] = {one.id for one in job.scenarios()} - taken
-        taken |= mine[job]
-    return mine
+def _only(run: JobRun, ids: Collection[str]) -> JobRun:
+    def some(all_: Iterable[Results]) -> tuple[Results, ...]:
+        return tuple(replace(one, rows=tuple(row for row in one.rows if row.id in ids)) for one in all_)
 
-
-def _only(results: Results, ids: Collection[str]) -> Results:
-    return replace(results, rows=tuple(row for row in results.rows if row.id in ids))
+    return JobRun(run.job, some(run.before), some(run.after))
 
 
 def _news(run: JobRun) -> str:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each commit of a series is reported as what it is, and nothing else is."""
 
+from dataclasses import replace
+
 import pytest
 from series_rig import (
     BASE,
@@ -14,8 +16,10 @@ from series_rig import (
     SEND,
     STACK,
     FakeBench,
+    caught,
     commit,
     results,
+    row,
     safe,
     skipped,
 )
@@ -143,6 +147,24 @@ def test_a_row_that_differs_once_is_flaky(tree, judge):
     commit(tree, "core: Race", base="FLAKY\n")
     (one,) = judge().findings
     assert one.kind is Kind.FLAKY and one.again[1] == 3 and 0 < one.again[0] < 3
+
+
+def test_what_only_the_smoke_suite_sees_is_told(tree, judge, monkeypatch):
+    commit(tree, "core: The first call", base="FIRST\n")
+    before = FakeBench.perform
+
+    def perform(self, one, job, ids=()):
+        found = before(self, one, job, ids)
+        if "FIRST" not in self.contents(one)[BASE] or job.suite != "smoke":
+            return found
+        return replace(found, rows=tuple(row(one.id, caught()) if one.id == SEND else one for one in found.rows))
+
+    monkeypatch.setattr(FakeBench, "perform", perform)
+    verdict = judge()
+    (one,) = verdict.findings
+    assert (one.kind, one.ids, one.again) == (Kind.WORSE, (SEND,), (3, 3)) and one.where.startswith("smoke on ")
+    # What the core suite sees as well is told of it alone.
+    assert [run.job.suite for run in verdict.runs] == ["smoke", "core", "faults"]
 
 
 def test_what_is_lost_at_the_tip_is_not_nothing(tree, judge):
