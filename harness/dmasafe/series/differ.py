@@ -16,6 +16,7 @@ from dmasafe.outcome import Judgement, Outcome, Splat, Verdict
 from dmasafe.report.results import Results, Row
 from dmasafe.report.splat_text import blamed
 from dmasafe.report.text import general
+from dmasafe.vocabulary import ABSENT_ADDRESS
 
 #: So much slower than the rest is more than noise, if every repetition says so.
 SLOWER = 2.0
@@ -28,6 +29,12 @@ _TRUSTED = (Verdict.PASS, Verdict.FAIL)
 _FIT = frozenset({"heap", "devm", "kmem-cache", "pages", "user"})
 #: Those that no device may take as they are, on any machine.
 _UNFIT = frozenset({"stack", "rodata", "module-rodata", "module-data", "vmalloc"})
+#: Reports that say of what kind the memory is.
+_OF_MEMORY = frozenset({
+    "map-stack", "map-vmalloc", "map-vmalloc-rejected", "map-invalid-area", "map-text-or-rodata",
+    "usb-buffer-on-stack", "usb-buffer-not-dma-capable", "strict-memory",
+})  # fmt: skip
+_ABSENT = f"@{ABSENT_ADDRESS:x}"
 _RANK = {Outcome.SAFE: 0, Outcome.REFUSED: 1, Outcome.CAUGHT: 2, Outcome.SILENT: 3}
 
 
@@ -97,12 +104,17 @@ def changed(before: Judgements, after: Judgements) -> list[Changed]:
     whys: dict[str, str] = {}
     counts: dict[str, tuple[int, int]] = {}
     for id_, kind in differing(before, after).items():
-        was = _worst(before.get(id_, ()))
+        runs = after.get(id_, ())
+        was, fresh = _worst(before.get(id_, ())), _fresh(before.get(id_, ()), runs)
+        unsaid = [one for one in runs if one.verdict not in _TRUSTED]
         # Of what is not judged, why it is not.
-        now = _worst(_fresh(before.get(id_, ()), after.get(id_, ())) or after.get(id_, ()))
-        word = now or was
+        if kind in UNTRUSTED:
+            now = unsaid[0] if unsaid else _worst(runs)
+        else:
+            now = _worst_way(id_, was, fresh) if was is not None and was.outcome and fresh else _worst(runs)
+        word = was if kind is Kind.UNSAID and not unsaid else now or was
         assert word is not None
-        counts[id_] = len(_fresh(before.get(id_, ()), after.get(id_, ()))), len(after.get(id_, ()))
+        counts[id_] = len(unsaid if kind in UNTRUSTED else fresh), len(runs)
         known = set(map(_key, was.splats)) if was is not None else set()
         new = [one for one in (now.splats if now is not None else ()) if _key(one) not in known]
         unexpected = now is not None and now.verdict is Verdict.FAIL and (was is None or was.verdict is Verdict.PASS)
@@ -187,38 +199,56 @@ def _times(runs: Sequence[Results]) -> dict[str, tuple[str, float]]:
 
 def _kind(id_: str, before: Sequence[Judgement], after: Sequence[Judgement]) -> Kind | None:
     was, now = _said(before), _said(after)
+    unknown = any(one.verdict is not Verdict.SKIP for one in before)
     if not now:
-        skipped = all(one.verdict is Verdict.SKIP for one in after)
-        return (Kind.GONE if skipped else Kind.UNSAID) if was or (before and not skipped) else None
-    if not was:
-        if any(one.verdict is not Verdict.SKIP for one in before):
+        if any(one.verdict is not Verdict.SKIP for one in after):
             return Kind.UNSAID
-        return Kind.WORSE if all(one.verdict is Verdict.FAIL for one in now) else None
-    fresh = _fresh(before, after)
-    if not fresh:
-        return None
-    one, other = _worst(was), _worst(fresh)
-    assert one is not None and other is not None
-    kind = _direction(id_, one, other)
+        return Kind.GONE if unknown else None
+    if not was:
+        failed = [one for one in now if one.verdict is Verdict.FAIL]
+        if unknown or not failed:
+            return Kind.UNSAID if unknown else None
+        return Kind.WORSE if len(failed) == len(now) else Kind.FLAKY
+    # What is lost now and then, and never was, may be the series' doing.
+    quiet = Kind.UNSAID if len(now) < len(after) and len(was) == len(before) else None
+    fresh, worst = _fresh(before, after), _worst(was)
+    if not fresh or worst is None:
+        return quiet
+    kind = _direction(id_, worst, _worst_way(id_, worst, fresh))
     if len(fresh) == len(now):
-        return kind
-    return Kind.FLAKY if kind is Kind.WORSE else None
+        return kind if kind is Kind.WORSE else quiet or kind
+    return Kind.FLAKY if kind is Kind.WORSE else quiet
+
+
+def _worst_way(id_: str, was: Judgement, fresh: Sequence[Judgement]) -> Judgement:
+    """Of what is new, what went the worst way."""
+    order = list(Kind)
+    return min(fresh, key=lambda one: order.index(_direction(id_, was, one)))
 
 
 def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
     assert was.outcome is not None and now.outcome is not None
     change = _RANK[now.outcome] - _RANK[was.outcome]
+    buffer = id_.split("/")[0]
+    unfit = buffer in _UNFIT
+    classes, known = ({splat.splat_class for splat in one.splats} for one in (now, was))
+    # The device took it before, and nobody said so.
+    taken = was.direct is True and was.outcome is not Outcome.CAUGHT
+    if unfit and not taken and now.direct is True and now.outcome is Outcome.SAFE:
+        return Kind.WORSE
     if change > 0:
-        # The device took the same memory before, and nobody said so.
-        reported = now.outcome is Outcome.CAUGHT and was.direct is True and now.direct is True
-        return Kind.BETTER if reported and id_.split("/")[0] in _UNFIT else Kind.WORSE
+        reported = now.outcome is Outcome.CAUGHT and now.direct is True and classes <= _OF_MEMORY
+        return Kind.BETTER if unfit and taken and reported else Kind.WORSE
     if change < 0:
-        # Nobody reports it any more, and the device takes the same memory as before; or the mistake is seeded.
-        unreported = was.outcome is Outcome.CAUGHT and (now.direct is True or "+fault=" in id_)
-        return Kind.WORSE if unreported and now.verdict is Verdict.FAIL else Kind.BETTER
+        # A mistake is seeded, or nobody is there: somebody must notice.
+        wrong = "+fault=" in id_ or (was.outcome is Outcome.REFUSED and _ABSENT in id_)
+        # Nobody reports it any more, and the device takes the same memory as before.
+        unreported = was.outcome is Outcome.CAUGHT and now.direct is True
+        unnoticed = unreported or (wrong and was.outcome is not Outcome.SILENT)
+        return Kind.WORSE if unnoticed and now.verdict is Verdict.FAIL else Kind.BETTER
     if was.verdict is now.verdict:
-        return Kind.OTHER
-    if was.direct is False and now.direct is True and id_.split("/")[0] in _FIT:
+        return Kind.WORSE if now.verdict is Verdict.FAIL and classes - known else Kind.OTHER
+    if was.direct is False and now.direct is True and buffer in _FIT:
         # A copy less, of memory that needs none.
         return Kind.BETTER
     return Kind.WORSE if now.verdict is Verdict.FAIL else Kind.BETTER

@@ -149,6 +149,8 @@ class _Look:
             )
         if checked.files:
             self.tell(f"source: {plural(len(found), 'result')} new in {plural(checked.files, 'file')}")
+        large = [file for file in checked.skipped if file in self.series.paths]
+        found += [Finding(Kind.UNSAID, "source", file, "it is too large for the source check") for file in large]
         return found, checked.files
 
     def touching(self, files: Iterable[str]) -> tuple[Commit, ...]:

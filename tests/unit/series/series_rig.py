@@ -90,6 +90,11 @@ def silent(expected=Outcome.SAFE):
     return Judgement(verdict, Outcome.SILENT, expected, WHY, None, (), 50.0)
 
 
+def refused(expected=Outcome.REFUSED):
+    verdict = Verdict.PASS if expected is Outcome.REFUSED else Verdict.FAIL
+    return Judgement(verdict, Outcome.REFUSED, expected, WHY, None, (), 50.0)
+
+
 def lost(why="log records were lost"):
     return Judgement(Verdict.INCONCLUSIVE, None, Outcome.SAFE, why)
 

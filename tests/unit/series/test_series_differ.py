@@ -4,13 +4,14 @@
 from dataclasses import replace
 
 import pytest
-from series_rig import READ, SEND, caught, lost, results, safe, silent, skipped, splat
+from series_rig import READ, SEND, caught, lost, refused, results, safe, silent, skipped, splat
 
 from dmasafe.outcome import Outcome
 from dmasafe.series import differ
 from dmasafe.series.differ import Kind
 
-CAUGHT, SILENT = Outcome.CAUGHT, Outcome.SILENT
+CAUGHT, SILENT, REFUSED = Outcome.CAUGHT, Outcome.SILENT, Outcome.REFUSED
+STACK = "stack/master_send/virtio/8"
 
 
 def kind(before, after, id_=SEND):
@@ -48,6 +49,14 @@ def kind(before, after, id_=SEND):
         ([skipped()], [caught()], Kind.WORSE),
         ([skipped()], [skipped()], None),
         ([], [safe()], None),
+        ([], [lost()], Kind.UNSAID),
+        ([lost()], [skipped()], Kind.GONE),
+        ([lost()], [caught()], Kind.UNSAID),
+        # A report more, of a row that went wrong before.
+        ([caught()], [caught(splat(), splat(splat_class="map-stack"))], Kind.WORSE),
+        ([caught()], [caught(splat("renamed"))], Kind.OTHER),
+        ([refused()], [safe(expected=REFUSED)], Kind.BETTER),
+        ([safe()], [refused(expected=Outcome.SAFE)], Kind.WORSE),
     ],
 )
 def test_a_row_goes_one_way(before, after, wanted):
@@ -57,6 +66,36 @@ def test_a_row_goes_one_way(before, after, wanted):
 def test_a_seeded_mistake_that_nobody_notices_any_more_is_worse():
     id_ = "heap/master_send/dmasafe:bounce/8+fault=map-stack"
     assert kind([caught(expected=CAUGHT)], [safe(expected=CAUGHT)], id_) is Kind.WORSE
+
+    before = [refused()]
+    assert kind(before, [safe(expected=REFUSED)], id_) is Kind.WORSE
+    # There it never was noticed in time.
+    assert kind([silent(expected=SILENT)], [safe(expected=SILENT)], id_) is Kind.BETTER
+
+
+def test_an_answer_of_nobody_is_worse():
+    id_ = "user/i2cdev_smbus/virtio/0@77+protocol=quick+rd=0"
+    assert kind([refused()], [safe(expected=REFUSED)], id_) is Kind.WORSE
+    assert kind([silent(expected=REFUSED)], [safe(expected=REFUSED)], id_) is Kind.BETTER
+
+
+@pytest.mark.parametrize("expected", [Outcome.SAFE, CAUGHT])
+def test_what_no_device_may_take_is_worse_when_one_does(expected):
+    """Whatever the model expects: it takes what the series made of the configuration for given."""
+    after = [safe(True, expected=expected)]
+    for before in ([caught(expected=CAUGHT)], [safe(False, expected=expected)], [safe(None)], [refused()]):
+        assert kind(before, after, STACK) is Kind.WORSE
+    assert kind([replace(caught(expected=CAUGHT), direct=True)], after, STACK) is Kind.WORSE
+    # It was taken before, and went wrong.
+    assert kind([replace(silent(), direct=True)], after, STACK) is Kind.BETTER
+
+
+def test_another_report_of_what_the_device_took_before_is_worse():
+    before = [safe(True)]
+    assert kind(before, [replace(caught(splat(splat_class="map-stack")), direct=True)], STACK) is Kind.BETTER
+    for others in ([splat(splat_class="kasan")], [splat(splat_class="map-stack"), splat(splat_class="free-size")]):
+        assert kind(before, [replace(caught(*others), direct=True)], STACK) is Kind.WORSE
+    assert kind(before, [replace(silent(), direct=True)], STACK) is Kind.WORSE
 
 
 def test_a_copy_less_is_better_where_none_is_needed():
@@ -82,6 +121,23 @@ def test_repetitions_tell_flaky_from_changed():
     assert kind([safe(), caught()], [caught(), caught()]) is None
     # Better now and then is no news.
     assert kind([caught()] * 2, [safe(), caught()]) is None
+    # Of several that are new, the worst way counts, in whatever order.
+    ways = [safe(False), safe(True, expected=CAUGHT)]
+    assert kind([safe()] * 2, ways) is kind([safe()] * 2, ways[::-1]) is Kind.WORSE
+    assert kind([skipped()] * 2, [caught(), safe()]) is Kind.FLAKY
+
+
+def test_what_is_lost_now_and_then_is_no_pass():
+    assert kind([safe()] * 3, [lost(), safe(), safe()]) is Kind.UNSAID
+    assert kind([caught()] * 3, [lost(), safe(), safe()]) is Kind.UNSAID
+    assert kind([safe()] * 3, [lost(), caught(), safe()]) is Kind.FLAKY
+    assert kind([safe()] * 3, [lost(), caught(), caught()]) is Kind.WORSE
+    # At the base, too: it is the machine.
+    assert kind([safe(), lost(), safe()], [lost(), safe(), safe()]) is None
+    (one,) = differ.changed({SEND: [safe()] * 3}, {SEND: [safe(), lost("the guest hung"), safe()]})
+    assert (one.kind, one.before, one.after, one.why, one.again) == (
+        Kind.UNSAID, "SAFE", "INCONCLUSIVE", "the guest hung", (1, 3),
+    )  # fmt: skip
 
 
 def test_a_run_that_is_not_trusted_has_no_word():
@@ -105,6 +161,8 @@ def test_rows_of_the_same_are_told_once():
 def test_what_is_not_judged_says_why():
     (one,) = differ.changed({SEND: [safe()]}, {SEND: [lost("its probe failed")]})
     assert (one.kind, one.after, one.why) == (Kind.UNSAID, "INCONCLUSIVE", "its probe failed")
+    (one,) = differ.changed({SEND: [lost("its probe failed")]}, {SEND: [safe()]})
+    assert (one.kind, one.before, one.after, one.why) == (Kind.UNSAID, "INCONCLUSIVE", "SAFE", "its probe failed")
 
 
 def test_what_is_broken_in_both_is_a_number():

@@ -24,6 +24,7 @@ from series_rig import (
     skipped,
 )
 
+from dmasafe.check import Checked
 from dmasafe.progress import SILENT
 from dmasafe.scenario import CORE_LENGTHS
 from dmasafe.series.choose import Job, choose
@@ -182,6 +183,14 @@ def test_what_nobody_can_judge_is_no_pass(tree, judge, monkeypatch):
     assert {one.kind for one in verdict.findings} == {Kind.UNSAID} and verdict.exit_status == 2
     assert "nothing of core on x86_64 default was judged" in {one.what for one in verdict.findings}
     assert verdict.findings[0].why == "no such controller"
+
+
+def test_what_the_source_check_cannot_read_is_no_pass(tree, judge, monkeypatch):
+    commit(tree, "dev: Change", dev="second\n")
+    monkeypatch.setattr(FakeBench, "check", lambda self: Checked((), 2, 0, (DEV, CORE)))
+    verdict = judge()
+    # What lies beside the files of the series is not its doing.
+    assert [(one.kind, one.what) for one in verdict.findings] == [(Kind.UNSAID, DEV)] and verdict.exit_status == 2
 
 
 def test_a_base_that_is_known_is_neither_built_nor_run(tree, judge, repository):
