@@ -72,7 +72,8 @@ def rows() -> tuple[Row, ...]:
     return (
         Row(
             ("drivers/i2c/i2c-core*", "drivers/i2c/i2c-smbus.c", "include/linux/i2c.h", "include/linux/i2c-smbus.h",
-             "include/uapi/linux/i2c.h"),
+             "include/uapi/linux/i2c.h", "drivers/i2c/Kconfig", "drivers/i2c/Makefile", "include/trace/events/i2c.h",
+             "include/trace/events/smbus.h"),
             _CORE, "the I2C core: every call on every controller",
         ),
         Row(
@@ -86,7 +87,9 @@ def rows() -> tuple[Row, ...]:
             _CORE, "the DMA API: what it maps, and what dma-debug reports",
         ),
         Row(
-            ("drivers/i2c/busses/i2c-virtio.c", "include/uapi/linux/virtio_i2c.h", "drivers/virtio/**"),
+            ("drivers/i2c/busses/i2c-virtio.c", "include/uapi/linux/virtio_i2c.h", "drivers/virtio/**",
+             "include/linux/virtio.h", "include/linux/virtio_config.h", "include/linux/virtio_pci_*.h",
+             "include/linux/virtio_ring.h", "include/uapi/linux/virtio_ring.h"),
             _VIRTIO, "i2c-virtio: every call on it",
         ),
         *(
@@ -94,13 +97,19 @@ def rows() -> tuple[Row, ...]:
                 f"the host driver {host.module}: on its emulated hardware")
             for name, host in hosts().items()
         ),
+        # What a driver maps its buffers with, in files that are not named after it.
+        Row(("drivers/i2c/busses/i2c-stm32.[ch]",), (("hosts", ("stm32f7",)),), "i2c-stm32f7's DMA"),
+        Row(("drivers/soc/qcom/qcom-geni-se.c", "include/linux/soc/qcom/geni-se.h"), (("hosts", ("qcom-geni",)),),
+            "i2c-qcom-geni's DMA"),
+        Row(("drivers/i2c/busses/i2c-i801.c",), (("upstream", ("i801",)),), "i2c-i801: every call on QEMU's own"),
         *(
             Row(files, (("upstream", (name,)),), f"the USB bridge {name}: every call on it")
             for name, files in ((one.name, one.sources) for one in bridges)
         ),
         Row(
             ("drivers/usb/core/hcd.c", "drivers/usb/core/message.c", "drivers/usb/core/buffer.c",
-             "drivers/usb/host/xhci*"),
+             "drivers/usb/core/urb.c", "drivers/usb/host/xhci*", "drivers/usb/host/ehci*", "include/linux/usb.h",
+             "include/linux/usb/hcd.h"),
             (("upstream", tuple(one.name for one in bridges)),), "USB: the bridges behind it",
         ),
         *(

@@ -30,6 +30,11 @@ CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default",
         ("drivers/i2c/busses/i2c-virtio.c", [("smoke", "default", ()), ("core", "default", ("virtio",))]),
         ("drivers/i2c/busses/i2c-mt65xx.c", [("hosts", "hosts", ("mt65xx",))]),
         ("drivers/i2c/busses/i2c-stm32f7.c", [("hosts", "hosts", ("stm32f7",))]),
+        ("drivers/i2c/busses/i2c-stm32.c", [("hosts", "hosts", ("stm32f7",))]),
+        ("drivers/soc/qcom/qcom-geni-se.c", [("hosts", "hosts", ("qcom-geni",))]),
+        ("drivers/i2c/busses/i2c-i801.c", [("upstream", "upstream", ("i801",))]),
+        ("drivers/i2c/Kconfig", CORE),
+        ("include/linux/virtio_ring.h", [("smoke", "default", ()), ("core", "default", ("virtio",))]),
         ("drivers/i2c/busses/i2c-at91-master.c", [("hosts", "hosts", ("at91",))]),
         ("drivers/i2c/busses/i2c-imx.c", [("hosts", "hosts", ("imx", ))]),
         ("drivers/i2c/busses/i2c-robotfuzz-osif.c", [("upstream", "upstream", ("osif", "osif-ehci"))]),
@@ -46,6 +51,12 @@ CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default",
 )  # fmt: skip
 def test_a_file_is_a_reason(path, wanted):
     assert jobs(path) == wanted
+
+
+@pytest.mark.parametrize("path", ["drivers/usb/core/urb.c", "drivers/usb/host/ehci-q.c", "include/linux/usb/hcd.h"])
+def test_usb_is_a_reason_for_every_bridge(path):
+    ((suite, _, only),) = jobs(path)
+    assert suite == "upstream" and {"osif", "osif-ehci", "viperboard"} <= set(only)
 
 
 def test_what_nothing_here_runs_is_said():
