@@ -62,12 +62,24 @@ def test_a_rule_holds_in_its_versions_only() -> None:
         HostPolicy("x", (), (), (), (), 1.0).rule((7, 3), 1, True, False, False)
 
 
+class Controller(I2cHost):
+    bars = (Bar(0, 0x100),)
+
+
+def test_dma_after_an_address_that_nobody_acknowledged_is_of_no_message() -> None:
+    with PciClient(Controller()) as client:
+        client.function.fail("nak-0")
+        wire = Wire(client.function)
+        wire.start(0x20 << 1)
+        assert not wire.end()
+        client.function.dma.read(1 << 40, 4)
+        client.settle()
+        (record,) = client.records
+        assert record.why.startswith("stray DMA")
+
+
 def test_a_message_that_a_host_ends_late_is_of_the_scenario_in_which_it_began() -> None:
     """Its driver has given up meanwhile, and the next scenario is under way."""
-
-    class Controller(I2cHost):
-        bars = (Bar(0, 0x100),)
-
     with PciClient(Controller()) as client:
         seq = [1]
         client.bus._seq = lambda: seq[0]

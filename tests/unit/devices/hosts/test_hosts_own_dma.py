@@ -188,6 +188,14 @@ def test_hardware_that_is_early_writes_to_memory_after_its_interrupt():
     assert driver.bench.get(RING, 8) == pattern(0x30, 0, 8)
 
 
+def test_hardware_may_write_once_more_when_its_driver_has_been_told():
+    driver = Mt65xxDriver("writes-after")
+    assert driver.message(RECORDER, None, 8) == 0x01
+    assert driver.bench.get(RING, 8) == pattern(0x30, 0, 8)
+    driver.bench.run(1)
+    assert driver.bench.get(RING, 8) == bytes(octet ^ 0xFF for octet in pattern(0x30, 0, 8))
+
+
 def test_a_stray_message_is_in_the_trace():
     driver = Mt65xxDriver()
     driver.bench.write("TX_4G_MODE", 0x10)
