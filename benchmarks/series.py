@@ -36,7 +36,9 @@ def git(tree: Path, *words: str, **environment: str) -> str:
 
 
 def make_tree(directory: Path) -> Path:
-    """A repository with the default source as its one commit."""
+    """The repository that TREE_VARIABLE names, else one in ``directory`` with the default source as its one commit."""
+    if named := os.environ.get(TREE_VARIABLE):
+        return Path(named)
     source = kernels.fetch(kernels.parse_source(kernels.DEFAULT_SOURCE), kernels.open_cache())
     tree = directory / "linux"
     subprocess.run(["git", "init", "--quiet", tree], check=True)
@@ -91,8 +93,7 @@ def parts_s(tree: Path, base: str, tip: str) -> tuple[float, float]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dmasafe-") as directory:
-        named = os.environ.get(TREE_VARIABLE)
-        tree = Path(named) if named else make_tree(Path(directory))
+        tree = make_tree(Path(directory))
         base = git(tree, "rev-parse", "HEAD")
         # Lines that no earlier run compiled.
         known, tip = (one_line(tree, base, CORE, f"int dmasafe_{name}_{time.time_ns()};") for name in ("one", "two"))
