@@ -10,15 +10,18 @@ from functools import cache
 
 from dmasafe.architecture import architecture_of
 from dmasafe.carriers import CONTROLLERS
+from dmasafe.carriers.hosts import HOSTS, LEAVING
 from dmasafe.devices.hosts import hosts
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario
 from dmasafe.scenario import Scenario, suite
 
 SMOKE, CLIENTS = "smoke", "clients"
-DEFAULT, UPSTREAM = "default", "upstream"
+DEFAULT, UPSTREAM, IRQS = "default", "upstream", "hosts-irqs"
 #: The configuration that has what a suite runs on.
-HOME = {"hosts": "hosts", "upstream": UPSTREAM, "buses": UPSTREAM, CLIENTS: UPSTREAM}
+HOME = {HOSTS: HOSTS, LEAVING: HOSTS, "upstream": UPSTREAM, "buses": UPSTREAM, CLIENTS: UPSTREAM}
+#: Where another one has more of it.
+HOME_ON = {(HOSTS, "arm64"): IRQS, (LEAVING, "arm64"): IRQS}
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,22 @@ class Row:
 # The smoke suite is the first news.
 _CORE = ((SMOKE, ()), ("core", ()), ("faults", ()))
 _VIRTIO = ((SMOKE, ()), ("core", ("virtio",)))
+_BUSSES = "drivers/i2c/busses"
+#: Files of a host's driver, where it is not one that is named as the module is.
+_FILES = {
+    "amd-mp2": (f"{_BUSSES}/i2c-amd-mp2*.[ch]",),
+    "at91": (f"{_BUSSES}/i2c-at91*.[ch]",),
+    "qcom-geni": (
+        f"{_BUSSES}/i2c-qcom-geni.c", "drivers/soc/qcom/qcom-geni-se.c", "include/linux/soc/qcom/geni-se.h",
+    ),
+    "stm32f4": (f"{_BUSSES}/i2c-stm32f4.c", f"{_BUSSES}/i2c-stm32.h"),
+    # What it maps its buffers with is not named after it.
+    "stm32f7": (f"{_BUSSES}/i2c-stm32f7.c", f"{_BUSSES}/i2c-stm32.[ch]"),
+}  # fmt: skip
+
+
+def _on_host(name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((of, (name,)) for of in (HOSTS, LEAVING) if of in CONTROLLERS[name].scenarios)
 
 
 @cache
@@ -93,14 +112,10 @@ def rows() -> tuple[Row, ...]:
             _VIRTIO, "i2c-virtio: every call on it",
         ),
         *(
-            Row((f"drivers/i2c/busses/{re.sub('-(drv|plat)$', '', host.module)}*.[ch]",), (("hosts", (name,)),),
-                f"the host driver {host.module}: on its emulated hardware")
+            Row(_FILES.get(name, (f"{_BUSSES}/{host.module}.c",)), _on_host(name),
+                f"the host driver i2c-{name}: on its emulated hardware")
             for name, host in hosts().items()
         ),
-        # What a driver maps its buffers with, in files that are not named after it.
-        Row(("drivers/i2c/busses/i2c-stm32.[ch]",), (("hosts", ("stm32f7",)),), "i2c-stm32f7's DMA"),
-        Row(("drivers/soc/qcom/qcom-geni-se.c", "include/linux/soc/qcom/geni-se.h"), (("hosts", ("qcom-geni",)),),
-            "i2c-qcom-geni's DMA"),
         Row(("drivers/i2c/busses/i2c-i801.c",), (("upstream", ("i801",)),), "i2c-i801: every call on QEMU's own"),
         *(
             Row(files, (("upstream", (name,)),), f"the USB bridge {name}: every call on it")
@@ -176,14 +191,13 @@ def choose(
     for name in suites:
         wanted[name] = None
         reasons.append(f"{name}: asked for by --suite")
-    order = [SMOKE, "core", "faults", "hosts", CLIENTS, "upstream", "buses"]
+    order = [SMOKE, "core", "faults", HOSTS, LEAVING, CLIENTS, "upstream", "buses"]
     names = sorted(wanted, key=lambda name: order.index(name) if name in order else len(order))
     jobs = [
-        Job(name, HOME.get(name, DEFAULT), where, only)
-        for name in names for where, only in _machines(name, arch, wanted[name] or ())
+        Job(name, HOME_ON.get((name, where)) or HOME.get(name, DEFAULT), where, only)
+        for asked in (arch, *architectures) for name in names for where, only in _machines(name, asked, wanted[name])
     ]  # fmt: skip
     jobs += [replace(job, configuration=name) for name in configurations for job in jobs if job.configuration != name]
-    jobs += [replace(job, arch=name) for name in architectures if name != arch for job in jobs if job.arch == arch]
     code = [path for path in paths if path.endswith((".c", ".h"))]
     left = [path for path in paths if path not in known]
     return Choice(
@@ -194,15 +208,15 @@ def choose(
     )
 
 
-def _machines(name: str, arch: str, only: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """On which architectures these controllers are run: on ``arch``, if it can show them."""
-    found: dict[str, list[str]] = {} if only else {arch: []}
-    for one in sorted(only):
-        machines = (
-            [architecture_of(machine) or arch for machine in hosts()[one].architectures] if name == "hosts" else []
-        )
-        found.setdefault(arch if arch in machines or not machines else machines[0], []).append(one)
-    return [(where, tuple(names)) for where, names in found.items()]
+def _machines(name: str, arch: str, only: Iterable[str] | None) -> list[tuple[str, tuple[str, ...]]]:
+    """On which architectures these controllers are run, or all: on ``arch``, if a machine of it shows them."""
+    if name not in (HOSTS, LEAVING):
+        return [(arch, tuple(sorted(only or ())))]
+    found: dict[str, list[str]] = {}
+    for one in sorted(hosts() if only is None else only):
+        machines = [architecture_of(machine) or arch for machine in hosts()[one].architectures]
+        found.setdefault(arch if arch in machines else machines[0], []).append(one)
+    return [(where, tuple(names) if only else ()) for where, names in found.items()]
 
 
 def matches(path: str, pattern: str) -> bool:

@@ -18,6 +18,11 @@ def jobs(*paths, **more):
 CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default", ())]
 
 
+def host(*names, configuration="hosts-irqs"):
+    """The jobs of hosts: every call, and the driver unbound beside one."""
+    return [(suite, configuration, names) for suite in ("hosts", "hosts-leaving")]
+
+
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
@@ -28,15 +33,20 @@ CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default",
         ("kernel/dma/some/where.c", CORE),
         ("include/linux/dma-mapping.h", CORE),
         ("drivers/i2c/busses/i2c-virtio.c", [("smoke", "default", ()), ("core", "default", ("virtio",))]),
-        ("drivers/i2c/busses/i2c-mt65xx.c", [("hosts", "hosts", ("mt65xx",))]),
-        ("drivers/i2c/busses/i2c-stm32f7.c", [("hosts", "hosts", ("stm32f7",))]),
-        ("drivers/i2c/busses/i2c-stm32.c", [("hosts", "hosts", ("stm32f7",))]),
-        ("drivers/soc/qcom/qcom-geni-se.c", [("hosts", "hosts", ("qcom-geni",))]),
+        ("drivers/i2c/busses/i2c-mt65xx.c", host("mt65xx")),
+        ("drivers/i2c/busses/i2c-stm32f7.c", host("stm32f7")),
+        ("drivers/i2c/busses/i2c-stm32.c", host("stm32f7")),
+        ("drivers/soc/qcom/qcom-geni-se.c", host("qcom-geni")),
         ("drivers/i2c/busses/i2c-i801.c", [("upstream", "upstream", ("i801",))]),
         ("drivers/i2c/Kconfig", CORE),
         ("include/linux/virtio_ring.h", [("smoke", "default", ()), ("core", "default", ("virtio",))]),
-        ("drivers/i2c/busses/i2c-at91-master.c", [("hosts", "hosts", ("at91",))]),
-        ("drivers/i2c/busses/i2c-imx.c", [("hosts", "hosts", ("imx", ))]),
+        ("drivers/i2c/busses/i2c-at91-master.c", host("at91")),
+        ("drivers/i2c/busses/i2c-imx.c", host("imx")),
+        ("drivers/i2c/busses/i2c-imx-lpi2c.c", host("imx-lpi2c")),
+        ("drivers/i2c/busses/i2c-stm32.h", host("stm32f4", "stm32f7")),
+        ("drivers/i2c/busses/i2c-amd-mp2-pci.c", host("amd-mp2", configuration="hosts")),
+        ("drivers/i2c/busses/i2c-sh_mobile.c", host("sh-mobile")),
+        ("drivers/i2c/busses/i2c-tegra-bpmp.c", []),
         ("drivers/i2c/busses/i2c-robotfuzz-osif.c", [("upstream", "upstream", ("osif", "osif-ehci"))]),
         ("drivers/iio/potentiometer/ad5110.c", [("clients", "upstream", ("ad5110",))]),
         ("drivers/rtc/rtc-ds1307.c", [("clients", "upstream", ("ds1307",))]),
@@ -53,6 +63,12 @@ def test_a_file_is_a_reason(path, wanted):
     assert jobs(path) == wanted
 
 
+@pytest.mark.parametrize("name", hosts())
+def test_a_host_driver_is_a_reason_for_its_own_suite(name):
+    found = choose([f"drivers/i2c/busses/i2c-{name.replace('sh-', 'sh_').replace('mp2', 'mp2-plat')}.c"], "x86_64").jobs
+    assert {job.only for job in found} == {(name,)} and found[0].suite == "hosts"
+
+
 @pytest.mark.parametrize("path", ["drivers/usb/core/urb.c", "drivers/usb/host/ehci-q.c", "include/linux/usb/hcd.h"])
 def test_usb_is_a_reason_for_every_bridge(path):
     ((suite, _, only),) = jobs(path)
@@ -67,17 +83,26 @@ def test_what_nothing_here_runs_is_said():
     )
 
 
-def test_hosts_and_clients_of_a_series_come_together():
+def test_hosts_of_a_series_come_together():
     one, two = "drivers/i2c/busses/i2c-mt65xx.c", "drivers/i2c/busses/i2c-rcar.c"
-    assert jobs(one, two) == [("hosts", "hosts", ("mt65xx", "rcar"))]
+    assert jobs(one, two) == host("mt65xx", "rcar")
     # All of a suite is more than a part of it.
-    assert jobs(one, suites=["hosts"]) == [("hosts", "hosts", ())]
+    found = choose([one], "x86_64", suites=["hosts"]).jobs
+    assert [(job.arch, job.suite, job.only) for job in found] == [
+        ("x86_64", "hosts", ()), ("arm64", "hosts", ()), ("arm64", "hosts-leaving", ("mt65xx",)),
+    ]  # fmt: skip
 
 
 def test_a_host_is_run_where_a_machine_can_show_it():
-    found = choose(["drivers/i2c/busses/i2c-mt65xx.c", "drivers/i2c/busses/i2c-ismt.c"], "x86_64")
-    assert [(job.arch, job.only) for job in found.jobs] == [("x86_64", ("ismt",)), ("arm64", ("mt65xx",))]
-    assert choose(["drivers/i2c/busses/i2c-mt65xx.c"], "arm64").cells == (("hosts", "arm64"),)
+    one, two = "drivers/i2c/busses/i2c-mt65xx.c", "drivers/i2c/busses/i2c-ismt.c"
+    found = [job for job in choose([one, two], "x86_64").jobs if job.suite == "hosts"]
+    assert [(job.configuration, job.arch, job.only) for job in found] == [
+        ("hosts", "x86_64", ("ismt",)), ("hosts-irqs", "arm64", ("mt65xx",)),
+    ]  # fmt: skip
+    # None has both, and riscv64 has neither.
+    for more in ([], ["arm64"], ["riscv64"]):
+        assert choose([one], "arm64", architectures=more).cells == (("hosts-irqs", "arm64"),)
+        assert choose([two], "x86_64", architectures=more).cells == (("hosts", "x86_64"),)
 
 
 def test_suites_configurations_and_architectures_add():
@@ -101,7 +126,7 @@ def test_every_name_in_the_table_is_one():
     for row in rows():
         for name, names in row.runs:
             only[name] |= set(names)
-    assert only["hosts"] == set(hosts())
+    assert only["hosts"] == only["hosts-leaving"] == set(hosts())
     assert only[CLIENTS] == set(CLIENT_DRIVERS)
     assert only["upstream"] | only["core"] <= set(CONTROLLERS)
     configurations = kernels.load_matrix().configurations
