@@ -14,14 +14,16 @@ from dmasafe.carriers.hosts import HOSTS, LEAVING
 from dmasafe.devices.hosts import hosts
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario
-from dmasafe.scenario import Scenario, suite
+from dmasafe.findings.catalogue import load
+from dmasafe.scenario import Scenario, parse_scenario, suite
 
-SMOKE, CLIENTS = "smoke", "clients"
+SMOKE, CLIENTS, FINDINGS = "smoke", "clients", "findings"
 DEFAULT, UPSTREAM, IRQS = "default", "upstream", "hosts-irqs"
+_OF_HOSTS = (HOSTS, LEAVING, FINDINGS)
 #: The configuration that has what a suite runs on.
-HOME = {HOSTS: HOSTS, LEAVING: HOSTS, "upstream": UPSTREAM, "buses": UPSTREAM, CLIENTS: UPSTREAM}
+HOME = {**dict.fromkeys(_OF_HOSTS, HOSTS), "upstream": UPSTREAM, "buses": UPSTREAM, CLIENTS: UPSTREAM}
 #: Where another one has more of it.
-HOME_ON = {(HOSTS, "arm64"): IRQS, (LEAVING, "arm64"): IRQS}
+HOME_ON = {(name, "arm64"): IRQS for name in _OF_HOSTS}
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Job:
         if self.suite == CLIENTS:
             rows = [row for name, row in CLIENT_DRIVERS.items() if not self.only or name in self.only]
             return [ClientScenario(row, phase, place) for place in DEFAULT_PLACES for row in rows for phase in Phase]
-        return [one for one in suite(self.suite) if not self.only or one.controller in self.only]
+        found = _proofs() if self.suite == FINDINGS else suite(self.suite)
+        return [one for one in found if not self.only or one.controller in self.only]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,20 @@ _FILES = {
 
 
 def _on_host(name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((of, (name,)) for of in (HOSTS, LEAVING) if of in CONTROLLERS[name].scenarios)
+    known = [FINDINGS] if any(one.controller == name for one in _proofs()) else []
+    return tuple((of, (name,)) for of in (HOSTS, LEAVING, *known))
+
+
+@cache
+def _proofs() -> tuple[Scenario, ...]:
+    """What shows the findings in hosts' drivers: what a driver is known to get wrong, in a boot of its own."""
+    suites = {*suite(HOSTS), *suite(LEAVING)}
+    # What takes another command line is for "dmasafe findings" alone.
+    proofs = [finding.proof for finding in load() if not finding.proof.cmdline]
+    shown = [[parse_scenario(row.scenario) for row in proof.scenario] for proof in proofs]
+    # What a suite has it has in an order of its own, since it may spoil what comes behind it.
+    found = [one for mine in shown if not suites.issuperset(mine) for one in mine if one.controller in hosts()]
+    return tuple(dict.fromkeys(found))
 
 
 @cache
@@ -191,7 +207,7 @@ def choose(
     for name in suites:
         wanted[name] = None
         reasons.append(f"{name}: asked for by --suite")
-    order = [SMOKE, "core", "faults", HOSTS, LEAVING, CLIENTS, "upstream", "buses"]
+    order = [SMOKE, "core", "faults", *_OF_HOSTS, CLIENTS, "upstream", "buses"]
     names = sorted(wanted, key=lambda name: order.index(name) if name in order else len(order))
     jobs = [
         Job(name, HOME_ON.get((name, where)) or HOME.get(name, DEFAULT), where, only)
@@ -210,7 +226,7 @@ def choose(
 
 def _machines(name: str, arch: str, only: Iterable[str] | None) -> list[tuple[str, tuple[str, ...]]]:
     """On which architectures these controllers are run, or all: on ``arch``, if a machine of it shows them."""
-    if name not in (HOSTS, LEAVING):
+    if name not in _OF_HOSTS:
         return [(arch, tuple(sorted(only or ())))]
     found: dict[str, list[str]] = {}
     for one in sorted(hosts() if only is None else only):

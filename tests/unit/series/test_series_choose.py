@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a file is a reason to run, and that every name in the table is one."""
 
+import re
+
 import pytest
 
 from dmasafe import kernel as kernels
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.devices.hosts import hosts
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS
+from dmasafe.findings.catalogue import load
 from dmasafe.scenario import SUITES
-from dmasafe.series.choose import CLIENTS, Job, choose, matches, rows
+from dmasafe.series.choose import CLIENTS, FINDINGS, Job, choose, matches, rows
 
 
 def jobs(*paths, **more):
@@ -17,10 +20,23 @@ def jobs(*paths, **more):
 
 CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default", ())]
 
+# Of the others' drivers no finding is shown by what a suite lacks, on the usual command line.
+WITHOUT_FINDINGS = {"imx-lpi2c", "ismt", "mt65xx", "mxs", "qcom-geni", "stm32f4", "tegra"}
+# They take a command line of their own.
+NOT_SHOWN = {
+    "lpi2c-command-buffer-freed-twice",
+    "amd-mp2-frees-under-dma",
+    "mt65xx-frees-under-dma",
+    "ismt-maps-too-little",
+}
+
 
 def host(*names, configuration="hosts-irqs"):
-    """The jobs of hosts: every call, and the driver unbound beside one."""
-    return [(suite, configuration, names) for suite in ("hosts", "hosts-leaving")]
+    """The jobs of hosts: every call, the driver unbound beside one, and what it is known to get wrong."""
+    known = tuple(name for name in names if name not in WITHOUT_FINDINGS)
+    return [(suite, configuration, names) for suite in ("hosts", "hosts-leaving")] + [
+        ("findings", configuration, known)
+    ] * bool(known)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +91,21 @@ def test_usb_is_a_reason_for_every_bridge(path):
     assert suite == "upstream" and {"osif", "osif-ehci", "viperboard"} <= set(only)
 
 
+@pytest.mark.parametrize(
+    "finding",
+    [one for one in load() if one.patch is not None and one.proof.rows and one.id not in NOT_SHOWN],
+    ids=lambda one: one.id,
+)
+def test_who_corrects_a_finding_is_shown_it(finding):
+    text = "".join(path.read_text() for path in finding.patches(""))
+    found = choose(re.findall(r"^[+]{3} b/(\S+)", text, re.MULTILINE), "x86_64").jobs
+    shown = {(one.id, job.configuration.removesuffix("-irqs")) for job in found for one in job.scenarios()}
+    # The core suite has 32 bytes for 64.
+    wanted = {re.sub(r"(/virtio/|=r)64", r"\g<1>32", row.scenario) for row in finding.proof.rows}
+    home = finding.proof.config.removesuffix("-strict-128").removesuffix("-irqs")
+    assert {(id_, home) for id_ in wanted} <= shown
+
+
 def test_what_nothing_here_runs_is_said():
     found = choose(["Documentation/a.rst", "drivers/x.c", "drivers/i2c/i2c-dev.c"], "x86_64")
     assert (found.nothing, found.checked) == (("Documentation/a.rst",), ("drivers/x.c",))
@@ -122,11 +153,12 @@ def test_a_commit_is_a_reason_for_a_job_or_not():
 
 
 def test_every_name_in_the_table_is_one():
-    only = {name: set() for name in (*SUITES, CLIENTS)}
+    only = {name: set() for name in (*SUITES, CLIENTS, FINDINGS)}
     for row in rows():
         for name, names in row.runs:
             only[name] |= set(names)
     assert only["hosts"] == only["hosts-leaving"] == set(hosts())
+    assert only[FINDINGS] == set(hosts()) - WITHOUT_FINDINGS
     assert only[CLIENTS] == set(CLIENT_DRIVERS)
     assert only["upstream"] | only["core"] <= set(CONTROLLERS)
     configurations = kernels.load_matrix().configurations
