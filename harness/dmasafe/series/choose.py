@@ -15,6 +15,7 @@ from dmasafe.devices.hosts import hosts
 from dmasafe.expect.client_drivers import CLIENT_DRIVERS, Phase
 from dmasafe.expect.clients import DEFAULT_PLACES, ClientScenario
 from dmasafe.findings.catalogue import load
+from dmasafe.kernel import load_matrix
 from dmasafe.scenario import Scenario, parse_scenario, suite
 
 SMOKE, CLIENTS, FINDINGS = "smoke", "clients", "findings"
@@ -22,8 +23,6 @@ DEFAULT, UPSTREAM, IRQS = "default", "upstream", "hosts-irqs"
 _OF_HOSTS = (HOSTS, LEAVING, FINDINGS)
 #: The configuration that has what a suite runs on.
 HOME = {**dict.fromkeys(_OF_HOSTS, HOSTS), "upstream": UPSTREAM, "buses": UPSTREAM, CLIENTS: UPSTREAM}
-#: Where another one has more of it.
-HOME_ON = {(name, "arm64"): IRQS for name in _OF_HOSTS}
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def choose(
     order = [SMOKE, "core", "faults", *_OF_HOSTS, CLIENTS, "upstream", "buses"]
     names = sorted(wanted, key=lambda name: order.index(name) if name in order else len(order))
     jobs = [
-        Job(name, HOME_ON.get((name, where)) or HOME.get(name, DEFAULT), where, only)
+        Job(name, _home(name, where), where, only)
         for asked in (arch, *architectures) for name in names for where, only in _machines(name, asked, wanted[name])
     ]  # fmt: skip
     jobs += [replace(job, configuration=name) for name in configurations for job in jobs if job.configuration != name]
@@ -222,6 +221,12 @@ def choose(
         tuple(path for path in left if path in code),
         tuple(path for path in left if path not in code),
     )
+
+
+def _home(name: str, arch: str) -> str:
+    """The configuration that has what a suite runs on, the one with most of it."""
+    architectures = load_matrix().configurations[IRQS].architectures
+    return IRQS if name in _OF_HOSTS and arch in architectures else HOME.get(name, DEFAULT)
 
 
 def _machines(name: str, arch: str, only: Iterable[str] | None) -> list[tuple[str, tuple[str, ...]]]:
