@@ -4,12 +4,14 @@
 import contextlib
 import json
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
 
 from dmasafe.architecture import project_root
 from dmasafe.devices.bus import Bus
 from dmasafe.devices.values import describe, make
+from dmasafe.expect.client_drivers import Phase
 from dmasafe.facts import KernelInfo
 from dmasafe.findings import corrections as corrections
 from dmasafe.findings import mail, record, reproduce
@@ -18,9 +20,11 @@ from dmasafe.findings.corrections import Correction, Corrections, compare, corre
 from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows, gone_from_program, gone_from_rows
 from dmasafe.findings.page import VERSIONS, subsystem, to_markdown
 from dmasafe.kernel import NotBuilt
+from dmasafe.kernel.patched import PatchError
 from dmasafe.outcome import Frame, Judgement, Outcome, Splat, Verdict
 from dmasafe.progress import SILENT
 from dmasafe.report.results import Results, Row
+from dmasafe.scenario import core_suite, parse_scenario
 
 KERNEL = KernelInfo("7.2.13", "x86_64", "upstream", "linux-source-7.2 7.2.13-1")
 SOURCE = "apt:linux-source-7.2"
@@ -30,6 +34,7 @@ SPLAT = Splat(
 )  # fmt: skip
 (OSIF,) = load(["osif-callers-buffer"])
 (SIGNAL,) = load(["virtio-interrupted-transfer"])
+ANYTHING = MagicMock()
 
 
 def results_for(finding, **changes):
@@ -283,7 +288,9 @@ def test_a_phase_may_be_out_of_reach_with_a_patch_for_the_reason_that_the_catalo
     seen = {row.scenario: replace(GOOD, outcome=row.with_patch.outcome) for row in finding.proof.rows}
     seen["adm1266/use/virtio"] = Judgement(Verdict.INCONCLUSIVE, None, Outcome.SILENT, why)
     assert gone_from_rows(finding, rows_of(**seen), SOURCE).reproduced is gone
-    assert from_rows(finding, rows_of(**seen), SOURCE).reproduced is not True
+    row = next(row for row in finding.proof.rows if row.scenario == "adm1266/use/virtio")
+    alone = replace(finding, proof=replace(finding.proof, client=(row,)))
+    assert from_rows(alone, rows_of(**seen), SOURCE).reproduced is None
 
 
 GOOD = Judgement(Verdict.PASS, Outcome.SAFE, Outcome.SAFE, "so it is")
@@ -317,9 +324,16 @@ def by_id(results):
         ({"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, {"outcome": Outcome.SILENT}, "worse"),
         ({}, {"verdict": Verdict.FAIL}, "worse"),
         ({"direct": False}, {"verdict": Verdict.FAIL, "direct": True}, "same"),
-        ({}, {"verdict": Verdict.INCONCLUSIVE, "outcome": None}, "doubts"),
+        ({"verdict": Verdict.FAIL}, {"verdict": Verdict.FAIL}, "same"),
+        ({"outcome": Outcome.REFUSED}, {"outcome": Outcome.CAUGHT, "splats": (SPLAT,)}, "worse"),
+        ({}, {"verdict": Verdict.INCONCLUSIVE}, "doubts"),
+        ({}, {"outcome": None}, "doubts"),
+        ({"outcome": None}, {}, "doubts"),
         ({}, {"verdict": Verdict.ERROR}, "doubts"),
+        ({}, {"verdict": Verdict.SKIP}, "doubts"),
         ({"verdict": Verdict.INCONCLUSIVE}, {"outcome": Outcome.SILENT}, "nothing"),
+        ({"verdict": Verdict.ERROR}, {"outcome": Outcome.SILENT}, "nothing"),
+        ({"verdict": Verdict.SKIP}, {"outcome": Outcome.SILENT}, "nothing"),
     ],
 )
 def test_what_a_patch_makes_of_other_scenarios(before, after, found):
@@ -338,15 +352,16 @@ def test_a_scenario_that_a_patch_changes_on_purpose_is_not_compared_and_a_missin
 class Lab:
     """Kernels that are never built: what each run says, in order, with and without a patch."""
 
-    def __init__(self, monkeypatch, proofs, runs=((), ())):
+    def __init__(self, monkeypatch, proofs, runs=((), ()), scenarios=lambda _: ("x", "y")):
         self.proofs = {patched: list(found) for patched, found in proofs.items()}
         self.runs = {False: [*runs[0]], True: [*runs[1]]}
+        self.asked = []
         monkeypatch.setattr(corrections, "build_kernel", lambda *_: "base")
         monkeypatch.setattr(corrections, "patched", self.patched)
         monkeypatch.setattr(corrections.kernels, "open_cache", lambda: None)
         monkeypatch.setattr(corrections, "by_rows", self.by_rows)
         monkeypatch.setattr(corrections, "run_rows", self.run_rows)
-        monkeypatch.setattr(corrections, "_scenarios", lambda _: ("x", "y"))
+        monkeypatch.setattr(corrections, "_scenarios", scenarios)
 
     @contextlib.contextmanager
     def patched(self, base, files, *_):
@@ -354,10 +369,12 @@ class Lab:
         yield "corrected"
 
     def by_rows(self, source, where, findings, clients, progress, kernel=None):
+        (finding,) = findings
         reproduced, why = self.proofs[kernel is not None].pop(0)
-        return {OSIF.id: replace(evidence(OSIF, reproduced), why=why)}
+        return {finding.id: replace(evidence(finding, reproduced), why=why)}
 
     def run_rows(self, source, where, names, clients, progress, kernel=None):
+        self.asked.append((source, where, tuple(names), clients, kernel))
         return self.runs[kernel is not None].pop(0), None
 
 
@@ -369,9 +386,149 @@ NOTHING = rows_of(x=replace(GOOD, verdict=Verdict.INCONCLUSIVE))
 
 
 def test_what_is_without_a_patch_is_looked_at_once_for_all_findings(monkeypatch):
-    lab = Lab(monkeypatch, {False: [FINE, FINE], True: [FINE, FINE]}, ([SAME], [SAME, SAME]))
-    assert [each.corrected for each in correct([OSIF, OSIF], ["apt:linux-source-6.12"], SILENT)] == [True, True]
+    names = iter([("x", "y"), ("x",)])
+    lab = Lab(
+        monkeypatch, {False: [FINE, FINE], True: [FINE, FINE]}, ([SAME], [SAME, rows_of(x=GOOD)]), lambda _: next(names)
+    )
+    found = list(correct([OSIF, OSIF], ["apt:linux-source-6.12"], SILENT))
+    assert [(each.corrected, each.kept) for each in found] == [(True, 2), (True, 1)]
     assert lab.runs == {False: [], True: []}
+
+
+@pytest.mark.parametrize("other", ["kernel", "configuration"])
+def test_what_is_without_a_patch_is_looked_at_again_elsewhere(monkeypatch, other):
+    lab = Lab(monkeypatch, {False: [FINE, FINE], True: [FINE, FINE]}, ([SAME, SAME], [SAME, SAME]))
+    if other == "kernel":
+        findings, sources = [OSIF], ["apt:linux-source-6.12", SOURCE]
+    else:
+        findings, sources = [OSIF, replace(OSIF, proof=replace(OSIF.proof, config="default"))], [SOURCE]
+    assert [each.corrected for each in correct(findings, sources, SILENT)] == [True, True]
+    assert lab.runs == {False: [], True: []}
+
+
+CLIENT_WORSE = "st1232/use/virtio: it is SILENT, and was SAFE"
+
+
+@pytest.mark.parametrize(
+    ("after", "changes", "corrected", "why"),
+    [
+        (GOOD, (), True, "nothing else is worse"),
+        (replace(GOOD, outcome=Outcome.SILENT), (), False, CLIENT_WORSE),
+        (replace(GOOD, outcome=Outcome.SILENT), ("st1232/use/*",), None, "nothing can be compared"),
+    ],
+)
+def test_the_phases_of_clients_count_beside_the_scenarios(monkeypatch, after, changes, corrected, why):
+    (st1232,) = load(["st1232-freed-qos-request"])
+    finding = replace(st1232, proof=replace(OSIF.proof, cmdline=("quiet",)))
+    object.__setattr__(finding, "patch", replace(st1232.patch, changes=changes))
+    then = rows_of(**{"st1232/use/virtio": after})
+    more = [] if corrected else [then]
+    lab = Lab(
+        monkeypatch,
+        {False: [FINE], True: [FINE]},
+        ([SAME, rows_of(**{"st1232/use/virtio": GOOD})], [SAME, then, *more]),
+    )
+    monkeypatch.setattr(corrections, "_phases", lambda _: ("st1232/use/virtio",))
+    (told,) = correct([finding], [SOURCE], SILENT)
+    assert told.corrected is corrected and why in told.why
+    assert told.kept == (3 if corrected else 0)
+    where = corrections.where_of(finding)._replace(cmdline=())
+    assert {(where, clients, names) for _, where, names, clients, _ in lab.asked} == {
+        (where, False, ("x", "y")), (where, True, ("st1232/use/virtio",)),
+    }  # fmt: skip
+
+
+def test_what_a_patch_must_leave_as_it_is():
+    names = ["qup-lists-of-one", "st1232-freed-qos-request", "adm1266-reads-zeros", OSIF.id]
+    qup, st1232, adm1266, osif = (load([name])[0] for name in names)
+    core = {each.id for each in core_suite()}
+    for finding, controller in ((qup, "qup"), (osif, "osif")):
+        mine = set(corrections._scenarios(finding)) - core
+        assert core < set(corrections._scenarios(finding))
+        assert {parse_scenario(name).controller for name in mine} == {controller}
+    assert set(corrections._scenarios(st1232)) == core
+    phases = {f"{phase}" for phase in Phase}
+    for finding, client in ((st1232, "st1232"), (adm1266, "adm1266")):
+        told = [name.split("/", 2) for name in corrections._phases(finding)]
+        assert {name for name, _, _ in told} == {client} and {phase for _, phase, _ in told} == phases
+    assert {place for _, _, place in told} == {row.scenario.split("/", 2)[2] for row in adm1266.proof.client}
+    assert not corrections._phases(qup)
+
+
+@pytest.mark.parametrize("error", [PatchError("it does not apply"), NotBuilt("there is no kernel")])
+def test_a_patch_that_cannot_be_tried_costs_the_others_nothing(monkeypatch, error):
+    Lab(monkeypatch, {False: [FINE, FINE], True: [FINE]}, ([SAME], [SAME]))
+    kernels_built = iter([error, "corrected"])
+
+    @contextlib.contextmanager
+    def patched(*_):
+        built = next(kernels_built)
+        if isinstance(built, Exception):
+            raise built
+        yield built
+
+    monkeypatch.setattr(corrections, "patched", patched)
+    first, second = correct([OSIF, OSIF], [SOURCE], SILENT)
+    assert first.corrected is None and first.why == str(error) and second.corrected is True
+
+
+def test_a_first_run_that_did_not_show_it_is_told(monkeypatch):
+    Lab(monkeypatch, {False: [FINE], True: [(None, "hung"), FINE]}, ([SAME], [SAME]))
+    (told,) = correct([OSIF], [SOURCE], SILENT)
+    assert told.after == ("a fact", "In a first run: hung")
+
+
+def test_a_program_is_asked_on_the_patched_kernel(monkeypatch):
+    (st1232,) = load(["st1232-freed-qos-request"])
+    lab = Lab(monkeypatch, {}, ([SAME, SAME], [SAME, SAME]))
+    monkeypatch.setattr(corrections, "_phases", lambda _: ())
+    asked = []
+    monkeypatch.setattr(
+        corrections, "by_program",
+        lambda source, finding, progress, kernel=None: asked.append(kernel) or evidence(finding, True),
+    )  # fmt: skip
+    (told,) = correct([st1232], [SOURCE], SILENT)
+    assert told.corrected and asked == [None, "corrected"] and lab.files == ["st1232-freed-qos-request.patch"]
+
+
+def test_a_patched_kernel_is_booted_and_judged_as_one(monkeypatch):
+    prepared, judged = [], []
+    where = reproduce.where_of(OSIF)
+    monkeypatch.setattr(reproduce, "prepare", lambda *_, patched, **__: prepared.append(patched) or ANYTHING)
+    monkeypatch.setattr(reproduce, "QemuTarget", lambda *_: None)
+    monkeypatch.setattr(reproduce, "Symbols", lambda *_: ANYTHING)
+    monkeypatch.setattr(reproduce, "run_and_judge", lambda *_: results_for(OSIF))
+    monkeypatch.setattr(reproduce, "_with_lines", lambda found, _: judged.append(found.why) or found)
+    assert reproduce.by_rows(SOURCE, where, [OSIF], False, SILENT)[OSIF.id].reproduced is True
+    assert reproduce.by_rows(SOURCE, where, [OSIF], False, SILENT, "patched")[OSIF.id].reproduced is False
+    assert prepared == [None, "patched"] and "CAUGHT, not SAFE" in judged[1]
+    boards, patience = [], []
+    monkeypatch.setattr(reproduce, "board_image", lambda *_, patched, **__: boards.append(patched) or ANYTHING)
+    said = json.dumps({**SAID, "kmsg": LEAK})
+    monkeypatch.setattr(reproduce, "_run_program", lambda _board, _logs, _proof, s: patience.append(s) or said)
+    assert reproduce.by_program(SOURCE, SIGNAL, SILENT).reproduced is True
+    assert reproduce.by_program(SOURCE, SIGNAL, SILENT, "patched").reproduced is False
+    assert boards == [None, "patched"] and patience == [reproduce.PROGRAM_TIMEOUT_S, reproduce.GONE_TIMEOUT_S]
+
+
+@pytest.mark.parametrize(
+    ("seen", "status"), [([True, True], 0), ([True, None], 2), ([None, False], 1), ([False, True], 1), ([], 2)]
+)
+def test_the_status_of_patches_is_the_worst(seen, status):
+    assert Corrections(tuple(replace(TRIED, corrected=each) for each in seen)).status == status
+
+
+def test_a_patch_is_tested_where_it_corrects_and_nowhere_else():
+    seen = Report((evidence(OSIF, True),))
+    kept = "2,680 scenarios and phases as before"
+    for corrected, state, line in (
+        (True, "tested on 7.2.13", f"tested; {kept} ("),
+        (False, "written, not shown in a guest", f"does NOT correct it; {kept}: why ("),
+        (None, "written, not shown in a guest", f"cannot be told; {kept}: why ("),
+    ):
+        page = to_markdown(seen, Corrections((replace(TRIED, corrected=corrected),)), [OSIF])
+        assert f"| {state} |\n" in page and f"- **Patch** on 7.2.13 (upstream): {line}" in page
+        assert f"A patch of {int(corrected is True)} of them was tested" in page
 
 
 @pytest.mark.parametrize(

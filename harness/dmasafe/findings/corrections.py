@@ -217,7 +217,7 @@ def compare(before: Mapping[str, Row], after: Mapping[str, Row], changes: Sequen
             doubts[id_] = "it was not run" if now is None else now.why
             continue
         more = {splat.splat_class for splat in now.splats} - {splat.splat_class for splat in was.splats}
-        failed = was.verdict is Verdict.PASS and now.verdict is Verdict.FAIL and was.outcome is now.outcome
+        failed = was.verdict is Verdict.PASS and now.verdict is Verdict.FAIL
         rank = _ORDER.index(now.outcome) - _ORDER.index(was.outcome)
         if rank > 0 or (rank == 0 and (more or (failed and was.direct is now.direct))):
             worse[id_] = f"it is {now.outcome}, and was {was.outcome}: {now.why}"

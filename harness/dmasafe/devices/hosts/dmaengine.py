@@ -72,7 +72,9 @@ class Channel(RegisterBlock):
 
     @property
     def ready(self) -> bool:
-        """Whether there is a transfer with bytes to move."""
+        """Whether there is a transfer with bytes to move: who asks wants DMA, and an engine that fails does it then."""
+        if self.CONTROL & START and self._host.fault.dma_error:
+            self.CONTROL, self.STATUS = STOP, FAILED
         return bool(self.CONTROL & START) and self.RESIDUE > 0
 
     @property
@@ -84,11 +86,7 @@ class Channel(RegisterBlock):
         self._bytes = b""
         self.RESIDUE = self.LENGTH if value & START else 0
         self.STATUS = 0
-        if not value & START:
-            return
-        if self._host.fault.dma_error:
-            self.CONTROL, self.STATUS = STOP, FAILED
-        else:
+        if value & START:
             self._host.later(0, self._on_start)
 
     def take(self, control: bool = False) -> int:

@@ -54,6 +54,9 @@ POLICY = HostPolicy(
 _ICE, _RACK, _TRS, _BBSY, _SCP = 0x80, 0x40, 0x10, 0x04, 0x01
 _BUSY, _AL, _TACK, _WAIT, _DTE = 0x10, 0x08, 0x04, 0x02, 0x01
 _TDMAE, _RDMAE = 0x20, 0x10
+# DTE tells of the last byte, and BUSY ends with the stop after it (88-99): on a bus there is time for an interrupt.
+# Here the stop comes when that has read the byte, or after so many looks at ICSR; the driver takes 1000 (614).
+_LOOKS = 900
 
 
 class ShMobile(I2cHost):
@@ -88,6 +91,7 @@ class ShMobile(I2cHost):
         self._queue.clear()
         self._byte: int | None = None
         self._wants_address = self._receives = self._dma_through = self._stops = False
+        self._looks = 0
         self._acked = True
 
     def reset(self) -> None:
@@ -100,6 +104,10 @@ class ShMobile(I2cHost):
         self.level(bool(self._flags & self.ICIC & 0x0F))
 
     def _status(self) -> int:
+        if self._looks:
+            self._looks -= 1
+            if not self._looks:
+                self._stopped()
         return self._flags
 
     def _enabled(self, _value: int) -> None:
@@ -136,12 +144,12 @@ class ShMobile(I2cHost):
     def _stop(self) -> None:
         self._stops = False
         acknowledged = self.wire.end()
-        self.later(0, lambda: self._stopped(acknowledged))
+        self.later(0, lambda: self._stopped(0 if acknowledged else _TACK))
 
-    def _stopped(self, acknowledged: bool) -> None:
-        # The driver polls for it (611). An interrupt now would find it with a message that is no more.
-        self._flags &= ~_BUSY
-        self._flags |= 0 if acknowledged else _TACK
+    def _stopped(self, shown: int = 0) -> None:
+        """The driver polls for it (611). An interrupt now would find it with a message that is no more."""
+        self._looks = 0
+        self._flags = self._flags & ~_BUSY | shown
 
     def _data(self, value: int) -> None:
         self._flags &= ~_DTE
@@ -166,6 +174,7 @@ class ShMobile(I2cHost):
         if not self._queue and not self.wire.active:
             self._flags &= ~_DTE
             self._show(0)
+            self._stopped()
         return byte
 
     def _acknowledged(self, value: int) -> None:
@@ -194,8 +203,12 @@ class ShMobile(I2cHost):
             self.later(0, lambda: self._show(_WAIT))
         elif self.ICCR & _RACK:
             self.wire.end()
-            self._flags &= ~_BUSY
-            self._show(_DTE if self._queue else 0)
+            if self._queue:
+                self._looks = _LOOKS
+                self._show(_DTE)
+            else:
+                self._stopped()
+                self._show(0)
         elif self._receives and not self.ICIC & _RDMAE:
             self._queue.append(self.wire.get())
             self.later(0, lambda: self._show(_WAIT))
@@ -206,11 +219,14 @@ class ShMobile(I2cHost):
         """DMA, while it is enabled and WAIT is not held."""
         if not self.wire.active or self._flags & _WAIT:
             return
-        if self.ICIC & _TDMAE and not self.wire.read and self.tx.ready:
+        if self.ICIC & _TDMAE and not self.wire.read:
             while self.tx.ready:
                 self._acked = self.wire.put(self.tx.take()) and self._acked
             self._dma_through = True
-        elif self.ICIC & _RDMAE and self._receives and self.rx.ready:
+        elif self.ICIC & _RDMAE and self._receives:
+            if not self.rx.ready and not self._dma_through:
+                # It is received, then DMA is asked to take it, and fails.
+                self._queue.append(self.wire.get())
             while self.rx.ready:
                 self.rx.give(self.wire.get())
             self._dma_through = True

@@ -242,10 +242,14 @@ class Stm32f7Driver(Driver):
 
 
 class ShMobileDriver(Driver):
-    """i2c-sh_mobile.c. ``between_s`` passes between its asking for a stop and its clearing of WAIT."""
+    """i2c-sh_mobile.c. ``between_s`` passes between its asking for a stop and its clearing of WAIT.
+
+    ``interrupts``: they come while it polls for the end.
+    """
 
     name = "sh-mobile"
     between_s = 0.0
+    interrupts = True
 
     def transfer(self, *messages: tuple[int, bytes | int], marked: bool = True) -> str:
         self.messages, self.marked, self.number = messages, marked, 0
@@ -274,15 +278,21 @@ class ShMobileDriver(Driver):
         if self.settle() == "time-out":
             return "time-out"
         last = self.number == len(self.messages) - 1
-        self.bench.run(0.001)
-        status = self.bench.read("ICSR")
-        assert status & (0x01 if not last else 0x10) == (0x01 if not last else 0), "poll_busy() or poll_dte()"
+        bit, wanted = (0x10, 0) if last else (0x01, 0x01)
+        deadline = self.bench.now + 0.01
+        while (status := self.bench.read("ICSR")) & bit != wanted:
+            assert self.bench.now < deadline, "poll_busy() or poll_dte()"
+            self.bench.run(0.00001)
+            if last and self.bench.high and self.interrupts:
+                self.interrupt()
         self.sr |= status
         return "nak" if self.sr & 4 else "lost" if self.sr & 8 else "done"
 
     def polled(self) -> None:
-        if self.direction and self.through(self.direction):
-            if self.direction == "rx":
+        channel: Channel | None = getattr(self.bench.host, self.direction, None)
+        failed = channel is not None and channel.STATUS == 2
+        if self.direction and (failed or self.through(self.direction)):
+            if self.direction == "rx" and not failed:
                 self.got[self.number] += self.bench.get(RING, self.length)
             self.direction, self.pos, self.stopped = "", self.length, True
             self.bench.write("ICIC", self.bench.read("ICIC") & ~0x30)
@@ -735,6 +745,30 @@ def test_the_engine_fails_when_it_is_told_to():
     driver = RcarDriver("dma-error")
     assert driver.transfer((RECORDER, DATA[:32])) == "time-out"
     assert driver.bench.host.tx.STATUS == 2
+
+
+def test_the_engine_fails_when_the_transfer_is_asked_for():
+    driver = ShMobileDriver("dma-error")
+    driver.dma("tx", BUFFER, 32)
+    driver.bench.run()
+    assert driver.bench.host.tx.STATUS == 0
+    assert driver.transfer((RECORDER, DATA[:32])) == "done"
+    assert driver.bench.host.tx.STATUS == 2 and driver.got == [b""]
+    (sent,) = driver.bench.flush()
+    assert sent.data == b""
+
+
+def test_sh_mobile_has_a_byte_for_an_interrupt_after_the_end_if_its_engine_failed():
+    driver = ShMobileDriver("dma-error")
+    assert driver.transfer((RECORDER, 32)) == "done"
+    # The driver writes it behind the buffer (395).
+    assert driver.pos == driver.length + 3 and len(driver.got[0]) == 1
+    driver.interrupts = False
+    assert driver.transfer((RECORDER, 32)) == "done" and driver.got == [b""]
+    driver.bench.host.fail(None)
+    driver.interrupts = True
+    assert driver.transfer((RECORDER, 32)) == "done"
+    assert driver.pos == driver.length + 2 and len(driver.got[0]) == 32
 
 
 @pytest.mark.parametrize("slow", [False, True])
