@@ -17,7 +17,15 @@ from dmasafe.findings import corrections as corrections
 from dmasafe.findings import mail, record, reproduce
 from dmasafe.findings.catalogue import PATCHES, CatalogueError, Corrected, PatchTest, load
 from dmasafe.findings.corrections import Correction, Corrections, compare, correct
-from dmasafe.findings.evidence import Evidence, Report, from_program, from_rows, gone_from_program, gone_from_rows
+from dmasafe.findings.evidence import (
+    Evidence,
+    Report,
+    from_program,
+    from_rows,
+    gone_from_program,
+    gone_from_rows,
+    plain,
+)
 from dmasafe.findings.page import VERSIONS, subsystem, to_markdown
 from dmasafe.kernel import NotBuilt
 from dmasafe.kernel.patched import PatchError
@@ -183,7 +191,7 @@ def test_a_trace_is_shown_as_far_as_the_frame_that_was_asked_for():
     frames = (*(Frame(f"core_{number}", 1, 2) for number in range(20)), Frame("osif_xfer", 1, 2), Frame("caller", 1, 2))
     seen = replace(evidence(OSIF, True), splats=(replace(SPLAT, frames=frames),))
     page = to_markdown(Report((seen,)), Corrections(()), [OSIF])
-    assert "  core_19\n  osif_xfer\n" in page and "caller\n" not in page
+    assert "  core_19\n  osif_xfer\n" in page and "  caller\n" not in page
 
 
 def test_a_finding_of_another_version_is_not_looked_for():
@@ -560,13 +568,15 @@ def test_a_patch_corrects_if_the_proof_was_there_and_is_gone_and_nothing_else_is
     assert Corrections((told,)).status == {True: 0, False: 1, None: 2}[corrected]
 
 
-def test_a_patch_that_no_guest_can_show_is_never_called_tested():
+def test_a_patch_that_no_guest_can_show_is_never_called_tested(monkeypatch):
+    monkeypatch.setattr(corrections, "build_kernel", None)
     (elants,) = load(["elants-waiter-on-dma-line"])
     (told,) = correct([elants], ["apt:linux-source-6.12"], SILENT)
     assert told.corrected is None and "Not shown in a guest" in told.why
 
 
-def test_a_finding_without_a_patch_for_this_kernel_is_not_tried():
+def test_a_finding_without_a_patch_for_this_kernel_is_not_tried(monkeypatch):
+    monkeypatch.setattr(corrections, "build_kernel", None)
     (signal,) = load(["virtio-interrupted-transfer"])
     assert not list(correct([signal], ["apt:linux-source-6.12"], SILENT)) and Corrections(()).status == 2
 
@@ -658,10 +668,35 @@ def test_a_mail_has_the_patch_what_was_seen_and_whom_to_ask(tree):
     text = mail.mails(OSIF, [evidence(OSIF, True)], [replace(TRIED, source="apt:linux-source-6.12")], tree)
     assert "To: Some Body <some@body.example>\nCc: linux-i2c@list.example\nSubject: [PATCH] i2c: robotfuzz" in text
     assert "Signed-off-by" in text.partition("From:")[0] and "Signed-off-by" not in text.partition("From:")[2]
-    assert f"  {OSIF.command(SOURCE)}\n" in text and "With the patch, on 7.2.13 (x86_64): why (2,680 rows)." in text
+    assert f"  {OSIF.command(SOURCE)}\n" in text and "With the patch, on 7.2.13 (x86_64): why, of 2,680 calls" in text
+    assert "SILENT that something was wrong" in text
     assert text.index("\n---\n") < text.index("Seen on 7.2.13") < text.index("diff --git")
     prose = text.partition("diff --git")[0].splitlines()
     assert all(len(line) <= 76 for line in prose if "dmasafe findings" not in line)
+
+
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [
+        ("`a/b`: SAFE, through another buffer: the driver copies", "`a/b`: SAFE, through another buffer"),
+        ("`a/b`: SILENT: 1 byte is wrong; expected SAFE: it copies", "`a/b`: SILENT: 1 byte is wrong"),
+        ("`a/b`: CAUGHT: unexpected other; expected: it copies", "`a/b`: CAUGHT: unexpected other"),
+        ("`a/b+hardware=slow`: REFUSED: the hardware fails (slow), and so on", "`a/b+hardware=slow`: REFUSED"),
+        ("`a/b`: REFUSED: returned -16", "`a/b`: REFUSED: returned -16"),
+        ("read: `[1]`", "read: `[1]`"),
+    ],
+)
+def test_evidence_is_told_without_what_was_expected(tree, fact, said):
+    assert plain(fact) == said
+    seen = replace(evidence(OSIF, True), facts=(fact,))
+    assert f"- {said}\n" in to_markdown(Report((seen,)), Corrections(()), [OSIF])
+    assert f"  {said}\n" in mail.mails(OSIF, [seen], [], tree)
+
+
+def test_a_mail_tells_of_all_kernels_that_the_patch_was_tested_on(tree):
+    older = replace(TRIED, source="apt:linux-source-6.12", kernel=replace(KERNEL, release="6.12.1"))
+    text = mail.mails(OSIF, [evidence(OSIF, True)], [older, replace(TRIED, source="apt:linux-source-6.12")], tree)
+    assert "With the patch, on 6.12.1 (x86_64), 7.2.13 (x86_64): why" in text and text.count("\n  SAFE\n") == 1
 
 
 def test_a_mail_of_a_finding_that_needs_a_decision_asks_for_it(tree):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,19 @@ from dmasafe.report.results import Results, Row
 
 # What a program says under this name is the kernel's log.
 _LOG = "kmsg"
+#: What the lines of evidence say, for a reader who does not know dmasafe.
+LEGEND = """\
+A line of evidence is one call (memory/call/controller/bytes) or one phase of a driver (driver/phase/controller). SAFE
+means that the right bytes were transferred, REFUSED that the caller got an error, CAUGHT that the kernel reported
+something, SILENT that something was wrong and nobody said so.
+"""
+_AS_EXPECTED = re.compile(r"(`: (?:SAFE|REFUSED(?=.*: the hardware fails))(?:, [^:]+)?): .*", re.DOTALL)
 UNTRUSTED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.SKIP)
+
+
+def plain(fact: str) -> str:
+    """A fact for somebody who wants to know what was seen: without why it was, or was not, to be expected."""
+    return _AS_EXPECTED.sub(r"\1", fact.partition("; expected")[0])
 
 
 @dataclass(frozen=True)

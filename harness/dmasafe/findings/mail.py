@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dmasafe.findings.catalogue import Finding
 from dmasafe.findings.corrections import Correction
-from dmasafe.findings.evidence import Evidence
+from dmasafe.findings.evidence import LEGEND, Evidence, plain
 from dmasafe.kernel.process import query
 from dmasafe.report.text import one_line
 
@@ -91,24 +91,28 @@ def _evidence(finding: Finding, evidence: Sequence[Evidence], corrections: Seque
         newest = evidence[-1]
         machines = ", ".join(f"{each.kernel.release} ({each.kernel.arch})" for each in evidence)
         lines += _wrapped(f"Seen on {machines}, unmodified, on emulated hardware (dmasafe). On the newest of them:")
-        lines += [line for fact in newest.facts[:_FACTS] for line in _wrapped(one_line(fact), "  ")]
+        lines += _facts(newest.facts)
         for splat in newest.splats[:1]:
             lines += _wrapped(one_line(f"{splat.splat_class}: {splat.message}"), "  ")
+        if finding.proof.rows:
+            lines += ["", *_wrapped(LEGEND)]
         lines += ["", "To see it:", "", f"  {finding.command(newest.source)}", ""]
+    good = [each for each in corrections if each.corrected]
+    if good:
+        kernels = ", ".join(f"{each.kernel.release} ({each.kernel.arch})" for each in good)
+        text = f"With the patch, on {kernels}: {good[-1].why}, of {good[-1].kept:,} calls that were compared."
+        lines += [*_wrapped(text), *_facts(good[-1].after), ""]
     for each in corrections:
-        if each.corrected:
-            text = f"With the patch, on {each.kernel.release} ({each.kernel.arch}): {each.why} ({each.kept:,} rows)."
-            lines += [
-                *_wrapped(text),
-                *(line for fact in each.after[:_FACTS] for line in _wrapped(one_line(fact), "  ")),
-            ]
-        else:
-            lines += _wrapped(f"NOT shown to correct it on {each.kernel.release}: {one_line(each.why)}")
-        lines += [""]
+        if not each.corrected:
+            lines += [*_wrapped(f"NOT shown to correct it on {each.kernel.release}: {one_line(each.why)}"), ""]
     if finding.patch is not None and not corrections:
         lines += [*_wrapped(f"The patch was not tested. {finding.patch.untested}"), ""]
     lines += _wrapped(f"Searched: {finding.known}")
     return [*lines, ""]
+
+
+def _facts(facts: Iterable[str]) -> list[str]:
+    return [line for fact in list(facts)[:_FACTS] for line in _wrapped(one_line(plain(fact)), "  ")]
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

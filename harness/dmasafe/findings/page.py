@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable, Sequence
 
 from dmasafe.architecture import REFERENCE_ARCH
 from dmasafe.findings.catalogue import Finding
 from dmasafe.findings.corrections import Correction, Corrections
-from dmasafe.findings.evidence import Evidence, Report
+from dmasafe.findings.evidence import LEGEND, Evidence, Report, plain
 from dmasafe.outcome import Frame, Splat
 from dmasafe.report.splat_text import blamed
 from dmasafe.report.text import one_line
@@ -55,7 +56,9 @@ Nobody has signed the patches off: who sends one reads it first, and adds his ow
 *Known?* says what public issue threads, web pages and mail archives have. In November 2026 kernel
 sources and patches in public repositories were also searched for the changed lines of most patches.
 None was found there.
+
 """
+_HEAD += textwrap.fill(LEGEND, 100) + "\n"
 
 
 def subsystem(finding: Finding) -> str:
@@ -157,7 +160,7 @@ def _section(finding: Finding, found: Sequence[Evidence], corrections: Sequence[
         "",
         f"Seen on {newest.kernel.release}:",
         "",
-        *(f"- {fact}" for fact in newest.facts[:_FACTS]),
+        *(f"- {plain(fact)}" for fact in newest.facts[:_FACTS]),
         "",
     ]
     if newest.splats:
