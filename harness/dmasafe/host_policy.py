@@ -98,7 +98,8 @@ class HostPolicy:
     is over it asks the hardware, which needs no interrupt. ``wedges``: after a read that nobody acknowledges every
     transfer fails until it is bound anew. ``gone`` is what a call gets once the driver is being unbound and somebody
     still has the adapter (nothing: it works until the last one lets go; errno 0: the unbinding itself is reported);
-    ``cut``: so does the transfer under way then. ``notes`` are what no field says.
+    ``cut``: so does the transfer under way then. ``awake``: what comes of a transfer under way when the system goes to
+    sleep, where the driver does not wait for its end (errno 0: it may go well). ``notes`` are what no field says.
 
     ``mask_bits``: how much the device that it maps for can address. ``scatterlists``: it maps a buffer as a scatterlist
     of one entry, which no check for vmalloc() stands before. ``pairs``: a write and a read after it are mapped both
@@ -139,6 +140,7 @@ class HostPolicy:
     unanswered: tuple[str, ...] = ()
     gone: tuple[Ending, ...] = ()
     cut: bool = False
+    awake: tuple[Ending, ...] = ()
     notes: tuple[str, ...] = ()
 
     def rule(self, version: Version, length: int, reads: bool, marked: bool, vmalloc: bool) -> Rule:

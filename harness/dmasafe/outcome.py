@@ -131,6 +131,7 @@ class Observation:
     changed that should not have been: ``guard-before``, ``guard-after``, ``read-only``, ``source``. ``bus`` is None
     where no device side exists. ``lost`` is the reason why nothing of this can be trusted, or None. Where a driver
     made the calls, ``wrong`` says in words which data were not what they must be, ``error`` what did not work.
+    ``slept``: the system slept while a transfer was under way.
     """
 
     ret: int | None
@@ -143,12 +144,14 @@ class Observation:
     lost: str | None = None
     wrong: tuple[str, ...] = ()
     error: str | None = None
+    slept: bool = False
 
 
 class Expectation(NamedTuple):
     """What the kernel's source says must happen, and why. ``classes`` are the splat classes of a CAUGHT.
 
-    ``also`` are classes that may come with them: what ran before in the same boot decides.
+    ``also`` are classes that may come with them: what ran before in the same boot decides. ``instead`` may come in the
+    outcome's place: which of two things is faster decides. ``sleeps``: the system may sleep with a transfer under way.
     """
 
     outcome: Outcome
@@ -157,6 +160,8 @@ class Expectation(NamedTuple):
     direct: bool | None = None
     destructive: bool = False
     also: tuple[str, ...] = ()
+    instead: tuple[Outcome, ...] = ()
+    sleeps: bool = False
 
 
 class Skip(NamedTuple):
@@ -308,6 +313,10 @@ def judge(expectation: Expectation | Skip, observation: Observation | None, untr
     reason = untrusted or observation.lost
     if reason:
         return judged(Verdict.INCONCLUSIVE, reason)
+    if observation.slept and not expectation.sleeps:
+        return judged(Verdict.FAIL, f"the system slept while the transfer was under way; expected: {expectation.why}")
+    if outcome in expectation.instead and outcome is not expected:
+        return judged(Verdict.PASS, f"{happened}; {expectation.why}")
     if outcome is not expected:
         return judged(Verdict.FAIL, f"{happened}; expected {expected}: {expectation.why}")
     missing = _unexpected_classes(expectation.classes, expectation.also, observation.splats)

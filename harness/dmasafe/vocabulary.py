@@ -127,10 +127,11 @@ SMBUS_BLOCK_ADDRESS = 0x40
 NAK_DATA_ADDRESS = 0x60
 ABSENT_ADDRESS = 0x77
 
-UNBIND, UNBOUND = "unbind", "unbound"
+UNBIND, UNBOUND, SUSPEND = "unbind", "unbound", "suspend"
 MEANWHILE = {
     UNBIND: "soon after the call has begun",
     UNBOUND: "before the call, which is on a file of i2c-dev that was open already",
+    SUSPEND: "when the system has slept beside the call",
 }
 
 # drivers/i2c/i2c-dev.c clips read() and write() here and refuses longer I2C_RDWR messages.

@@ -120,7 +120,7 @@ static void perform(const struct request *request, const char *words, long long 
 	int nr = -1;
 	bool lazy = request_number(request, "lazy", 0);
 	const char *meanwhile = adapter ? request_text(request, "meanwhile") : NULL;
-	bool caught = true;
+	struct meanwhile found = { .caught = true };
 	const char *why;
 	unsigned int records;
 
@@ -137,7 +137,7 @@ static void perform(const struct request *request, const char *words, long long 
 		worker_perform(&way, line.data, line.len, &answer);
 	}
 	if (meanwhile && !why)
-		nr = meanwhile_end(adapter, &caught);
+		nr = meanwhile_end(adapter, &found);
 	/* Before the end, for what the kernel says to the driver's leaving is part of the scenario. */
 	if (request_number(request, "rebind", 0)) {
 		worker_let_go();
@@ -152,8 +152,12 @@ static void perform(const struct request *request, const char *words, long long 
 	} else {
 		text_add_string(&out, ",\"answer\":");
 		text_add_bytes(&out, answer.data, answer.len);
-		if (!caught)
+		if (!found.caught)
 			text_add_string(&out, ",\"caught\":false");
+		if (found.slept)
+			text_add_string(&out, ",\"slept\":true");
+		if (found.after)
+			add_member("after", found.after);
 		add_rebound(nr);
 	}
 	deliver(lazy);

@@ -168,15 +168,22 @@ void trace_end(const struct adapter *adapter, struct text *events, struct text *
 /* meanwhile.c: what happens to an adapter's device beside a call. */
 
 /*
+ * What there was to see: whether it happened before the call was over; and if the system slept, whether the call went on
+ * while every device was suspended, and what a transfer returned after it, 0 or a positive errno.
+ */
+struct meanwhile {
+	bool caught;
+	bool slept;
+	int after;
+};
+
+/*
  * Has the driver unbound: "unbind", soon after the call has begun; "unbound", before it, while i2c-dev's file is open.
- * Returns NULL, or what is wrong.
+ * "suspend" has the system sleep soon after the call has begun. Returns NULL, or what is wrong.
  */
 const char *meanwhile_begin(const char *what, struct adapter *adapter);
-/*
- * Lets go of the adapter, and has the driver bound again. Returns the adapter's new number or a negative errno, and
- * says whether the driver was unbound before the call was over.
- */
-int meanwhile_end(struct adapter *adapter, bool *caught);
+/* Lets go of the adapter, and has the driver bound again. Returns the adapter's new number or a negative errno. */
+int meanwhile_end(struct adapter *adapter, struct meanwhile *found);
 
 /* requests.c: what is no scenario. */
 
@@ -236,6 +243,10 @@ void client_let_go(void);
 void i2cdev_perform(const struct words *words, struct text *answer);
 /* Opens an adapter's file for the calls that follow. Returns its descriptor, or -1. */
 int i2cdev_hold(long nr);
+/* Reads a byte from a slave that answers. Returns 0 or a positive errno. */
+int i2cdev_try(long nr);
+/* CLOCK_MONOTONIC */
+long long now_ns(void);
 void i2cdev_let_go(void);
 
 #endif

@@ -18,6 +18,8 @@
 /* One more than I2C_RDWR_IOCTL_MAX_MSGS, to see it refused, and some to spare. */
 #define MESSAGES 64
 #define POISON_DIFFERENCE 0x5a
+/* Of the slave on every emulated bus that answers any read. */
+#define TRY_ADDRESS 0x30
 
 /* What one call is told and what it says of itself. */
 struct call {
@@ -71,6 +73,21 @@ int i2cdev_hold(long nr)
 	return adapter_open(nr);
 }
 
+int i2cdev_try(long nr)
+{
+	union i2c_smbus_data data;
+	struct i2c_smbus_ioctl_data arguments = {
+		.read_write = I2C_SMBUS_READ, .size = I2C_SMBUS_BYTE, .data = &data,
+	};
+	int error = 0;
+
+	if (adapter_open(nr) < 0 || ioctl(adapter_fd, I2C_SLAVE_FORCE, TRY_ADDRESS) < 0 ||
+	    ioctl(adapter_fd, I2C_SMBUS, &arguments) < 0)
+		error = errno;
+	i2cdev_let_go();
+	return error;
+}
+
 /* The same bytes as the client module's client_fill(). */
 static void fill(uint8_t *buf, size_t len, uint32_t seed)
 {
@@ -100,7 +117,7 @@ static void add_message(struct call *call, bool rd, const uint8_t *data, size_t 
 	call->messages[call->count++].len = len;
 }
 
-static long long now_ns(void)
+long long now_ns(void)
 {
 	struct timespec time;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What happens to an adapter's device beside a call: its driver is unbound, and bound again when the call is over.
+ * What happens to an adapter's device beside a call: its driver is unbound, and bound again when the call is over; or
+ * the system sleeps, and the driver is tried and bound anew when it is awake and the call is over.
  *
  * i2c_del_adapter() waits for everybody who has the adapter open, so a child process unbinds; it goes on to bind when
  * the worker has let go.
@@ -23,16 +24,23 @@
 
 #define POLL_MS 1
 #define GONE_TIMEOUT_MS 2000
+/* How long the system sleeps: a whole number of seconds. */
+#define SLEEP_S 1
 #define PATH_BYTES (PATH_MAX + 16)
 
 static pid_t child = -1;
 /* Closed when the call is over; where the child says what came of it. */
 static int over_fd = -1, result_fd = -1;
 
-/* What the child did: the new adapter's number or a negative errno, and whether the call was under way. */
+/*
+ * What the child did: the new adapter's number or a negative errno, and whether the call was under way. If the system
+ * slept, when it was awake (CLOCK_MONOTONIC), and the error of a transfer after that.
+ */
 struct result {
 	int nr;
 	bool caught;
+	long long awake_ns;
+	int after;
 };
 
 static void pause_ms(int ms)
@@ -90,15 +98,41 @@ static int unbind_and_bind(const char *device, const char *driver)
 	return nr;
 }
 
+/* Has every driver suspended and resumed, and nothing else. Returns 0 or a positive errno. */
+static int sleep_and_wake(void)
+{
+	char delay[12];
+	int error;
+
+	snprintf(delay, sizeof(delay), "%d", SLEEP_S);
+	error = file_write("/sys/module/suspend/parameters/pm_test_delay", delay, strlen(delay));
+	/* The callbacks that run when no driver's interrupt comes any more are among them. */
+	error = error ?: file_write("/sys/power/pm_test", "platform", strlen("platform"));
+	return error ?: file_write("/sys/power/state", "freeze", strlen("freeze"));
+}
+
+/* A transfer when the call is over and the system awake. */
+static void sleep_beside(struct result *result, const char *device, const char *driver, int nr, int over)
+{
+	struct pollfd pollfd = { .fd = over, .events = POLLIN };
+	int error = sleep_and_wake();
+
+	result->awake_ns = now_ns();
+	poll(&pollfd, 1, -1);
+	result->after = i2cdev_try(nr);
+	/* What it has left mapped is reported now. */
+	result->nr = error ? -error : unbind_and_bind(device, driver);
+}
+
 static const char *begin(const char *what, int nr)
 {
 	char adapter[64], device[PATH_MAX], driver[PATH_MAX], path[PATH_BYTES];
-	bool before = !strcmp(what, "unbound");
+	bool before = !strcmp(what, "unbound"), sleeps = !strcmp(what, "suspend");
 	struct result result = { .caught = true };
 	int over[2], ends[2], waited_ms = 0;
 
-	if (!before && strcmp(what, "unbind"))
-		return "meanwhile: it is unbind or unbound";
+	if (!before && !sleeps && strcmp(what, "unbind"))
+		return "meanwhile: it is unbind, unbound or suspend";
 	snprintf(adapter, sizeof(adapter), "/sys/bus/i2c/devices/i2c-%d", nr);
 	if (!realpath(adapter, device))
 		return "meanwhile: there is no such adapter";
@@ -120,7 +154,10 @@ static const char *begin(const char *what, int nr)
 		worker_let_go();
 		if (!before)
 			result.caught = catch_at_work(getppid(), over[0]);
-		result.nr = unbind_and_bind(device, driver);
+		if (sleeps)
+			sleep_beside(&result, device, driver, nr, over[0]);
+		else
+			result.nr = unbind_and_bind(device, driver);
 		_exit(write(ends[1], &result, sizeof(result)) < 0);
 	}
 	close(over[0]);
@@ -136,15 +173,16 @@ static const char *begin(const char *what, int nr)
 const char *meanwhile_begin(const char *what, struct adapter *adapter)
 {
 	const char *why = begin(what, adapter_number(adapter));
-	bool caught;
+	struct meanwhile found;
 
 	if (why)
-		meanwhile_end(adapter, &caught);
+		meanwhile_end(adapter, &found);
 	return why;
 }
 
-int meanwhile_end(struct adapter *adapter, bool *caught)
+int meanwhile_end(struct adapter *adapter, struct meanwhile *found)
 {
+	long long over_ns = now_ns();
 	struct pollfd pollfd = { .fd = result_fd, .events = POLLIN };
 	struct result result = { .nr = -ETIMEDOUT };
 
@@ -162,6 +200,9 @@ int meanwhile_end(struct adapter *adapter, bool *caught)
 	close(result_fd);
 	child = over_fd = result_fd = -1;
 	adapter_moved(adapter, result.nr);
-	*caught = result.caught;
+	found->caught = result.caught;
+	/* Nobody but those whom the freezer leaves alone has a clock meanwhile: see client_main.c. */
+	found->slept = result.awake_ns && over_ns > result.awake_ns - SLEEP_S * 1000000000LL;
+	found->after = result.after;
 	return result.nr;
 }

@@ -191,6 +191,7 @@ struct scenario {
 	unsigned int fail;
 	u8 command;
 	bool dma_safe;
+	bool awake;
 	bool rd;
 
 	struct i2c_adapter *adap;

@@ -12,6 +12,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "client.h"
@@ -173,6 +174,8 @@ static bool parse_word(struct scenario *s, struct words *words, const char *key,
 		s->command = number;
 	else if (!strcmp(key, "dma_safe") && number <= 1)
 		s->dma_safe = number;
+	else if (!strcmp(key, "awake") && number <= 1)
+		s->awake = number;
 	else if (!strcmp(key, "rd") && number <= 1)
 		words->rd = number;
 	else if (!strcmp(key, "fill"))
@@ -237,6 +240,18 @@ static bool take_adapter(struct scenario *s)
 	s->client = (struct i2c_client) { .addr = s->addr, .adapter = s->adap };
 	strscpy(s->client.name, "dmasafe", sizeof(s->client.name));
 	return true;
+}
+
+/*
+ * Before the system sleeps user space is frozen, which waits for system calls. A caller in the
+ * kernel, a thread or an interrupt's, is not. This one is then like them until its next line.
+ */
+static void stay_awake(bool awake)
+{
+	if (awake)
+		current->flags |= PF_NOFREEZE;
+	else
+		current->flags &= ~PF_NOFREEZE;
 }
 
 /* Has the strict machine report what devices have done, while the scenario is under way. */
@@ -310,6 +325,7 @@ static void run_line(struct session *session)
 	s->fail = 0;
 	s->command = 0;
 	s->dma_safe = false;
+	s->awake = false;
 	s->ret = 0;
 	s->ns = 0;
 	s->transferred = false;
@@ -318,6 +334,7 @@ static void run_line(struct session *session)
 	s->answer.len = 0;
 	if (!parse_line(s, session->line, &words))
 		return;
+	stay_awake(s->awake);
 	s->fill = words.filled ? words.fill : s->seq;
 
 	if (!strcmp(words.op, "watch")) {

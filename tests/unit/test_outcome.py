@@ -246,6 +246,22 @@ def test_the_way_of_a_payload_counts_where_it_is_known_and_expected(expected, ob
     assert found.verdict is verdict and found.direct == direct(observation)
 
 
+@pytest.mark.parametrize(
+    ("expected", "observation", "verdict"),
+    [
+        (SAFE, changed(ret=-6, transferred=False, bus=()), Verdict.FAIL),
+        (SAFE._replace(instead=(Outcome.REFUSED,)), changed(ret=-6, transferred=False, bus=()), Verdict.PASS),
+        (SAFE._replace(instead=(Outcome.REFUSED,)), GOOD, Verdict.PASS),
+        (SAFE._replace(instead=(Outcome.REFUSED,)), on_the_bus(data=b"\x01\x03"), Verdict.FAIL),
+        (SAFE, changed(slept=True), Verdict.FAIL),
+        (SAFE._replace(instead=(Outcome.REFUSED,)), changed(slept=True, ret=-6, transferred=False), Verdict.FAIL),
+        (SAFE._replace(sleeps=True), changed(slept=True), Verdict.PASS),
+    ],
+)
+def test_which_of_two_is_faster_may_be_open_but_not_whether_a_transfer_is_slept_through(expected, observation, verdict):
+    assert judge(expected, observation).verdict is verdict
+
+
 def test_a_judgement_keeps_what_happened():
     observation = changed(splats=(SPLAT,), us=12.5)
     found = judge(SAFE, observation)

@@ -21,6 +21,7 @@ from dmasafe.vocabulary import (
     READ_ONLY_KINDS,
     RECORDER_ADDRESS,
     REGISTER_FILE_ADDRESS,
+    SUSPEND,
     UNBIND,
     UNBOUND,
     USER,
@@ -103,10 +104,14 @@ def _all_scenarios(host: HostModel) -> Iterator[Scenario]:
 
 
 def _leaving(host: HostModel) -> Iterator[Scenario]:
-    """The driver is unbound beside a transfer, and before one on a file that is open; by DMA where it does DMA."""
+    """The driver is unbound beside a transfer, and before one on a file that is open; by DMA where it does DMA.
+
+    And the system sleeps beside one: of somebody in user space, and of one in the kernel.
+    """
     # A driver that maps in pieces is reported for that alone.
     length = _LENGTHS[-1] if host.policy.pieces else host_lengths(host)[-1]
     late, busy = {"meanwhile": UNBOUND}, {"meanwhile": UNBIND, "hardware": "busy"}
+    asleep = {"meanwhile": SUSPEND, "hardware": "busy"}
     if host.policy.smbus:
         rows = [("i2cdev_smbus", 8, {"protocol": "i2c_block_data", "rd": rd, "command": "32"}) for rd in ("0", "1")]
     else:
@@ -115,6 +120,13 @@ def _leaving(host: HostModel) -> Iterator[Scenario]:
         address = REGISTER_FILE_ADDRESS if host.policy.smbus else RECORDER_ADDRESS
         for more in (late,) if host.policy.cut else (late, busy):
             yield Scenario(USER.name, operation, host.name, None, size, address, make_options({**words, **more}))
+    if not host.policy.cut:
+        operation, size, words = rows[1]
+        address = REGISTER_FILE_ADDRESS if host.policy.smbus else RECORDER_ADDRESS
+        yield Scenario(USER.name, operation, host.name, None, size, address, make_options({**words, **asleep}))
+    for operation in () if host.policy.smbus else ("master_recv_dmasafe", "master_send_dmasafe"):
+        # Every driver is suspended by the time that it is done, even on a busy machine.
+        yield Scenario("heap", operation, host.name, None, length, options=make_options({**asleep, "hardware": "slow"}))
     # What a driver that was cut off leaves in its hardware is the next transfer's: it has one, and that last.
     for operation in () if host.policy.smbus else ("master_recv_dmasafe", "master_send_dmasafe")[host.policy.cut :]:
         yield Scenario("heap", operation, host.name, None, length, options=make_options(busy))

@@ -13,12 +13,15 @@ from dmasafe.facts import KernelFacts
 from dmasafe.model import predict
 from dmasafe.outcome import Expectation, Skip
 from dmasafe.scenario import Scenario
+from dmasafe.vocabulary import SUSPEND
 
 
 def expect(scenario: Scenario, kernel: KernelFacts) -> Expectation | Skip:
     """What must happen to this scenario on this kernel, or why it cannot exist there."""
     if scenario.fault is not None:
         return expect_seeded(scenario, kernel)
+    if scenario.meanwhile == SUSPEND and not kernel.has("PM_SLEEP_DEBUG"):
+        return Skip("this kernel cannot be put to sleep and woken: CONFIG_PM_SLEEP_DEBUG is not set")
     if scenario.meanwhile is not None:
         staying = expect(scenario.with_driver_bound, kernel)
         return staying if isinstance(staying, Skip) else expect_unbound(scenario, staying, kernel.version)

@@ -8,7 +8,7 @@ from dmasafe.devices.hosts.faults import BUSY_S, FAULTS
 from dmasafe.host_policy import HostPolicy
 from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import Scenario
-from dmasafe.vocabulary import UNBIND, UNBOUND
+from dmasafe.vocabulary import OPERATIONS, SUSPEND, UNBIND, UNBOUND
 
 
 def expect_failing(scenario: Scenario, sound: Expectation) -> Expectation:
@@ -42,11 +42,29 @@ def expect_unbound(scenario: Scenario, staying: Expectation, version: tuple[int,
         if gone.unsafe and (scenario.operation, scenario.meanwhile) != ("i2cdev_write", UNBOUND):
             return Skip(f"the driver is unbound only once: {why}")
         return Expectation(Outcome.CAUGHT, why, ("other",), destructive=gone.unsafe)
+    if scenario.meanwhile == SUSPEND:
+        return _expect_asleep(scenario, staying, version)
     if gone is None or staying.outcome is not Outcome.SAFE:
         return staying._replace(why=f"i2c_del_adapter() waits for who has the adapter; {staying.why}")
     if scenario.meanwhile == UNBIND and not model.cut:
         return staying._replace(why=f"the driver waits for the transfer under way; {staying.why}")
     return Expectation(Outcome.REFUSED, f"{gone.what} ({gone.line}): errno {gone.errno}")
+
+
+def _expect_asleep(scenario: Scenario, staying: Expectation, version: tuple[int, ...]) -> Expectation:
+    """A caller in user space is frozen first, and for that waited for; one in the kernel is not."""
+    model = controller_of(scenario.controller).model
+    assert isinstance(model, HostPolicy)
+    if OPERATIONS[scenario.operation].from_user_space:
+        return staying._replace(why=f"user space is frozen first, which waits for system calls; {staying.why}")
+    either = (Outcome.SAFE, Outcome.REFUSED)
+    awake = next((ending for ending in model.awake if ending.in_((version[0], version[1]))), None)
+    if awake is None:
+        return Expectation(Outcome.SAFE, "the driver waits for the transfer's end, or for its time-out", instead=either)
+    why = f"{awake.what} ({awake.line})"
+    if not awake.unsafe:
+        return Expectation(Outcome.SAFE, why, instead=either, sleeps=True)
+    return Expectation(Outcome.CAUGHT, why, ("leak",), instead=either, sleeps=True)
 
 
 def _sent(scenario: Scenario) -> int:

@@ -12,6 +12,7 @@ from dmasafe.guest.agent import Message, integer, octets
 from dmasafe.host_policy import HostPolicy
 from dmasafe.outcome import BusMessage, CallerMessage, DmaSegment, Observation, Splat
 from dmasafe.scenario import OPERATIONS, Scenario
+from dmasafe.vocabulary import SUSPEND
 
 _I2CDEV = "i2cdev_"
 _ETIMEDOUT = 110
@@ -36,6 +37,8 @@ def line(scenario: Scenario, strict: bool = False) -> str:
     # Elsewhere the threshold is the controller's: settings().
     elsewhere = {"fault", "hardware", "meanwhile"} | ({"threshold"} if scenario.operation != "get_put" else set())
     words += [f"{name}={value}" for name, value in scenario.options if name not in elsewhere]
+    if scenario.meanwhile == SUSPEND and not OPERATIONS[scenario.operation].from_user_space:
+        words.append("awake=1")
     if strict and scenario.fault is not None and scenario.fault.unseen_alone:
         words.append("fail=1")
     if OPERATIONS[scenario.operation].from_user_space:
@@ -81,6 +84,9 @@ def observation(
         damage=damage,
         transferred=bool(answer.get("transferred", ret is not None and ret >= 0)),
         us=None if ns is None else ns / 1000,
+        wrong=_after_sleep(scenario, reply),
+        # Who is frozen does not see when its call was over.
+        slept=reply.get("slept") is True and not OPERATIONS[scenario.operation].from_user_space,
         # A driver that the kernel reports while it goes need not come back.
         lost=(None if splats and scenario.meanwhile else _not_rebound(scenario, reply))
         # Memory that is damaged is so whatever the driver says.
@@ -121,6 +127,9 @@ def _impatient(
         return None
     if in_vain(scenario, ret, splats, trace):
         return None
+    if scenario.meanwhile == SUSPEND and not OPERATIONS[scenario.operation].from_user_space:
+        # No interrupt comes any more, and nobody waits for the transfer.
+        return None
     if scenario.meanwhile and isinstance(row.model, HostPolicy) and any(e.errno == -ret for e in row.model.gone):
         # It waits in vain for what it has given up.
         return None
@@ -145,6 +154,13 @@ def in_vain(scenario: Scenario, ret: int | None, splats: Sequence[Splat], trace:
     return rejected and not any(message.segments for message in trace[-1:])
 
 
+def _after_sleep(scenario: Scenario, reply: Message) -> tuple[str, ...]:
+    error = integer(reply, "after", 0)
+    # Slower than the driver has patience the hardware is then, too.
+    slow = scenario.hardware not in _SOUND and error == _ETIMEDOUT
+    return (f"errno {error} of a transfer after the system has slept",) if error and not slow else ()
+
+
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
     fault = scenario.fault
     leaves = scenario.meanwhile is not None or (fault is not None and fault.rebinds)
@@ -152,7 +168,8 @@ def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
         return None
     if reply.get("rebound") is not True:
         return "the controller's driver did not come back when it was unbound and bound again"
-    return None if reply.get("caught") is not False else "the call was over before its driver was unbound"
+    what = "the system slept" if scenario.meanwhile == SUSPEND else "its driver was unbound"
+    return None if reply.get("caught") is not False else f"the call was over before {what}"
 
 
 def _messages(answer: Message, key: str) -> list[Message]:

@@ -6,7 +6,7 @@ import pytest
 from dmasafe.carriers import CONTROLLERS
 from dmasafe.carriers.hosts import HOSTS, LEAVING, host_lengths
 from dmasafe.devices.hosts import hosts
-from dmasafe.scenario import ScenarioError, parse_scenario, select, suite
+from dmasafe.scenario import OPERATIONS, ScenarioError, parse_scenario, select, suite
 
 
 @pytest.mark.parametrize("name", [name for name, host in hosts().items() if not host.policy.smbus])
@@ -37,9 +37,13 @@ def test_what_fails_is_tried_before_a_driver_has_anything_to_undo(name):
 @pytest.mark.parametrize("name", [name for name, host in hosts().items() if host.function is not None])
 def test_each_driver_is_unbound_beside_a_transfer_and_before_one(name):
     mine = [scenario for scenario in suite(LEAVING) if scenario.controller == name]
-    assert {scenario.meanwhile for scenario in mine} == {"unbind", "unbound"}
+    assert {scenario.meanwhile for scenario in mine} == {"unbind", "unbound", "suspend"}
     # What is under way when the driver goes has to last.
     assert all(scenario.hardware == "busy" for scenario in mine if scenario.meanwhile == "unbind")
+    asleep = [scenario for scenario in mine if scenario.meanwhile == "suspend"]
+    by_kernel = {scenario.hardware for scenario in asleep if not OPERATIONS[scenario.operation].from_user_space}
+    assert by_kernel == (set() if hosts()[name].policy.smbus else {"slow"})
+    assert len(asleep) == 2 * (not hosts()[name].policy.smbus) + (not hosts()[name].policy.cut)
     if hosts()[name].policy.cut:
         assert [scenario.meanwhile for scenario in mine].index("unbind") == len(mine) - 1
     assert [parse_scenario(scenario.id) for scenario in mine] == mine
@@ -50,6 +54,7 @@ def test_each_driver_is_unbound_beside_a_transfer_and_before_one(name):
     ("text", "why"),
     [
         ("heap/master_send/virtio/8+meanwhile=unbind", "the driver stays"),
+        ("heap/master_send/virtio/8+meanwhile=suspend", "the driver stays"),
         ("heap/master_send/at91/8+meanwhile=unbound", "only i2cdev_"),
         ("heap/master_send/at91/8+meanwhile=never", "is wrong"),
     ],

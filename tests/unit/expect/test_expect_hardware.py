@@ -83,6 +83,35 @@ def test_a_driver_that_is_reported_whenever_it_is_unbound_lives_on():
         assert (found.outcome, found.classes, found.destructive) == (Outcome.CAUGHT, ("other",), False)
 
 
+@pytest.mark.parametrize(
+    ("scenario", "version", "outcome", "sleeps"),
+    [
+        # User space is frozen first.
+        ("user/i2cdev_read/at91/8+hardware=busy", (6, 12), Outcome.SAFE, False),
+        ("user/i2cdev_read/at91/8@77", (6, 12), Outcome.REFUSED, False),
+        # It takes the bus lock, and so waits.
+        ("heap/master_recv_dmasafe/tegra/33+hardware=slow", (6, 12), Outcome.SAFE, False),
+        # It does not look.
+        ("heap/master_recv_dmasafe/at91/32+hardware=slow", (6, 12), Outcome.SAFE, True),
+        ("heap/master_recv_dmasafe/imx-lpi2c/32+hardware=slow", (6, 12), Outcome.SAFE, True),
+        ("heap/master_recv_dmasafe/imx-lpi2c/32+hardware=slow", (7, 3), Outcome.SAFE, False),
+        # And what it had mapped stays so.
+        ("heap/master_recv_dmasafe/amd-mp2/33+hardware=slow", (6, 12), Outcome.CAUGHT, True),
+    ],
+)
+def test_when_the_system_sleeps_a_driver_waits_for_whom_the_freezer_leaves_alone(scenario, version, outcome, sleeps):
+    asleep = parse_scenario(f"{scenario}+meanwhile=suspend")
+    symbols = KERNEL.symbols | {"I2C_IMX_LPI2C"}
+    without = replace(KERNEL, symbols=symbols, version=(*version, 0))
+    skipped = expect(asleep, without)
+    assert isinstance(skipped, Skip) and "PM_SLEEP_DEBUG" in skipped.why
+    found = expect(asleep, replace(without, symbols=symbols | {"PM_SLEEP_DEBUG"}))
+    assert isinstance(found, Expectation) and (found.outcome, found.sleeps) == (outcome, sleeps)
+    # Whether its patience or the transfer ends first is a matter of time.
+    either = set() if asleep.operation.startswith("i2cdev") else {Outcome.SAFE, Outcome.REFUSED}
+    assert set(found.instead) == either
+
+
 def test_what_the_kernel_does_not_have_fails_in_no_way():
     facts = KernelFacts("arm64", (6, 12, 117), frozenset({"MODULES"}))
     assert isinstance(expect(parse_scenario("heap/master_send/at91/8+hardware=late"), facts), Skip)

@@ -295,6 +295,41 @@ def test_a_driver_that_was_unbound_too_late_proves_nothing():
     assert "over before" in observation(leaving, late, [], [], MEMORY).lost
 
 
+ASLEEP = parse_scenario("heap/master_send/tegra/8+hardware=busy+meanwhile=suspend")
+
+
+def test_what_a_driver_did_while_the_system_slept_is_kept():
+    woken = {"answer": {"ret": 8, "msgs": []}, "rebound": True}
+    assert not observation(ASLEEP, woken, [], [], MEMORY).slept
+    assert observation(ASLEEP, {**woken, "slept": True}, [], [], MEMORY).slept
+    # Who is frozen does not see when his call is over.
+    frozen = parse_scenario("user/i2cdev_read/tegra/8+hardware=busy+meanwhile=suspend")
+    assert not observation(frozen, {**woken, "slept": True}, [], [], MEMORY).slept
+    assert "over before the system slept" in observation(ASLEEP, {**woken, "caught": False}, [], [], MEMORY).lost
+
+
+@pytest.mark.parametrize(
+    ("error", "hardware", "wrong"), [(0, "busy", False), (108, "busy", True), (110, "busy", True), (110, "slow", False)]
+)
+def test_an_adapter_must_work_when_the_system_has_slept(error, hardware, wrong):
+    asleep = parse_scenario(f"heap/master_send/tegra/8+hardware={hardware}+meanwhile=suspend")
+    woken = {"answer": {"ret": 8, "msgs": []}, "rebound": True, "after": error}
+    assert bool(observation(asleep, woken, [], [], MEMORY).wrong) is wrong
+
+
+def test_a_driver_that_gives_up_because_its_interrupt_sleeps_is_not_impatient():
+    gave_up = {"answer": GAVE_UP, "rebound": True}
+    assert observation(ASLEEP, gave_up, [], [CARRIED_OUT], MEMORY).lost is None
+    user = parse_scenario("user/i2cdev_write/tegra/4+meanwhile=suspend")
+    assert observation(user, gave_up, [], [CARRIED_OUT], MEMORY).lost is not None
+
+
+def test_a_caller_in_the_kernel_is_not_frozen():
+    assert line(ASLEEP).endswith(" awake=1")
+    assert "awake" not in line(parse_scenario("user/i2cdev_read/tegra/8+meanwhile=suspend"))
+    assert "awake" not in line(parse_scenario("heap/master_send/tegra/8+meanwhile=unbind"))
+
+
 def test_an_agents_complaint_is_bounded():
     seen = observation(parse_scenario("heap/master_send/virtio/8"), {"error": "x" * 300}, [], [], MEMORY)
     assert seen.lost == f"the agent: {'x' * 200}"

@@ -43,6 +43,7 @@ POLICY = HostPolicy(
     ),
     timeout=(Ending(ETIMEDOUT, "terminates and unmaps, as for a missing acknowledgement", "594, 632", unsafe=True),),
     timeout_s=0.1,  # i2c-at91.h AT91_I2C_TIMEOUT
+    awake=(Ending(0, "stops its clock, and looks at no transfer", "core 300-303"),),
     unmapped=ETIMEDOUT,  # 212, 349: nothing is started, and nothing says so
     quirks=I2cAdapterQuirks(
         flags=I2C_AQ_COMB | I2C_AQ_COMB_WRITE_FIRST | I2C_AQ_COMB_SAME_ADDR, max_comb_1st_msg_len=3

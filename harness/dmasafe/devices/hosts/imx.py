@@ -40,6 +40,7 @@ POLICY = HostPolicy(
             until=(7, 2),
         ),
     ),
+    awake=(Ending(0, "has no callback for the system's sleep", "6.12 i2c_imx_pm_ops 1626", until=(7, 2)),),
     timeout_s=1.0,  # 65; by the processor 0.1 s and more for each byte (1419)
     maps_for="dma",
     notes=(

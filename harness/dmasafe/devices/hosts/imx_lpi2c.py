@@ -27,6 +27,7 @@ POLICY = HostPolicy(
     ),
     lost=(Ending(EAGAIN, "looked at after the start only", "240"),),
     timeout=(Ending(ETIMEDOUT, "terminates the DMA, unmaps, gives the buffer back", "1094-1107"),),
+    awake=(Ending(0, "stops its clocks, and looks at no transfer", "6.12 lpi2c_pm_ops 705", until=_DMA_SINCE),),
     timeout_s=1.0,  # by the processor 416; by DMA seconds instead of milliseconds for each byte (724-730)
     maps_for="dma",
     notes=(

@@ -32,6 +32,7 @@ POLICY = HostPolicy(
             unsafe=True,
         ),
     ),
+    awake=(Ending(0, "has no callback for the system's sleep", "i2c-ismt.c"),),
     timeout_s=1.0,  # 628
     unmapped=EIO,  # 613
     smbus=True,

@@ -43,6 +43,7 @@ POLICY = HostPolicy(
             unsafe=True,
         ),
     ),
+    awake=(Ending(0, "has no callback for the system's sleep", "i2c-mxs.c"),),
     timeout_s=1.0,  # 610
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
     mask_bits=32,

@@ -41,6 +41,7 @@ POLICY = HostPolicy(
     # By the processor (937), as in suite hosts-leaving; by DMA it is EIO (841).
     gone=(Ending(ETIMEDOUT, "gives up channels, interrupt and clocks before its adapter", "1965-1972", unsafe=True),),
     cut=True,
+    awake=(Ending(0, "stops its clocks, and looks at no transfer", "1971, 1987"),),
     timeout_s=4.4,  # 1923: two seconds and what 128 KiB take; at 1 MHz
     quirks=I2cAdapterQuirks(I2C_AQ_NO_ZERO_LEN),
     blocks=True,

@@ -27,6 +27,7 @@ POLICY = HostPolicy(
         ),
     ),
     gone=(Ending(0, "disables its clock at the end of its probe, and devm_clk_get_enabled() once more", "780, 833"),),
+    awake=(Ending(0, "has no callback for the system's sleep", "i2c-stm32f4.c"),),
     timeout_s=2.0,  # 819
     wedges=True,
     notes=(
