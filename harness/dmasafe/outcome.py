@@ -131,7 +131,8 @@ class Observation:
     changed that should not have been: ``guard-before``, ``guard-after``, ``read-only``, ``source``. ``bus`` is None
     where no device side exists. ``lost`` is the reason why nothing of this can be trusted, or None. Where a driver
     made the calls, ``wrong`` says in words which data were not what they must be, ``error`` what did not work.
-    ``slept``: the system slept while a transfer was under way.
+    ``slept``: the system slept while a transfer was under way. ``hasty``: it is lost because the machine was too slow
+    for somebody; another try may tell.
     """
 
     ret: int | None
@@ -145,6 +146,7 @@ class Observation:
     wrong: tuple[str, ...] = ()
     error: str | None = None
     slept: bool = False
+    hasty: bool = False
 
 
 class Expectation(NamedTuple):

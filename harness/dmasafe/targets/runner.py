@@ -38,6 +38,8 @@ from dmasafe.targets.wire import in_vain, line, observation, settings
 KEEP_EVERY_S = 0.5
 # What Ctrl-C leaves for the answers under way and the checks at the end; both take a tenth of a second as a rule.
 _INTERRUPTED_S = 5.0
+# How often a scenario is tried again that was lost because the machine was too slow.
+_TRIES = 3
 _UNEXPLAINED = "a boot was lost in one of several scenarios, and in none of them again"
 
 # Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
@@ -81,6 +83,8 @@ class _State:
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
+    # The scenarios that another try may tell more of: somebody lost patience with a slow machine.
+    hasty: set[str] = field(default_factory=set)
     # See TargetRun; of those whose boot was lost, and of those one of which lost it.
     unchecked: dict[str, str] = field(default_factory=dict)
     unexplained: dict[str, str] = field(default_factory=dict)
@@ -130,7 +134,7 @@ class Runner:
         state = _State(Journal(self._log_directory))
         total = len(todo)
         started = time.monotonic()
-        fruitless = 0
+        fruitless = tries = 0
         log = self._log_directory / KMSG_LOG
         try:
             # A second Ctrl-C must not cost what the first one kept.
@@ -144,6 +148,10 @@ class Runner:
                     todo = left + later
                     if state.over:
                         break
+                    if not todo and tries < _TRIES:
+                        tries += 1
+                        todo = [scenario for scenario in scenarios if scenario.id in state.hasty]
+                        total += len(todo)
         except KeyboardInterrupt as error:
             state.lost(f"interrupted by {by_whom(error)}")
         except HostTrouble as error:
@@ -488,6 +496,11 @@ class Runner:
         reason = reason or batch.uncounted(observed.values(), parse_records(of_none))
         doubted: list[Seen] = []
         for number, scenario, reply in batch.replies:
+            state.hasty.discard(scenario.id)
+            state.untrusted.pop(scenario.id, None)
+            why = reason or batch.lost_log.get(number)
+            if why is None and (observed[scenario.id].hasty or batch.in_haste(session, number, reply)):
+                state.hasty.add(scenario.id)
             why = batch.doubt(session, reason, number, scenario, reply)
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
                 why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
@@ -578,12 +591,15 @@ class _Batch:
     ) -> str | None:
         """Why an answer cannot be trusted; ``reason`` is why none of them can."""
         broken_rule = None if scenario.fault else session.gathered.broken_rules.get(number)
-        why = self.lost_log.get(number) or reason or broken_rule
-        if why is None and _timed_out(reply) and session.gathered.late_s:
-            why = f"the transfer timed out{_late(session)}"
-        if why is None and number in self._stumbled and not self._in_vain(session, *self._stumbled[number]):
-            why = "the transfer before it timed out: what its driver and hardware still did may be in this one"
-        return why
+        return self.lost_log.get(number) or reason or broken_rule or self.in_haste(session, number, reply)
+
+    def in_haste(self, session: Session, number: int, reply: Message) -> str | None:
+        """Why an answer cannot be trusted that came from a machine that was too slow for somebody, or None."""
+        if _timed_out(reply) and session.gathered.late_s:
+            return f"the transfer timed out{_late(session)}"
+        if number in self._stumbled and not self._in_vain(session, *self._stumbled[number]):
+            return "the transfer before it timed out: what its driver and hardware still did may be in this one"
+        return None
 
     def _in_vain(self, session: Session, number: int, scenario: Scenario, reply: Message) -> bool:
         """Whether it is known why this one timed out: see wire.in_vain(). The driver has reset its hardware then."""

@@ -71,6 +71,10 @@ def observation(
     messages = _messages(answer, "msgs")
     damage = tuple(str(item) for item in _list(answer, "damage"))
     caller = tuple(_caller_message(message) for message in messages)
+    # A driver that the kernel reports while it goes need not come back.
+    gone = None if splats and scenario.meanwhile else _not_rebound(scenario, reply)
+    # Memory that is damaged is so whatever the driver says.
+    hasty = _over_before(scenario, reply) or (None if damage else _impatient(scenario, ret, splats, messages, trace))
     bus: tuple[BusMessage, ...] | None
     if scenario.operation == "get_put":
         bus = tuple(_mapped_message(message, memory) for message in messages)
@@ -87,10 +91,8 @@ def observation(
         wrong=_after_sleep(scenario, reply),
         # Who is frozen does not see when its call was over.
         slept=reply.get("slept") is True and not OPERATIONS[scenario.operation].from_user_space,
-        # A driver that the kernel reports while it goes need not come back.
-        lost=(None if splats and scenario.meanwhile else _not_rebound(scenario, reply))
-        # Memory that is damaged is so whatever the driver says.
-        or (None if damage else _impatient(scenario, ret, splats, messages, trace)),
+        lost=gone or hasty,
+        hasty=gone is None and hasty is not None,
     )
 
 
@@ -166,10 +168,16 @@ def _not_rebound(scenario: Scenario, reply: Message) -> str | None:
     leaves = scenario.meanwhile is not None or (fault is not None and fault.rebinds)
     if not leaves:
         return None
-    if reply.get("rebound") is not True:
-        return "the controller's driver did not come back when it was unbound and bound again"
+    if reply.get("rebound") is True:
+        return None
+    return "the controller's driver did not come back when it was unbound and bound again"
+
+
+def _over_before(scenario: Scenario, reply: Message) -> str | None:
+    if scenario.meanwhile is None or reply.get("caught") is not False:
+        return None
     what = "the system slept" if scenario.meanwhile == SUSPEND else "its driver was unbound"
-    return None if reply.get("caught") is not False else f"the call was over before {what}"
+    return f"the call was over before {what}"
 
 
 def _messages(answer: Message, key: str) -> list[Message]:

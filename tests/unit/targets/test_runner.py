@@ -683,6 +683,7 @@ def test_controllers_for_which_a_boot_has_no_room_come_in_the_next_one(rig, monk
 def test_what_comes_after_a_transfer_that_timed_out_proves_nothing_of_a_driver_that_stumbles(rig, monkeypatch):
     rows = {"virtio": replace(CONTROLLERS["virtio"], stumbles=True)}
     monkeypatch.setattr(runners, "controller_of", lambda name: rows.get(name, CONTROLLERS.get(name)))
+    monkeypatch.setattr(runners, "_TRIES", 0)
 
     def times_out(session, number, scenario):
         return {"answer": {"ret": -errno.ETIMEDOUT, "msgs": []}}
@@ -696,9 +697,40 @@ def test_what_comes_after_a_transfer_that_timed_out_proves_nothing_of_a_driver_t
     assert not rig(System(does={other: times_out})).run(other, ids[0]).untrusted
 
 
+def too_soon(session, number, scenario):
+    """The call was over before its driver was unbound."""
+    return {"answer": {"ret": 8, "msgs": []}, "rebound": True, "caught": False}
+
+
+@pytest.mark.parametrize("slow_boots", [0, 1, 3, 9])
+def test_what_a_slow_machine_cost_is_tried_again(rig, slow_boots):
+    adapters = {"virtio": 0, "dmasafe": 1, "at91": 2}
+    leaving = "heap/master_send/at91/8+hardware=busy+meanwhile=unbind"
+    on_time = System(adapters=adapters, does={leaving: lambda s, n, c: too_soon(s, n, c) | {"caught": True}})
+    systems = [System(adapters=adapters, does={leaving: too_soon})] * slow_boots + [on_time]
+    runner = rig(*systems)
+    run = runner.run(leaving, SEND)
+    assert run.boots == 1 + min(slow_boots, 3)
+    assert (run.observations[leaving].lost is None) is (slow_boots <= 3)
+    # Who was judged is not tried again.
+    assert [sum(m["line"] == line(parse_scenario(SEND)) for m in s.sent) for s in runner.sessions][1:] == [0] * (
+        run.boots - 1
+    )
+
+
+def test_what_a_slow_machine_cost_the_next_one_is_forgotten_when_that_was_tried_again(rig, monkeypatch):
+    rows = {"virtio": replace(CONTROLLERS["virtio"], stumbles=True)}
+    monkeypatch.setattr(runners, "controller_of", lambda name: rows.get(name, CONTROLLERS.get(name)))
+    ids = [f"heap/master_send/virtio/{length}" for length in (16, 24)]
+    slow = System(does={ids[0]: lambda s, n, c: {"answer": {"ret": -errno.ETIMEDOUT, "msgs": []}}})
+    run = rig(slow, System()).run(*ids)
+    assert not run.untrusted and run.boots == 2
+
+
 @pytest.mark.parametrize("rejected", [True, False])
-def test_what_comes_after_a_wait_for_dma_that_was_never_started_can_be_told(rig, rejected):
+def test_what_comes_after_a_wait_for_dma_that_was_never_started_can_be_told(rig, rejected, monkeypatch):
     """The mapping was rejected, which i2c-at91 does not notice."""
+    monkeypatch.setattr(runners, "_TRIES", 0)
 
     def waits(session, number, scenario):
         if rejected:
