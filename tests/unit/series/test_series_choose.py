@@ -161,11 +161,10 @@ def test_every_name_in_the_table_is_one():
     assert only[FINDINGS] == set(hosts()) - WITHOUT_FINDINGS
     assert only[CLIENTS] == set(CLIENT_DRIVERS)
     assert only["upstream"] | only["core"] <= set(CONTROLLERS)
-    configurations = kernels.load_matrix().configurations
-    for row in rows():
-        for job in choose([row.files[0].replace("**", "x").replace("*", "").replace("[ch]", "c")], "x86_64").jobs:
-            assert job.scenarios(), job.name
-            assert job.configuration in configurations
+    paths = [row.files[0].replace("**", "x").replace("*", "").replace("[ch]", "c") for row in rows()]
+    jobs = {job for path in paths for job in choose([path], "x86_64").jobs}
+    assert {job.configuration for job in jobs} <= kernels.load_matrix().configurations.keys()
+    assert [job.name for job in jobs if not job.scenarios()] == []
 
 
 def test_a_star_stays_in_its_directory():
