@@ -34,6 +34,8 @@ _OF_MEMORY = frozenset({
     "map-stack", "map-vmalloc", "map-vmalloc-rejected", "map-invalid-area", "map-text-or-rodata",
     "usb-buffer-on-stack", "usb-buffer-not-dma-capable", "strict-memory",
 })  # fmt: skip
+#: Those, and that others share its lines: what may be true of it whoever maps it, unlike a mistake of who does.
+_OF_PLACE = _OF_MEMORY | {"cacheline-overlap"}
 _ABSENT = f"@{ABSENT_ADDRESS:x}"
 _RANK = {Outcome.SAFE: 0, Outcome.REFUSED: 1, Outcome.CAUGHT: 2, Outcome.SILENT: 3}
 
@@ -243,9 +245,11 @@ def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
         # A mistake is seeded, or nobody is there: somebody must notice.
         wrong = "+fault=" in id_ or (was.outcome is Outcome.REFUSED and _ABSENT in id_)
         # Nobody reports it any more, and the device takes the same memory as before.
-        unreported = was.outcome is Outcome.CAUGHT and now.direct is True
+        unreported = was.outcome is Outcome.CAUGHT and now.direct is True and known <= _OF_PLACE
         unnoticed = unreported or (wrong and was.outcome is not Outcome.SILENT)
         return Kind.WORSE if unnoticed and now.verdict is Verdict.FAIL else Kind.BETTER
+    if "+fault=" not in id_ and classes < known and not (known - classes) & _OF_PLACE:
+        return Kind.BETTER
     if was.verdict is now.verdict:
         return Kind.WORSE if now.verdict is Verdict.FAIL and classes - known else Kind.OTHER
     if was.direct is False and now.direct is True and buffer in _FIT:

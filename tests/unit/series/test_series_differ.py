@@ -98,6 +98,27 @@ def test_another_report_of_what_the_device_took_before_is_worse():
     assert kind(before, [replace(silent(), direct=True)], STACK) is Kind.WORSE
 
 
+def test_a_mistake_of_who_maps_is_corrected_whatever_the_model_expects():
+    """Its report is gone, and the device takes the same memory as it should: the model knows of the mistake."""
+    before = [replace(caught(splat(splat_class="free-size"), expected=CAUGHT), direct=True)]
+    assert kind(before, [safe(True, expected=CAUGHT)]) is Kind.BETTER
+    # That memory is shared is true whoever maps it.
+    shared = [replace(caught(splat(splat_class="cacheline-overlap"), expected=CAUGHT), direct=True)]
+    assert kind(shared, [safe(True, expected=CAUGHT)]) is Kind.WORSE
+
+
+@pytest.mark.parametrize("expected", [CAUGHT, Outcome.SAFE])
+def test_a_report_less_beside_another_is_better_unless_it_was_of_the_memory(expected):
+    both = [splat(splat_class="map-stack"), splat(splat_class="free-size")]
+    before = [caught(*both, expected=CAUGHT)]
+    assert kind(before, [caught(both[0], expected=expected)]) is Kind.BETTER
+    wanted = Kind.OTHER if expected is CAUGHT else Kind.WORSE
+    assert kind(before, [caught(both[1], expected=expected)]) is wanted
+    assert kind(before, [caught(both[0], splat(splat_class="kasan"), expected=expected)]) is wanted
+    # There somebody seeded it.
+    assert kind(before, [caught(both[0], expected=expected)], f"{SEND}+fault=free-size") is wanted
+
+
 def test_a_copy_less_is_better_where_none_is_needed():
     before, after = [safe(False)], [safe(True, expected=CAUGHT)]
     assert kind(before, after, READ) is kind(before, after, SEND) is Kind.BETTER
