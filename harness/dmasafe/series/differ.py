@@ -225,7 +225,7 @@ def _kind(id_: str, before: Sequence[Judgement], after: Sequence[Judgement]) -> 
 def _worst_way(id_: str, was: Judgement, fresh: Sequence[Judgement]) -> Judgement:
     """Of what is new, what went the worst way."""
     order = list(Kind)
-    return min(fresh, key=lambda one: order.index(_direction(id_, was, one)))
+    return min(sorted(fresh, key=_rank, reverse=True), key=lambda one: order.index(_direction(id_, was, one)))
 
 
 def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
@@ -243,7 +243,7 @@ def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
         return Kind.BETTER if unfit and taken and reported else Kind.WORSE
     if change < 0:
         # A mistake is seeded, or nobody is there: somebody must notice.
-        wrong = "+fault=" in id_ or (was.outcome is Outcome.REFUSED and _ABSENT in id_)
+        wrong = "+fault=" in id_ or (now.outcome is Outcome.SAFE and _ABSENT in id_)
         # Nobody reports it any more, and the device takes the same memory as before.
         unreported = was.outcome is Outcome.CAUGHT and now.direct is True and known <= _OF_PLACE
         unnoticed = unreported or (wrong and was.outcome is not Outcome.SILENT)
@@ -270,7 +270,11 @@ def _said(found: Sequence[Judgement]) -> list[Judgement]:
 
 def _worst(found: Sequence[Judgement]) -> Judgement | None:
     told = _said(found) or list(found)
-    return max(told, key=lambda one: _RANK.get(one.outcome, -1) if one.outcome else -1, default=None)
+    return max(told, key=_rank, default=None)
+
+
+def _rank(judgement: Judgement) -> int:
+    return -1 if judgement.outcome is None else _RANK[judgement.outcome]
 
 
 def _doings(judgement: Judgement) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from series_rig import READ, SEND, caught, lost, refused, results, safe, silent, skipped, splat
 
-from dmasafe.outcome import Outcome
+from dmasafe.outcome import Outcome, Verdict
 from dmasafe.series import differ
 from dmasafe.series.differ import Kind
 
@@ -76,7 +76,10 @@ def test_a_seeded_mistake_that_nobody_notices_any_more_is_worse():
 def test_an_answer_of_nobody_is_worse():
     id_ = "user/i2cdev_smbus/virtio/0@77+protocol=quick+rd=0"
     assert kind([refused()], [safe(expected=REFUSED)], id_) is Kind.WORSE
+    assert kind([caught(expected=REFUSED)], [safe(expected=REFUSED)], id_) is Kind.WORSE
     assert kind([silent(expected=REFUSED)], [safe(expected=REFUSED)], id_) is Kind.BETTER
+    # The model knows of the report that is gone.
+    assert kind([caught(expected=CAUGHT)], [refused(expected=CAUGHT)], id_) is Kind.BETTER
 
 
 @pytest.mark.parametrize("expected", [Outcome.SAFE, CAUGHT])
@@ -86,6 +89,8 @@ def test_what_no_device_may_take_is_worse_when_one_does(expected):
     for before in ([caught(expected=CAUGHT)], [safe(False, expected=expected)], [safe(None)], [refused()]):
         assert kind(before, after, STACK) is Kind.WORSE
     assert kind([replace(caught(expected=CAUGHT), direct=True)], after, STACK) is Kind.WORSE
+    # Something else is taken.
+    assert kind([caught(expected=CAUGHT)], [safe(False, expected=expected)], STACK) is Kind.BETTER
     # It was taken before, and went wrong.
     assert kind([replace(silent(), direct=True)], after, STACK) is Kind.BETTER
 
@@ -134,6 +139,20 @@ def test_a_report_of_what_the_device_took_before_is_better_where_none_may():
     assert kind(before, [caught()], "stack/master_send/virtio/8") is Kind.WORSE
 
 
+def test_what_went_as_before_and_is_judged_otherwise_is_told_by_the_judgement():
+    """Memory of which no rule says whether a device may take it: what the model expects of another way."""
+    before, after = "coherent/master_send/virtio/8", [safe(True, expected=CAUGHT)]
+    assert kind([safe(False)], after, before) is Kind.WORSE
+    assert kind([safe(False, expected=CAUGHT)], [safe(True)], before) is Kind.BETTER
+    # Nobody saw which way it went.
+    assert kind([safe(False)], [safe(None, expected=CAUGHT)]) is Kind.WORSE
+    # Another report of the same memory, as expected.
+    one, other = (replace(caught(splat(splat_class=name), expected=CAUGHT), direct=True) for name in ("map-stack", "x"))
+    assert kind([one], [other], STACK) is Kind.OTHER
+    # The same doings: it is the model that changed its mind.
+    assert kind([safe(True)], [safe(True, expected=CAUGHT)]) is None
+
+
 def test_repetitions_tell_flaky_from_changed():
     assert kind([safe()] * 3, [caught()] * 3) is Kind.WORSE
     assert kind([safe()] * 3, [caught(), safe(), safe()]) is Kind.FLAKY
@@ -153,6 +172,8 @@ def test_what_is_lost_now_and_then_is_no_pass():
     assert kind([caught()] * 3, [lost(), safe(), safe()]) is Kind.UNSAID
     assert kind([safe()] * 3, [lost(), caught(), safe()]) is Kind.FLAKY
     assert kind([safe()] * 3, [lost(), caught(), caught()]) is Kind.WORSE
+    # Better now and then, and lost now and then.
+    assert kind([caught()] * 3, [lost(), safe(), caught()]) is Kind.UNSAID
     # At the base, too: it is the machine.
     assert kind([safe(), lost(), safe()], [lost(), safe(), safe()]) is None
     (one,) = differ.changed({SEND: [safe()] * 3}, {SEND: [safe(), lost("the guest hung"), safe()]})
@@ -165,6 +186,13 @@ def test_a_run_that_is_not_trusted_has_no_word():
     for run in (results({SEND: safe()}, canary=False), results({SEND: safe()}, reason="the guest hung")):
         found = differ.differing(differ.judgements([results({SEND: safe()})]), differ.judgements([run]))
         assert found == {SEND: Kind.UNSAID}
+        # What was lost says nothing of the base either, whatever it was before the run was.
+        wrong = differ.judgements([replace(run, rows=results({SEND: silent()}).rows), results({SEND: safe()})])
+        assert kind(wrong[SEND], [caught()] * 2) is Kind.WORSE
+        assert differ.said(wrong[SEND][0]) == "INCONCLUSIVE"
+    # What is skipped needs no trust.
+    found = differ.judgements([results({SEND: skipped()}, canary=False)])
+    assert found[SEND][0].verdict is Verdict.SKIP
 
 
 def test_rows_of_the_same_are_told_once():
@@ -179,6 +207,51 @@ def test_rows_of_the_same_are_told_once():
     assert (two.kind, two.ids, two.again) == (Kind.FLAKY, (ids[2],), (1, 2))
 
 
+def test_rows_are_told_in_the_order_of_the_tip_and_the_worst_first():
+    ids = [f"heap/master_send/virtio/{n}" for n in (32, 1, 8, 256)]
+    before = {ids[1]: [safe()], ids[0]: [safe(), caught()], ids[2]: [caught()], "gone": [safe()]}
+    after = {ids[0]: [silent()], ids[1]: [caught(), silent()], ids[2]: [safe()], ids[3]: [caught()]}
+    assert list(differ.differing(before, after).items()) == [
+        (ids[0], Kind.WORSE), (ids[1], Kind.WORSE), (ids[2], Kind.BETTER), (ids[3], Kind.WORSE), ("gone", Kind.GONE),
+    ]  # fmt: skip
+    found = differ.changed(before, after)
+    assert [(one.kind, one.before, one.after) for one in found] == [
+        (Kind.WORSE, "CAUGHT (map-vmalloc-rejected)", "SILENT"),
+        (Kind.WORSE, "SAFE", "SILENT"),
+        (Kind.WORSE, "nothing", "CAUGHT (map-vmalloc-rejected)"),
+        (Kind.GONE, "SAFE", "nothing"),
+        (Kind.BETTER, "CAUGHT (map-vmalloc-rejected)", "SAFE"),
+    ]
+    # Of the better one the model has nothing to explain.
+    assert [bool(one.why) for one in found] == [True, True, True, True, False]
+    more = {id_: [caught()] for id_ in ids[1:3]}
+    (many, one) = differ.changed({id_: [safe()] for id_ in ids[:3]}, {ids[0]: [silent()], **more})
+    assert (many.ids, one.ids) == (tuple(ids[1:3]), (ids[0],))
+
+
+def test_the_way_that_is_told_is_the_worst():
+    (one,) = differ.changed({READ: [safe(None)]}, {READ: [safe(False), safe(True, expected=CAUGHT)]})
+    assert (one.kind, one.after, one.unexpected) == (Kind.WORSE, "SAFE, straight from the caller's buffer", True)
+
+
+def test_the_blame_is_of_the_report_that_is_new():
+    old, new = splat("payload_map"), splat("other_map", "map-stack")
+    (one,) = differ.changed({SEND: [caught(old)]}, {SEND: [caught(old, new)]})
+    assert (one.kind, one.function) == (Kind.WORSE, "other_map")
+    # It was not as the model expects before, either; and what is as it expects is not unexpected.
+    assert not one.unexpected
+    (one,) = differ.changed({SEND: [safe(True)]}, {SEND: [safe(False)]})
+    assert (one.kind, one.unexpected) == (Kind.OTHER, False)
+
+
+def test_of_rows_together_the_one_seen_least_is_counted():
+    ids = (SEND, READ)
+    (one,) = differ.changed(
+        dict.fromkeys(ids, [safe()] * 3), {SEND: [caught()] * 3, READ: [lost(), caught(), caught()]}
+    )
+    assert one.again == (2, 3)
+
+
 def test_what_is_not_judged_says_why():
     (one,) = differ.changed({SEND: [safe()]}, {SEND: [lost("its probe failed")]})
     assert (one.kind, one.after, one.why) == (Kind.UNSAID, "INCONCLUSIVE", "its probe failed")
@@ -190,6 +263,9 @@ def test_what_is_broken_in_both_is_a_number():
     before, after = {SEND: [caught()], READ: [safe()]}, {SEND: [caught()], READ: [safe()]}
     assert (differ.broken_in_both(before, after), differ.compared(before, after)) == (1, 2)
     assert differ.compared({SEND: [lost()]}, {SEND: [safe()]}) == 0
+    assert differ.compared({SEND: [safe()]}, {SEND: [lost()]}) == 0
+    # It fails otherwise than before: that is told by itself.
+    assert differ.broken_in_both({SEND: [caught()]}, {SEND: [silent()]}) == 0
 
 
 def times(base, **factors):
@@ -205,4 +281,34 @@ def test_a_busy_machine_is_not_slower_and_one_call_is():
     assert differ.slower([times(50.0)], [times(50.0, master_send=1.2)]) == {}
     ((name, (factor, ids)),) = differ.slower([times(50.0)], [times(80.0, master_send=3.0)]).items()
     assert (name, len(ids)) == ("master_send on virtio", 20) and factor > 1.5
+    # Nobody would call it noise, and it is not the machine.
+    assert differ.slower([times(50.0)], [times(50.0, master_send=2.6)])
     assert differ.slower([], []) == {}
+
+
+def test_slower_is_what_was_timed_and_went_well():
+    def some(run, rows=20, change=lambda number, judgement: judgement):
+        found = [one for one in run.rows if "recv" in one.id or int(one.id.split("/")[-1]) < rows]
+        return replace(run, rows=tuple(replace(one, judgement=change(n, one.judgement)) for n, one in enumerate(found)))
+
+    base, slow = times(50.0), times(50.0, master_send=3.0)
+    # Of too few rows nothing is said, nor of a few that had to wait.
+    assert differ.slower([some(base, 7)], [some(slow, 7)]) == {}
+    waited = some(base, change=lambda n, one: replace(one, us=one.us * (9 if n < 10 else 1)))
+    assert differ.slower([base], [waited]) == {}
+    # An error takes as long as it takes; what was not timed was not.
+    errors = some(slow, change=lambda n, one: replace(refused(), us=one.us) if n < 20 else one)
+    assert differ.slower([base], [errors]) == {}
+    untimed = some(base, change=lambda n, one: replace(one, us=None if n else 0.0))
+    assert differ.slower([untimed], [slow]) == differ.slower([base], [untimed]) == {}
+    # Of several runs each row's best counts.
+    assert differ.slower([base], [base, slow]) == differ.slower([base], [slow, base]) == {}
+
+
+def test_references_are_some_of_each_part_of_a_run():
+    rows = {f"heap/master_send/virtio/{n:03}": safe(us=50.0) for n in range(4 * differ.REFERENCES)}
+    run = [results(rows)]
+    slow = set(list(rows)[:8])
+    found = differ.references(run, run, slow)
+    assert differ.REFERENCES <= len(found) <= 2 * differ.REFERENCES and not found & slow
+    assert {id_[-3] for id_ in found} == {"0", "1"} and found <= rows.keys()
