@@ -7,6 +7,7 @@ A DMA address is a physical address here. What the device does with one is hardw
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from dmasafe.model.allocators import Allocators, align, get_order
 from dmasafe.model.config import Config
@@ -58,17 +59,22 @@ class Swiotlb:
         self.start = allocators.alloc_pages(get_order(_IO_TLB_POOL_BYTES)) << PAGE_SHIFT
         self.end = self.start + _IO_TLB_POOL_BYTES
         self._slots: dict[int, tuple[int, int]] = {}
+        # Where the search goes on: area->index.
+        self._next = self.start
 
     def map(self, paddr: int, size: int) -> int | None:
         """swiotlb_tbl_map_single(): the slot's physical address, with the page offset kept below a slot's size."""
         if size > IO_TLB_SIZE * IO_TLB_SEGSIZE:
             return None
         used = [(slot, slot + align(length, IO_TLB_SIZE)) for slot, (_orig, length) in self._slots.items()]
-        slot = self.start
-        while any(slot < end and start < slot + size for start, end in used):
-            slot += IO_TLB_SIZE
-        if slot + size > self.end:
+        places = chain(range(self._next, self.end, IO_TLB_SIZE), range(self.start, self._next, IO_TLB_SIZE))
+        fits = (at for at in places if at + size <= self.end)
+        slot = next((at for at in fits if not any(at < end and start < at + size for start, end in used)), None)
+        if slot is None:
             return None
+        self._next = slot + align(size, IO_TLB_SIZE)
+        if self._next >= self.end:
+            self._next = self.start
         self._slots[slot] = (paddr, size)
         self.bounce(slot, size, to_device=True)
         return slot
