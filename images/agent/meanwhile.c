@@ -184,7 +184,7 @@ int meanwhile_end(struct adapter *adapter, struct meanwhile *found)
 {
 	long long over_ns = now_ns();
 	struct pollfd pollfd = { .fd = result_fd, .events = POLLIN };
-	struct result result = { .nr = -ETIMEDOUT };
+	struct result result = { .nr = -ETIMEDOUT, .caught = true };
 
 	worker_let_go();
 	if (child < 0)

@@ -18,6 +18,8 @@ _I2CDEV = "i2cdev_"
 _ETIMEDOUT = 110
 # dma_map_single() says so, and returns an error.
 _REJECTED = "map-vmalloc-rejected"
+# The agent's words for it.
+_GONE = ("the adapter is gone", "meanwhile: there is no such adapter")
 # Hardware that does what it should.
 _SOUND = (None, "busy")
 
@@ -63,7 +65,8 @@ def observation(
     splats = tuple(parse_records(records) if splats is None else splats)
     answer = reply.get("answer")
     if not isinstance(answer, dict):
-        return Observation(None, bus=tuple(trace), splats=splats, lost=_lost(reply, bool(splats)))
+        lost = _lost(reply, bool(splats))
+        return Observation(None, bus=tuple(trace), splats=splats, lost=lost, hasty=_gone(scenario, reply))
     if "unsupported" in answer:
         return Observation(None, splats=splats, lost=f"the guest cannot do this: {answer['unsupported']}")
     ret = integer(answer, "ret")
@@ -72,9 +75,9 @@ def observation(
     damage = tuple(str(item) for item in _list(answer, "damage"))
     caller = tuple(_caller_message(message) for message in messages)
     # A driver that the kernel reports while it goes need not come back.
-    gone = None if splats and scenario.meanwhile else _not_rebound(scenario, reply)
+    leaving = None if splats and scenario.meanwhile else _not_rebound(scenario, reply) or _over_before(scenario, reply)
     # Memory that is damaged is so whatever the driver says.
-    hasty = _over_before(scenario, reply) or (None if damage else _impatient(scenario, ret, splats, messages, trace))
+    hasty = None if damage else _impatient(scenario, ret, splats, messages, trace)
     bus: tuple[BusMessage, ...] | None
     if scenario.operation == "get_put":
         bus = tuple(_mapped_message(message, memory) for message in messages)
@@ -91,8 +94,8 @@ def observation(
         wrong=_after_sleep(scenario, reply),
         # Who is frozen does not see when its call was over.
         slept=reply.get("slept") is True and not OPERATIONS[scenario.operation].from_user_space,
-        lost=gone or hasty,
-        hasty=gone is None and hasty is not None,
+        lost=leaving or hasty,
+        hasty=hasty is not None or (leaving is not None and scenario.meanwhile is not None),
     )
 
 
@@ -161,6 +164,13 @@ def _after_sleep(scenario: Scenario, reply: Message) -> tuple[str, ...]:
     # Slower than the driver has patience the hardware is then, too.
     slow = scenario.hardware not in _SOUND and error == _ETIMEDOUT
     return (f"errno {error} of a transfer after the system has slept",) if error and not slow else ()
+
+
+def _gone(scenario: Scenario, reply: Message) -> bool:
+    """Whether a driver did not come back in time, in this scenario or one before."""
+    if "hung" in reply:
+        return scenario.meanwhile is not None
+    return str(reply.get("error", "")) in _GONE
 
 
 def _not_rebound(scenario: Scenario, reply: Message) -> str | None:

@@ -287,6 +287,24 @@ def test_a_driver_that_waits_in_vain_for_what_it_has_given_up_is_not_impatient(n
     assert (seen.lost is not None) is lost
 
 
+@pytest.mark.parametrize(
+    ("scenario", "reply", "hasty"),
+    [
+        ("heap/master_send/at91/8+hardware=busy+meanwhile=unbind", {"hung": 10000}, True),
+        ("heap/master_send/at91/8", {"hung": 5000}, False),
+        ("heap/master_send/at91/8", {"error": "the adapter is gone"}, True),
+        ("heap/master_send/at91/8", {"error": "no line in the request"}, False),
+        ("user/i2cdev_write/at91/8+meanwhile=unbound", {"error": "meanwhile: there is no such adapter"}, True),
+        ("user/i2cdev_write/at91/8+meanwhile=unbound", {"answer": {"ret": 8, "msgs": []}}, True),
+        ("user/i2cdev_write/at91/8+meanwhile=unbound", {"answer": {"ret": 8, "msgs": []}, "rebound": True}, False),
+        ("heap/master_send/at91/4", {"answer": GAVE_UP}, True),
+    ],
+)
+def test_what_a_slow_machine_may_have_cost_is_told_from_the_rest(scenario, reply, hasty):
+    trace = [CARRIED_OUT] if "msgs" in str(reply) else []
+    assert observation(parse_scenario(scenario), reply, [], trace, MEMORY).hasty is hasty
+
+
 def test_a_driver_that_was_unbound_too_late_proves_nothing():
     leaving = parse_scenario("heap/master_send/at91/8+hardware=busy+meanwhile=unbind")
     late = {"answer": {"ret": 8, "msgs": []}, "rebound": True, "caught": False}
