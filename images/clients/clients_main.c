@@ -9,8 +9,6 @@
 #include "clients.h"
 #include "lines.h"
 
-#define LINE_MAX 256
-
 static struct dentry *directory;
 
 static int make(char *line)
@@ -39,14 +37,9 @@ static int interrupt(char *line)
 	return at_place(line, device_interrupt);
 }
 
-static ssize_t perform(struct file *file, const char __user *from, size_t count, loff_t *at)
-{
-	return perform_line(file, from, count, LINE_MAX);
-}
-
 static const struct file_operations perform_fops = {
 	.owner = THIS_MODULE,
-	.write = perform,
+	.write = perform_line,
 };
 
 static int __init clients_init(void)

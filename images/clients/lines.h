@@ -13,6 +13,9 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+/* The first length of a line that is too long. */
+#define LINE_SIZE 2048
+
 /**
  * next_word() - take the next word off a line
  * @line: where the line goes on
@@ -48,18 +51,18 @@ static inline int next_number(char **line, unsigned int *number)
  * @file: a file in debugfs whose data is a function that takes the line apart
  * @from: where the line is
  * @count: its length
- * @max: the first length that is too long
+ * @at: where in the file, which does not matter
  *
  * Return: @count or a negative errno
  */
 static inline ssize_t perform_line(struct file *file, const char __user *from, size_t count,
-				   size_t max)
+				   loff_t *at)
 {
 	int (*act)(char *line) = file_inode(file)->i_private;
 	char *line;
 	int ret;
 
-	if (count >= max)
+	if (count >= LINE_SIZE)
 		return -EINVAL;
 	line = memdup_user_nul(from, count);
 	if (IS_ERR(line))

@@ -18,6 +18,12 @@
 #define GPIOS_MAX 16
 #define CHILDREN_MAX 8
 #define ANSWER_MAX 64
+#define ROWS_MAX 8
+#define ROW_SIZE 8
+/* Slow enough for most drivers that know a limit, and not too slow. */
+#define SPEED_HZ 7000000
+/* A driver that asks its chip whenever that interrupts would never end. */
+#define PULSES_MAX 256
 /* SPI bus numbers of the boards: far from those that other controllers get. */
 #define BUS_BASE 1000
 #define PLATFORM_DATA_SIZE 4096
@@ -39,17 +45,35 @@ struct word {
 enum answer_mode { ANSWER_BYTES, ANSWER_ECHO, ANSWER_TOGGLE, ANSWER_COUNT, ANSWER_RANDOM };
 
 /**
- * struct chip - a chip that knows nothing: it answers by a rule
+ * struct row - something that a chip knows
+ * @to: what is written to it first
+ * @to_length: how many bytes these are
+ * @bytes: what it answers then, again and again
+ * @length: how many bytes these are
+ */
+struct row {
+	u8 to[ROW_SIZE];
+	unsigned int to_length;
+	u8 bytes[ROW_SIZE];
+	unsigned int length;
+};
+
+/**
+ * struct chip - a chip that knows little: it answers by a rule
  * @mode: the rule
  * @bytes: ANSWER_BYTES: sent again and again, from the start of each transfer
  * @length: how many bytes these are
+ * @count: how many rows there are
+ * @rows: ANSWER_BYTES: what is answered to some requests instead
  * @turn: transfers so far
- * @last: ANSWER_ECHO: what was written last
+ * @last: what was written last
  */
 struct chip {
 	enum answer_mode mode;
 	u8 bytes[ANSWER_MAX];
 	unsigned int length;
+	unsigned int count;
+	struct row rows[ROWS_MAX];
 	u32 turn;
 	u8 last[ANSWER_MAX];
 };
@@ -60,7 +84,10 @@ struct chip {
  * @modalias: what the driver's id table, or the module's alias, calls the chip
  * @compatible: what its device tree table calls it, or ""
  * @interrupt: whether the chip has an interrupt
+ * @pulse: whether it pulls that after each transfer
  * @platform_data: whether it has platform data: a page of zeros
+ * @speed: the fastest clock that it takes, in Hz
+ * @mode: its SPI mode
  * @chip: what the chip answers, from its driver's probe on
  * @bus: the I2C adapter behind which somebody plays the chip, if @address is not 0
  * @address: where on it
@@ -72,7 +99,10 @@ struct wish {
 	char modalias[SPI_NAME_SIZE];
 	char compatible[WORD_SIZE];
 	bool interrupt;
+	bool pulse;
 	bool platform_data;
+	unsigned int speed;
+	unsigned int mode;
 	struct chip chip;
 	unsigned int bus;
 	unsigned int address;
@@ -115,6 +145,8 @@ struct board {
 	void *platform_data;
 	struct i2c_adapter *player;
 	int irq;
+	struct delayed_work pulse;
+	unsigned int pulses;
 	/* Transfers of the message under way whose buffers the controller maps itself. */
 	u64 own;
 };
@@ -125,6 +157,8 @@ int parse_answer(char *line, unsigned int *number, struct chip *chip);
 int board_new(const struct wish *wish);
 int board_delete(unsigned int number);
 int board_interrupt(unsigned int number);
+void board_pulse(struct board *board);
+int board_suspend(unsigned int number);
 int board_answer(unsigned int number, const struct chip *chip);
 struct board *board_find(unsigned int number);
 int board_init(void);
@@ -139,6 +173,9 @@ void chip_answer(struct chip *chip, const u8 *tx, u8 *rx, unsigned int len);
 bool chains_note(const struct spi_transfer *xfer, unsigned int board, unsigned int index);
 int chains_init(struct dentry *directory);
 void chains_exit(void);
+
+int conduit_init(struct device_node *node);
+void conduit_exit(void);
 
 int consumer_use(struct board *board);
 

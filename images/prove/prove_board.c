@@ -9,18 +9,21 @@
 #include <linux/err.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
+#include <linux/pm.h>
 #include <linux/regulator/fixed.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 #include "prove.h"
 
 #define CLOCK_HZ 10000000
-/* Of the node that all boards' interrupts come from: far from those of a flattened tree. */
+/* Of the nodes that all boards share: far from those of a flattened tree. */
 #define INTERRUPTS_PHANDLE 0x70700001
+#define CONDUIT_PHANDLE 0x70700002
 
 static struct board *boards[BOARDS_MAX];
 static struct irq_domain *domain;
-static struct fwnode_handle *interrupts;
+/* The node that all boards' interrupts come from. */
+static struct device_node *interrupts;
 
 static void no_op(struct irq_data *data)
 {
@@ -303,7 +306,12 @@ static int make_node(struct board *board)
 						   board->wish.compatible);
 	for (i = 0; i < board->wish.count && !ret; i++)
 		ret = add_property(board, &board->wish.words[i]);
-	return ret ?: of_changeset_apply(&board->changes);
+	ret = ret ?: of_changeset_apply(&board->changes);
+	if (ret) {
+		of_changeset_destroy(&board->changes);
+		board->node = NULL;
+	}
+	return ret;
 }
 
 static void remove_node(struct board *board)
@@ -315,45 +323,51 @@ static void remove_node(struct board *board)
 }
 
 static struct of_changeset shared;
+/* The node that the CPU ports of all boards' switches name. */
+static struct device_node *conduit;
 
-/* The node that all boards' interrupts come from. */
-static struct fwnode_handle *make_interrupts_node(void)
+static int make_shared_nodes(void)
 {
-	struct device_node *node;
 	int ret;
 
 	if (!of_root)
-		return NULL;
+		return 0;
 	of_changeset_init(&shared);
-	node = of_changeset_create_node(&shared, of_root, "prove-interrupts");
-	if (!node)
-		return NULL;
-	ret = of_changeset_add_prop_bool(&shared, node, "interrupt-controller");
-	ret = ret ?: of_changeset_add_prop_u32(&shared, node, "#interrupt-cells", 1);
+	interrupts = of_changeset_create_node(&shared, of_root, "prove-interrupts");
+	conduit = of_changeset_create_node(&shared, of_root, "prove-conduit");
+	ret = interrupts && conduit ? 0 : -ENOMEM;
+	ret = ret ?: of_changeset_add_prop_bool(&shared, interrupts, "interrupt-controller");
+	ret = ret ?: of_changeset_add_prop_u32(&shared, interrupts, "#interrupt-cells", 1);
 	ret = ret ?: of_changeset_apply(&shared);
-	if (ret) {
-		of_changeset_destroy(&shared);
-		return NULL;
-	}
-	/* It is read when a node is attached, which is before its properties are. */
-	node->phandle = INTERRUPTS_PHANDLE;
-	return of_fwnode_handle(node);
+	if (ret)
+		goto destroy;
+	/* They are read when a node is attached, which is before its properties are. */
+	interrupts->phandle = INTERRUPTS_PHANDLE;
+	conduit->phandle = CONDUIT_PHANDLE;
+	ret = conduit_init(conduit);
+	if (!ret)
+		return 0;
+	of_changeset_revert(&shared);
+destroy:
+	of_changeset_destroy(&shared);
+	return ret;
 }
 
-static void remove_interrupts_node(struct fwnode_handle *fwnode)
+static void remove_shared_nodes(void)
 {
-	if (!fwnode)
+	if (!conduit)
 		return;
+	conduit_exit();
 	of_changeset_revert(&shared);
 	of_changeset_destroy(&shared);
 }
 #else
-static struct fwnode_handle *make_interrupts_node(void)
+static int make_shared_nodes(void)
 {
-	return NULL;
+	return 0;
 }
 
-static void remove_interrupts_node(struct fwnode_handle *fwnode)
+static void remove_shared_nodes(void)
 {
 }
 
@@ -385,6 +399,7 @@ static void forget(struct board *board)
 	unsigned int i;
 
 	spi_delete(board);
+	cancel_delayed_work_sync(&board->pulse);
 	for (i = 0; i < WORDS_MAX; i++)
 		platform_device_unregister(board->supplies[i].regulator);
 	remove_clock(board);
@@ -418,6 +433,25 @@ static int fill(struct board *board)
 	return ret ?: make_supplies(board);
 }
 
+static void pulse(struct work_struct *work)
+{
+	struct board *board = container_of(to_delayed_work(work), struct board, pulse);
+
+	generic_handle_domain_irq_safe(domain, board->wish.number);
+}
+
+/**
+ * board_pulse() - a transfer has come: a chip that answers by its interrupt pulls that soon
+ * @board: the board
+ */
+void board_pulse(struct board *board)
+{
+	if (!board->wish.pulse || !board->irq || board->pulses == PULSES_MAX)
+		return;
+	board->pulses++;
+	schedule_delayed_work(&board->pulse, 1);
+}
+
 /**
  * board_new() - make a board; the driver of its chip, if it is there, probes
  * @wish: what is wanted
@@ -436,6 +470,7 @@ int board_new(const struct wish *wish)
 		return -ENOMEM;
 	board->wish = *wish;
 	board->chip = wish->chip;
+	INIT_DELAYED_WORK(&board->pulse, pulse);
 	snprintf(board->name, sizeof(board->name), "spi%u.0", BUS_BASE + wish->number);
 	if (cmpxchg(&boards[wish->number], NULL, board)) {
 		kfree(board);
@@ -496,6 +531,50 @@ int board_interrupt(unsigned int number)
 	return generic_handle_domain_irq_safe(domain, number);
 }
 
+#if IS_ENABLED(CONFIG_PM_SLEEP)
+/* As the driver core does it for a device without a PM domain, to this device alone. */
+static int suspend_and_resume(struct device *dev)
+{
+	int ret = pm_generic_suspend(dev);
+
+	if (ret)
+		return ret;
+	ret = pm_generic_suspend_late(dev);
+	if (!ret) {
+		ret = pm_generic_suspend_noirq(dev);
+		if (!ret)
+			ret = pm_generic_resume_noirq(dev);
+		ret = pm_generic_resume_early(dev) ?: ret;
+	}
+	return pm_generic_resume(dev) ?: ret;
+}
+#else
+static int suspend_and_resume(struct device *dev)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+/**
+ * board_suspend() - suspend the driver of a board's chip, and resume it
+ * @number: the board's
+ *
+ * Return: 0, -ENOENT if there is no such chip with a driver, or what the driver returns
+ */
+int board_suspend(unsigned int number)
+{
+	struct board *board = board_find(number);
+	int ret = -ENOENT;
+
+	if (!board || !board->spi)
+		return -ENOENT;
+	device_lock(&board->spi->dev);
+	if (board->spi->dev.driver)
+		ret = suspend_and_resume(&board->spi->dev);
+	device_unlock(&board->spi->dev);
+	return ret;
+}
+
 /**
  * board_answer() - say what a board's chip answers from now on
  * @number: the board's
@@ -520,10 +599,14 @@ int board_answer(unsigned int number, const struct chip *chip)
  */
 int board_init(void)
 {
-	interrupts = make_interrupts_node();
-	domain = irq_domain_create_linear(interrupts, BOARDS_MAX, &interrupt_ops, NULL);
+	int ret = make_shared_nodes();
+
+	if (ret)
+		return ret;
+	domain = irq_domain_create_linear(interrupts ? of_fwnode_handle(interrupts) : NULL,
+					  BOARDS_MAX, &interrupt_ops, NULL);
 	if (!domain) {
-		remove_interrupts_node(interrupts);
+		remove_shared_nodes();
 		return -ENOMEM;
 	}
 	/* A supply that nobody describes is a dummy, not an error. */
@@ -541,5 +624,5 @@ void board_exit(void)
 	for (i = 0; i < BOARDS_MAX; i++)
 		board_delete(i);
 	irq_domain_remove(domain);
-	remove_interrupts_node(interrupts);
+	remove_shared_nodes();
 }

@@ -10,6 +10,17 @@
 #include <linux/string.h>
 #include "prove.h"
 
+/* What the chip knows to say to what was written last, or NULL. */
+static const struct row *known(const struct chip *chip)
+{
+	unsigned int i;
+
+	for (i = 0; i < chip->count; i++)
+		if (!memcmp(chip->rows[i].to, chip->last, chip->rows[i].to_length))
+			return &chip->rows[i];
+	return NULL;
+}
+
 /**
  * chip_answer() - what the chip says during one transfer
  * @chip: the chip
@@ -19,13 +30,22 @@
  */
 void chip_answer(struct chip *chip, const u8 *tx, u8 *rx, unsigned int len)
 {
-	unsigned int i;
+	const u8 *bytes = chip->bytes;
+	unsigned int i, length = chip->length;
+	const struct row *row;
 
 	chip->turn++;
+	if (tx)
+		memcpy(chip->last, tx, min_t(unsigned int, len, ANSWER_MAX));
+	row = known(chip);
+	if (row) {
+		bytes = row->bytes;
+		length = row->length;
+	}
 	for (i = 0; rx && i < len; i++) {
 		switch (chip->mode) {
 		case ANSWER_BYTES:
-			rx[i] = chip->length ? chip->bytes[i % chip->length] : 0;
+			rx[i] = length ? bytes[i % length] : 0;
 			break;
 		case ANSWER_ECHO:
 			rx[i] = tx ? tx[i] : chip->last[i % ANSWER_MAX];
@@ -41,8 +61,6 @@ void chip_answer(struct chip *chip, const u8 *tx, u8 *rx, unsigned int len)
 			break;
 		}
 	}
-	if (tx)
-		memcpy(chip->last, tx, min_t(unsigned int, len, ANSWER_MAX));
 }
 
 /**

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * dmasafe_prove: boards with one SPI chip each, for upstream's client drivers.
- * /sys/kernel/debug/dmasafe_prove has the files new, delete, answer, interrupt, use and chains.
+ * /sys/kernel/debug/dmasafe_prove has the files new, delete, answer, interrupt, suspend, use
+ * and chains.
  */
 #include <linux/debugfs.h>
 #include <linux/fs.h>
@@ -9,8 +10,6 @@
 #include <linux/slab.h>
 #include "lines.h"
 #include "prove.h"
-
-#define LINE_MAX 2048
 
 static struct dentry *directory;
 
@@ -45,6 +44,11 @@ static int interrupt(char *line)
 	return numbered(line, board_interrupt);
 }
 
+static int suspend(char *line)
+{
+	return numbered(line, board_suspend);
+}
+
 static int use_number(unsigned int number)
 {
 	struct board *board = board_find(number);
@@ -66,14 +70,9 @@ static int answer(char *line)
 	return ret ?: board_answer(number, &chip);
 }
 
-static ssize_t perform(struct file *file, const char __user *from, size_t count, loff_t *at)
-{
-	return perform_line(file, from, count, LINE_MAX);
-}
-
 static const struct file_operations perform_fops = {
 	.owner = THIS_MODULE,
-	.write = perform,
+	.write = perform_line,
 };
 
 static int __init prove_init(void)
@@ -93,6 +92,7 @@ static int __init prove_init(void)
 	debugfs_create_file("delete", 0200, directory, remove, &perform_fops);
 	debugfs_create_file("answer", 0200, directory, answer, &perform_fops);
 	debugfs_create_file("interrupt", 0200, directory, interrupt, &perform_fops);
+	debugfs_create_file("suspend", 0200, directory, suspend, &perform_fops);
 	debugfs_create_file("use", 0200, directory, use, &perform_fops);
 	return 0;
 }

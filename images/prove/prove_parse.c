@@ -32,15 +32,37 @@ static int parse_word(char *text, struct word *word)
 	return value ? kstrtou32(value, 0, &word->value) : 0;
 }
 
-/* echo, toggle, count, random, or bytes in hexadecimal */
-static int parse_rule(const char *text, struct chip *chip)
+static int parse_bytes(const char *text, u8 *bytes, unsigned int *length, unsigned int max)
+{
+	*length = strlen(text) / 2;
+	if (strlen(text) % 2 || *length > max)
+		return -EINVAL;
+	return hex2bin(bytes, text, *length);
+}
+
+/* WRITTEN=ANSWER */
+static int parse_row(char *text, struct row *row)
+{
+	char *answer = strchr(text, '=');
+	int ret;
+
+	if (!answer)
+		return -EINVAL;
+	*answer++ = '\0';
+	ret = parse_bytes(text, row->to, &row->to_length, ROW_SIZE);
+	return ret ?: parse_bytes(answer, row->bytes, &row->length, ROW_SIZE);
+}
+
+/* echo, toggle, count, random, or bytes in hexadecimal: BYTES[,WRITTEN=ANSWER]... */
+static int parse_rule(char *text, struct chip *chip)
 {
 	static const char *const names[] = {
 		[ANSWER_ECHO] = "echo", [ANSWER_TOGGLE] = "toggle",
 		[ANSWER_COUNT] = "count", [ANSWER_RANDOM] = "random",
 	};
-	size_t length = strlen(text);
 	unsigned int i;
+	char *word;
+	int ret;
 
 	memset(chip, 0, sizeof(*chip));
 	for (i = ANSWER_ECHO; i < ARRAY_SIZE(names); i++)
@@ -48,15 +70,16 @@ static int parse_rule(const char *text, struct chip *chip)
 			chip->mode = i;
 			return 0;
 		}
-	if (length % 2 || length > 2 * ANSWER_MAX)
-		return -EINVAL;
-	chip->length = length / 2;
-	return hex2bin(chip->bytes, text, chip->length);
+	ret = parse_bytes(strsep(&text, ","), chip->bytes, &chip->length, ANSWER_MAX);
+	while (!ret && (word = strsep(&text, ",")))
+		ret = chip->count < ROWS_MAX ? parse_row(word, &chip->rows[chip->count++]) :
+			-EINVAL;
+	return ret;
 }
 
 /**
- * parse_wish() - read "NUMBER MODALIAS COMPATIBLE|- [irq] [pdata] [a:RULE]
- * [i2c:BUS:ADDRESS] [KIND:NAME[=VALUE]]..."
+ * parse_wish() - read "NUMBER MODALIAS COMPATIBLE|- [irq] [pulse] [pdata] [hz:SPEED] [mode:MODE]
+ * [a:RULE] [i2c:BUS:ADDRESS] [KIND:NAME[=VALUE]]..."
  * @line: what was written; it is taken apart
  * @wish: where it goes
  *
@@ -68,6 +91,7 @@ int parse_wish(char *line, struct wish *wish)
 	int ret;
 
 	memset(wish, 0, sizeof(*wish));
+	wish->speed = SPEED_HZ;
 	ret = next_board(&line, &wish->number);
 	if (ret)
 		return ret;
@@ -82,8 +106,14 @@ int parse_wish(char *line, struct wish *wish)
 	while ((word = next_word(&line))) {
 		if (!strcmp(word, "irq"))
 			wish->interrupt = true;
+		else if (!strcmp(word, "pulse"))
+			wish->pulse = true;
 		else if (!strcmp(word, "pdata"))
 			wish->platform_data = true;
+		else if (strstarts(word, "hz:"))
+			ret = kstrtouint(word + 3, 0, &wish->speed);
+		else if (strstarts(word, "mode:"))
+			ret = kstrtouint(word + 5, 0, &wish->mode);
 		else if (strstarts(word, "a:"))
 			ret = parse_rule(word + 2, &wish->chip);
 		else if (strstarts(word, "i2c:"))

@@ -9,9 +9,6 @@
 #include <linux/vmalloc.h>
 #include "prove.h"
 
-/* Slow enough for every driver that knows a limit, and not too slow. */
-#define MAX_SPEED_HZ 7000000
-
 static struct board *board_of(struct spi_controller *controller)
 {
 	return *(struct board **)spi_controller_get_devdata(controller);
@@ -79,6 +76,7 @@ static int prove_transfer_one(struct spi_controller *controller, struct spi_devi
 		map_own(dev, (void *)xfer->tx_buf, xfer->len, DMA_TO_DEVICE);
 		map_own(dev, xfer->rx_buf, xfer->len, DMA_FROM_DEVICE);
 	}
+	board_pulse(board);
 	if (board->player)
 		return player_answer(board, xfer->tx_buf, xfer->rx_buf, xfer->len);
 	chip_answer(&board->chip, xfer->tx_buf, xfer->rx_buf, xfer->len);
@@ -99,7 +97,8 @@ static int add_chip(struct board *board)
 	memset(spi->chip_select, 0xff, sizeof(spi->chip_select));
 	spi_set_chipselect(spi, 0, 0);
 	spi->cs_index_mask = BIT(0);
-	spi->max_speed_hz = MAX_SPEED_HZ;
+	spi->max_speed_hz = board->wish.speed;
+	spi->mode = board->wish.mode;
 	spi->irq = board->irq;
 	spi->dev.platform_data = board->platform_data;
 	strscpy(spi->modalias, board->wish.modalias, sizeof(spi->modalias));

@@ -8,7 +8,6 @@ import click
 from dmasafe.cli.options import kernel_options
 from dmasafe.cli.output import Output, output_options
 from dmasafe.prove import page
-from dmasafe.prove.judge import Status
 from dmasafe.prove.run import prove
 from dmasafe.report.progress import ProgressDisplay
 from dmasafe.targets.interrupt import interrupt_once
@@ -25,7 +24,7 @@ DEFAULTS = {"configuration": "probes", "kernel_source": "apt:linux-source-7.3"}
 )
 @click.argument("wanted", nargs=-1, metavar="[FILE[:LINE]|RESULT]...")
 @click.option("--all", "everything", is_flag=True, help="Every candidate in the kernel's drivers.")
-@click.option("--again", is_flag=True, help="Boot again, and forget what was seen of these drivers before.")
+@click.option("--again", is_flag=True, help="Boot again, and judge only what is seen then.")
 @click.option("--kept", is_flag=True, help="Boot nothing: judge what was seen before.")
 @kernel_options
 @output_options("table", "json", "sarif", "markdown", also={"--json": "json"})
@@ -37,12 +36,12 @@ def command(
     FILE is a source file of the kernel's, RESULT what 'dmasafe check' wrote as JSON or SARIF. A run that was
     interrupted goes on where it was.
 
-    Exit status: 0 nothing proved, 1 something proved, 2 a boot was lost or nothing could be tried.
+    Exit status: 0 nothing proved, 1 something proved, 2 not all was tried, or nothing was reached.
     """
     if everything == bool(wanted):
         raise click.UsageError("name files, places or results of the check, or say --all")
     if again and kept:
-        raise click.UsageError("--again forgets what --kept judges")
+        raise click.UsageError("--again leaves out what --kept judges")
     with interrupt_once(), ProgressDisplay() as progress:
         proofs = prove(kernel, wanted, progress, again, kept)
     output.show(
@@ -51,6 +50,4 @@ def command(
         sarif=lambda: page.to_sarif(proofs),
         markdown=lambda: page.to_markdown(proofs),
     )
-    if any(one.status is Status.PROVED for one in proofs.verdicts):
-        return 1
-    return 2 if proofs.notes or all(one.status is Status.NOT_REACHED for one in proofs.verdicts) else 0
+    return proofs.exit_status

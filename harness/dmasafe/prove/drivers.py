@@ -22,7 +22,18 @@ MAX_CONSTANTS = 8
 MAX_WORDS = 24
 MAX_NAME = 31
 #: What no table of a module tells: who uses what it registers, and whom it asks for by a symbol's name.
-USERS = {"max3420_udc": ("g_zero",), "cxd2880_spi": ("cxd2880",)}
+USERS = {"max3420_udc": ("g_zero",), "cxd2880_spi": ("cxd2880",), "wlcore_spi": ("wl12xx", "wl18xx")}
+#: Chips that are asked for more than one thing before they are believed: which, and its rule (docs/prove.md).
+KNOWN = {
+    # The acknowledgement of a read, and the device's number in the register that is read.
+    "b53_spi": ("bcm5395", "00,60fe=20,60f0=95"),
+    # Its state is idle, its oscillator stable.
+    "cc2520": ("cc2520", "ff,1033=00"),
+    # The family; the chip's own number is 0.
+    "ks8995": ("ks8995", "00,0300=95"),
+    # The device, its part number, and that it has taken the configuration; by the headers of these reads.
+    "sja1105": ("sja1105s", "00,02000000=ae00030e,0300bc30=0009a870,02000010=80000000"),
+}
 DSA = "dsa_core"
 
 _MODINFO = re.compile(rb"\0(alias|firmware)=([^\0]+)")
@@ -41,15 +52,25 @@ _NUMBER = re.compile(r"property_read_u(?:8|16|32)\(\s*[^,\"]+,\s*" + _STRING)
 _PRESENCE = re.compile(r"(?:property_read_bool|property_present)\(\s*[^,\"]+,\s*" + _STRING)
 _CHILDREN = re.compile(r"for_each_(?:available_)?child_(?:node|of_node)|get_next_(?:available_)?child|child_node_count")
 _SWITCH = re.compile(r"\bdsa_register_switch\(")
-#: What a driver of LEDs, channels or the like wants below its node, and a driver of switches.
+_INTERRUPT = re.compile(r"irq_get_byname(?:_optional)?\(\s*[^,\"]+,\s*" + _STRING)
+#: What a driver of LEDs, channels or the like wants below its node, and a driver of switches: two ports with links.
 CHILD = ("u:led@0/reg=0", "t:led@0/label=prove")
+#: dmasafe_prove.ko's network interface, by its node's phandle.
+CONDUIT = 0x70700002
 PORTS = tuple(
     f"{kind}:ports/port@{number}/{name}"
-    for number in (0, 1)
-    for kind, name in (("u", f"reg={number}"), ("t", "phy-mode=mii"), ("t", f"label=lan{number}"))
-)
+    for number, role in ((0, ("t", "label=lan0")), (1, ("u", f"ethernet={CONDUIT:#x}")))
+    for kind, name in (
+        ("u", f"reg={number}"), role, ("t", "phy-mode=mii"),
+        ("u", "fixed-link/speed=100"), ("b", "fixed-link/full-duplex"),
+    )
+)  # fmt: skip
 _FIRMWARE = re.compile(r'"([\w/.-]+\.(?:bin|fw|bit|ezp|mcu|rbf))"')
 _DEFINE = re.compile(r"^\s*#\s*define\s+(\w+)\s+\(?(0[xX][0-9a-fA-F]+|\d+)[uUlL]*\)?\s*(?:/[/*].*)?$", re.MULTILINE)
+_ENUMERATOR = re.compile(r"^\s*(\w+)\s*=\s*(0[xX][0-9a-fA-F]+)\s*,", re.MULTILINE)
+#: An initialiser of a table of chips: a member by name, or a number after a name.
+_MEMBER = re.compile(r"^\s*\.(\w+)\s*=\s*(0[xX][0-9a-fA-F]+|\w+)\s*,", re.MULTILINE)
+_NAMED = re.compile(r"\{\s*\"[^\"]+\"\s*,\s*(0[xX][0-9a-fA-F]{2,8})\b")
 _COMPARED = re.compile(r"[!=]=\s*\(?(0[xX][0-9a-fA-F]+|\w+)\b|\bcase\s+(0[xX][0-9a-fA-F]+|\w+)\s*:")
 _TELLING = re.compile(r"(?:^|_)(?:\w*ID|WHO\w*|CHIP|REV|VER|MAGIC|PART|SIGN\w*|DEVICE|ECHO)(?:_|\d*$)", re.IGNORECASE)
 
@@ -141,6 +162,7 @@ class Modules:
         rest = [text for text in compatibles if text.partition(",")[2] not in names]
         found = [Chip(name, by_chip.get(name, rest[0] if rest else "")) for name in names if name not in by_chip]
         found = [Chip(name, by_chip[name]) for name in names if name in by_chip] + found
+        found.sort(key=lambda chip: chip.modalias not in KNOWN.get(module, ()))
         return tuple(_spread(found, MAX_CHIPS))
 
     def driver(self, module: str) -> Driver:
@@ -160,7 +182,7 @@ class Modules:
             self.chips(module),
             tuple(_words(text))[: MAX_WORDS // 2],
             tuple(_properties(text)),
-            tuple(_constants(text)),
+            (*KNOWN.get(module, ())[1:], *_constants(text)),
             tuple(dict.fromkeys([*self._info[module][1], *_FIRMWARE.findall(text)])),
         )
 
@@ -184,7 +206,9 @@ def _spread(found: Sequence[Chip], count: int) -> list[Chip]:
 
 
 def _words(text: str) -> Iterator[str]:
-    """The GPIOs and supplies that a driver asks for by name, as words of a wish."""
+    """The interrupt, GPIOs and supplies that a driver asks for by name, as words of a wish."""
+    for name in _INTERRUPT.findall(text)[:1]:
+        yield f"t:interrupt-names={name}"
     gpios = {(_GPIOS.sub("", name), 0) for name in _GPIO.findall(text)} | {
         (name, int(at)) for name, at in _GPIO_INDEX.findall(text)
     }
@@ -205,16 +229,18 @@ def _properties(text: str) -> Iterator[str]:
     elif _CHILDREN.search(text):
         yield from CHILD
     for name in dict.fromkeys(_NUMBER.findall(text)):
-        if len(name) <= MAX_NAME:
+        # A board's node has a reg.
+        if len(name) <= MAX_NAME and name != "reg":
             yield f"u:{name}=1"
 
 
 def _constants(text: str) -> Iterator[str]:
     """What the driver compares values with, as hexadecimal bytes, big endian first; identification first."""
-    defined = {name: int(value, 0) for name, value in _DEFINE.findall(text) if not _octal(value)}
+    named = [*_DEFINE.findall(text), *_ENUMERATOR.findall(text)]
+    defined = {name: int(value, 0) for name, value in named if not _octal(value)}
     scores: dict[int, int] = {}
-    for first, second in _COMPARED.findall(text):
-        word = first or second
+    told = {word for member, word in _MEMBER.findall(text) if _TELLING.search(member)} | set(_NAMED.findall(text))
+    for word in [*(first or second for first, second in _COMPARED.findall(text)), *sorted(told)]:
         value = defined.get(word)
         if value is None and word[:1].isdigit() and not _octal(word):
             try:
@@ -222,7 +248,8 @@ def _constants(text: str) -> Iterator[str]:
             except ValueError:
                 continue
         if value is not None and 0 < value < 1 << 32:
-            scores[value] = max(scores.get(value, 0), bool(_TELLING.search(word)) + bool(value > 9))
+            telling = word in told or _TELLING.search(word) is not None
+            scores[value] = max(scores.get(value, 0), telling + (value > 9))
     for name, value in defined.items():
         # In a table of chips, which is compared as a whole.
         if _TELLING.search(name) and 9 < value < 1 << 32:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,11 @@ from dmasafe.outcome import Frame, Splat
 from dmasafe.report.json_report import splat_from_json
 
 _SYMBOL = re.compile(r"(?P<function>\S+?)\+(?P<offset>0x[0-9a-f]+)/(?P<size>0x[0-9a-f]+)(?: \[(?P<module>[\w-]+)\])?")
+
+_ROW = re.compile(
+    r"(?P<board>\d+)\t(?P<index>\d+)\t(?P<count>\d+)\t(?P<tx>[^\t]+)\t(?P<rx>[^\t]+)(?P<frames>(?:\t[^\t]+)*)"
+)
+_END = re.compile(r"end\t(?P<rows>\d+)\t(?P<lost>\d+)")
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One board, from making it to its removal. ``said`` has a line a step, ``lost`` is why the guest was lost."""
+    """One board, from making it to its removal. ``said`` has a line a step, ``lost`` is why not all was seen."""
 
     wish: str
     said: tuple[str, ...]
@@ -61,6 +66,15 @@ class Attempt:
             "lost": self.lost,
         }
 
+    def covers(self, other: Attempt) -> bool:
+        """Whether this is the same board, and all was seen of it that ``other`` saw."""
+        return self.wish == other.wish and not (self.lost and not other.lost) and self._shown() >= other._shown()
+
+    def _shown(self) -> set[object]:
+        # How often a chain came, and when, is another number each time.
+        chains = {(one.index, one.tx, one.rx, one.frames) for one in self.chains}
+        return chains | {(one.splat_class, *(frame for frame in one.frames if frame.reliable)) for one in self.splats}
+
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Attempt:
         """The attempt that to_json() wrote."""
@@ -72,14 +86,23 @@ class Attempt:
         return cls(found["wish"], tuple(found["said"]), tuple(chains), splats, found["lost"])
 
 
-def read_chains(text: str, board: int) -> Iterator[Chain]:
-    """The rows of a board in what dmasafe_prove.ko's file "chains" says."""
-    for line in text.splitlines():
-        number, *cells = line.split("\t")
-        if number != str(board) or len(cells) < 4:
-            continue
-        index, count, tx, rx, *frames = cells
-        yield Chain(int(index), int(count), _buffer(tx), _buffer(rx), tuple(frames))
+def read_chains(text: str, board: int) -> tuple[tuple[Chain, ...], str]:
+    """The rows of a board in what dmasafe_prove.ko's file "chains" says; and why they are not all, or ""."""
+    *lines, last = text.splitlines() or [""]
+    end = _END.fullmatch(last)
+    rows = [match for line in lines if (match := _ROW.fullmatch(line)) is not None]
+    chains = (
+        Chain(int(row["index"]), int(row["count"]), _buffer(row["tx"]), _buffer(row["rx"]), _frames(row["frames"]))
+        for row in rows
+        if row["board"] == str(board)
+    )
+    if end is None or not len(rows) == len(lines) == int(end["rows"]):
+        return tuple(chains), "the list of call chains was cut off"
+    return tuple(chains), "" if end["lost"] == "0" else f"{end['lost']} transfers found the list of call chains full"
+
+
+def _frames(text: str) -> tuple[str, ...]:
+    return tuple(text.split("\t")[1:])
 
 
 def _buffer(text: str) -> Buffer:

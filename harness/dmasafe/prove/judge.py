@@ -7,8 +7,10 @@ suspected line, and the buffer lies in the stack frame of the suspected function
 
 from __future__ import annotations
 
+import errno
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -36,8 +38,17 @@ SHOWN_BY = {
 _MEMORY = {"stack": "stack", "rodata": "module", "module-data": "module"}
 #: The module whose boards carry the chips.
 BOARD = "dmasafe_prove"
-# A call that is written over several lines has the line of one of them.
-_LINES_OF_A_CALL = 3
+_MEMORY_WORDS = {
+    "stack": "the stack frame of another function",
+    "linear": "memory that DMA may touch",
+    "module": "another object of a module",
+    "vmalloc": "vmalloc memory",
+    "image": "the kernel's image",
+}
+_ERROR = re.compile(r"(?:spi\d+\.0: probe with driver \S+|probe of spi\d+\.0) failed with error -(?P<errno>\d+)")
+_CRASH = re.compile(r"(?P<what>(?:BUG: |kernel BUG at ).*?)(?:,| for)? (?:address: \S+|\[#\d+\].*)|Oops: .*")
+_OWN_WORDS = re.compile(r"why: \S+ spi\d+\.0: (?P<text>.*)")
+_ERRORS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -90,9 +101,16 @@ class Resolver:
 
 
 def judge(
-    candidates: Sequence[CheckResult], evidence: Sequence[tuple[str, Attempt]], resolver: Resolver
+    candidates: Sequence[CheckResult],
+    evidence: Sequence[tuple[str, Attempt]],
+    resolver: Resolver,
+    *,
+    served: bool = True,
 ) -> list[Verdict]:
-    """A verdict on each candidate, from the attempts (each with its driver's module) that may concern it."""
+    """A verdict on each candidate, from the attempts (each with its driver's module) that may concern it.
+
+    ``served`` is whether any driver of the kernel may reach them.
+    """
     by_attempt = {id(attempt): driver for driver, attempt in evidence}
     attempts = [attempt for _, attempt in evidence]
     resolver.learn({
@@ -111,7 +129,6 @@ def judge(
     for candidate in candidates:
         through = [row for row in rows if _goes_through(row, candidate)]
         shown = [row for row in through if _shows(row, candidate, resolver)]
-        told = _told(candidate)
         mates = len(crowd[_group(candidate)]) if not _has_line(candidate) else 1
         places = {(row.chain.index, _place_of(row, candidate)) for row in shown}
         proof = next(((row, splat) for row in shown if (splat := _report(row, candidate, resolver)) is not None), None)
@@ -122,15 +139,17 @@ def judge(
                 Verdict(candidate, Status.PROVED, _how(row, candidate), driver, row.attempt, resolver.whole(splat))
             )
         elif proof is not None:
-            why = f"{told} goes through here, but {mates} results of the function cannot be told apart"
+            told = f"the kernel reported {'one' if len(places) == 1 else len(places)} of the {mates} buffers"
+            why = f"{told} of {candidate.function}() that no call chain tells apart"
             verdicts.append(Verdict(candidate, Status.REACHED, why, by_attempt[id(proof[0].attempt)], proof[0].attempt))
         elif shown:
-            why = "the buffer came to the controller, and the kernel reported nothing"
+            why = "the buffer came to the controller, and the kernel did not report it"
             verdicts.append(Verdict(candidate, Status.REACHED, why, attempt=shown[0].attempt))
         elif through:
             verdicts.append(_unshown(candidate, through))
         else:
-            verdicts.append(Verdict(candidate, Status.NOT_REACHED, _stopped(attempts)))
+            why = _stopped(attempts) if served else "no module of this kernel has an SPI driver for it"
+            verdicts.append(Verdict(candidate, Status.NOT_REACHED, why))
     return verdicts
 
 
@@ -139,17 +158,14 @@ def direction(candidate: CheckResult) -> str:
     return "rx" if candidate.sink in ("spi_read()", "spi_transfer.rx_buf") else "tx"
 
 
-def _told(candidate: CheckResult) -> str:
-    return f"a buffer of {candidate.function}()"
-
-
 def _buffer(row: _Row, candidate: CheckResult) -> Buffer:
     return row.chain.rx if direction(candidate) == "rx" else row.chain.tx
 
 
 def _has_line(candidate: CheckResult) -> bool:
     """Whether the candidate's line is that of a call, which a backtrace has."""
-    return candidate.steps[0].what.endswith("()")
+    here = [step for step in candidate.steps if (step.function, step.line) == (candidate.function, candidate.line)]
+    return bool(here) and here[-1].what.endswith("()")
 
 
 def _is_here(call: Frame, function: str, file: str) -> bool:
@@ -167,7 +183,8 @@ def _goes_through(row: _Row, candidate: CheckResult) -> bool:
         if _is_here(call, candidate.function, candidate.file):
             if not _has_line(candidate):
                 return True
-            if call.line is not None and abs(call.line - candidate.steps[0].line) <= _LINES_OF_A_CALL:
+            # A call next to it may be given another buffer.
+            if call.line == candidate.line:
                 return True
     return False
 
@@ -206,13 +223,15 @@ def _place_of(row: _Row, candidate: CheckResult) -> tuple[object, ...]:
     )
 
 
-def _group(candidate: CheckResult) -> tuple[str, str, str, str]:
-    return candidate.file, candidate.function, direction(candidate), candidate.steps[-1].function
+def _group(candidate: CheckResult) -> tuple[str, ...]:
+    # A named object is told by its symbol.
+    name = "" if candidate.kind == "stack" else candidate.name
+    return candidate.file, candidate.function, direction(candidate), candidate.steps[-1].function, name
 
 
-def _crowd(candidates: Sequence[CheckResult]) -> dict[tuple[str, str, str, str], set[tuple[int, str]]]:
+def _crowd(candidates: Sequence[CheckResult]) -> dict[tuple[str, ...], set[tuple[int, str]]]:
     """The candidates that a chain alone does not tell apart."""
-    found: dict[tuple[str, str, str, str], set[tuple[int, str]]] = defaultdict(set)
+    found: dict[tuple[str, ...], set[tuple[int, str]]] = defaultdict(set)
     for candidate in candidates:
         if not _has_line(candidate):
             found[_group(candidate)].add((candidate.line, candidate.name))
@@ -236,18 +255,44 @@ def _unshown(candidate: CheckResult, through: Sequence[_Row]) -> Verdict:
         return Verdict(candidate, Status.REFUTED, why, attempt=attempt)
     if classes == {"-"}:
         return Verdict(candidate, Status.NOT_REACHED, "the function was reached, this transfer of it was not")
-    words = ", ".join(sorted(classes - {"-"}))
-    return Verdict(
-        candidate, Status.REACHED, f"the function's transfers have buffers of others ({words})", attempt=attempt
-    )
+    words = " or ".join(_MEMORY_WORDS.get(one, one) for one in sorted(classes - {"-"}))
+    why = f"the chain goes through {candidate.function}(), where the buffer is in {words}"
+    return Verdict(candidate, Status.REACHED, why, attempt=attempt)
 
 
 def _stopped(attempts: Sequence[Attempt]) -> str:
     """Why a candidate was not reached, from the attempts that came furthest."""
     if not attempts:
-        return "no module of this kernel has an SPI driver for it"
+        return "its driver was not tried yet"
     bound = [attempt for attempt in attempts if attempt.bound]
     if bound:
         return f"the driver bound in {len(bound)} of {len(attempts)} attempts, and nothing that was tried led there"
-    why = [line for attempt in attempts for line in attempt.said if line.startswith("why: ")]
-    return f"the driver's probe failed in all {len(attempts)} attempts" + (f": {why[-1][5:]}" if why else "")
+    errors = list(dict.fromkeys(error for attempt in attempts for error in _errors(attempt)))[:_ERRORS_SHOWN]
+    told = ", ".join(errors) or "no error in the log, as after ENODEV, ENXIO, or if it does not know the chip"
+    words = list(dict.fromkeys(text for attempt in attempts for text in _words(attempt)))[:_ERRORS_SHOWN]
+    return f"the driver's probe failed in all {len(attempts)} attempts: {told}" + "".join(f"; {one}" for one in words)
+
+
+def _words(attempt: Attempt) -> Iterator[str]:
+    """What the driver itself said of its chip, without what is the core's."""
+    for line in attempt.said:
+        if (own := _OWN_WORDS.match(line)) and not _ERROR.search(line):
+            yield own["text"]
+
+
+def _errors(attempt: Attempt) -> Iterator[str]:
+    """What the log says of a probe that failed, without what is another in each attempt."""
+    crashed = False
+    for line in [line.removeprefix("why: ") for line in attempt.said if line.startswith("why: ")]:
+        if error := _ERROR.search(line):
+            number = int(error["errno"])
+            yield errno.errorcode.get(number, f"error -{number}")
+        elif crash := _CRASH.search(line):
+            # The oops that follows says less.
+            if not crashed:
+                yield f"the kernel crashed ({crash['what'] or 'oops'})"
+            crashed = True
+        elif line.startswith("insmod: "):
+            yield line
+    if attempt.lost:
+        yield attempt.lost

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ _STYLES = {
 _KINDS = {Status.PROVED: "fail", Status.REACHED: "review", Status.NOT_REACHED: "open", Status.REFUTED: "pass"}
 _FRAMES_SHOWN = 12
 PAGE_COLUMNS = 100
+_ATTEMPTS = re.compile(r" in (?:all )?\d+(?: of \d+)? attempts")
 _HEAD = """<!-- SPDX-License-Identifier: GPL-2.0-or-later -->
 """
 
@@ -180,11 +182,27 @@ def to_markdown(proofs: Proofs) -> Iterator[str]:
     yield ""
     yield "## Not proved"
     yield ""
+    yield "Why candidates were not reached, as often as each reason comes:"
+    yield ""
+    yield "| reason | candidates | files |"
+    yield "|---|---:|---:|"
+    for reason, files in sorted(reasons(proofs.verdicts).items(), key=lambda item: (-len(item[1]), item[0])):
+        yield f"| {one_line(reason)} | {len(files)} | {len(set(files))} |"
+    yield ""
     yield "| place | function | status | why |"
     yield "|---|---|---|---|"
     for one in proofs.verdicts:
         if one.status is not Status.PROVED:
             yield _row(_place(one), one.candidate.function, str(one.status), one.why)
+
+
+def reasons(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    """Why candidates were not reached: for each reason their files, without how often and what the driver said."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for one in verdicts:
+        if one.status is Status.NOT_REACHED:
+            found[_ATTEMPTS.sub("", one.why.partition(";")[0])].append(one.candidate.file)
+    return found
 
 
 def _place(one: Verdict) -> str:

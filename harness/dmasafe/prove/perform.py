@@ -7,6 +7,7 @@ What was seen of a driver is kept; a run that was interrupted goes on where it w
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
@@ -22,8 +23,8 @@ from dmasafe.kernel.build import modules_digest
 from dmasafe.kernel.cache import digest, publish_json, read_json
 from dmasafe.kernel.modules import module_name
 from dmasafe.progress import Progress
-from dmasafe.prove.drivers import MAX_WORDS, Chip, Driver
-from dmasafe.prove.evidence import Attempt, read_chains
+from dmasafe.prove.drivers import KNOWN, MAX_WORDS, Chip, Driver
+from dmasafe.prove.evidence import Attempt, Chain, read_chains
 from dmasafe.prove.judge import BOARD, SHOWN_BY
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.prepare import Prepared
@@ -45,11 +46,20 @@ MAX_ATTEMPTS = 24
 ROUNDS = (2, 5, 10, MAX_ATTEMPTS)
 #: What to answer if nothing better is known.
 RULES = ("00", "ff", "toggle", "echo", "count", "random")
+#: For drivers that insist on a slow clock, or on SPI mode 1.
+SLOW = ("hz:1000000", "mode:1")
+#: How a switch's ports may be wired, other than by MII.
+PHY_MODES = ("rmii", "rgmii")
 # A driver whose boot is lost twice is left alone.
 MAX_LOST = 2
 
+_EIGHT = re.compile(r"^(u:[^/=]+)=1$")
 _SHOWING = frozenset().union(*SHOWN_BY.values())
 _FAILED = ("probe with driver", "probe of ", "deferred probe", "BUG:", "Oops:", "kernel BUG at")
+#: The number of the first board's bus, as in images/prove/prove.h.
+BUS_BASE = 1000
+#: Of the log, for each board.
+MAX_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -71,9 +81,10 @@ class Store:
         return [Attempt.from_json(one) for one in found["attempts"]] if found is not None else []
 
     def save(self, module: str, attempts: Sequence[Attempt]) -> None:
-        """Keep what was seen of a driver."""
+        """Keep what was seen of a driver, and of what was kept before whatever these attempts do not show again."""
+        kept = [one for one in self.load(module) if not any(other.covers(one) for other in attempts)]
         self.directory.mkdir(parents=True, exist_ok=True)
-        publish_json(self.directory / f"{module}.json", {"attempts": [one.to_json() for one in attempts]})
+        publish_json(self.directory / f"{module}.json", {"attempts": [one.to_json() for one in (*kept, *attempts)]})
 
 
 def wishes(driver: Driver) -> list[str]:
@@ -87,16 +98,31 @@ def wishes(driver: Driver) -> list[str]:
 
     # A driver that looks for children seldom does anything without.
     plain = [*driver.words, *nodes][:MAX_WORDS]
-    made = [wish(first, plain, "00"), wish(first, plain, "ff")]
-    made += [wish(first, more, "00")] if more != plain else []
+    made = [wish(first, plain, rule) for rule in (*KNOWN.get(driver.module, ())[1:], "00", "ff")]
     made += [wish(first, plain, rule) for rule in driver.constants[:2]]
-    made += [wish(first, plain, "toggle"), wish(first, plain, "00", "pdata")]
+    made += [wish(first, more, "00")] if more != plain else []
+    made += [wish(first, plain, "toggle"), wish(first, plain, "00", "pdata"), wish(first, plain, "00", *SLOW)]
+    made += [wish(first, plain, "ff", "pulse")]
     made += [wish(chip, plain, "00") for chip in driver.chips[1:]]
+    made += [
+        wish(first, [word.replace("=mii", f"={mode}") for word in plain], driver.constants[0])
+        for mode in PHY_MODES
+        if driver.constants and nodes
+    ]
     made += [wish(first, plain, rule) for rule in driver.constants[2:]]
+    made += [wish(first, [_EIGHT.sub(r"\1=8", word) for word in more], "00")]
     made += [wish(first, more, rule) for rule in driver.constants[:4]]
     made += [wish(first, plain, rule) for rule in RULES[3:]]
     made += [wish(chip, plain, rule) for chip in driver.chips[1:] for rule in ("ff", *driver.constants[:2])]
     return list(dict.fromkeys(made))[:MAX_ATTEMPTS]
+
+
+def left(driver: Driver, attempts: Sequence[Attempt]) -> list[str]:
+    """The boards for a driver that were not tried yet; none if it has cost too many already."""
+    if len({one.wish for one in attempts if one.lost}) >= MAX_LOST:
+        return []
+    tried = {one.wish for one in attempts}
+    return [wish for wish in wishes(driver) if wish not in tried]
 
 
 class Prover:
@@ -112,8 +138,6 @@ class Prover:
         self._driver = ""
         self._boots = 0
         self._board = 0
-        #: Why boots were not believed, or were lost.
-        self.notes: list[str] = []
 
     def __enter__(self) -> Prover:
         return self
@@ -124,46 +148,63 @@ class Prover:
     def prove(
         self, driver: Driver, attempts: list[Attempt], limit: int, enough: Callable[[Sequence[Attempt]], bool]
     ) -> None:
-        """Add attempts with a driver until they are ``enough``, or ``limit``, or there is nothing left to try."""
-        tried = {one.wish for one in attempts}
-        for wish in [wish for wish in wishes(driver) if wish not in tried]:
-            lost = sum(bool(one.lost) for one in attempts)
-            if len(attempts) >= limit or lost >= MAX_LOST or (attempts and enough(attempts)):
-                break
-            attempts.append(self._attempt(driver, wish))
+        """Add attempts with a driver until they are ``enough``, or ``limit``, or there is nothing left to try.
+
+        Raises BootLost, DevicesError if no boot can be believed.
+        """
+        while len(attempts) < limit and (todo := left(driver, attempts)) and not enough(attempts):
+            attempts.append(self._attempt(driver, todo[0]))
 
     def _attempt(self, driver: Driver, wish: str) -> Attempt:
+        shared = self._boot()
+        board = self._board
+        self._board += 1
         said: list[str] = []
+        chains: tuple[Chain, ...] = ()
+        records: list[str] = []
         try:
-            shared = self._boot()
-            self._load(shared, driver)
-            shared.flush()
-            # No more than so many records are kept at a time.
-            shared.clear()
+            said += self._load(shared, driver)
+            shared.begin(f"board {board}")
             shared.boot.request("write", path=f"{DIRECTORY}/chains", data="0")
-            board = self._board
-            self._board += 1
-            hands = Hands(shared.boot.request)
-            command = f"sh /modules/{SCRIPT} {STEP_S} {board} {shlex.quote(wish)}"
-            with contextlib.suppress(Refused):
-                said = hands.run(command, ATTEMPT_S).output.splitlines()
+            lost = self._exercise(shared, f"{board} {shlex.quote(wish)}", said)
             shared.flush()
             records = shared.records()
-            chains = hands.read(f"{DIRECTORY}/chains").decode(errors="replace")
-        except (BootLost, DevicesError) as error:
-            self.notes.append(f"{driver.module} {wish}: {error}")
+            rows = Hands(shared.boot.request).read(f"{DIRECTORY}/chains").decode(errors="replace")
+            chains, cut_off = read_chains(rows, board)
+            untrusted = shared.distrust() or ""
+            if untrusted:
+                self._end()
+            lost = lost or cut_off or untrusted
+        except (BootLost, DevicesError, Refused) as error:
             self._end()
-            return Attempt(wish, tuple(said), lost=str(error))
+            lost = str(error)
         lines = [part for record in records for part in record.partition(";")[2].splitlines()[:1]]
-        said += [f"why: {line}" for line in lines if any(word in line for word in _FAILED)][:5]
+        words = (f" spi{BUS_BASE + board}.0: ", *_FAILED)
+        said += [f"why: {line}" for line in lines if any(word in line for word in words)][:MAX_LINES]
         splats = [splat for splat in parse_records(records) if splat.splat_class in _SHOWING]
-        return Attempt(wish, tuple(said), tuple(read_chains(chains, board)), tuple(splats))
+        return Attempt(wish, tuple(said), chains, tuple(splats), lost)
+
+    def _exercise(self, shared: SharedBoot, words: str, said: list[str]) -> str:
+        """Have the script make a board and take it through its life; why it did not come to the end, or ""."""
+        try:
+            said += (
+                Hands(shared.boot.request).run(f"sh /modules/{SCRIPT} {STEP_S} {words}", ATTEMPT_S).output.splitlines()
+            )
+        except Refused as refused:
+            return f"the steps of the board did not end: {refused.why}"
+        return ""
 
     def _boot(self) -> SharedBoot:
         """The boot under way, or a new one whose canary has splatted. Raises BootLost, DevicesError."""
         if self._shared is not None and self._board < BOARDS_PER_BOOT:
             return self._shared
         self._end()
+        # A busy machine can cost one.
+        with contextlib.suppress(BootLost, DevicesError):
+            return self._start()
+        return self._start()
+
+    def _start(self) -> SharedBoot:
         self._boots += 1
         self._progress.stage(f"boot {self._boots}")
         directory = self._directory / f"boot-{self._boots}"
@@ -175,15 +216,13 @@ class Prover:
             reason = shared.distrust()
             if reason is not None:
                 raise BootLost(reason)
-            shared.begin("prove")
             shared.boot.hands.load(f"/modules/{MODULE}.ko")
             undo.pop_all()
         self._shared = shared
         return shared
 
-    def _load(self, shared: SharedBoot, driver: Driver) -> None:
-        """Load a driver's modules, and lay down files that it may take for firmware."""
-        hands = Hands(shared.boot.request)
+    def _load(self, shared: SharedBoot, driver: Driver) -> list[str]:
+        """Load a driver's modules, and lay down files that it may take for firmware; which module was refused."""
         files = [f"/lib/firmware/{name}" for name in driver.firmware if ".." not in name]
         lines = []
         if self._driver not in ("", driver.module):
@@ -199,9 +238,10 @@ class Prover:
             if name not in self._loaded:
                 lines.append(f"insmod /modules/{path.name}")
                 self._loaded.add(name)
-        if lines:
-            with contextlib.suppress(Refused):
-                hands.run("\n".join(lines), ATTEMPT_S)
+        if not lines:
+            return []
+        output = Hands(shared.boot.request).run("\n".join(lines), ATTEMPT_S).output
+        return [f"why: {line}" for line in output.splitlines() if line.startswith("insmod:")]
 
     def _end(self) -> None:
         if self._shared is not None:

@@ -17,18 +17,26 @@ from dmasafe.prove.candidates import find_candidates
 from dmasafe.prove.drivers import Driver, Modules
 from dmasafe.prove.evidence import Attempt
 from dmasafe.prove.judge import Resolver, Status, Verdict, judge
-from dmasafe.prove.perform import ROUNDS, SCRIPT, SOURCES, Prover, Store, stripped, wishes
+from dmasafe.prove.perform import ROUNDS, SCRIPT, SOURCES, Prover, Store, left, stripped, wishes
 from dmasafe.targets.prepare import KernelChoice, build_kernel, prepare
 
 
 @dataclass(frozen=True)
 class Proofs:
-    """The verdicts on candidates of one kernel. ``notes``: what went wrong on the way."""
+    """The verdicts on candidates of one kernel. ``notes``: why not all was seen that boards could show."""
 
     release: str
     kernel_source: str
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """0 nothing proved, 1 something proved, 2 not all was tried, or nothing was reached."""
+        found = {one.status for one in self.verdicts}
+        if Status.PROVED in found:
+            return 1
+        return 2 if self.notes or not found - {Status.NOT_REACHED} else 0
 
 
 @dataclass
@@ -47,8 +55,15 @@ class Case:
 
     def is_open(self, resolver: Resolver) -> bool:
         """Whether something is wanted and not proved, and something is left to try."""
-        tried = {one.wish for one in self.attempts}
-        return not tried.issuperset(wishes(self.driver)) and not all(self.proved(self.attempts, resolver))
+        return bool(left(self.driver, self.attempts)) and not all(self.proved(self.attempts, resolver))
+
+    def notes(self, resolver: Resolver) -> list[str]:
+        """Why not all was seen of the driver."""
+        lost = [f"{self.driver.module}: {one.wish}: {one.lost}" for one in self.attempts if one.lost]
+        if self.is_open(resolver):
+            todo = left(self.driver, self.attempts)
+            lost.append(f"{self.driver.module}: {len(todo)} of {len(wishes(self.driver))} boards were not tried yet")
+        return lost
 
 
 def source_tree(kernel: kernels.Kernel) -> Path:
@@ -61,9 +76,9 @@ def prove(
 ) -> Proofs:
     """Verdicts on the candidates that ``words`` name, or on all.
 
-    ``again`` forgets what was seen before, ``kept`` judges that and boots nothing.
+    ``again`` looks away from what was seen before, ``kept`` judges that and boots nothing.
 
-    Raises KernelError, QemuError, ProveError, CheckError.
+    Raises KernelError, QemuError, ProveError, CheckError, TargetError, DevicesError.
     """
     kernel = build_kernel(choice.source, choice.configuration, choice.arch, progress)
     tree = source_tree(kernel)
@@ -80,31 +95,30 @@ def prove(
         known = [] if again else store.load(driver.module)
         cases[driver.module] = Case(driver, suspects, frozenset(one.fingerprint for one in wanted), known)
     todo = [] if kept else [case for case in cases.values() if case.is_open(resolver)]
-    notes = _perform(choice, todo, store, resolver, progress) if todo else []
+    if todo:
+        _perform(choice, todo, store, resolver, progress)
     verdicts: list[Verdict] = []
     for file, found in serving.items():
         evidence = [(one.module, attempt) for one in found for attempt in cases[one.module].attempts]
         chosen = {one.fingerprint for one in wanted if one.file == file}
         mates = [one for one in every if one.file == file]
-        verdicts += [one for one in judge(mates, evidence, resolver) if one.candidate.fingerprint in chosen]
-    return Proofs(kernel.release, choice.source, tuple(verdicts), tuple(notes))
+        judged = judge(mates, evidence, resolver, served=bool(found))
+        verdicts += [one for one in judged if one.candidate.fingerprint in chosen]
+    notes = tuple(note for case in cases.values() for note in case.notes(resolver))
+    return Proofs(kernel.release, choice.source, tuple(verdicts), notes)
 
 
-def _perform(
-    choice: KernelChoice, todo: Sequence[Case], store: Store, resolver: Resolver, progress: Progress
-) -> list[str]:
-    """Try the drivers, round by round; what was seen is kept driver by driver. What went wrong, in words."""
+def _perform(choice: KernelChoice, todo: Sequence[Case], store: Store, resolver: Resolver, progress: Progress) -> None:
+    """Try the drivers, round by round; what was seen is kept driver by driver."""
     with scratch.directory() as directory:
         files = stripped(list(dict.fromkeys(path for case in todo for path in case.driver.load)), directory)
         script = project_root() / "images" / SOURCES / SCRIPT
         prepared = prepare(*choice, progress, extra_modules=SOURCES, more_files=[*files, script])
         with Prover(prepared, directory, progress) as prover:
             for limit in ROUNDS:
-                todo = [case for case in todo if len(case.attempts) < limit or case.is_open(resolver)]
-                for number, case in enumerate(todo, 1):
-                    if len(case.attempts) < limit:
-                        _try(prover, case, limit, f"{number} of {len(todo)}", store, resolver, progress)
-        return prover.notes
+                due = [case for case in todo if len(case.attempts) < limit and case.is_open(resolver)]
+                for number, case in enumerate(due, 1):
+                    _try(prover, case, limit, f"{number} of {len(due)}", store, resolver, progress)
 
 
 def _try(
@@ -113,7 +127,9 @@ def _try(
     """Attempts with one driver, up to ``limit``."""
     name = case.driver.module
     progress.stage(f"{which}: {name}")
-    prover.prove(case.driver, case.attempts, limit, lambda attempts: all(case.proved(attempts, resolver)))
-    store.save(name, case.attempts)
+    try:
+        prover.prove(case.driver, case.attempts, limit, lambda attempts: all(case.proved(attempts, resolver)))
+    finally:
+        store.save(name, case.attempts)
     found = case.proved(case.attempts, resolver)
     progress.stage(f"{which}: {name}: {sum(found)} of {len(found)} proved in {len(case.attempts)} attempts")

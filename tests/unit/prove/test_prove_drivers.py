@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dmasafe.prove.drivers import Chip, Driver, Modules
-from dmasafe.prove.evidence import Attempt
-from dmasafe.prove.perform import MAX_LOST, Prover, Store, wishes
+from dmasafe.prove.drivers import CONDUIT, KNOWN, PORTS, Chip, Driver, Modules
+from dmasafe.prove.perform import wishes
 
 SOURCE = """
 #define CHIP_ID 0x1234
@@ -20,6 +19,7 @@ static int chip_probe(struct spi_device *spi)
 	reset = devm_gpiod_get_optional(&spi->dev, "reset", GPIOD_OUT_LOW);
 	vref = devm_regulator_get(&spi->dev, "vref");
 	device_property_read_u32(&spi->dev, "maxim,rate", &rate);
+	device_property_read_u32(child, "reg", &reg);
 	request_firmware(&fw, "chip/a.bin", &spi->dev);
 	if (value != CHIP_ID)
 		return -ENODEV;
@@ -83,6 +83,44 @@ def test_what_an_answer_is_compared_with_may_be_the_answer(modules: Modules) -> 
     assert driver.constants == ("1234", "3412")
 
 
+@pytest.mark.parametrize(
+    ("text", "constants"),
+    [
+        ("enum {\n\tCHIP1_DEVICE_ID = 0x25,\n};\n\tcase CHIP1_DEVICE_ID:\n", ("25",)),
+        ('static const struct flash flashes[] = {\n\t{"sst25lf020a", 0xbf43, 256},\n};\n', ("bf43", "43bf")),
+        ("#define FAMILY_A 0x87\n\t.family_id = FAMILY_A,\n\t.width = 0x40,\n", ("87",)),
+    ],
+)
+def test_tables_of_chips_have_answers(modules: Modules, tmp_path: Path, text: str, constants: tuple[str, ...]) -> None:
+    (tmp_path / "tree/drivers/hwmon/chip.c").write_text(text)
+    assert modules.drivers("drivers/hwmon/chip.c")[0].constants == constants
+
+
+def test_a_chip_that_is_known_comes_first(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KNOWN, "chip", ("chip2", "00,01=22"))
+    (driver,) = modules.drivers("drivers/hwmon/chip.c")
+    assert [chip.modalias for chip in driver.chips] == ["chip2", "chip1"]
+    assert driver.constants[0] == "00,01=22"
+
+
+def test_an_interrupt_has_the_name_that_its_driver_asks_for(modules: Modules, tmp_path: Path) -> None:
+    (tmp_path / "tree/drivers/hwmon/chip.c").write_text('irq = of_irq_get_byname(spi->dev.of_node, "udc");')
+    assert modules.drivers("drivers/hwmon/chip.c")[0].words == ("t:interrupt-names=udc",)
+
+
+def test_a_switch_has_a_user_port_and_the_cpus() -> None:
+    assert {"t:ports/port@0/label=lan0", f"u:ports/port@1/ethernet={CONDUIT:#x}"} <= set(PORTS)
+    board = (Path(__file__).parents[3] / "images/prove/prove_board.c").read_text()
+    assert f"#define CONDUIT_PHANDLE {CONDUIT:#x}" in board
+
+
+def test_some_boards_are_slow_some_chips_interrupt_and_ports_differ() -> None:
+    driver = Driver("chip", (), (Chip("a", "x,a"),), (), ("t:ports/port@0/phy-mode=mii", "u:data-size=1"), ("12",), ())
+    made = [wish.split() for wish in wishes(driver)]
+    for words in (["hz:1000000", "mode:1"], ["pulse"], ["pdata"], ["t:ports/port@0/phy-mode=rgmii"], ["u:data-size=8"]):
+        assert any(set(words) <= set(wish) for wish in made), words
+
+
 def test_every_wish_is_another_board() -> None:
     driver = Driver("chip", (), (Chip("a", "x,a"), Chip("b", "")), ("g:reset=0",), ("u:n=1",), ("12",), ())
     made = wishes(driver)
@@ -90,43 +128,3 @@ def test_every_wish_is_another_board() -> None:
     assert made[0] == "a x,a irq a:00 g:reset=0"
     assert any(wish.startswith("b - ") for wish in made)
     assert any("a:12" in wish and "u:n=1" in wish for wish in made)
-
-
-class Played(Prover):
-    """Boards of which every attempt is what ``becomes`` says."""
-
-    def __init__(self, becomes: str = "") -> None:
-        self.becomes = becomes
-
-    def _attempt(self, driver: Driver, wish: str) -> Attempt:
-        return Attempt(wish, ("bound: 0",), lost=self.becomes)
-
-
-DRIVER = Driver("chip", (), (Chip("a", "x,a"),), (), (), ("12", "34"), ())
-
-
-def test_attempts_go_on_round_by_round() -> None:
-    attempts: list[Attempt] = []
-    Played().prove(DRIVER, attempts, 2, lambda _: False)
-    assert len(attempts) == 2
-    Played().prove(DRIVER, attempts, 99, lambda _: False)
-    assert [one.wish for one in attempts] == list(wishes(DRIVER))
-
-
-def test_enough_is_enough() -> None:
-    attempts: list[Attempt] = []
-    Played().prove(DRIVER, attempts, 99, lambda so_far: len(so_far) == 3)
-    assert len(attempts) == 3
-
-
-def test_a_driver_that_costs_boots_is_left_alone() -> None:
-    attempts: list[Attempt] = []
-    Played("the guest panicked").prove(DRIVER, attempts, 99, lambda _: False)
-    assert len(attempts) == MAX_LOST
-
-
-def test_what_was_seen_is_kept_for_the_next_run(tmp_path: Path) -> None:
-    store = Store(tmp_path / "proofs")
-    assert store.load("chip") == []
-    store.save("chip", [Attempt("a x,a", ("new: 0",))])
-    assert store.load("chip") == [Attempt("a x,a", ("new: 0",))]

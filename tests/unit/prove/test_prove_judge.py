@@ -23,7 +23,10 @@ CORE = "__spi_sync+0x19f/0x2c0"
 CANDIDATE = CheckResult(
     "unsafe-buffer-handed-over", Level.ERROR, "stack", "spi", "spi_transfer.tx_buf", FILE, 12, "chip_probe", "buf",
     "buf is on the stack", "copy it", "spi.h",
-    (Step(FILE, 12, "chip_probe", "chip_write()"), Step(FILE, 5, "chip_write", "spi_transfer.tx_buf")),
+    (
+        Step(FILE, 10, "chip_probe", "buf is declared"), Step(FILE, 12, "chip_probe", "chip_write()"),
+        Step(FILE, 5, "chip_write", "spi_transfer.tx_buf"),
+    ),
 )  # fmt: skip
 CHAIN = Chain(0, 1, Buffer("stack", PROBE), Buffer("-"), (BOARD, CORE, WRITE, PROBE, "really_probe+0xb9/0x2a0"))
 SPLAT = Splat(
@@ -83,9 +86,9 @@ def test_the_buffer_of_another_frame_is_no_proof(resolver: Resolver) -> None:
     assert _judged(resolver, replace(ATTEMPT, chains=(chain,))).status is Status.REACHED
 
 
-def test_another_line_of_the_function_is_no_proof(resolver: Resolver) -> None:
-    far = replace(CANDIDATE, line=90, steps=(replace(CANDIDATE.steps[0], line=90), CANDIDATE.steps[1]))
-    assert _judged(resolver, ATTEMPT, far).status is Status.NOT_REACHED
+def test_the_next_line_of_the_function_is_no_proof(resolver: Resolver) -> None:
+    steps = (CANDIDATE.steps[0], replace(CANDIDATE.steps[1], line=13), CANDIDATE.steps[2])
+    assert _judged(resolver, ATTEMPT, replace(CANDIDATE, line=13, steps=steps)).status is Status.NOT_REACHED
 
 
 def test_a_way_without_the_last_function_is_no_proof(resolver: Resolver) -> None:
@@ -94,16 +97,52 @@ def test_a_way_without_the_last_function_is_no_proof(resolver: Resolver) -> None
 
 
 def test_safe_memory_at_the_suspected_call_refutes(resolver: Resolver) -> None:
-    chain = replace(CHAIN, tx=Buffer("linear"))
-    assert _judged(resolver, replace(ATTEMPT, chains=(chain,), splats=())).status is Status.REFUTED
+    safe = replace(CHAIN, tx=Buffer("linear"))
+    assert _judged(resolver, replace(ATTEMPT, chains=(safe,), splats=())).status is Status.REFUTED
+    other = replace(CHAIN, tx=Buffer("vmalloc"))
+    verdict = _judged(resolver, replace(ATTEMPT, chains=(safe, other), splats=()))
+    assert (verdict.status, "vmalloc memory" in verdict.why) == (Status.REACHED, True)
+
+
+def test_safe_memory_somewhere_in_the_suspected_function_does_not_refute(resolver: Resolver) -> None:
+    attempt = replace(ATTEMPT, chains=(replace(CHAIN, tx=Buffer("linear")),), splats=())
+    assert _judged(resolver, attempt, OWN).status is Status.REACHED
+
+
+def test_a_chain_without_a_buffer_has_not_reached_the_suspected_transfer(resolver: Resolver) -> None:
+    verdict = _judged(resolver, replace(ATTEMPT, chains=(replace(CHAIN, tx=Buffer("-")),)))
+    assert (verdict.status, "this transfer of it was not" in verdict.why) == (Status.NOT_REACHED, True)
+
+
+def test_what_is_received_is_another_buffer(resolver: Resolver) -> None:
+    received = replace(CANDIDATE, sink="spi_transfer.rx_buf")
+    assert _judged(resolver, ATTEMPT, received).status is Status.NOT_REACHED
+    swapped = replace(CHAIN, tx=CHAIN.rx, rx=CHAIN.tx)
+    assert _judged(resolver, replace(ATTEMPT, chains=(swapped,)), received).status is Status.PROVED
+
+
+# Without a call, the line is that of an initialiser, which no backtrace has.
+OWN = replace(CANDIDATE, line=5, function="chip_write", steps=(Step(FILE, 3, "chip_write", ""), CANDIDATE.steps[2]))
 
 
 def test_what_a_chain_cannot_tell_apart_is_not_proved(resolver: Resolver) -> None:
-    # Without a call, the line is that of an initialiser, which no backtrace has.
-    own = replace(CANDIDATE, line=5, function="chip_write", steps=(CANDIDATE.steps[1],))
     attempt = replace(ATTEMPT, chains=(replace(CHAIN, tx=Buffer("stack", WRITE)),))
-    assert _judged(resolver, attempt, own).status is Status.PROVED
-    assert _judged(resolver, attempt, own, replace(own, line=7, name="other")).status is Status.REACHED
+    assert _judged(resolver, attempt, OWN).status is Status.PROVED
+    verdict = _judged(resolver, attempt, OWN, replace(OWN, line=7, name="other"))
+    assert (verdict.status, "one of the 2 buffers" in verdict.why) == (Status.REACHED, True)
+
+
+def test_objects_of_a_module_are_told_apart_by_their_names(resolver: Resolver) -> None:
+    named = replace(OWN, kind="rodata", name="&erase")
+    attempt = replace(
+        ATTEMPT,
+        chains=(replace(CHAIN, tx=Buffer("module", "erase.3+0x0/0x4 [chip]")),),
+        splats=(replace(SPLAT, splat_class="map-invalid-area"),),
+    )
+    both = (named, replace(named, name="refresh", line=7))
+    assert [one.status for one in judge(both, [("chip", attempt)], resolver)] == [Status.PROVED, Status.REACHED]
+    elsewhere = replace(attempt, chains=(replace(CHAIN, tx=Buffer("stack", "erase.3+0x0/0x4 [chip]")),))
+    assert _judged(resolver, elsewhere, named).status is Status.REACHED
 
 
 def test_the_compilers_copy_of_a_function_counts_as_the_function(resolver: Resolver) -> None:
@@ -114,28 +153,74 @@ def test_the_compilers_copy_of_a_function_counts_as_the_function(resolver: Resol
     assert _judged(resolver, replace(ATTEMPT, chains=(chain,), splats=(splat,))).status is Status.PROVED
 
 
+def test_a_function_of_the_same_name_in_another_file_is_another(resolver: Resolver) -> None:
+    resolver.known[PROBE] = (replace(_at(PROBE, 12), file="/src/drivers/hwmon/other.c"),)
+    assert _judged(resolver).status is Status.NOT_REACHED
+
+
 def test_an_inlined_function_is_told_with_its_parent(resolver: Resolver) -> None:
     resolver.known[PROBE] = (Frame("chip_set", module="chip", file=f"/src/{FILE}", line=12), _at(PROBE, 30))
-    inlined = replace(CANDIDATE, function="chip_set", steps=(replace(CANDIDATE.steps[0], function="chip_set"),))
-    inlined = replace(inlined, steps=(*inlined.steps, CANDIDATE.steps[1]))
+    steps = (replace(CANDIDATE.steps[1], function="chip_set"), CANDIDATE.steps[2])
+    inlined = replace(CANDIDATE, function="chip_set", steps=steps)
     verdict = _judged(resolver, ATTEMPT, inlined)
     assert verdict.status is Status.PROVED
     assert "chip_probe(), into which chip_set() is inlined" in verdict.why
 
 
-def test_why_nothing_was_reached_names_the_probes_error(resolver: Resolver) -> None:
-    failed = Attempt(
-        "chip - a:00", ("new: 0", "bound: 1", "why: chip spi1.0: probe with driver chip failed with error -5")
+def test_why_nothing_was_reached_names_the_probes_errors(resolver: Resolver) -> None:
+    said = (
+        "why: chip spi1.0: chip id is 7",
+        "why: chip spi1.0: probe with driver chip failed with error -5",
+        "why: BUG: kernel NULL pointer dereference, address: 0000000000000088",
+        "why: Oops: Oops: 0000 [#1] SMP",
+        "why: insmod: can't insert 'chip.ko': unknown symbol in module",
     )
-    verdict = _judged(resolver, failed)
+    verdict = _judged(resolver, Attempt("chip - a:00", ("new: 0", "bound: 1", *said)))
     assert verdict.status is Status.NOT_REACHED
-    assert "error -5" in verdict.why
+    assert verdict.why == (
+        "the driver's probe failed in all 1 attempts: EIO, the kernel crashed (BUG: kernel NULL pointer dereference), "
+        "insmod: can't insert 'chip.ko': unknown symbol in module; chip id is 7"
+    )
+    assert "ENODEV" in _judged(resolver, Attempt("chip - a:00", ("new: 0", "bound: 1"))).why
+    assert "panicked" in _judged(resolver, Attempt("chip - a:00", (), lost="the guest panicked")).why
+
+
+def test_why_nothing_was_reached_of_a_driver_that_binds_or_was_not_tried(resolver: Resolver) -> None:
+    assert "bound in 1 of 1 attempts" in _judged(resolver, replace(ATTEMPT, chains=())).why
+    assert "not tried yet" in judge([CANDIDATE], [], resolver)[0].why
+    assert "no module" in judge([CANDIDATE], [], resolver, served=False)[0].why
 
 
 def test_evidence_is_read_back_as_it_was_kept() -> None:
     assert Attempt.from_json(ATTEMPT.to_json()) == ATTEMPT
 
 
+ROWS = f"3\t0\t2\tstack:{PROBE}\t-:\t{WRITE}\t{PROBE}\n4\t0\t1\tlinear:\t-:\t{WRITE}\n"
+
+
 def test_the_rows_of_other_boards_are_left_out() -> None:
-    text = f"3\t0\t2\tstack:{PROBE}\t-:\t{WRITE}\t{PROBE}\n4\t0\t1\tlinear:\t-:\t{WRITE}\nend\t2\t0\n"
-    assert list(read_chains(text, 3)) == [Chain(0, 2, Buffer("stack", PROBE), Buffer("-"), (WRITE, PROBE))]
+    assert read_chains(f"{ROWS}end\t2\t0\n", 3) == (
+        (Chain(0, 2, Buffer("stack", PROBE), Buffer("-"), (WRITE, PROBE)),),
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", ROWS, f"{ROWS}end\t3\t0\n", f"{ROWS[:-9]}\nend\t2\t0\n3\t0", f"3\n{ROWS}end\t3\t0"]
+)
+def test_a_list_of_chains_that_was_cut_off_is_not_whole(text: str) -> None:
+    assert "cut off" in read_chains(text, 3)[1]
+
+
+def test_a_list_of_chains_that_was_full_is_not_whole() -> None:
+    assert "found the list of call chains full" in read_chains(f"{ROWS}end\t2\t7\n", 3)[1]
+
+
+def test_an_attempt_covers_another_that_showed_no_more() -> None:
+    less = replace(ATTEMPT, splats=())
+    assert ATTEMPT.covers(less) and not less.covers(ATTEMPT)
+    assert ATTEMPT.covers(replace(ATTEMPT, chains=(replace(CHAIN, count=9),)))
+    assert not ATTEMPT.covers(replace(ATTEMPT, wish="chip - a:ff"))
+    assert not ATTEMPT.covers(replace(ATTEMPT, chains=(replace(CHAIN, index=1),)))
+    assert not replace(ATTEMPT, lost="the guest panicked").covers(ATTEMPT)
+    assert ATTEMPT.covers(replace(ATTEMPT, lost="the guest panicked"))

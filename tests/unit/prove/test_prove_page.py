@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ ATTEMPT = Attempt("chip - irq a:00", ("new: 0", "bound: 0"), (), (SPLAT,))
 def proofs() -> Proofs:
     proved = Verdict(CANDIDATE, Status.PROVED, "the kernel reported it in chip_set()", "chip", ATTEMPT, SPLAT)
     other = CheckResult(**{**CANDIDATE.__dict__, "line": 30, "function": "chip_get"})
-    lost = Verdict(other, Status.NOT_REACHED, "the driver's probe failed in all 3 attempts")
+    lost = Verdict(other, Status.NOT_REACHED, "the driver's probe failed in all 3 attempts: EIO")
     return Proofs("7.3.4", "apt:linux-source-7.3", (proved, lost), ("chip: the guest panicked",))
 
 
@@ -77,7 +78,16 @@ def test_the_page_has_shares_and_both_lists(proofs: Proofs) -> None:
     text = "\n".join(page.to_markdown(proofs))
     assert "Of the 2 that the check calls errors: 1 proved (50.0 %)" in " ".join(text.split())
     assert f"| {FILE}:12 | chip_set | buf\\|x (stack) | spi_write() | map-stack |" in text
-    assert f"| {FILE}:30 | chip_get | not reached | the driver's probe failed in all 3 attempts |" in text
+    assert f"| {FILE}:30 | chip_get | not reached | the driver's probe failed in all 3 attempts: EIO |" in text
+
+
+def test_the_page_counts_reasons_however_often_they_were_tried(proofs: Proofs) -> None:
+    lost = proofs.verdicts[1]
+    other = replace(lost, why="the driver's probe failed in all 24 attempts: EIO; chip id is 7")
+    bound = replace(lost, why="the driver bound in 1 of 2 attempts, and nothing that was tried led there")
+    text = "\n".join(page.to_markdown(replace(proofs, verdicts=(*proofs.verdicts, other, bound))))
+    assert "| the driver's probe failed: EIO | 2 | 1 |" in text
+    assert "| the driver bound, and nothing that was tried led there | 1 | 1 |" in text
 
 
 @pytest.mark.parametrize("words", [[], ["--all", FILE]])
@@ -88,4 +98,4 @@ def test_either_places_or_all(words: list[str]) -> None:
 
 def test_what_is_forgotten_cannot_be_judged() -> None:
     done = CliRunner().invoke(command, ["--all", "--again", "--kept"])
-    assert done.exit_code == 2 and "forgets" in done.output
+    assert done.exit_code == 2 and "leaves out" in done.output
