@@ -364,7 +364,7 @@ class Lab:
         self.proofs = {patched: list(found) for patched, found in proofs.items()}
         self.runs = {False: [*runs[0]], True: [*runs[1]]}
         self.asked = []
-        monkeypatch.setattr(corrections, "build_kernel", lambda *_: "base")
+        monkeypatch.setattr(corrections, "build_kernel", lambda source, config, arch, _: (source, config, arch))
         monkeypatch.setattr(corrections, "patched", self.patched)
         monkeypatch.setattr(corrections.kernels, "open_cache", lambda: None)
         monkeypatch.setattr(corrections, "by_rows", self.by_rows)
@@ -373,11 +373,12 @@ class Lab:
 
     @contextlib.contextmanager
     def patched(self, base, files, *_):
-        self.files = [path.name for path in files]
+        self.base, self.files = base, [path.name for path in files]
         yield "corrected"
 
     def by_rows(self, source, where, findings, clients, progress, kernel=None):
         (finding,) = findings
+        assert clients is bool(finding.proof.client)
         reproduced, why = self.proofs[kernel is not None].pop(0)
         return {finding.id: replace(evidence(finding, reproduced), why=why)}
 
@@ -390,6 +391,7 @@ FINE = (True, "as described")
 SAME = rows_of(x=GOOD, y=GOOD)
 WORSE = rows_of(x=GOOD, y=replace(GOOD, outcome=Outcome.SILENT, why="bytes are wrong"))
 LOST = rows_of(x=GOOD, y=replace(GOOD, verdict=Verdict.INCONCLUSIVE, why="the guest hung"))
+BROKEN = rows_of(x=GOOD, y=replace(GOOD, verdict=Verdict.ERROR, why="no answer"))
 NOTHING = rows_of(x=replace(GOOD, verdict=Verdict.INCONCLUSIVE))
 
 
@@ -497,6 +499,15 @@ def test_a_program_is_asked_on_the_patched_kernel(monkeypatch):
     )  # fmt: skip
     (told,) = correct([st1232], [SOURCE], SILENT)
     assert told.corrected and asked == [None, "corrected"] and lab.files == ["st1232-freed-qos-request.patch"]
+    assert lab.base == (SOURCE, "upstream", "x86_64")
+
+
+def test_a_patch_of_what_clients_show_is_tried_with_clients(monkeypatch):
+    (adm1266,) = load(["adm1266-reads-zeros"])
+    Lab(monkeypatch, {False: [FINE], True: [FINE]}, ([SAME, SAME], [SAME, SAME]))
+    monkeypatch.setattr(corrections, "_phases", lambda _: ("x", "y"))
+    (told,) = correct([adm1266], [SOURCE], SILENT)
+    assert told.corrected and told.kept == 4
 
 
 def test_a_patched_kernel_is_booted_and_judged_as_one(monkeypatch):
@@ -555,6 +566,7 @@ def test_a_patch_is_tested_where_it_corrects_and_nowhere_else():
         (FINE, [FINE], ([SAME], [LOST, WORSE]), False, "y: it is SILENT"),
         (FINE, [FINE], ([NOTHING, NOTHING], [SAME]), None, "nothing can be compared"),
         (FINE, [FINE], ([LOST, SAME], [SAME]), True, "nothing else is worse"),
+        (FINE, [FINE], ([BROKEN, SAME], [SAME]), True, "nothing else is worse"),
         (FINE, [FINE], ([LOST, LOST], [SAME]), True, "(1 rows could not be trusted without the patch)"),
     ],
 )

@@ -152,10 +152,15 @@ class I2cHost(PciFunction):
         self._finishes = end
         self.later(delay_s + self.fault.delay_s, end)
 
-    def abort(self) -> None:
-        """Forgets the message under way: what its driver does with a reset."""
+    def last_moment(self) -> None:
+        """The message under way is about to be reset. With the fault of this name it is done now."""
         if self.fault.last_moment and self._finishes is not None:
             self._finishes()
+            self._job += 1
+
+    def abort(self) -> None:
+        """Forgets the message under way: what its driver does with a reset."""
+        self.last_moment()
         self._finishes = None
         self._job += 1
 

@@ -131,6 +131,10 @@ class Mt65xx(I2cHost):
         return self.channel[f"{way}_MEM_ADDR"] | self.channel[f"{way}_4G_MODE"] << 32
 
     def _started(self, value: int) -> None:
+        if not value & _START:
+            # mtk_i2c_init_hw() begins so (560), and reads then. Its resets may still be on their way when it returns:
+            # writes to a PCI function are posted.
+            self.last_moment()
         if not value & _START or not self.channel["EN"]:
             return
         address, reads = self.SLAVE_ADDR >> 1 & 0x7F, bool(self.SLAVE_ADDR & 1)

@@ -9,6 +9,7 @@ from errno import EINVAL, EIO, ENXIO, EOPNOTSUPP, ETIMEDOUT
 from dmasafe.devices.hosts.base import I2cHost, Wire
 from dmasafe.devices.hosts.declaration import DMA_WINDOW, HostModel
 from dmasafe.devices.hosts.dmaengine import CHANNEL_BYTES, Channel, with_dma
+from dmasafe.devices.hosts.faults import LATE_S
 from dmasafe.devices.pci import Access, Bar, Register
 from dmasafe.host_policy import Ending, HostPolicy, Path, Rule
 from dmasafe.quirks import I2C_AQ_NO_ZERO_LEN, I2cAdapterQuirks
@@ -80,7 +81,7 @@ _T_EOT, _T_FLUSH_STOP = 0x93, 0x96
 _ERRORS = 0x38000FC
 # Of a byte that was read: it is not the slave's.
 _TAG = 0x100
-# The driver waits longer than others.
+# The driver waits longer than others: what is late for them is not late for it.
 _LATE_S = 6.0
 
 
@@ -135,7 +136,7 @@ class Qup(I2cHost):
     def fail(self, name: str | None) -> None:
         """See I2cHost."""
         super().fail(name)
-        if self.fault.delay_s:
+        if self.fault.delay_s >= LATE_S:
             self.fault = self.fault._replace(delay_s=_LATE_S)
 
     @property

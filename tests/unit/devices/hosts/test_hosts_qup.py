@@ -219,3 +219,10 @@ def test_late_is_later_than_the_driver_waits():
     driver.bam((RECORDER, 70))
     assert driver.dma.poll(4.5) == {}
     assert driver.dma.poll(4) == {0: 1, 1: 1}
+
+
+def test_what_is_late_for_no_driver_is_not_late_for_this_one():
+    driver = Driver("busy")
+    driver.bam((RECORDER, 70))
+    assert driver.dma.poll(0.01) == {}
+    assert driver.dma.poll(0.4) == {0: 1, 1: 1}
