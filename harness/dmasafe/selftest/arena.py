@@ -46,7 +46,8 @@ class Arena(Closing):
         self._bound_s = bound_s
         self._stop = stop
         self._mark = secrets.token_hex(8)
-        self._deadline = time.monotonic() + max(bound_s, reach_s)
+        self._began = time.monotonic()
+        self._deadline = self._began + max(bound_s, reach_s)
         self._stack = contextlib.ExitStack()
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -117,7 +118,13 @@ class Arena(Closing):
         """Ctrl-C: the signal goes to the whole group in the foreground."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._children[0].pid, signal.SIGINT)
-        self._deadline = time.monotonic() + self._bound_s
+        self._began = time.monotonic()
+        self._deadline = self._began + self._bound_s
+
+    @property
+    def took_s(self) -> float:
+        """Seconds since the run began, or was interrupted: of what the bound is compared with."""
+        return time.monotonic() - self._began
 
     def wait(self) -> list[int] | None:
         """The exit statuses, or None if one run did not end within the bound."""
