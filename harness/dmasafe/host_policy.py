@@ -154,6 +154,10 @@ class HostPolicy:
         """The first symbol that is needed from some version on, and not set in this one of ``version``; or None."""
         return next((symbol for symbol, since in self.needs if since <= version and not has(symbol)), None)
 
+    def bears(self, delay_s: float) -> bool:
+        """Whether it waits for hardware that takes so long, on a busy machine too."""
+        return 2 * delay_s < self.timeout_s
+
     def thresholds(self, version: Version) -> tuple[int, ...]:
         """Lengths in bytes at which another rule begins to hold, in order."""
         rules = [rule for rule in self.rules if rule.in_(version)]

@@ -20,6 +20,7 @@
 #define POISON_DIFFERENCE 0x5a
 /* Of the slave on every emulated bus that answers any read. */
 #define TRY_ADDRESS 0x30
+#define TRIES 5
 
 /* What one call is told and what it says of itself. */
 struct call {
@@ -79,11 +80,15 @@ int i2cdev_try(long nr)
 	struct i2c_smbus_ioctl_data arguments = {
 		.read_write = I2C_SMBUS_READ, .size = I2C_SMBUS_BYTE, .data = &data,
 	};
-	int error = 0;
+	int error = ETIMEDOUT, tries;
 
-	if (adapter_open(nr) < 0 || ioctl(adapter_fd, I2C_SLAVE_FORCE, TRY_ADDRESS) < 0 ||
-	    ioctl(adapter_fd, I2C_SMBUS, &arguments) < 0)
-		error = errno;
+	/* A busy machine may be too slow for the driver. */
+	for (tries = 0; tries < TRIES && error == ETIMEDOUT; tries++) {
+		error = 0;
+		if (adapter_open(nr) < 0 || ioctl(adapter_fd, I2C_SLAVE_FORCE, TRY_ADDRESS) < 0 ||
+		    ioctl(adapter_fd, I2C_SMBUS, &arguments) < 0)
+			error = errno;
+	}
 	i2cdev_let_go();
 	return error;
 }

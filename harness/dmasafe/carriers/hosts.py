@@ -11,7 +11,9 @@ from functools import partial
 
 from dmasafe.carriers.controller import Controller, Plug, Where
 from dmasafe.carriers.suites import SMBUS, I2cdevRow
-from dmasafe.devices.hosts import HostModel, hosts
+from dmasafe.devices.hosts import HostModel, Path, hosts
+from dmasafe.devices.hosts.faults import SLOW_S
+from dmasafe.host_policy import HostPolicy
 from dmasafe.vocabulary import (
     ABSENT_ADDRESS,
     BUFFER_KINDS,
@@ -34,6 +36,7 @@ HOSTS, LEAVING = "hosts", "hosts-leaving"
 ROOM = 3
 # A driver whose way changes nowhere is tried with these.
 _LENGTHS = (1, 8, 32)
+_FEW = 8
 # Kinds that no architecture, or not every one, has in its linear map: dma_map_single() rejects them there.
 _UNMAPPABLE = frozenset({"stack", "rodata", "data", "vmalloc"})
 # Kinds that are tried on both sides of the last threshold, too: what is_vmalloc_addr() and the mark decide shows here.
@@ -108,28 +111,34 @@ def _leaving(host: HostModel) -> Iterator[Scenario]:
 
     And the system sleeps beside one: of somebody in user space, and of one in the kernel.
     """
+    policy = host.policy
     # A driver that maps in pieces is reported for that alone.
-    length = _LENGTHS[-1] if host.policy.pieces else host_lengths(host)[-1]
-    late, busy = {"meanwhile": UNBOUND}, {"meanwhile": UNBIND, "hardware": "busy"}
-    asleep = {"meanwhile": SUSPEND, "hardware": "busy"}
-    if host.policy.smbus:
+    length = _LENGTHS[-1] if policy.pieces else host_lengths(host)[-1]
+    # As long as the driver has patience for: a busy machine needs time to unbind it, or to suspend every other one.
+    held = {"hardware": "slow" if policy.bears(SLOW_S) and not policy.cut else "busy"}
+    late, under_way, asleep = {"meanwhile": UNBOUND}, held | {"meanwhile": UNBIND}, held | {"meanwhile": SUSPEND}
+    if policy.smbus:
         rows = [("i2cdev_smbus", 8, {"protocol": "i2c_block_data", "rd": rd, "command": "32"}) for rd in ("0", "1")]
     else:
         rows = [("i2cdev_write", length, {}), ("i2cdev_read", length, {})]
+    address = REGISTER_FILE_ADDRESS if policy.smbus else RECORDER_ADDRESS
     for operation, size, words in rows:
-        address = REGISTER_FILE_ADDRESS if host.policy.smbus else RECORDER_ADDRESS
-        for more in (late,) if host.policy.cut else (late, busy):
-            yield Scenario(USER.name, operation, host.name, None, size, address, make_options({**words, **more}))
-    if not host.policy.cut:
-        operation, size, words = rows[1]
-        address = REGISTER_FILE_ADDRESS if host.policy.smbus else RECORDER_ADDRESS
-        yield Scenario(USER.name, operation, host.name, None, size, address, make_options({**words, **asleep}))
-    for operation in () if host.policy.smbus else ("master_recv_dmasafe", "master_send_dmasafe"):
-        # Every driver is suspended by the time that it is done, even on a busy machine.
-        yield Scenario("heap", operation, host.name, None, length, options=make_options({**asleep, "hardware": "slow"}))
+        yield Scenario(USER.name, operation, host.name, None, size, address, make_options({**words, **late}))
+        # The processor takes longer for each byte the busier the machine is.
+        few = _FEW if _by_processor(policy, size) else size
+        for more in () if policy.cut else (under_way, asleep)[: 1 + operation.endswith("read") + policy.smbus]:
+            yield Scenario(USER.name, operation, host.name, None, few, address, make_options({**words, **more}))
+    for operation in () if policy.smbus else ("master_recv_dmasafe", "master_send_dmasafe"):
+        yield Scenario("heap", operation, host.name, None, length, options=make_options(asleep))
     # What a driver that was cut off leaves in its hardware is the next transfer's: it has one, and that last.
-    for operation in () if host.policy.smbus else ("master_recv_dmasafe", "master_send_dmasafe")[host.policy.cut :]:
-        yield Scenario("heap", operation, host.name, None, length, options=make_options(busy))
+    for operation in () if policy.smbus else ("master_recv_dmasafe", "master_send_dmasafe")[policy.cut :]:
+        yield Scenario("heap", operation, host.name, None, length, options=make_options(under_way))
+
+
+def _by_processor(policy: HostPolicy, length: int) -> bool:
+    """Whether no kernel's driver moves a message of so many bytes that is not marked by DMA."""
+    versions = {rule.since for rule in policy.rules}
+    return {policy.rule(version, length, True, False, False).path for version in versions} == {Path.PIO}
 
 
 def _controller(host: HostModel) -> Controller:

@@ -326,6 +326,13 @@ def test_what_a_driver_did_while_the_system_slept_is_kept():
     assert "over before the system slept" in observation(ASLEEP, {**woken, "caught": False}, [], [], MEMORY).lost
 
 
+def test_the_read_that_tries_the_adapter_is_none_of_the_scenarios():
+    sent = {"ret": 4, "transferred": True, "msgs": [{"rd": 0, "data": "01020304", "pa": 4096}]}
+    tried = BusMessage(0x30, True, b"\x01", True)
+    woken = observation(ASLEEP, {"answer": sent, "rebound": True}, [], [CARRIED_OUT, tried], MEMORY)
+    assert woken.bus == (CARRIED_OUT,)
+
+
 @pytest.mark.parametrize(
     ("error", "hardware", "wrong"), [(0, "busy", False), (108, "busy", True), (110, "busy", True), (110, "slow", False)]
 )

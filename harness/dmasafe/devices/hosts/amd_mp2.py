@@ -34,20 +34,14 @@ POLICY = HostPolicy(
     ),
     timeout_s=0.25,  # 22
     gone=(Ending(EINVAL, "gives up its hardware with the bus lock in hand; each transfer looks for it", "160"),),
-    awake=(
-        Ending(
-            0,
-            "its suspend sends a command over the transfer's: whoever of the two is answered first, nobody unmaps then",
-            "plat 105, 123, 187",
-            unsafe=True,
-        ),
-    ),
     unmapped=EIO,  # 58
     quirks=I2cAdapterQuirks(max_write_len=4095, max_read_len=4095),  # 23, 240
     maps_for="parent",
     notes=(
         "maps what the helper returns without looking whether it is NULL (49)",
         "a mapping that fails leaks the helper's copy (54)",
+        "its interrupt finds it from 288 on, its completion is made ready in 308: a late answer between the two is a "
+        "page fault in complete()",
         "up to 32 bytes are copied by the length that the controller's answer says, not the message's (pci 152)",
     ),
 )
