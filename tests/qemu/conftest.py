@@ -12,7 +12,7 @@ import pytest
 
 from dmasafe.kernel import DEFAULT_SOURCE
 from dmasafe.progress import SILENT
-from dmasafe.targets.prepare import DEFAULT_ARCH, prepare
+from dmasafe.targets.prepare import DEFAULT_ARCH, build_kernel, prepare
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 240
@@ -24,7 +24,8 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.qemu)
             # The first test that needs a configuration may have to build its kernel.
-            item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S))
 
 
 def run_dmasafe(*arguments, check=None, timeout=RUN_TIMEOUT_S, **environment):
@@ -47,6 +48,12 @@ def run_dmasafe(*arguments, check=None, timeout=RUN_TIMEOUT_S, **environment):
 def dmasafe():
     """The command as a function of its arguments."""
     return run_dmasafe
+
+
+@pytest.fixture(scope="session")
+def kernel_of():
+    """The kernel of a configuration, built if it is not: what then uses it has its own time limit for itself."""
+    return lambda configuration: build_kernel(DEFAULT_SOURCE, configuration, DEFAULT_ARCH, SILENT)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def built(dmasafe, series):
 
 
 @pytest.fixture(scope="module")
-def said(dmasafe, tmp_path_factory):
+def said(dmasafe, kernel_of, tmp_path_factory):
     """A function: the release and all splats of suite faults on a kernel, which must be as expected."""
     seen = {}
 
@@ -35,6 +35,8 @@ def said(dmasafe, tmp_path_factory):
             pytest.skip(f"not built: dmasafe kernel build apt:linux-source-{series} --config no-vmap-stack")
         splats, release = [], ""
         for configuration in CONFIGURATIONS:
+            if series == "6.12":
+                kernel_of(configuration)
             out = tmp_path_factory.mktemp("faults")
             source = ("--kernel", f"apt:linux-source-{series}", "--config", configuration)
             dmasafe("run", "--suite", "faults", "--out", out, *source, check=0, timeout=1200)

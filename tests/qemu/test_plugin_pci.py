@@ -19,8 +19,6 @@ from dmasafe.targets.prepare import with_vfio_user
 EXAMPLES = kernels.project_root() / "docs" / "examples"
 RUN_TIMEOUT_S = 600
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(RUN_TIMEOUT_S)]
-
 
 @pytest.fixture(scope="module")
 def newer_qemu(guest):
@@ -31,8 +29,9 @@ def newer_qemu(guest):
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory, newer_qemu):
+def cases(tmp_path_factory, newer_qemu, kernel_of):
     """name -> failure's text, empty if it passed."""
+    kernel_of("default+strict")
     directory = tmp_path_factory.mktemp("examples") / "mine"
     shutil.copytree(EXAMPLES, directory)
     (directory / "controller" / "test_theirs.py").write_text(THEIRS)
