@@ -148,7 +148,7 @@ def slower(before: Sequence[Results], after: Sequence[Results]) -> dict[str, tup
     A whole run is faster or slower with the machine's load: only what is slower than the rest of it counts.
     """
     was, now = _times(before), _times(after)
-    ratios = {id_: now[id_][1] / was[id_][1] for id_ in was.keys() & now.keys() if was[id_][1] > 0}
+    ratios = {id_: now[id_][1] / was[id_][1] for id_ in was.keys() & now.keys()}
     if not ratios:
         return {}
     usual = _quartile(ratios.values())
