@@ -10,7 +10,7 @@ from dmasafe import kernel as kernels
 from tests.slow import slow
 
 PATCHES = sorted((kernels.project_root() / "tests" / "fixtures" / "series").glob("*.patch"))
-SERIES_S = 5000
+SERIES_S = 4 * 3600
 
 
 @pytest.fixture(scope="module")

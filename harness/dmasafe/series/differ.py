@@ -7,6 +7,7 @@ A direction is one of outcomes, not of verdicts: what a series mends is better, 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,7 +19,9 @@ from dmasafe.report.splat_text import blamed
 from dmasafe.report.text import general
 from dmasafe.vocabulary import ABSENT_ADDRESS
 
-#: So much slower than the rest is more than noise, if every repetition says so.
+#: What is in doubt is run so often: what is slower, and what went wrong once.
+DOUBTFUL_RUNS = 6
+#: So much slower than the rest is more than noise, by the best of each row's runs.
 SLOWER = 2.0
 #: Of so many rows at least.
 SLOWER_ROWS = 8
@@ -110,13 +113,14 @@ def changed(before: Judgements, after: Judgements) -> list[Changed]:
         was, fresh = _worst(before.get(id_, ())), _fresh(before.get(id_, ()), runs)
         unsaid = [one for one in runs if one.verdict not in _TRUSTED]
         # Of what is not judged, why it is not.
-        if kind in UNTRUSTED:
+        untold = kind in UNTRUSTED or (not fresh and bool(unsaid))
+        if untold:
             now = unsaid[0] if unsaid else _worst(runs)
         else:
             now = _worst_way(id_, was, fresh) if was is not None and was.outcome and fresh else _worst(runs)
         word = was if kind is Kind.UNSAID and not unsaid else now or was
         assert word is not None
-        counts[id_] = len(unsaid if kind in UNTRUSTED else fresh), len(runs)
+        counts[id_] = len(unsaid if untold else fresh), len(runs)
         known = set(map(_key, was.splats)) if was is not None else set()
         new = [one for one in (now.splats if now is not None else ()) if _key(one) not in known]
         unexpected = now is not None and now.verdict is Verdict.FAIL and (was is None or was.verdict is Verdict.PASS)
@@ -129,6 +133,18 @@ def changed(before: Judgements, after: Judgements) -> list[Changed]:
     ]
     order = list(Kind)
     return sorted(found, key=lambda one: (order.index(one.kind), -len(one.ids)))
+
+
+def once(before: Judgements, after: Judgements) -> set[str]:
+    """The rows that were lost once at the tip, or gave an error once, and never at the base: a busy machine does so."""
+    return {id_ for id_ in before.keys() & after.keys() if _once(before[id_], after[id_])}
+
+
+def _once(before: Sequence[Judgement], after: Sequence[Judgement]) -> bool:
+    lost = len(after) - len(_said(after))
+    odd = [one for one in _fresh(before, after) if one.outcome is Outcome.REFUSED]
+    fresh = len(_fresh(before, after))
+    return len(_said(before)) == len(before) > 1 and lost + fresh == 1 and (lost == 1 or len(odd) == 1)
 
 
 def broken_in_both(before: Judgements, after: Judgements) -> int:
@@ -145,7 +161,8 @@ def compared(before: Judgements, after: Judgements) -> int:
 def slower(before: Sequence[Results], after: Sequence[Results]) -> dict[str, tuple[float, list[str]]]:
     """Calls on a controller that take longer than at the base, as (times longer, rows), against what all others do.
 
-    A whole run is faster or slower with the machine's load: only what is slower than the rest of it counts.
+    A whole run is faster or slower with the machine's load: only what is slower than the rest of it counts. So may be
+    a part of it: of several runs, the best of each row that all of them have.
     """
     was, now = _times(before), _times(after)
     ratios = {id_: now[id_][1] / was[id_][1] for id_ in was.keys() & now.keys()}
@@ -189,14 +206,16 @@ def said(judgement: Judgement | None) -> str:
 
 
 def _times(runs: Sequence[Results]) -> dict[str, tuple[str, float]]:
-    """The best time of each row that went well, with what it is of."""
+    """The best time of each row that went well in every run, with what it is of."""
     found: dict[str, tuple[str, float]] = {}
+    often: Counter[str] = Counter()
     for row in (row for run in runs for row in run.rows):
         us = row.judgement.us
         if us and row.judgement.outcome is Outcome.SAFE:
             name = f"{row.operation} on {row.place}"
             found[row.id] = (name, min(us, found[row.id][1] if row.id in found else us))
-    return found
+            often[row.id] += 1
+    return {id_: one for id_, one in found.items() if often[id_] == len(runs)}
 
 
 def _kind(id_: str, before: Sequence[Judgement], after: Sequence[Judgement]) -> Kind | None:
@@ -211,6 +230,8 @@ def _kind(id_: str, before: Sequence[Judgement], after: Sequence[Judgement]) -> 
         if unknown or not failed:
             return Kind.UNSAID if unknown else None
         return Kind.WORSE if len(failed) == len(now) else Kind.FLAKY
+    if len(after) >= DOUBTFUL_RUNS and _once(before, after):
+        return Kind.OTHER
     # What is lost now and then, and never was, may be the series' doing.
     quiet = Kind.UNSAID if len(now) < len(after) and len(was) == len(before) else None
     fresh, worst = _fresh(before, after), _worst(was)

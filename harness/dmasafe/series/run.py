@@ -203,29 +203,34 @@ class _Look:
         return [Finding(Kind.UNSAID, run.job.name, f"nothing of {run.job.name} was judged", skipped)]
 
     def repeated(self, run: JobRun) -> JobRun:
-        """Rows that differ are run again, at both ends; what is slower, too."""
-        ids = set(differ.differing(*sides(run)))
-        slow = {id_ for _, rows in differ.slower(run.before, run.after).values() for id_ in rows}
-        ids |= slow | (differ.references(run.before, run.after, slow) if slow else set())
+        """Rows that differ are run again, at both ends; what a busy machine may do, more often."""
+        ids = set(differ.differing(*sides(run))) | self.timed(run)
         for _ in range(self.repeats - 1 if ids else 0):
-            before = self.bench.perform(self.series.base, run.job, ids)
-            after = self.bench.perform(self.series.tip, run.job, ids)
-            run = JobRun(run.job, (*run.before, before), (*run.after, after))
+            run = self.again(run, ids)
+        while 1 < len(run.after) < differ.DOUBTFUL_RUNS and (ids := differ.once(*sides(run)) | self.timed(run)):
+            run = self.again(run, ids)
         return run
 
+    def again(self, run: JobRun, ids: Collection[str]) -> JobRun:
+        before = self.bench.perform(self.series.base, run.job, ids)
+        after = self.bench.perform(self.series.tip, run.job, ids)
+        return JobRun(run.job, (*run.before, before), (*run.after, after))
+
+    def timed(self, run: JobRun) -> set[str]:
+        """The rows that are slower, with some to see them beside."""
+        slow = {id_ for _, rows in differ.slower(run.before, run.after).values() for id_ in rows}
+        return slow | (differ.references(run.before, run.after, slow) if slow else set())
+
     def slower(self, run: JobRun) -> list[Finding]:
-        each = [differ.slower((one,), (two,)) for one, two in zip(run.before, run.after, strict=True)]
-        # What can be heard once on a busy machine is not heard each time.
-        names = set(each[0]).intersection(*each[1:]) if len(each) > 1 else set()
-        found = []
-        for name in sorted(names):
-            times, ids = min((one[name] for one in each), key=lambda one: one[0])
-            what = f"{name} takes {times:.1f} times as long, beside all other calls"
-            again = (len(each), len(each))
-            found.append(
-                Finding(Kind.SLOWER, run.job.name, what, ids=tuple(ids), again=again, suspects=self.maybe(run.job))
+        # What can be heard now and then on a busy machine is not heard when it was quiet once.
+        found = differ.slower(run.before, run.after) if len(run.after) >= differ.DOUBTFUL_RUNS else {}
+        return [
+            Finding(
+                Kind.SLOWER, run.job.name, f"{name} takes {times:.1f} times as long, beside all other calls",
+                ids=tuple(ids), again=(len(run.after), len(run.after)), suspects=self.maybe(run.job),
             )
-        return found
+            for name, (times, ids) in sorted(found.items())
+        ]  # fmt: skip
 
     def finding(self, job: Job, run: JobRun, change: Changed) -> Finding:
         what = f"{_scenarios(change.ids)}: {change.before} -> {change.after}"

@@ -182,13 +182,35 @@ def test_what_is_lost_now_and_then_is_no_pass():
     )  # fmt: skip
 
 
+def test_what_a_busy_machine_does_once_is_no_news():
+    was, odd = [safe()] * 6, refused(expected=Outcome.SAFE)
+    for one, told in ((odd, "REFUSED"), (lost("it hung"), "INCONCLUSIVE")):
+        after = [one, *[safe()] * 5]
+        assert kind(was, after) is Kind.OTHER and kind(was[:5], after[:5]) in (Kind.FLAKY, Kind.UNSAID)
+        assert differ.once({SEND: was[:2]}, {SEND: after[:2]}) == {SEND}
+        (found,) = differ.changed({SEND: was}, {SEND: after})
+        assert (found.before, found.after, found.again) == ("SAFE", told, (1, 6))
+        # Twice is not once, and none of it was at the base.
+        assert kind(was, [one, one, *was[2:]]) in (Kind.FLAKY, Kind.UNSAID)
+        assert (
+            differ.once({SEND: was[:1]}, {SEND: after[:1]})
+            == differ.once({SEND: [one, safe()]}, {SEND: after})
+            == set()
+        )
+    assert kind(was, [odd, lost(), *was[2:]]) is Kind.FLAKY
+    # A report of the kernel's and wrong data are no machine's.
+    for one in (caught(), silent()):
+        assert kind(was, [one, *was[1:]]) is Kind.FLAKY and not differ.once({SEND: was}, {SEND: [one, *was[1:]]})
+
+
 def test_a_run_that_is_not_trusted_has_no_word():
     for run in (results({SEND: safe()}, canary=False), results({SEND: safe()}, reason="the guest hung")):
         found = differ.differing(differ.judgements([results({SEND: safe()})]), differ.judgements([run]))
         assert found == {SEND: Kind.UNSAID}
         # What was lost says nothing of the base either, whatever it was before the run was.
         wrong = differ.judgements([replace(run, rows=results({SEND: silent()}).rows), results({SEND: safe()})])
-        assert kind(wrong[SEND], [caught()] * 2) is Kind.WORSE
+        (one,) = differ.changed(wrong, {SEND: [caught()] * 2})
+        assert (one.kind, one.before) == (Kind.WORSE, "SAFE")
         assert differ.said(wrong[SEND][0]) == "INCONCLUSIVE"
     # What is skipped needs no trust.
     found = differ.judgements([results({SEND: skipped()}, canary=False)])
@@ -301,8 +323,10 @@ def test_slower_is_what_was_timed_and_went_well():
     assert differ.slower([base], [errors]) == {}
     untimed = some(base, change=lambda n, one: replace(one, us=None if n else 0.0))
     assert differ.slower([untimed], [slow]) == differ.slower([base], [untimed]) == {}
-    # Of several runs each row's best counts.
-    assert differ.slower([base], [base, slow]) == differ.slower([base], [slow, base]) == {}
+    # Of several runs each row's best counts, of those that all have.
+    assert differ.slower([base] * 2, [base, slow]) == differ.slower([base] * 2, [slow, base]) == {}
+    ((_, (_, ids)),) = differ.slower([base, some(base, 9)], [slow, some(slow, 9)]).items()
+    assert len(ids) == 9
 
 
 def test_references_are_some_of_each_part_of_a_run():
