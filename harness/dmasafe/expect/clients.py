@@ -14,6 +14,8 @@ from dmasafe.facts import KernelFacts
 from dmasafe.outcome import Expectation, Outcome, Skip
 from dmasafe.scenario import BUFFER_KINDS, CONTROLLERS, Scenario, ScenarioError
 
+# The version whose virtcons_restore() fills the control queue last.
+_PORTS_FORGET = (7, 3)
 _NO_BLOCK_READS_WHY = (
     "the adapter does not offer SMBus block reads, the client does not ask, and i2c_smbus_xfer_emulated() does not "
     "refuse: one byte is read, the rest is zeros"
@@ -121,6 +123,11 @@ def expect_client(scenario: ClientScenario, facts: KernelFacts) -> Expectation |
         return Expectation(Outcome.SAFE, "the messages are those of the driver's source")
     if not controller.survives_suspend and scenario.phase is Phase.SUSPEND:
         return Skip("USB unbinds a driver that cannot suspend, and the adapter goes with it")
+    if scenario.phase is Phase.SUSPEND and facts.version >= _PORTS_FORGET:
+        return Skip(
+            "virtio_console takes its host for gone after a suspend, so the agent hears nothing any more: from 7.3 on "
+            "virtcons_restore() asks the host before there is a buffer for the answer"
+        )
     for sent in client.sends(facts.version)[scenario.phase]:
         found = expect(_as_scenario(sent, place), facts)
         if isinstance(found, Expectation) and found.outcome is not Outcome.SAFE:

@@ -74,6 +74,14 @@ def test_a_usb_bridge_is_not_suspended():
     assert isinstance(what("ad5110", "suspend", "osif"), Skip)
 
 
+@pytest.mark.parametrize(("version", "skipped"), [((7, 2, 13), False), ((7, 3, 0), True), ((7, 3, 4), True)])
+def test_a_guest_whose_ports_forget_their_host_is_not_suspended(version, skipped):
+    found = what("ad5110", "suspend", "virtio", version=version)
+    assert isinstance(found, Skip) is skipped
+    assert not isinstance(what("ad5110", "unbind", "virtio", version=version), Skip)
+    assert not skipped or "virtio_console" in found.why
+
+
 def test_blocks_are_read_wrong_where_the_adapter_does_not_offer_them():
     assert what("adm1266", "use", "virtio").outcome is Outcome.SILENT
     assert what("adm1266", "use", "dmasafe:bounce").outcome is Outcome.SAFE
