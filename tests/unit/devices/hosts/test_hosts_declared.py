@@ -6,9 +6,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from host_bench import Bench
 
 from dmasafe.devices.hosts import DeviceTree, HostModel, hosts
-from dmasafe.devices.hosts.base import I2cHost, Wire
+from dmasafe.devices.hosts.base import Carried, I2cHost, Wire
+from dmasafe.devices.hosts.irqsteer import Irqsteer
 from dmasafe.devices.pci import Bar
 from dmasafe.host_policy import HostPolicy, Path, Rule
 from tests.pci_client import PciClient
@@ -93,3 +95,34 @@ def test_a_message_that_a_host_ends_late_is_of_the_scenario_in_which_it_began() 
         client.settle()
         (record,) = client.records
         assert (record.seq, [segment.address for segment in record.segments]) == (1, [0x5000])
+
+
+@pytest.mark.parametrize("name", [name for name, host in hosts().items() if host.function is not None])
+def test_a_reset_leaves_nothing_of_a_message(name: str) -> None:
+    bench = Bench(name)
+    host = bench.host
+    done: list[Carried] = []
+    wire = getattr(host, "wire", None)
+    own = {key: value for key, value in vars(host).items() if key.startswith("_") and key != "_job"}
+    state = {key: value for key, value in own.items() if isinstance(value, bool | int)}
+    for key, value in state.items():
+        setattr(host, key, not value if isinstance(value, bool) else value + 1)
+    if wire is not None:
+        wire.start(0x30 << 1)
+    host.carry(0x30, False, b"a", True, done.append)
+    host.reset()
+    bench.run(1.0)
+    assert {key: getattr(host, key) for key in state} == state
+    assert done == [] and (wire is None or not wire.active)
+
+
+def test_irqs_come_through_the_multiplexer_as_they_are_unmasked() -> None:
+    lines: list[bool] = []
+    steer = Irqsteer(lines.append)
+    steer.set(3, True)
+    assert lines == [False]
+    steer.CHANMASK = 1 << 3
+    steer.set(4, True)
+    assert lines[-1] and steer._status() == 1 << 3
+    steer.set(3, False)
+    assert not lines[-1]
