@@ -81,3 +81,22 @@ def test_a_driver_is_unbound_beside_a_call_and_comes_back(arch, names, tmp_path,
     assert not [row for row in rows if row["verdict"] in ("FAIL", "ERROR")]
     passed = [row["id"] for row in rows if row["verdict"] == "PASS"]
     assert any("unbound" in one for one in passed) and any("unbind" in one for one in passed)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "arch", "names"),
+    [
+        pytest.param(
+            "hosts+clients", "x86_64", ("ismt", "amd-mp2"), marks=needs("hosts+clients", "x86_64"), id="x86_64"
+        ),
+        pytest.param("hosts+sleep", "arm64", ("mt65xx", "at91"), marks=needs("hosts+sleep", "arm64"), id="arm64"),
+    ],
+)
+def test_the_system_sleeps_beside_a_call(configuration, arch, names, tmp_path, dmasafe):
+    wanted = [f"*/{name}/*meanwhile=suspend*" for name in names]
+    dmasafe("run", "--config", configuration, "--arch", arch, "--results", tmp_path, *wanted, timeout=RUN_TIMEOUT_S)
+    rows = json.loads((tmp_path / "latest" / "results.json").read_text())["scenarios"]
+    assert not [row for row in rows if row["verdict"] in ("FAIL", "ERROR")]
+    assert {row["controller"] for row in rows if row["verdict"] == "PASS"} == set(names)
+    log = (tmp_path / "latest" / "kmsg.log").read_text()
+    assert log.count("suspend debug: Waiting for 1 second(s)") >= len(names)
