@@ -26,7 +26,7 @@ USERS = {"max3420_udc": ("g_zero",), "cxd2880_spi": ("cxd2880",), "wlcore_spi": 
 #: Chips that are asked for more than one thing before they are believed: which, and its rule (docs/prove.md).
 KNOWN = {
     # The acknowledgement of a read, and the device's number in the register that is read.
-    "b53_spi": ("bcm5395", "00,60fe=20,60f0=95"),
+    "b53_spi": ("bcm5397", "00,60fe=20,60f0=97"),
     # Its state is idle, its oscillator stable.
     "cc2520": ("cc2520", "ff,1033=00"),
     # The family; the chip's own number is 0.

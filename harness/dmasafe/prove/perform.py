@@ -55,7 +55,10 @@ MAX_LOST = 2
 
 _EIGHT = re.compile(r"^(u:[^/=]+)=1$")
 _SHOWING = frozenset().union(*SHOWN_BY.values())
-_FAILED = ("probe with driver", "probe of ", "deferred probe", "BUG:", "Oops:", "kernel BUG at")
+_CRASHED = ("BUG:", "Oops:", "kernel BUG at")
+_FAILED = ("probe with driver", "probe of ", "deferred probe", *_CRASHED)
+#: Steps that hold a lock of the driver core's.
+_HOLDING = ("new", "suspend", "unbind", "delete")
 #: The number of the first board's bus, as in images/prove/prove.h.
 BUS_BASE = 1000
 #: Of the log, for each board.
@@ -172,7 +175,7 @@ class Prover:
             rows = Hands(shared.boot.request).read(f"{DIRECTORY}/chains").decode(errors="replace")
             chains, cut_off = read_chains(rows, board)
             untrusted = shared.distrust() or ""
-            if untrusted:
+            if untrusted or self._is_spent(records, said):
                 self._end()
             lost = lost or cut_off or untrusted
         except (BootLost, DevicesError, Refused) as error:
@@ -183,6 +186,12 @@ class Prover:
         said += [f"why: {line}" for line in lines if any(word in line for word in words)][:MAX_LINES]
         splats = [splat for splat in parse_records(records) if splat.splat_class in _SHOWING]
         return Attempt(wish, tuple(said), chains, tuple(splats), lost)
+
+    @staticmethod
+    def _is_spent(records: Sequence[str], said: Sequence[str]) -> bool:
+        """Whether the next board would suffer: who crashes or hangs in the kernel keeps what others wait for."""
+        hung = any(line.startswith(_HOLDING) and ": not ended" in line for line in said)
+        return hung or any(word in record for record in records for word in _CRASHED)
 
     def _exercise(self, shared: SharedBoot, words: str, said: list[str]) -> str:
         """Have the script make a board and take it through its life; why it did not come to the end, or ""."""

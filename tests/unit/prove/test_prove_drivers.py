@@ -88,7 +88,7 @@ def test_what_an_answer_is_compared_with_may_be_the_answer(modules: Modules) -> 
     [
         ("enum {\n\tCHIP1_DEVICE_ID = 0x25,\n};\n\tcase CHIP1_DEVICE_ID:\n", ("25",)),
         ('static const struct flash flashes[] = {\n\t{"sst25lf020a", 0xbf43, 256},\n};\n', ("bf43", "43bf")),
-        ("#define FAMILY_A 0x87\n\t.family_id = FAMILY_A,\n\t.width = 0x40,\n", ("87",)),
+        ("#define FAMILY_A 0x87\n\tcase 0x99:\n\t.family_id = FAMILY_A,\n\t.width = 0x40,\n", ("87", "99")),
     ],
 )
 def test_tables_of_chips_have_answers(modules: Modules, tmp_path: Path, text: str, constants: tuple[str, ...]) -> None:

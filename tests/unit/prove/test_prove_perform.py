@@ -78,6 +78,7 @@ class FakeShared:
         self.replies = replies
         self.reason = reason
         self.ended = False
+        self.log = [RECORD]
 
     def request(self, op: str, **arguments: object) -> dict[str, Any]:
         op = "steps" if perform.SCRIPT in str(arguments.get("command")) else op
@@ -93,7 +94,7 @@ class FakeShared:
     def flush(self) -> None: ...
 
     def records(self) -> list[str]:
-        return [RECORD]
+        return self.log
 
     def distrust(self) -> str | None:
         return self.reason
@@ -127,9 +128,10 @@ def _attempted(boot: FakeShared) -> Attempt:
     return attempts[0]
 
 
-def test_what_is_said_of_other_boards_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeShared, "records", lambda _: ["4,1,0,-;chip spi1009.0: chip id is 7"])
-    assert _attempted(FakeShared()).said == ("new: 0", "bound: 0")
+def test_what_is_said_of_other_boards_is_left_out() -> None:
+    boot = FakeShared()
+    boot.log = ["4,1,0,-;chip spi1009.0: chip id is 7"]
+    assert _attempted(boot).said == ("new: 0", "bound: 0")
 
 
 def test_an_attempt_has_what_script_controller_and_log_said() -> None:
@@ -159,6 +161,23 @@ def test_a_boot_that_is_not_to_be_trusted_is_given_up() -> None:
     Prepared(bad, good).prove(DRIVER, attempts, 2, lambda _: False)
     assert [bool(one.lost) for one in attempts] == [True, False]
     assert bad.ended and not good.ended
+
+
+@pytest.mark.parametrize(
+    ("steps", "record", "spent"),
+    [
+        ("new: not ended after 5 s, in wait_for_device_probe", RECORD, True),
+        ("unbind: not ended after 5 s", RECORD, True),
+        ("nodes: not ended after 5 s", RECORD, False),
+        ("bound: 1", "4,1,0,-;Oops: Oops: 0000 [#1] SMP", True),
+        ("bound: 1", RECORD, False),
+    ],
+)
+def test_a_driver_that_crashes_or_hangs_is_the_last_of_its_boot(steps: str, record: str, spent: bool) -> None:
+    boot = FakeShared(steps={"output": steps})
+    boot.log = [record]
+    assert _attempted(boot).lost == ""
+    assert boot.ended is spent
 
 
 def test_a_module_that_the_kernel_refuses_is_said() -> None:
