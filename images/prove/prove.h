@@ -145,6 +145,8 @@ struct board {
 	void *platform_data;
 	struct i2c_adapter *player;
 	int irq;
+	/* Of the GPIOs that the driver wants interrupts of. */
+	int gpio_irqs[GPIOS_MAX];
 	struct delayed_work pulse;
 	unsigned int pulses;
 	/* Transfers of the message under way whose buffers the controller maps itself. */

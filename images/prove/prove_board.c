@@ -5,6 +5,7 @@
  * crashes keeps nothing from the others.
  */
 #include <linux/clkdev.h>
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/irq.h>
@@ -16,6 +17,7 @@
 #include "prove.h"
 
 #define CLOCK_HZ 10000000
+#define SUPPLY_MS 1000
 /* Of the nodes that all boards share: far from those of a flattened tree. */
 #define INTERRUPTS_PHANDLE 0x70700001
 #define CONDUIT_PHANDLE 0x70700002
@@ -27,6 +29,12 @@ static struct device_node *interrupts;
 
 static void no_op(struct irq_data *data)
 {
+}
+
+/* The number in the domain: boards' own come first. */
+static irq_hw_number_t gpio_interrupt(const struct board *board, unsigned int offset)
+{
+	return BOARDS_MAX + board->wish.number * GPIOS_MAX + offset;
 }
 
 static int any_type(struct irq_data *data, unsigned int type)
@@ -88,7 +96,9 @@ static int gpio_to_interrupt(struct gpio_chip *chip, unsigned int offset)
 {
 	struct board *board = gpiochip_get_data(chip);
 
-	return board->irq ?: -ENXIO;
+	if (!board->gpio_irqs[offset])
+		board->gpio_irqs[offset] = irq_create_mapping(domain, gpio_interrupt(board, offset));
+	return board->gpio_irqs[offset] ?: -ENXIO;
 }
 
 /* Rows with the names that the driver asks for first, then what serves any other name. */
@@ -202,9 +212,18 @@ static int make_supply(struct board *board, struct supply *supply, const struct 
 	return 0;
 }
 
+/* Its probe is asynchronous, and without it the client gets a dummy. */
+static void wait_for_supply(struct device *regulator)
+{
+	unsigned int i;
+
+	for (i = 0; i < SUPPLY_MS && !device_is_bound(regulator); i++)
+		usleep_range(1000, 1500);
+}
+
 static int make_supplies(struct board *board)
 {
-	unsigned int i, count = 0;
+	unsigned int i;
 	int ret;
 
 	for (i = 0; i < board->wish.count; i++) {
@@ -213,11 +232,8 @@ static int make_supplies(struct board *board)
 		ret = make_supply(board, &board->supplies[i], &board->wish.words[i]);
 		if (ret)
 			return ret;
-		count++;
+		wait_for_supply(&board->supplies[i].regulator->dev);
 	}
-	/* Their probes are asynchronous, and without them the client gets a dummy. */
-	if (count)
-		wait_for_device_probe();
 	return 0;
 }
 
@@ -406,6 +422,9 @@ static void forget(struct board *board)
 	remove_gpios(board);
 	if (board->irq)
 		irq_dispose_mapping(board->irq);
+	for (i = 0; i < GPIOS_MAX; i++)
+		if (board->gpio_irqs[i])
+			irq_dispose_mapping(board->gpio_irqs[i]);
 	if (board->player)
 		i2c_put_adapter(board->player);
 	remove_node(board);
@@ -433,11 +452,23 @@ static int fill(struct board *board)
 	return ret ?: make_supplies(board);
 }
 
+/* All that a driver can wait for; -ENOENT if that is nothing. */
+static int pull(struct board *board)
+{
+	int ret = -ENOENT;
+	unsigned int i;
+
+	if (board->irq)
+		ret = generic_handle_domain_irq_safe(domain, board->wish.number);
+	for (i = 0; i < GPIOS_MAX; i++)
+		if (board->gpio_irqs[i])
+			ret = generic_handle_domain_irq_safe(domain, gpio_interrupt(board, i));
+	return ret;
+}
+
 static void pulse(struct work_struct *work)
 {
-	struct board *board = container_of(to_delayed_work(work), struct board, pulse);
-
-	generic_handle_domain_irq_safe(domain, board->wish.number);
+	pull(container_of(to_delayed_work(work), struct board, pulse));
 }
 
 /**
@@ -446,7 +477,7 @@ static void pulse(struct work_struct *work)
  */
 void board_pulse(struct board *board)
 {
-	if (!board->wish.pulse || !board->irq || board->pulses == PULSES_MAX)
+	if (!board->wish.pulse || board->pulses == PULSES_MAX)
 		return;
 	board->pulses++;
 	schedule_delayed_work(&board->pulse, 1);
@@ -526,9 +557,7 @@ int board_interrupt(unsigned int number)
 {
 	struct board *board = board_find(number);
 
-	if (!board || !board->irq)
-		return -ENOENT;
-	return generic_handle_domain_irq_safe(domain, number);
+	return board ? pull(board) : -ENOENT;
 }
 
 #if IS_ENABLED(CONFIG_PM_SLEEP)
@@ -604,7 +633,7 @@ int board_init(void)
 	if (ret)
 		return ret;
 	domain = irq_domain_create_linear(interrupts ? of_fwnode_handle(interrupts) : NULL,
-					  BOARDS_MAX, &interrupt_ops, NULL);
+					  BOARDS_MAX * (1 + GPIOS_MAX), &interrupt_ops, NULL);
 	if (!domain) {
 		remove_shared_nodes();
 		return -ENOMEM;

@@ -40,6 +40,8 @@ _MODINFO = re.compile(rb"\0(alias|firmware)=([^\0]+)")
 _SPI = re.compile(r"spi:(.+)")
 _OF = re.compile(r"of:N\*T\*C(.+?)(?:C\*)?$")
 _DRIVER_NAME = re.compile(r"struct\s+spi_driver\s+\w+\s*=\s*\{\s*\.driver\s*=\s*\{[^}]*?\.name\s*=\s*\"([\w.-]+)\"")
+_ID_TABLE = re.compile(r"struct\s+spi_device_id\s+\w+\[\w*\]\s*=\s*\{(.*?)\n\};", re.DOTALL)
+_ID = re.compile(r"\{\s*(?:\.name\s*=\s*)?\"([\w.-]+)\"")
 _STRING = r'"([\w,.+-]+)"'
 _GPIO = re.compile(r"\w*gpio\w*\([^;\"]{0,80}?" + _STRING)
 _GPIO_INDEX = re.compile(r"gpiod_get_index(?:_optional)?\(\s*[^,\"]+,\s*" + _STRING + r"\s*,\s*(\d+)")
@@ -152,10 +154,13 @@ class Modules:
         """The SPI chips that a module drives, those first that differ most in their names."""
         aliases, _firmware = self._info[module]
         names = list(dict.fromkeys(match[1] for alias in aliases if (match := _SPI.fullmatch(alias))))
+        text = "\n".join(self._texts(self.sources[module]))
+        # Where no alias was made of a table, the module has one that is no chip's.
+        table = [name for body in _ID_TABLE.findall(text) for name in _ID.findall(body)]
+        names = sorted(dict.fromkeys([*names, *table]), key=lambda name: bool(table) and name not in table)
         compatibles = list(dict.fromkeys(match[1] for alias in aliases if (match := _OF.fullmatch(alias))))
         if not names:
             # Without a table, the core compares a device's name with the driver's.
-            text = "\n".join(self._texts(self.sources[module]))
             tails = [compatible.partition(",")[2] for compatible in compatibles]
             names = [name for name in (tails or _DRIVER_NAME.findall(text)) if name] if "spi_driver" in text else []
         by_chip = {text.partition(",")[2] or text: text for text in compatibles}

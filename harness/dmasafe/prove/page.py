@@ -194,6 +194,15 @@ def to_markdown(proofs: Proofs) -> Iterator[str]:
     for one in proofs.verdicts:
         if one.status is not Status.PROVED:
             yield _row(_place(one), one.candidate.function, str(one.status), one.why)
+    if proofs.notes:
+        yield ""
+        yield "## Why not all was seen"
+        yield ""
+        yield "| driver | |"
+        yield "|---|---|"
+        for note in proofs.notes:
+            driver, _, why = note.partition(": ")
+            yield _row(driver, why)
 
 
 def reasons(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:

@@ -96,6 +96,16 @@ def test_tables_of_chips_have_answers(modules: Modules, tmp_path: Path, text: st
     assert modules.drivers("drivers/hwmon/chip.c")[0].constants == constants
 
 
+def test_a_table_without_aliases_has_chips(tmp_path: Path) -> None:
+    (tmp_path / "drivers/misc").mkdir(parents=True)
+    text = 'static const struct spi_device_id pot_id[] = {\n\t{"pot1", 1},\n\t{ .name = "pot2" },\n\t{}\n};\n'
+    (tmp_path / "drivers/misc/pot.c").write_text(text)
+    _module(tmp_path, "drivers/misc/pot", b"alias=spi:pot\0depends=\0", "drivers/misc/pot.c")
+    (tmp_path / "modules.order").write_text("drivers/misc/pot.o\n")
+    (driver,) = Modules([tmp_path], tmp_path).drivers("drivers/misc/pot.c")
+    assert [chip.modalias for chip in driver.chips] == ["pot1", "pot2", "pot"]
+
+
 def test_a_chip_that_is_known_comes_first(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KNOWN, "chip", ("chip2", "00,01=22"))
     (driver,) = modules.drivers("drivers/hwmon/chip.c")

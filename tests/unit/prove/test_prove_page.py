@@ -81,6 +81,11 @@ def test_the_page_has_shares_and_both_lists(proofs: Proofs) -> None:
     assert f"| {FILE}:30 | chip_get | not reached | the driver's probe failed in all 3 attempts: EIO |" in text
 
 
+def test_the_page_says_why_not_all_was_seen(proofs: Proofs) -> None:
+    assert "| chip | the guest panicked |" in page.to_markdown(proofs)
+    assert "## Why not all was seen" not in page.to_markdown(replace(proofs, notes=()))
+
+
 def test_the_page_counts_reasons_however_often_they_were_tried(proofs: Proofs) -> None:
     lost = proofs.verdicts[1]
     other = replace(lost, why="the driver's probe failed in all 24 attempts: EIO; chip id is 7")
