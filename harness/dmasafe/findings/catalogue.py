@@ -120,13 +120,11 @@ class Proof:
 class PatchTest:
     """What is asked of a finding's patch besides that the proof is gone.
 
-    ``versions`` are those that it is applied to; none if it is for the finding's. ``clients`` (with a program only)
-    are those whose phases must be as before. ``changes`` are patterns of scenarios and phases that it changes on
-    purpose; ``says`` is what the proof's program says then. ``needs`` are patches that must be applied first.
-    ``untested`` is why no guest can show it.
+    ``clients`` (with a program only) are those whose phases must be as before. ``changes`` are patterns of scenarios
+    and phases that it changes on purpose; ``says`` is what the proof's program says then. ``needs`` are patches that
+    must be applied first. ``untested`` is why no guest can show it.
     """
 
-    versions: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     says: Mapping[str, Any] = field(default_factory=dict)
@@ -162,7 +160,7 @@ class Finding:
 
     def concerns(self, source: str) -> bool:
         """Whether it is expected in a kernel of this source; one whose version cannot be told may have it."""
-        return _is_of(source, self.versions)
+        return VERSION.search(source) is None or any(version in source for version in self.versions)
 
     def command(self, source: str) -> str:
         """What reproduces it on the kernel of this source."""
@@ -173,7 +171,7 @@ class Finding:
 
         ID.patch, or ID.PART.patch where several files are corrected; with @VERSION for one version alone.
         """
-        if self.patch is None or not _is_of(source, self.patch.versions or self.versions):
+        if self.patch is None or not self.concerns(source):
             return []
         found: dict[str, Path] = {}
         for path, part, version in sorted(self._files(), key=lambda file: file[2]):
@@ -188,11 +186,6 @@ class Finding:
             match = pattern.fullmatch(path.name)
             if match is not None:
                 yield path, match[1] or "", match[2] or ""
-
-
-def _is_of(source: str, versions: Sequence[str]) -> bool:
-    """Whether the source is of one of these versions, or of one that cannot be told."""
-    return VERSION.search(source) is None or any(version in source for version in versions)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Corrections:
 
 
 #: What scenarios and phases came to without a patch, by kernel: it is the same for all findings.
-_Kept = dict[tuple[str, Where, bool], dict[str, Row]]
+_Kept = dict[tuple[str, Where], dict[str, Row]]
 
 
 def correct(findings: Sequence[Finding], sources: Iterable[str], progress: Progress) -> Iterator[Correction]:
@@ -129,7 +129,7 @@ def _else_as_before(told: Correction, where: Where, kernel: Kernel, kept: _Kept,
     for clients, names in ((False, _scenarios(told.finding)), (True, _phases(told.finding))):
         if not names:
             continue
-        before = kept.setdefault((told.source, where, clients), {})
+        before = kept.setdefault((told.source, where), {})
         missing = tuple(name for name in names if name not in before)
         if missing:
             before |= _rows(run_rows(told.source, where, missing, clients, progress)[0])
