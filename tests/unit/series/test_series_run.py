@@ -2,6 +2,7 @@
 """Each commit of a series is reported as what it is, and nothing else is."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from series_rig import (
@@ -9,6 +10,7 @@ from series_rig import (
     CLIENT,
     CORE,
     DEV,
+    DOCUMENT,
     FILES,
     PROBE,
     READ,
@@ -26,13 +28,16 @@ from series_rig import (
     skipped,
 )
 
+from dmasafe.audit import Level
 from dmasafe.check import Checked
+from dmasafe.check.judge import CheckResult, Step
 from dmasafe.outcome import Outcome
 from dmasafe.progress import SILENT
 from dmasafe.scenario import CORE_LENGTHS
 from dmasafe.series.choose import Job, choose
 from dmasafe.series.differ import Kind
-from dmasafe.series.run import look
+from dmasafe.series.run import Finding, _Look, look
+from dmasafe.series.tree import Hunk
 
 
 @pytest.fixture
@@ -91,6 +96,8 @@ def test_each_commit_is_reported_as_what_it_is(eight, judge, said):
     assert (send.ids, send.again, read.ids, probe.ids) == ((SEND,), (3, 3), (READ,), (PROBE,))
     assert [one.hunks[0].file for one in (send, read, probe, checked)] == [CORE, DEV, CLIENT, RTC]
     assert verdict.broken_in_both == 0 and verdict.compared == 5
+    # In each of two cells.
+    assert judge.bench.asked.count("build core: Break") == 2
     assert said[1].startswith("x86_64 default: base and tip are built")
     assert said[2].startswith("smoke on x86_64 default: ")
 
@@ -118,7 +125,7 @@ def test_a_tip_that_does_not_build_is_the_first_such_commits(tree, judge):
     for number in range(6):
         commit(tree, f"core: {number}", base="BREAK\n" * (number >= 3) + f"{number}\n")
     verdict = judge()
-    assert told(verdict) == [(Kind.BROKEN, ["core: 3"])]
+    assert told(verdict) == told(judge(each=True)) == [(Kind.BROKEN, ["core: 3"])]
     assert not [one for one in judge.bench.asked if one.startswith("run")]
     assert verdict.exit_status == 1
 
@@ -188,12 +195,70 @@ def test_what_nobody_can_judge_is_no_pass(tree, judge, monkeypatch):
     assert verdict.findings[0].why == "no such controller"
 
 
+def test_what_is_skipped_at_the_tip_is_told_as_that_alone(tree, judge, monkeypatch):
+    commit(tree, "dev: Change", dev="SKIP\n")
+    monkeypatch.setattr(
+        FakeBench,
+        "perform",
+        lambda self, one, job, ids=(): results(
+            {READ: skipped() if "SKIP" in self.contents(one)[DEV] else safe()}, job.suite
+        ),
+    )
+    verdict = judge(each=True)
+    assert {one.kind for one in verdict.findings} == {Kind.GONE} and verdict.exit_status == 2
+    # Whose doing it is nobody can say.
+    assert {one.suspects for one in verdict.findings} == {()}
+
+
+def test_a_result_of_the_source_check_is_of_the_commit_that_wrote_it(tree, judge, monkeypatch):
+    commit(tree, "rtc: Comment", rtc=f"/* one */\n{FILES[RTC]}")
+    commit(tree, "rtc: Send", rtc=f"/* one */\n{FILES[RTC]}/* two */\n")
+    before = FakeBench.check
+
+    def results_of(line, level=Level.WARNING, steps=()):
+        one = CheckResult("a-rule", level, "stack", "spi", "spi_write()", RTC, line, "set", "buf", "", "", "", steps)
+        monkeypatch.setattr(FakeBench, "check", lambda self: replace(before(self), results=(one,)))
+        return told(judge())
+
+    assert results_of(1) == [(Kind.CHECKED, ["rtc: Comment"])]
+    # It was there: of a step that leads from it the commit is known, else it may be any that touches the file.
+    assert results_of(3, steps=(Step(RTC, 8, "set", "spi_write"),)) == [(Kind.CHECKED, ["rtc: Send"])]
+    assert results_of(3) == [(Kind.CHECKED, ["rtc: Comment", "rtc: Send"])]
+    # A note is no news.
+    assert results_of(1, level=Level.NOTE) == []
+
+
 def test_what_the_source_check_cannot_read_is_no_pass(tree, judge, monkeypatch):
     commit(tree, "dev: Change", dev="second\n")
     monkeypatch.setattr(FakeBench, "check", lambda self: Checked((), 2, 0, (DEV, CORE)))
     verdict = judge()
     # What lies beside the files of the series is not its doing.
     assert [(one.kind, one.what) for one in verdict.findings] == [(Kind.UNSAID, DEV)] and verdict.exit_status == 2
+
+
+def test_what_is_shown_of_a_change_is_where_it_shows():
+    """The place of a result, else the function that a report blames, else what fits."""
+    texts = {
+        "near": Hunk(DEV, 1, "one()", "@@ -1 +1 @@ one()\n-first\n+WORSE"),
+        "blamed": Hunk(CORE, 8, "payload_map()", "@@ -8 +8 @@ payload_map()" + "\n+x" * 30),
+        "long": Hunk(BASE, 9, "three()", "@@ -9 +9 @@ three()" + "\n+x" * 60),
+        "document": Hunk(DOCUMENT, 1, "", "@@ -1 +1 @@\n+x"),
+    }
+    series_text = SimpleNamespace(blamed=lambda *_: None, hunks=lambda _: [texts[name] for name in order])
+
+    def shown(one):
+        work = _Look(None, None, None, str, series_text, False, 3)
+        return [name for name, text in texts.items() if text in work.hunks(one)]
+
+    base = Finding(Kind.WORSE, "core", "what", suspects=("a commit",))
+    order = list(texts)
+    assert shown(base) == ["near", "blamed"]
+    assert shown(replace(base, file=DEV, line=1, function="payload_map")) == ["near"]
+    assert shown(replace(base, file=DEV, line=5, function="payload_map")) == ["blamed"]
+    assert shown(replace(base, suspects=("a commit", "another"))) == shown(replace(base, suspects=())) == []
+    # A long one alone is better than none.
+    order = ["document", "long", "near"]
+    assert shown(base) == ["long"]
 
 
 def test_a_base_that_is_known_is_neither_built_nor_run(tree, judge, repository):
