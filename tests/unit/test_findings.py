@@ -261,6 +261,7 @@ QUIET = ["6,0,1,-;Linux version 7.2.13", "6,1,2,-;dmasafe: all is well"]
         ({"kmsg": QUIET[1:]}, None, "records of the kernel's log are missing"),
         ({"kmsg": []}, None, "records of the kernel's log are missing"),
         ({"kmsg": None}, None, "records of the kernel's log are missing"),
+        ({"later_reads_get_the_byte_before": True, "kmsg": None}, False, "later_reads_get_the_byte_before is true"),
     ],
 )
 def test_a_program_shows_that_a_patch_corrects_by_what_it_says_and_by_a_whole_log_without_reports(said, gone, why):
@@ -269,6 +270,10 @@ def test_a_program_shows_that_a_patch_corrects_by_what_it_says_and_by_a_whole_lo
     words = {**SAID, "later_reads_get_the_byte_before": False, "kmsg": QUIET, **said}
     found = gone_from_program(finding, KERNEL, json.dumps(words), SOURCE)
     assert found.reproduced is gone and why in found.why
+    if gone:
+        words.pop("kmsg")
+        object.__setattr__(finding, "proof", replace(finding.proof, classes=()))
+        assert gone_from_program(finding, KERNEL, json.dumps(words), SOURCE).reproduced
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from dmasafe.devices.lies import LIES
 from dmasafe.devices.listener import Channel
 from dmasafe.devices.values import describe, update
 
-READY_TIMEOUT_S = 10.0
+READY_TIMEOUT_S = 60.0
 SYNC_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 LOG_NAME = "devices.log"

@@ -29,7 +29,7 @@ BOARD_IMAGE = "python"
 BOARD_USER = "root"
 #: From power-on to the line that says so, on a machine with other things to do.
 BOARD_READY_S = 120.0
-DEVICE_READY_S = 15.0
+DEVICE_READY_S = 60.0
 
 _READY_LINE = b"dmasafe: ssh is ready"
 _PANIC = b"Kernel panic - not syncing"
