@@ -701,6 +701,10 @@ def test_a_mail_has_the_patch_what_was_seen_and_whom_to_ask(tree):
         ("`a/b`: CAUGHT: unexpected other; expected: it copies", "`a/b`: CAUGHT: unexpected other"),
         ("`a/b+hardware=slow`: REFUSED: the hardware fails (slow), and so on", "`a/b+hardware=slow`: REFUSED"),
         ("`a/b`: REFUSED: returned -16", "`a/b`: REFUSED: returned -16"),
+        (
+            "`a/b`: REFUSED: it maps (6.12: x() 9); returned -6, nothing moved",
+            "`a/b`: REFUSED: returned -6, nothing moved",
+        ),
         ("read: `[1]`", "read: `[1]`"),
     ],
 )

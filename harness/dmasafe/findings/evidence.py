@@ -24,12 +24,13 @@ means that the right bytes were transferred, REFUSED that the caller got an erro
 something, SILENT that something was wrong and nobody said so.
 """
 _AS_EXPECTED = re.compile(r"(`: (?:SAFE|REFUSED(?=.*: the hardware fails))(?:, [^:]+)?): .*", re.DOTALL)
+_RETURNED = re.compile(r"(`: REFUSED(?:, [^:]+)?): .*; (returned -\d+)", re.DOTALL)
 UNTRUSTED = (Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.SKIP)
 
 
 def plain(fact: str) -> str:
     """A fact for somebody who wants to know what was seen: without why it was, or was not, to be expected."""
-    return _AS_EXPECTED.sub(r"\1", fact.partition("; expected")[0])
+    return _RETURNED.sub(r"\1: \2", _AS_EXPECTED.sub(r"\1", fact.partition("; expected")[0]))
 
 
 @dataclass(frozen=True)
