@@ -147,6 +147,13 @@ def test_nothing_is_worse(tree, judge):
     assert sum(one.startswith("run core") for one in judge.bench.asked) == 2
 
 
+def test_what_is_broken_in_both_is_counted_and_no_more(tree, judge, monkeypatch):
+    commit(tree, "core: Refactor", base="second\n")
+    monkeypatch.setattr(FakeBench, "perform", lambda self, one, job, ids=(): results({SEND: caught()}, job.suite))
+    verdict = judge()
+    assert (verdict.broken_in_both, verdict.compared, verdict.findings, verdict.exit_status) == (1, 1, (), 0)
+
+
 def test_a_mend_is_an_improvement_that_the_model_does_not_know(tree, judge):
     commit(tree, "dev: Mend", dev="BETTER\n")
     verdict = judge()
