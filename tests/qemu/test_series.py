@@ -5,11 +5,12 @@ import json
 
 import pytest
 
-from benchmarks.series import make_tree
+from benchmarks.series import git, make_tree
 from dmasafe import kernel as kernels
 from tests.slow import slow
 
 PATCHES = sorted((kernels.project_root() / "tests" / "fixtures" / "series").glob("*.patch"))
+CORRECTIONS = kernels.project_root() / "harness" / "dmasafe" / "findings" / "patches"
 SERIES_S = 4 * 3600
 
 
@@ -63,11 +64,29 @@ def test_a_refactoring_alone_changes_nothing(dmasafe, tree, tmp_path):
 @slow
 @pytest.mark.timeout(2 * SERIES_S)
 def test_the_patches_of_findings_are_improvements(dmasafe, tree, tmp_path):
-    patches = kernels.project_root() / "harness" / "dmasafe" / "findings" / "patches"
     names = ("osif-callers-buffer", "i2c-dev-needless-bounce", "viperboard-long-write")
     done = dmasafe(
-        "series", "--kdir", tree, *(patches / f"{name}.patch" for name in names), "--format", "json",
+        "series", "--kdir", tree, *(CORRECTIONS / f"{name}.patch" for name in names), "--format", "json",
         "--results", tmp_path, check=0, timeout=SERIES_S,
     )  # fmt: skip
     found = json.loads(done.stdout)["findings"]
     assert {one["kind"] for one in found} <= {"better", "other"} and "better" in {one["kind"] for one in found}
+
+
+@slow
+@pytest.mark.timeout(2 * SERIES_S)
+def test_a_host_that_is_corrected_is_better_and_one_that_is_not_any_more_is_worse(dmasafe, tree, tmp_path):
+    patch = CORRECTIONS / "at91-unmaps-more.patch"
+    index = {"GIT_INDEX_FILE": str(tmp_path / "index")}
+    git(tree, "read-tree", "HEAD", **index)
+    git(tree, "apply", "--cached", str(patch), **index)
+    corrected = git(tree, "commit-tree", git(tree, "write-tree", **index), "-p", "HEAD", "-m", "Correct it")
+    reverted = git(tree, "commit-tree", "HEAD^{tree}", "-p", corrected, "-m", "Revert it")
+    for what, kind in ((patch, "better"), (f"{corrected}..{reverted}", "worse")):
+        done = dmasafe("series", "--kdir", tree, what, "--format", "json", "--results", tmp_path, timeout=SERIES_S)
+        assert done.returncode == 1 if kind == "worse" else done.returncode in (0, 2), done.stderr[-3000:]
+        found = json.loads(done.stdout)["findings"]
+        # A busy machine may leave rows of which nothing can be said, but none that is worse.
+        assert {one["kind"] for one in found} - {"unsaid", "other"} == {kind}
+        (one,) = (one for one in found if one["kind"] == kind)
+        assert one["scenarios"] == ["heap/master_recv/at91/256"]
