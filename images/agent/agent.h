@@ -169,7 +169,7 @@ void trace_end(const struct adapter *adapter, struct text *events, struct text *
 
 /*
  * What there was to see: whether it happened before the call was over; and if the system slept, whether the call went on
- * while every device was suspended, and what a transfer returned after it, 0 or a positive errno.
+ * until every device was resumed, and what a transfer returned after it, 0 or a positive errno.
  */
 struct meanwhile {
 	bool caught;

@@ -253,6 +253,8 @@ def test_the_way_of_a_payload_counts_where_it_is_known_and_expected(expected, ob
         (SAFE._replace(instead=(Outcome.REFUSED,)), changed(ret=-6, transferred=False, bus=()), Verdict.PASS),
         (SAFE._replace(instead=(Outcome.REFUSED,)), GOOD, Verdict.PASS),
         (SAFE._replace(instead=(Outcome.REFUSED,)), on_the_bus(data=b"\x01\x03"), Verdict.FAIL),
+        (SAFE._replace(instead=(Outcome.CAUGHT,)), changed(splats=(SPLAT,)), Verdict.FAIL),
+        (SAFE._replace(instead=(Outcome.CAUGHT,), also=(SPLAT.splat_class,)), changed(splats=(SPLAT,)), Verdict.PASS),
         (SAFE, changed(slept=True), Verdict.FAIL),
         (SAFE._replace(instead=(Outcome.REFUSED,)), changed(slept=True, ret=-6, transferred=False), Verdict.FAIL),
         (SAFE._replace(sleeps=True), changed(slept=True), Verdict.PASS),

@@ -61,11 +61,16 @@ def _expect_asleep(scenario: Scenario, staying: Expectation, version: tuple[int,
     assert isinstance(model, HostPolicy)
     if OPERATIONS[scenario.operation].from_user_space:
         return staying._replace(why=f"user space is frozen first, which waits for system calls; {staying.why}")
-    either = (Outcome.SAFE, Outcome.REFUSED)
+    either: tuple[Outcome, ...] = (Outcome.SAFE, Outcome.REFUSED)
+    if model.stale:
+        # As after any transfer that fails.
+        either = (*either, Outcome.CAUGHT)
     awake = next((ending for ending in model.awake if ending.in_((version[0], version[1]))), None)
     if awake is None:
-        return Expectation(Outcome.SAFE, "the driver waits for the transfer's end, or for its time-out", instead=either)
-    return Expectation(Outcome.SAFE, f"{awake.what} ({awake.line})", instead=either, sleeps=True)
+        why = "the driver waits for the transfer's end, or for its time-out"
+        return Expectation(Outcome.SAFE, why, also=model.stale, instead=either)
+    why = f"{awake.what} ({awake.line})"
+    return Expectation(Outcome.SAFE, why, also=model.stale, instead=either, sleeps=True)
 
 
 def _sent(scenario: Scenario) -> int:
