@@ -102,18 +102,13 @@ def wishes(driver: Driver) -> list[str]:
     # A driver that looks for children seldom does anything without.
     plain = [*driver.words, *nodes][:MAX_WORDS]
     made = [wish(first, plain, rule) for rule in (*KNOWN.get(driver.module, ())[1:], "00", "ff")]
+    ports = [[word.replace("=mii", f"={mode}") for word in plain] for mode in PHY_MODES]
+    made += [wish(first, words, rule) for words in ports if words != plain for rule in driver.constants[:1]]
     made += [wish(first, plain, rule) for rule in driver.constants[:2]]
-    made += [wish(first, more, "00")] if more != plain else []
-    made += [wish(first, plain, "toggle"), wish(first, plain, "00", "pdata"), wish(first, plain, "00", *SLOW)]
-    made += [wish(first, plain, "ff", "pulse")]
-    made += [wish(chip, plain, "00") for chip in driver.chips[1:]]
-    made += [
-        wish(first, [word.replace("=mii", f"={mode}") for word in plain], driver.constants[0])
-        for mode in PHY_MODES
-        if driver.constants and nodes
-    ]
+    made += [wish(first, words, "00") for words in (more, [_EIGHT.sub(r"\1=8", word) for word in more])]
+    made += [wish(first, plain, "00", "pdata"), wish(first, plain, "00", *SLOW), wish(first, plain, "ff", "pulse")]
+    made += [wish(first, plain, "toggle"), *(wish(chip, plain, "00") for chip in driver.chips[1:])]
     made += [wish(first, plain, rule) for rule in driver.constants[2:]]
-    made += [wish(first, [_EIGHT.sub(r"\1=8", word) for word in more], "00")]
     made += [wish(first, more, rule) for rule in driver.constants[:4]]
     made += [wish(first, plain, rule) for rule in RULES[3:]]
     made += [wish(chip, plain, rule) for chip in driver.chips[1:] for rule in ("ff", *driver.constants[:2])]
