@@ -664,6 +664,18 @@ def test_the_page_says_what_became_of_a_finding_version_by_version():
     assert "## I2C controllers" in words and "needs a decision" in words and SIGNAL.decision.splitlines()[0] in words
 
 
+def test_a_finding_that_one_kernel_of_a_version_shows_is_there():
+    other = replace(evidence(OSIF, False), source="git:tree@v7.2")
+    page = to_markdown(Report((evidence(OSIF, True), other)), Corrections(()), [OSIF])
+    assert "| unsafe-buffer-mapped | not tried | reproduced | not tried |" in page
+
+
+def test_a_record_keeps_the_first_report_of_each_evidence(tmp_path):
+    path = tmp_path / "findings.json"
+    record.keep(path, Report((replace(evidence(OSIF, True), splats=(SPLAT, SPLAT)),)), Corrections(()))
+    assert record.load(path, [OSIF])[0].evidence[0].splats == (SPLAT,)
+
+
 def test_a_finding_is_of_the_subsystem_of_its_first_file():
     found = {finding.id: subsystem(finding) for finding in load([OSIF.id, SIGNAL.id, "i2c-dev-needless-bounce"])}
     assert list(found.values()) == ["USB bridges to I2C", "I2C controllers", "I2C core"]

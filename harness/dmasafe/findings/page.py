@@ -31,6 +31,7 @@ _SUBSYSTEMS = (
     ("drivers/spi/", "SPI"),
     ("drivers/base/regmap/", "regmap"),
     ("drivers/spmi/", "SPMI, SLIMbus, 1-Wire"),
+    ("drivers/dma/", "DMA engines"),
     ("kernel/dma/", "DMA debugging"),
     ("", _ELSEWHERE),
 )
