@@ -16,7 +16,7 @@ from dmasafe.targets.prepare import DEFAULT_ARCH, build_kernel, prepare
 
 ROOT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 240
-BUILD_TIMEOUT_S = 1500
+BUILD_TIMEOUT_S = 3000
 
 
 def pytest_collection_modifyitems(items):

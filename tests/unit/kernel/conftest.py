@@ -27,16 +27,17 @@ olddefconfig:
 
 # Kbuild's VPATH: what lies in the object directory comes first.
 MAIN = $(firstword $(wildcard $(O)/main.c) main.c)
+# The target comes last: make deletes no target when it is ended between two commands.
 vmlinux: $(O)/vmlinux
 $(O)/vmlinux: $(MAIN) $(O)/.config
 \t@echo "  CC      init/main.o"
 \t@echo "$(KBUILD_BUILD_USER) $(MAKELEVEL)" >> $(O)/calls
-\t@cat $(MAIN) > $(O)/vmlinux
 \t@if grep -q BROKEN $(MAIN); then echo "main.c:1:1: error: BROKEN" >&2; exit 1; fi
 \t@mkdir -p $(O)/include/config
 \t@echo 6.12.7 > $(O)/include/config/kernel.release
 \t@cp $(MAIN) $(O)/System.map
 \t@printf 'modules:\\n\\t@echo "  CC [M]  a.o"; cat $$(M)/a.c > $$(M)/a.ko; ! grep BROKEN $$(M)/a.c\\n' > $(O)/Makefile
+\t@cat $(MAIN) > $(O)/vmlinux
 
 modules:
 \t@:
