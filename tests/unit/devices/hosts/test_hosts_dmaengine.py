@@ -707,6 +707,8 @@ def test_a_data_byte_is_refused(make, length):
     # Two of i2c-imx' 39 bytes by DMA are taken; the driver never hears of it.
     outcome = driver.transfer((NAK_DATA, DATA[:length]))
     assert outcome == ("time-out" if make is ImxDriver and length == 40 else "nak")
+    # Its record does not wait for the next message.
+    assert [record.ok for record in driver.bench.flush()] == [False]
     assert driver.transfer((RECORDER, 3)) == "done"
 
 
