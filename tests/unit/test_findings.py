@@ -581,6 +581,7 @@ def test_a_patch_corrects_if_the_proof_was_there_and_is_gone_and_nothing_else_is
     lab = Lab(monkeypatch, {False: [before], True: after}, runs)
     (told,) = correct([OSIF], ["apt:linux-source-6.12"], SILENT)
     assert told.corrected is corrected and why in told.why
+    assert told.seen is not None and told.seen.reproduced is before[0]
     assert told.kept == (0 if not corrected else 1 if "could not be trusted" in why else 2)
     assert lab.runs == {False: [], True: []} and lab.proofs == {False: [], True: []}
     assert Corrections((told,)).status == {True: 0, False: 1, None: 2}[corrected]

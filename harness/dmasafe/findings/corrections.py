@@ -95,9 +95,8 @@ def _correct(finding: Finding, source: str, kept: _Kept, progress: Progress) -> 
         base = build_kernel(source, where.config, where.arch, progress)
         before = _proof(finding, source, where, progress)
         if before.reproduced is not True:
-            return Correction(
-                finding, before.kernel, source, names, None, f"without the patch: {before.why}", before.facts
-            )
+            why = f"without the patch: {before.why}"
+            return Correction(finding, before.kernel, source, names, None, why, before.facts, seen=before)
         with patched(base, files, kernels.open_cache(), progress) as kernel:
             after = _proof(finding, source, where, progress, kernel)
             first = after
@@ -105,7 +104,15 @@ def _correct(finding: Finding, source: str, kept: _Kept, progress: Progress) -> 
                 # A busy machine, or a flaw of the emulated hardware's that comes and goes, is not the patch's.
                 after = _proof(finding, source, where, progress, kernel)
             told = Correction(
-                finding, after.kernel, source, names, after.reproduced, after.why, before.facts, after.facts
+                finding,
+                after.kernel,
+                source,
+                names,
+                after.reproduced,
+                after.why,
+                before.facts,
+                after.facts,
+                seen=before,
             )
             if after is not first and after.reproduced:
                 told = replace(told, after=(*after.facts, f"In a first run: {first.why}"))
