@@ -287,13 +287,13 @@ def test_a_slower_call_is_told_if_it_never_is_as_fast(tree, judge, monkeypatch):
     commit(tree, "dev: Sleep", dev="SLOW\n")
     calls, kinds = ("master_send", "master_recv"), ("heap", "devm", "pages", "coherent", "percpu")
     ids = [f"{kind}/{call}/virtio/{n}" for call in calls for kind in kinds for n in CORE_LENGTHS]
-    times = [3.0] * 6
+    times, clocks = [3.0] * 6, [1.0] * 6
     ran = []
 
     def perform(self, one, job, wanted=()):
         at_tip = "SLOW" in self.contents(one)[DEV]
         ran.append((job.suite, at_tip, len(wanted)))
-        slow = times[sum(each[:2] == (job.suite, True) for each in ran) - 1] if at_tip else 1.0
+        slow = (times if at_tip else clocks)[sum(each[:2] == (job.suite, at_tip) for each in ran) - 1]
         rows = {id_: safe(us=50.0 * (slow if "send" in id_ else 1.0)) for id_ in ids if not wanted or id_ in wanted}
         return results(rows, job.suite)
 
@@ -309,6 +309,15 @@ def test_a_slower_call_is_told_if_it_never_is_as_fast(tree, judge, monkeypatch):
         ran.clear()
         assert judge().findings == ()
         assert sum(each[:2] == ("core", True) for each in ran) == len(times)
+    # At the base calls seemed short once: a guest's clock goes wrong on a busy machine.
+    clocks[1], times[:] = 0.1, [3.0, *[1.0] * 5]
+    ran.clear()
+    assert judge().findings == ()
+    assert sum(each[:2] == ("core", True) for each in ran) == 6
+    # Beside that it is slower in most runs.
+    times[1:4] = [3.0] * 3
+    ran.clear()
+    assert {one.kind for one in judge().findings} == {Kind.SLOWER}
     # Once is not often enough to say anything.
     ran.clear()
     assert judge(repeats=1).findings == ()
