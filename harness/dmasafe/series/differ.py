@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from dmasafe.devices.hosts import hosts
 from dmasafe.dmesg import blame
 from dmasafe.outcome import Judgement, Outcome, Splat, Verdict
 from dmasafe.report.results import Results, Row
@@ -273,10 +274,19 @@ def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
         return Kind.BETTER
     if was.verdict is now.verdict:
         return Kind.WORSE if now.verdict is Verdict.FAIL and classes - known else Kind.OTHER
+    if was.direct is True and now.direct is False and _luck(id_):
+        return Kind.OTHER
     if was.direct is False and now.direct is True and buffer in _FIT:
         # A copy less, of memory that needs none.
         return Kind.BETTER
     return Kind.WORSE if now.verdict is Verdict.FAIL else Kind.BETTER
+
+
+def _luck(id_: str) -> bool:
+    """Whether a host's driver that maps the caller's buffer relies on luck: nobody has marked it."""
+    _, operation, place, *_ = id_.split("/")
+    unmarked = operation in ("master_send", "master_recv", "i2cdev_read", "i2cdev_write") or "+dma_safe=0" in id_
+    return unmarked and place in hosts()
 
 
 def _fresh(before: Sequence[Judgement], after: Sequence[Judgement]) -> list[Judgement]:

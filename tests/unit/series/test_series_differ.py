@@ -124,6 +124,21 @@ def test_a_report_less_beside_another_is_better_unless_it_was_of_the_memory(expe
     assert kind(before, [caught(both[0], expected=expected)], f"{SEND}+fault=free-size") is wanted
 
 
+@pytest.mark.parametrize(
+    ("id_", "wanted"),
+    [
+        ("heap/master_send/stm32f7/22", Kind.OTHER),
+        ("user/i2cdev_write/stm32f7/32+meanwhile=unbound", Kind.OTHER),
+        ("heap/transfer/stm32f7/22+dma_safe=0", Kind.OTHER),
+        ("heap/transfer/stm32f7/22+dma_safe=1", Kind.WORSE),
+        ("heap/master_send_dmasafe/stm32f7/22", Kind.WORSE),
+        (SEND, Kind.WORSE),
+    ],
+)
+def test_a_host_that_copies_what_nobody_marked_is_not_worse(id_, wanted):
+    assert kind([safe(True)], [safe(False, expected=CAUGHT)], id_) is wanted
+
+
 def test_a_copy_less_is_better_where_none_is_needed():
     before, after = [safe(False)], [safe(True, expected=CAUGHT)]
     assert kind(before, after, READ) is kind(before, after, SEND) is Kind.BETTER
