@@ -25,6 +25,10 @@ def told(found):
     numbers = {commit["commit"]: number for number, commit in enumerate(found["commits"], 1)}
     bad: dict[int, set[str]] = {}
     for one in found["findings"]:
+        if one["kind"] == "unsaid":
+            # A client that does not bind any more is not seen to do more.
+            assert one["where"].startswith("clients (ad5110)"), one
+            continue
         assert len(one["commits"]) == 1, one
         name = f"{one['kind']} {one['where'].split()[0]}"
         bad.setdefault(numbers[one["commits"][0]], set()).add(name)
@@ -49,7 +53,9 @@ def test_each_patch_is_reported_as_what_it_is(dmasafe, tree, tmp_path):
     assert all("corrected by" in one["what"] for one in found["findings"] if one["kind"] == "broken")
     mail = (tmp_path / "mail").read_text()
     assert "> -\tmsg->flags |= I2C_M_DMA_SAFE;" in mail
-    assert all(len(line) <= 72 for line in mail.splitlines() if line[:1] not in (">", "S") and "'" not in line)
+    # Who sends it, and what was typed, are as long as they are.
+    body = mail.partition("\n\n")[2].partition("\nTested with:")[0]
+    assert all(len(line) <= 72 for line in body.splitlines() if line[:1] != ">" and "'" not in line)
 
 
 @slow
