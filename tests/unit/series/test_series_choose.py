@@ -21,7 +21,7 @@ def jobs(*paths, **more):
 CORE = [("smoke", "default", ()), ("core", "default", ()), ("faults", "default", ())]
 
 # Of the others' drivers no finding is shown by what a suite lacks, on the usual command line.
-WITHOUT_FINDINGS = {"imx-lpi2c", "ismt", "mt65xx", "mxs", "qcom-geni", "stm32f4", "tegra"}
+WITHOUT_FINDINGS = {"imx-lpi2c", "ismt", "mt65xx", "qcom-geni", "stm32f4", "tegra"}
 # They take a command line of their own.
 NOT_SHOWN = {
     "lpi2c-command-buffer-freed-twice",
