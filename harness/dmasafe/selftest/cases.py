@@ -55,8 +55,9 @@ def _inside(row: Sabotage) -> Case:
 
     some = not row.spoils_all
     return Case(
-        row.name, row.kind, row.what, start, row.reason, passes=some, keeps=int(some), configuration=row.configuration
-    )
+        row.name, row.kind, row.what, start, row.reason, passes=some, keeps=int(some), configuration=row.configuration,
+        statuses=(0,) if row.heals else (2,),
+    )  # fmt: skip
 
 
 # ---- the host

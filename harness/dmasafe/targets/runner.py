@@ -40,6 +40,7 @@ KEEP_EVERY_S = 0.5
 _INTERRUPTED_S = 5.0
 # How often a scenario is tried again that was lost because the machine was too slow.
 _TRIES = 3
+_RETRIES_SHOWN = 3
 _UNEXPLAINED = "a boot was lost in one of several scenarios, and in none of them again"
 
 # Known to go well on every kernel: where one does not, the device, its controller's driver or the way between lies,
@@ -83,8 +84,8 @@ class _State:
     machine: MachineFacts = NOT_ASKED
     # Why the newest session ended before its time.
     loss: str | None = None
-    # The scenarios that another try may tell more of: somebody lost patience with a slow machine.
-    hasty: set[str] = field(default_factory=set)
+    # Why another try may tell more of a scenario: somebody lost patience with a slow machine.
+    hasty: dict[str, str] = field(default_factory=dict)
     # See TargetRun; of those whose boot was lost, and of those one of which lost it.
     unchecked: dict[str, str] = field(default_factory=dict)
     unexplained: dict[str, str] = field(default_factory=dict)
@@ -151,6 +152,9 @@ class Runner:
                     if not todo and tries < _TRIES:
                         tries += 1
                         todo = [scenario for scenario in scenarios if scenario.id in state.hasty]
+                        state.notes += [
+                            f"tried again: {one.id}: {state.hasty[one.id]}" for one in todo[:_RETRIES_SHOWN]
+                        ]
                         total += len(todo)
         except KeyboardInterrupt as error:
             state.lost(f"interrupted by {by_whom(error)}")
@@ -496,11 +500,14 @@ class Runner:
         reason = reason or batch.uncounted(observed.values(), parse_records(of_none))
         doubted: list[Seen] = []
         for number, scenario, reply in batch.replies:
-            state.hasty.discard(scenario.id)
+            state.hasty.pop(scenario.id, None)
             state.untrusted.pop(scenario.id, None)
             why = reason or batch.lost_log.get(number)
-            if why is None and (observed[scenario.id].hasty or batch.in_haste(session, number, reply)):
-                state.hasty.add(scenario.id)
+            hasty = (
+                observed[scenario.id].lost if observed[scenario.id].hasty else batch.in_haste(session, number, reply)
+            )
+            if why is None and hasty is not None:
+                state.hasty[scenario.id] = hasty
             why = batch.doubt(session, reason, number, scenario, reply)
             if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
                 why = why or f"the device's trace ends before this scenario: {batch.broken_why}"

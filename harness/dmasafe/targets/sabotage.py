@@ -70,7 +70,8 @@ class Sabotage:
 
     ``reason`` is a regular expression that every INCONCLUSIVE must match. ``cmdline``, ``initrd`` (a function of the
     image's bytes) and ``image`` (its fields) change what is booted, of ``configuration`` if it needs one. ``act`` is
-    done at ``moment``: in the first boot only, or in ``every`` one.
+    done at ``moment``: in the first boot only, or in ``every`` one. ``heals``: what it costs is tried again, in a boot
+    that it leaves alone.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Sabotage:
     moment: Moment = Moment.NEVER
     act: Callable[[Boot], None] | None = None
     every: bool = False
+    heals: bool = False
     cmdline: tuple[str, ...] = ()
     initrd: Callable[[bytes], bytes] | None = None
     image: Mapping[str, Any] = field(default_factory=dict)
@@ -285,7 +287,7 @@ _ROWS: tuple[Sabotage, ...] = (
     Sabotage("device-stopped", SabotageKind.PROCESS, "the device's process is stopped (SIGSTOP)",
              r"emulated device's process is stopped", Moment.MIDDLE, partial(_signal_device, signal.SIGSTOP)),
     Sabotage("device-starved", SabotageKind.PROCESS, "the device's process does not run for a while",
-             r"did not run for [12]\.\d s", Moment.MIDDLE, _starve_device),
+             r"did not run for [12]\.\d s", Moment.MIDDLE, _starve_device, heals=True),
     *(
         Sabotage(f"device-lies-{lie}-{controller}", SabotageKind.LIES, f"the {controller} device lies: {lie}", reason,
                  Moment.BOOTED, partial(_lie, controller, lie), every=True)

@@ -711,6 +711,8 @@ def test_what_a_slow_machine_cost_is_tried_again(rig, slow_boots):
     runner = rig(*systems)
     run = runner.run(leaving, SEND)
     assert run.boots == 1 + min(slow_boots, 3)
+    # Whoever reads a PASS sees that it took more than one try.
+    assert run.notes == (f"tried again: {leaving}: the call was over before its driver was unbound",) * (run.boots - 1)
     assert (run.observations[leaving].lost is None) is (slow_boots <= 3)
     # Who was judged is not tried again.
     assert [sum(m["line"] == line(parse_scenario(SEND)) for m in s.sent) for s in runner.sessions][1:] == [0] * (
