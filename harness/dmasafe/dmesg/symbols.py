@@ -35,6 +35,8 @@ _DISCRIMINATOR = re.compile(r" \(discriminator \d+\)$")
 # A function of every kernel, and its file: what stands before it is the folder of the sources.
 _LANDMARK = Frame("start_kernel", 0, None)
 _LANDMARK_FILE = "/init/main.c"
+# What was made for one configuration lies in its object directory.
+_ABOVE_GENERATED = re.compile(r"^/.*?/(?=(?:arch/\w+/)?include/generated/)")
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Symbols:
 
     def _in_tree(self, file: str | None) -> str | None:
         """A file of the kernel's by its path in the source tree, as WARNING lines name it; any other as it is."""
-        return file.removeprefix(self._tree) if file is not None else None
+        return _ABOVE_GENERATED.sub("", file.removeprefix(self._tree), count=1) if file is not None else None
 
     def _place(self, splat: Splat, index: int, frame: Frame) -> _Place | None:
         found = self._object(frame.module)

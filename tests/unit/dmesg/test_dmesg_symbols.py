@@ -31,6 +31,8 @@ int xfer(int x)
 	dma_map_single_attrs(); /* called */
 	return x + 1;
 }
+#line 7 "/far/objects/arch/x86/include/generated/asm/syscalls_64.h"
+int call(int x) { report(); return x; }
 """
 
 
@@ -109,6 +111,12 @@ def test_the_kernels_own_files_are_named_by_their_path_in_the_tree(tree: Path) -
     frame = Frame("probe", 4, None)
     (found,) = Symbols(linked, {}).resolve([splat(frame)])
     assert found.frames[-1].file == "init/main.c"
+
+
+def test_a_generated_header_is_named_by_its_path_in_the_object_directory(tree: Path) -> None:
+    """Where that lies is no business of a reader on another machine."""
+    (found,) = Symbols(None, {"i2c_foo": tree / "i2c-foo.ko"}).resolve([splat(call_in(tree, "call"))])
+    assert (found.frames[-1].file, found.frames[-1].line) == ("arch/x86/include/generated/asm/syscalls_64.h", 7)
 
 
 def test_without_debug_information_frames_stay_as_they_are(tree: Path) -> None:
