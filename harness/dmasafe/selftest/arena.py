@@ -123,7 +123,7 @@ class Arena(Closing):
 
     @property
     def took_s(self) -> float:
-        """Seconds since the run began, or was interrupted: of what the bound is compared with."""
+        """Seconds since the run began or, if it was interrupted, since then: what its bound is for."""
         return time.monotonic() - self._began
 
     def wait(self) -> list[int] | None:

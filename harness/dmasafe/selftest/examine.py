@@ -23,7 +23,7 @@ MOST_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came of one case. ``took_s`` is of what its bound is for; ``wrong`` says what the harness missed."""
+    """What came of one case. ``took_s`` is compared with its bound. ``wrong`` says what the harness missed."""
 
     case: Case
     took_s: float
