@@ -8,7 +8,7 @@ breaks. A session that is lost costs the scenario under way; the rest goes on in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from dmasafe.dmesg import SPLAT_CLASSES, parse_records
 from dmasafe.facts import NOT_ASKED, KernelFacts, KernelInfo, MachineFacts
 from dmasafe.guest import GuestError
 from dmasafe.guest.agent import Message, integer
-from dmasafe.outcome import STRICT_PREFIX, BusMessage, Observation, Outcome, Splat, outcome_of
+from dmasafe.outcome import STRICT_PREFIX, BusMessage, Observation, Outcome, Splat, direct, noticed, outcome_of
 from dmasafe.progress import Progress
 from dmasafe.qemu import QemuError
 from dmasafe.scenario import Scenario, parse_scenario
@@ -86,6 +86,8 @@ class _State:
     loss: str | None = None
     # Why another try may tell more of a scenario: somebody lost patience with a slow machine.
     hasty: dict[str, str] = field(default_factory=dict)
+    # Such tries: what they saw the last one must see, too.
+    tried: dict[str, list[Observation]] = field(default_factory=dict)
     # See TargetRun; of those whose boot was lost, and of those one of which lost it.
     unchecked: dict[str, str] = field(default_factory=dict)
     unexplained: dict[str, str] = field(default_factory=dict)
@@ -131,7 +133,7 @@ class Runner:
         """See :class:`dmasafe.targets.base.Target`. Ctrl-C ends the run and keeps what was measured."""
         # The agent changes the controller's policy as rarely as this order lets it.
         places = {(s.controller, s.policy): n for n, s in enumerate(scenarios)}
-        todo = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
+        todo = ordered = sorted(scenarios, key=lambda s: (s.id in destructive, places[s.controller, s.policy]))
         state = _State(Journal(self._log_directory))
         total = len(todo)
         started = time.monotonic()
@@ -151,10 +153,8 @@ class Runner:
                         break
                     if not todo and tries < _TRIES:
                         tries += 1
-                        todo = [scenario for scenario in scenarios if scenario.id in state.hasty]
-                        state.notes += [
-                            f"tried again: {one.id}: {state.hasty[one.id]}" for one in todo[:_RETRIES_SHOWN]
-                        ]
+                        todo = [scenario for scenario in ordered if scenario.id in state.hasty]
+                        state.notes += _tried_again(todo, state.hasty)
                         total += len(todo)
         except KeyboardInterrupt as error:
             state.lost(f"interrupted by {by_whom(error)}")
@@ -500,23 +500,26 @@ class Runner:
         reason = reason or batch.uncounted(observed.values(), parse_records(of_none))
         doubted: list[Seen] = []
         for number, scenario, reply in batch.replies:
+            seen = observed[scenario.id]
             state.hasty.pop(scenario.id, None)
             state.untrusted.pop(scenario.id, None)
-            why = reason or batch.lost_log.get(number)
-            hasty = (
-                observed[scenario.id].lost if observed[scenario.id].hasty else batch.in_haste(session, number, reply)
-            )
-            if why is None and hasty is not None:
-                state.hasty[scenario.id] = hasty
-            why = batch.doubt(session, reason, number, scenario, reply)
-            if batch.trace_ends_at is not None and number >= batch.trace_ends_at:
-                why = why or f"the device's trace ends before this scenario: {batch.broken_why}"
+            why = batch.distrust(session, reason, number, scenario)
+            if why is None and batch.trace_ends_at is not None and number >= batch.trace_ends_at:
+                why = f"the device's trace ends before this scenario: {batch.broken_why}"
+            haste = batch.in_haste(session, number, reply)
+            if why is None and (haste is not None or seen.hasty):
+                state.hasty[scenario.id] = str(seen.lost) if seen.hasty else str(haste)
+            why = why or haste or _not_again(state.tried.get(scenario.id, ()), seen)
+            if scenario.id in state.hasty:
+                state.tried.setdefault(scenario.id, []).append(seen)
             if why is not None:
                 state.untrusted[scenario.id] = why
                 doubted.append(_seen(session, number, scenario, reply, why))
         # What was found out at the end stands behind what was kept before.
         state.journal.keep(self._machine(session, batch, state), doubted)
         for number, scenario in batch.broken:
+            # Who loses a boot is not tried until it goes well.
+            state.hasty.pop(scenario.id, None)
             state.untrusted[scenario.id] = batch.broken_why
             records = gathered.records.get(number, ())
             if records:
@@ -597,8 +600,12 @@ class _Batch:
         self, session: Session, reason: str | None, number: int, scenario: Scenario, reply: Message
     ) -> str | None:
         """Why an answer cannot be trusted; ``reason`` is why none of them can."""
+        return self.distrust(session, reason, number, scenario) or self.in_haste(session, number, reply)
+
+    def distrust(self, session: Session, reason: str | None, number: int, scenario: Scenario) -> str | None:
+        """The same, where another try would not tell more."""
         broken_rule = None if scenario.fault else session.gathered.broken_rules.get(number)
-        return self.lost_log.get(number) or reason or broken_rule or self.in_haste(session, number, reply)
+        return self.lost_log.get(number) or reason or broken_rule
 
     def in_haste(self, session: Session, number: int, reply: Message) -> str | None:
         """Why an answer cannot be trusted that came from a machine that was too slow for somebody, or None."""
@@ -733,6 +740,29 @@ def _rescue_trace(session: Session) -> int | None:
     except BootLost:
         return max(session.gathered.trace, default=0)
     return None
+
+
+def _tried_again(todo: Sequence[Scenario], hasty: Mapping[str, str]) -> list[str]:
+    shown = [f"tried again: {one.id}: {hasty[one.id]}" for one in todo[:_RETRIES_SHOWN]]
+    return shown if len(todo) <= _RETRIES_SHOWN else [*shown, f"tried again: {len(todo)} scenarios in all"]
+
+
+def _not_again(tries: Iterable[Observation], last: Observation) -> str | None:
+    """Why the last try is not believed, or None: what one before it saw against the driver is no matter of haste."""
+    for seen in tries:
+        missed = [word for word in _against(seen) if word not in _against(last)]
+        if {direct(seen), direct(last)} >= {True, False}:
+            missed.append("the payload went another way")
+        if missed:
+            return f"an earlier try saw what the last one did not: {', '.join(missed)}"
+    return None
+
+
+def _against(seen: Observation) -> list[str]:
+    """What was seen against the driver; its return value is what haste spoils, and the payload's way may be right."""
+    said = replace(noticed(seen), returned=())
+    words = [word for oracle in said.words() for word in oracle if word != "other buffer"]
+    return [*words, *seen.wrong, *(["the system slept while the transfer was under way"] if seen.slept else [])]
 
 
 def _timed_out(reply: Message) -> bool:

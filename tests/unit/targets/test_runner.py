@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 from fake_session import (
+    BOUNCED,
+    BUFFER,
     DISABLED,
     FACTS,
     INVALID_AREA,
@@ -718,6 +720,119 @@ def test_what_a_slow_machine_cost_is_tried_again(rig, slow_boots):
     assert [sum(m["line"] == line(parse_scenario(SEND)) for m in s.sent) for s in runner.sessions][1:] == [0] * (
         run.boots - 1
     )
+
+
+LEAVING = "heap/master_send/at91/8+hardware=busy+meanwhile=unbind"
+ASLEEP = "heap/master_send/at91/8+hardware=busy+meanwhile=suspend"
+WITH_AT91 = {"virtio": 0, "dmasafe": 1, "at91": 2}
+ZEROS = {"rd": 0, "data": "00" * 8, "pa": hex(BUFFER)}
+
+
+def left(session, number, scenario):
+    """As too_soon(), but in time."""
+    return {"answer": {"ret": 8, "msgs": []}, "rebound": True}
+
+
+def hasty(act=lambda session, number: None, answer=(), **reply):
+    """A try that was too slow, and what was seen in it."""
+
+    def does(session, number, scenario):
+        act(session, number)
+        return {"answer": {"ret": 8, "msgs": [], **dict(answer)}, "rebound": True, "caught": False, **reply}
+
+    return does
+
+
+def late_and(act):
+    """The same of a transfer that timed out while the device's process did not run."""
+
+    def does(session, number, scenario):
+        act(session, number)
+        starved(1.5)(session, number)
+        return TIMED_OUT
+
+    return does
+
+
+@pytest.mark.parametrize(
+    ("scenario", "first", "seen"),
+    [
+        (SEND, late_and(lambda s, n: s.log(n, ON_STACK)), "map-stack"),
+        (SEND, late_and(lambda s, n: s.trace(n, bytes(8), address=1 << 40)), "stray DMA"),
+        (SEND, late_and(broken_rule()), "too long"),
+        (LEAVING, hasty(answer={"damage": ["guard-after"]}), "guard-after"),
+        (LEAVING, hasty(lambda s, n: s.trace(n, b"\1" * 8), {"msgs": [ZEROS]}), "wrong data"),
+        (LEAVING, lambda s, n, c: s.log(n, ON_STACK) or {"hung": 10_000}, "map-stack"),
+        (SEND, late_and(lambda s, n: s.log(n, REFUSED)), "strict-unmapped"),
+        (ASLEEP, hasty(after=errno.ESHUTDOWN), "errno 108"),
+        (ASLEEP, hasty(slept=True, rebound=False, caught=True), "slept"),
+    ],
+)  # fmt: skip
+def test_another_try_does_not_unsay_what_an_earlier_one_saw(rig, scenario, first, seen):
+    second = sound if scenario == SEND else left
+    runner = rig(*(System(adapters=WITH_AT91, does={scenario: does}) for does in (first, second)))
+    run = runner.run(scenario)
+    assert seen in run.untrusted[scenario]
+    assert judge(SAFE, run.observations[scenario], run.untrusted[scenario]).verdict is Verdict.INCONCLUSIVE
+
+
+def test_what_an_earlier_try_saw_and_the_last_one_too_is_judged(rig):
+    def reports(session, number, scenario):
+        session.log(number, ON_STACK)
+        return sound(session, number, scenario)
+
+    run = rig(*(System(does={SEND: does}) for does in (late_and(lambda s, n: s.log(n, ON_STACK)), reports))).run(SEND)
+    assert not run.untrusted and run.boots == 2
+    assert judge(SAFE, run.observations[SEND]).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("first", "last", "doubted"), [
+    (BUFFER, BOUNCED, True), (BOUNCED, BUFFER, True), (BOUNCED, BOUNCED, False), (BOUNCED, None, False),
+])  # fmt: skip
+def test_a_payload_that_goes_another_way_in_another_try_proves_nothing(rig, first, last, doubted):
+    def went(address, **reply):
+        def does(session, number, scenario):
+            if address is not None:
+                session.trace(number, bytes(8), address=address)
+            return {"answer": {"ret": 8, "msgs": [ZEROS] if address is not None else []}, "rebound": True, **reply}
+
+        return does
+
+    tries = went(first, caught=False), went(last)
+    run = rig(*(System(adapters=WITH_AT91, does={LEAVING: does}) for does in tries)).run(LEAVING)
+    assert run.boots == 2 and (LEAVING in run.untrusted) is doubted
+    assert not doubted or "another way" in run.untrusted[LEAVING]
+
+
+def test_who_loses_a_boot_in_another_try_is_not_tried_until_it_goes_well(rig):
+    dies = System(adapters=WITH_AT91, does={LEAVING: raises(BootLost("the guest died"))})
+    slow, well = (System(adapters=WITH_AT91, does={LEAVING: does}) for does in (too_soon, left))
+    run = rig(slow, dies, well).run(LEAVING)
+    assert run.boots == 2 and run.untrusted[LEAVING] == "the guest died"
+
+
+def test_who_is_at_the_end_of_a_trace_that_broke_off_is_not_tried_again(rig):
+    lost = BootLost("the guest died")
+    slow = System(adapters=WITH_AT91, does={LEAVING: too_soon, SEND: raises(lost)}, sync=lost, sync_from=2)
+    run = rig(slow, System(adapters=WITH_AT91, does={LEAVING: left})).run(LEAVING, SEND)
+    assert "trace ends" in run.untrusted[LEAVING]
+
+
+def test_what_is_destructive_comes_last_in_another_try_too(rig):
+    other = LEAVING.replace("/8+", "/9+")
+    slow, well = (System(adapters=WITH_AT91, does={LEAVING: does, other: does}) for does in (too_soon, left))
+    runner = rig(slow, well)
+    runner.run(LEAVING, other, destructive=[LEAVING])
+    assert [[one for one in session.asked if "at91" in one] for session in runner.sessions] == [[other, LEAVING]] * 2
+
+
+def test_notes_of_another_try_name_a_few_and_count_all(rig):
+    ids = [LEAVING.replace("/8+", f"/{length}+") for length in range(8, 13)]
+    slow, well = (System(adapters=WITH_AT91, does=dict.fromkeys(ids, does)) for does in (too_soon, left))
+    notes = rig(slow, well).run(*ids).notes
+    assert [ids[n] in note for n, note in enumerate(notes[:3])] == [True] * 3
+    assert notes[3:] == ("tried again: 5 scenarios in all",)
+    assert len(rig(slow, well).run(*ids[:3]).notes) == 3
 
 
 def test_what_a_slow_machine_cost_the_next_one_is_forgotten_when_that_was_tried_again(rig, monkeypatch):
