@@ -25,14 +25,14 @@ from dmasafe.kernel.modules import module_name
 from dmasafe.progress import Progress
 from dmasafe.prove.drivers import KNOWN, MAX_WORDS, Chip, Driver
 from dmasafe.prove.evidence import Attempt, Chain, read_chains
-from dmasafe.prove.judge import BOARD, SHOWN_BY
+from dmasafe.prove.judge import SHOWN_BY
 from dmasafe.targets.errors import BootLost
 from dmasafe.targets.prepare import Prepared
-from dmasafe.targets.shared_boot import SharedBoot
+from dmasafe.targets.shared_boot import SharedBoot, trusted_boot
 
 #: images/SOURCES has the module and the script.
 SOURCES = "prove"
-MODULE = BOARD
+MODULE = "dmasafe_prove"
 SCRIPT = "exercise"
 DIRECTORY = f"/sys/kernel/debug/{MODULE}"
 #: Numbers of boards are not used again in a boot.
@@ -212,14 +212,9 @@ class Prover:
         self._boots += 1
         self._progress.stage(f"boot {self._boots}")
         directory = self._directory / f"boot-{self._boots}"
-        directory.mkdir()
-        shared = SharedBoot(self._image, self._prepared.kernel, self._prepared.facts, directory)
+        shared = trusted_boot(self._image, self._prepared.kernel, self._prepared.facts, directory)
         with contextlib.ExitStack() as undo:
             undo.callback(shared.end)
-            shared.start()
-            reason = shared.distrust()
-            if reason is not None:
-                raise BootLost(reason)
             shared.boot.hands.load(f"/modules/{MODULE}.ko")
             undo.pop_all()
         self._shared = shared

@@ -32,7 +32,7 @@ from dmasafe.targets.errors import BootLost
 from dmasafe.targets.model import ModelTarget
 from dmasafe.targets.own import OwnDriver
 from dmasafe.targets.prepare import Prepared, model_kernel, prepare, with_vfio_user
-from dmasafe.targets.shared_boot import PROBE, SharedBoot
+from dmasafe.targets.shared_boot import PROBE, SharedBoot, trusted_boot
 
 # A busy machine can be too slow for a guest once.
 BOOTS_TRIED = 3
@@ -117,21 +117,16 @@ class QemuLab(Closing):
 
     def _trusted_boot(self, image: GuestImage) -> SharedBoot:
         for _ in range(BOOTS_TRIED - 1):
-            with contextlib.suppress(Inconclusive, BootLost):
+            with contextlib.suppress(BootLost):
                 return self._new_boot(image)
         return self._new_boot(image)
 
     def _new_boot(self, image: GuestImage) -> SharedBoot:
         self._boots += 1
         directory = self._directory / f"boot-{self._boots}"
-        directory.mkdir()
-        boot = SharedBoot(image, self._prepared.kernel, self._prepared.facts, directory)
+        boot = trusted_boot(image, self._prepared.kernel, self._prepared.facts, directory)
         with contextlib.ExitStack() as undo:
             undo.callback(boot.end)
-            boot.start()
-            reason = boot.distrust()
-            if reason is not None:
-                raise Inconclusive(reason)
             if self._audit != "off":
                 boot.watch()
             undo.pop_all()

@@ -216,3 +216,20 @@ class SharedBoot:
         if outcome is not Outcome.SAFE:
             return f"the control {PROBE.id} went wrong ({how})"
         return None
+
+
+def trusted_boot(image: GuestImage, kernel: KernelInfo, facts: KernelFacts, directory: Path) -> SharedBoot:
+    """A new boot that the harness's own checks have found trustworthy; its ``directory`` is made for it.
+
+    Raises BootLost, DevicesError.
+    """
+    directory.mkdir()
+    shared = SharedBoot(image, kernel, facts, directory)
+    with contextlib.ExitStack() as undo:
+        undo.callback(shared.end)
+        shared.start()
+        reason = shared.distrust()
+        if reason is not None:
+            raise BootLost(reason)
+        undo.pop_all()
+    return shared

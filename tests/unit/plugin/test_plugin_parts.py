@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Settings, records and blame by themselves."""
 
+import contextlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from dmasafe.pytest_plugin.options import OPTIONS
 from dmasafe.pytest_plugin.settings import Settings
 from dmasafe.targets import shared_boot
 from dmasafe.targets.base import TargetRun
+from dmasafe.targets.errors import BootLost
 from dmasafe.targets.gathered import MAX_RECORDS_PER_SCENARIO
 from dmasafe.targets.session import STRICT_PARAMETERS
 from dmasafe.targets.shared_boot import MAX_MESSAGES_PER_TEST, PROBE, SeenRecords, SharedBoot
@@ -128,6 +130,17 @@ def test_a_check_that_was_not_whole_is_a_reason_to_distrust(tmp_path, monkeypatc
     for one, reason in ((run, None), (replace(run, doubts={PROBE.id: "the guest died"}), "the guest died")):
         monkeypatch.setattr(shared, "run", lambda _scenarios, one=one: one)
         assert shared.distrust() == reason
+
+
+@pytest.mark.parametrize("reason", [None, "the canary did not splat"])
+def test_a_boot_that_its_checks_distrust_is_ended(tmp_path, monkeypatch, reason):
+    shared = mock.Mock()
+    shared.distrust.return_value = reason
+    monkeypatch.setattr(shared_boot, "SharedBoot", lambda *_: shared)
+    words = (mock.Mock(), mock.Mock(), mock.Mock(), tmp_path / "boot-1")
+    with contextlib.nullcontext() if reason is None else pytest.raises(BootLost, match=reason):
+        assert shared_boot.trusted_boot(*words) is shared
+    assert shared.start.called and shared.end.called is (reason is not None)
 
 
 def test_scenarios_keep_their_own_trace():
