@@ -24,14 +24,16 @@ MAX_NAME = 31
 #: What no table of a module tells: who uses what it registers, and whom it asks for by a symbol's name.
 USERS = {"max3420_udc": ("g_zero",), "cxd2880_spi": ("cxd2880",), "wlcore_spi": ("wl12xx", "wl18xx")}
 #: Chips that are asked for more than one thing before they are believed: which, and its rule (docs/prove.md).
+#: The numbers are those that the driver's own sources define, in the files named.
 KNOWN = {
-    # The acknowledgement of a read, and the device's number in the register that is read.
+    # b53_spi.c, b53_priv.h: B53_SPI_CMD_RACK in the status; BCM5397_DEVICE_ID in the register that is read.
     "b53_spi": ("bcm5397", "00,60fe=20,60f0=97"),
-    # Its state is idle, its oscillator stable.
+    # cc2520.c: CC2520_STATUS_XOSC32M_STABLE in every status; FSMSTAT1 is STATE_IDLE.
     "cc2520": ("cc2520", "ff,1033=00"),
-    # The family; the chip's own number is 0.
+    # ks8995.c: FAMILY_KS8995 in KS8995_REG_ID0; the chip's own number in the next register is 0.
     "ks8995": ("ks8995", "00,0300=95"),
-    # The device, its part number, and that it has taken the configuration; by the headers of these reads.
+    # sja1105_static_config.h, sja1105_spi.c: SJA1105QS_DEVICE_ID, SJA1105S_PART_NO in the register prod_id, and that
+    # the status says it has taken the configuration; by the headers of these reads.
     "sja1105": ("sja1105s", "00,02000000=ae00030e,0300bc30=0009a870,02000010=80000000"),
 }
 DSA = "dsa_core"

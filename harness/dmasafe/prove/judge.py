@@ -36,8 +36,6 @@ SHOWN_BY = {
     "module-data": frozenset({"map-invalid-area"}),
 }
 _MEMORY = {"stack": "stack", "rodata": "module", "module-data": "module"}
-#: The module whose boards carry the chips.
-BOARD = "dmasafe_prove"
 _MEMORY_WORDS = {
     "stack": "the stack frame of another function",
     "linear": "memory that DMA may touch",
@@ -46,7 +44,7 @@ _MEMORY_WORDS = {
     "image": "the kernel's image",
 }
 _ERROR = re.compile(r"(?:spi\d+\.0: probe with driver \S+|probe of spi\d+\.0) failed with error -(?P<errno>\d+)")
-_CRASH = re.compile(r"(?P<what>(?:BUG: |kernel BUG at ).*?)(?:,| for)? (?:address: \S+|\[#\d+\].*)|Oops: .*")
+_CRASH = re.compile(r"(?P<what>BUG: .*?(?=(?:,| for)? (?:address: |\[#\d))|kernel BUG at [^!]+)|Oops: ")
 _OWN_WORDS = re.compile(r"why: \S+ spi\d+\.0: (?P<text>.*)")
 _ERRORS_SHOWN = 3
 
@@ -65,7 +63,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Row:
-    """A chain with its frames resolved: ``calls`` innermost first, ``owner`` the calls of the frame with the buffer."""
+    """A chain with its frames resolved: ``calls``, innermost first."""
 
     attempt: Attempt
     chain: Chain
@@ -206,8 +204,8 @@ def _report(row: _Row, candidate: CheckResult, resolver: Resolver) -> Splat | No
         for at, text in enumerate(row.chain.frames)
         if any(_is_here(call, candidate.function, candidate.file) for call in resolver.calls(text))
     )
-    wanted = [frame for text in row.chain.frames[inside:] if (frame := frame_of(text)) is not None]
-    places = [(frame.function, frame.offset) for frame in wanted if frame.module != BOARD]
+    frames = [frame for text in row.chain.frames[inside:] if (frame := frame_of(text)) is not None]
+    places = [(frame.function, frame.offset) for frame in frames]
     for splat in row.attempt.splats:
         if splat.splat_class in SHOWN_BY[candidate.kind]:
             # In their order: whatever else the backtrace has stands between them.

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dmasafe.check import check_paths
 from dmasafe.prove import ProveError
-from dmasafe.prove.candidates import find_candidates, fingerprints
+from dmasafe.prove.candidates import find_candidates, fingerprints, is_candidate
 from dmasafe.report import check as render
 
 SOURCE = """
@@ -38,6 +40,14 @@ def test_a_place_names_a_candidate(tree: Path) -> None:
 def test_a_place_without_a_candidate_is_an_error(tree: Path) -> None:
     with pytest.raises(ProveError, match=r"nothing of drivers/hwmon/chip\.c:7"):
         find_candidates(tree, ["drivers/hwmon/chip.c:7"], tree / "cache")
+
+
+@pytest.mark.parametrize(
+    "other", [{"bus": "i2c"}, {"rule": "needless-bounce"}, {"kind": "vmalloc"}, {"kind": "struct-embedded"}]
+)
+def test_what_a_board_cannot_show_is_no_candidate(tree: Path, other: dict[str, Any]) -> None:
+    (found,) = check_paths([tree / "drivers"], tree).results
+    assert is_candidate(found) and not is_candidate(replace(found, **other))
 
 
 @pytest.mark.parametrize("form", ["json", "sarif"])

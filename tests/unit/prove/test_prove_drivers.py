@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from dmasafe.prove.drivers import CONDUIT, KNOWN, PORTS, Chip, Driver, Modules
+from dmasafe.prove.drivers import CHILD, CONDUIT, KNOWN, PORTS, Chip, Driver, Modules
 from dmasafe.prove.perform import wishes
 
 SOURCE = """
@@ -32,6 +33,18 @@ def _module(home: Path, name: str, info: bytes, *sources: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\0" + info)
     path.with_suffix(".mod").write_text("\n".join(source.removesuffix(".c") + ".o" for source in sources))
+
+
+def _alone(tree: Path, file: str, text: str, info: bytes) -> Driver:
+    """The driver of a tree with one source file."""
+    path = tree / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    name = file.removesuffix(".c")
+    _module(tree, name, info, file)
+    (tree / "modules.order").write_text(f"{name}.o\n")
+    (driver,) = Modules([tree], tree).drivers(file)
+    return driver
 
 
 @pytest.fixture
@@ -62,12 +75,8 @@ def test_shared_code_is_reached_through_its_users(modules: Modules) -> None:
 
 
 def test_a_driver_without_a_table_is_known_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "drivers/mtd").mkdir(parents=True)
     text = 'static struct spi_driver flash_driver = {\n\t.driver = {\n\t\t.name = "flash25",\n\t},\n};\n'
-    (tmp_path / "drivers/mtd/flash.c").write_text(text)
-    _module(tmp_path, "drivers/mtd/flash", b"license=GPL\0depends=\0", "drivers/mtd/flash.c")
-    (tmp_path / "modules.order").write_text("drivers/mtd/flash.o\n")
-    (driver,) = Modules([tmp_path], tmp_path).drivers("drivers/mtd/flash.c")
+    driver = _alone(tmp_path, "drivers/mtd/flash.c", text, b"license=GPL\0depends=\0")
     assert driver.chips == (Chip("flash25", ""),)
 
 
@@ -97,12 +106,8 @@ def test_tables_of_chips_have_answers(modules: Modules, tmp_path: Path, text: st
 
 
 def test_a_table_without_aliases_has_chips(tmp_path: Path) -> None:
-    (tmp_path / "drivers/misc").mkdir(parents=True)
     text = 'static const struct spi_device_id pot_id[] = {\n\t{"pot1", 1},\n\t{ .name = "pot2" },\n\t{}\n};\n'
-    (tmp_path / "drivers/misc/pot.c").write_text(text)
-    _module(tmp_path, "drivers/misc/pot", b"alias=spi:pot\0depends=\0", "drivers/misc/pot.c")
-    (tmp_path / "modules.order").write_text("drivers/misc/pot.o\n")
-    (driver,) = Modules([tmp_path], tmp_path).drivers("drivers/misc/pot.c")
+    driver = _alone(tmp_path, "drivers/misc/pot.c", text, b"alias=spi:pot\0depends=\0")
     assert [chip.modalias for chip in driver.chips] == ["pot1", "pot2", "pot"]
 
 
@@ -111,6 +116,37 @@ def test_a_chip_that_is_known_comes_first(modules: Modules, monkeypatch: pytest.
     (driver,) = modules.drivers("drivers/hwmon/chip.c")
     assert [chip.modalias for chip in driver.chips] == ["chip2", "chip1"]
     assert driver.constants[0] == "00,01=22"
+
+
+def test_a_chip_that_is_known_answers_so_on_its_first_board() -> None:
+    rule = KNOWN["cc2520"][1]
+    driver = Driver("cc2520", (), (Chip("cc2520", ""),), (), (), (rule, "12"), ())
+    assert f"a:{rule}" in wishes(driver)[0].split()
+
+
+def test_what_is_known_of_a_chip_is_what_a_board_takes() -> None:
+    header = (Path(__file__).parents[3] / "images/prove/prove.h").read_text()
+    most, size = (int(re.findall(rf"#define {name} (\d+)", header)[0]) for name in ("ROWS_MAX", "ROW_SIZE"))
+    for _, rule in KNOWN.values():
+        rows = [row.split("=") for row in rule.split(",")[1:]]
+        assert 0 < len(rows) <= most
+        assert all(0 < len(bytes.fromhex(text)) <= size for row in rows for text in row)
+
+
+@pytest.mark.parametrize(
+    ("text", "properties"),
+    [
+        ("dsa_register_switch(ds); for_each_child_of_node(np, child)", PORTS),
+        ("for_each_child_of_node(np, child)", CHILD),
+        ('of_property_read_u8(np, "reg-io-width", &v); get_property_value(dev, "data-size")',
+         ("u:reg-io-width=1", "u:data-size=1")),
+    ],
+)  # fmt: skip
+def test_a_node_has_what_its_driver_looks_for(
+    modules: Modules, tmp_path: Path, text: str, properties: tuple[str, ...]
+) -> None:
+    (tmp_path / "tree/drivers/hwmon/chip.c").write_text(text)
+    assert modules.drivers("drivers/hwmon/chip.c")[0].properties == properties
 
 
 def test_an_interrupt_has_the_name_that_its_driver_asks_for(modules: Modules, tmp_path: Path) -> None:

@@ -81,6 +81,35 @@ def test_a_report_of_another_class_is_no_proof(resolver: Resolver) -> None:
     assert _judged(resolver, replace(ATTEMPT, splats=(other,))).status is Status.REACHED
 
 
+@pytest.mark.parametrize(
+    ("splat_class", "kind", "memory"),
+    [
+        ("map-vmalloc-rejected", "stack", Buffer("stack", PROBE)),
+        ("map-text-or-rodata", "rodata", Buffer("module", "buf+0x0/0x4 [chip]")),
+        ("map-invalid-area", "rodata", Buffer("module", "buf+0x0/0x4 [chip]")),
+        ("map-invalid-area", "module-data", Buffer("module", "buf+0x0/0x4 [chip]")),
+    ],
+)
+def test_each_kind_has_its_reports(resolver: Resolver, splat_class: str, kind: str, memory: Buffer) -> None:
+    splats = (replace(SPLAT, splat_class=splat_class),)
+    attempt = replace(ATTEMPT, chains=(replace(CHAIN, tx=memory),), splats=splats)
+    assert _judged(resolver, attempt, replace(CANDIDATE, kind=kind, name="&buf[1]")).status is Status.PROVED
+
+
+def test_a_report_counts_from_the_suspected_function_outwards_in_its_order(resolver: Resolver) -> None:
+    """The core maps at another place than where it asks whether it should."""
+    inner = tuple(replace(f, offset=1) if f.function == "__spi_sync" else f for f in SPLAT.frames)
+    assert _judged(resolver, replace(ATTEMPT, splats=(replace(SPLAT, frames=inner),))).status is Status.PROVED
+    guessed = tuple(replace(f, reliable=False) if f.function == "chip_probe" else f for f in SPLAT.frames)
+    for frames in (guessed, SPLAT.frames[::-1]):
+        assert _judged(resolver, replace(ATTEMPT, splats=(replace(SPLAT, frames=frames),))).status is Status.REACHED
+
+
+def test_a_way_in_the_other_direction_is_another(resolver: Resolver) -> None:
+    chain = replace(CHAIN, frames=(BOARD, CORE, PROBE, WRITE))
+    assert _judged(resolver, replace(ATTEMPT, chains=(chain,))).status is Status.NOT_REACHED
+
+
 def test_the_buffer_of_another_frame_is_no_proof(resolver: Resolver) -> None:
     chain = replace(CHAIN, tx=Buffer("stack", WRITE))
     assert _judged(resolver, replace(ATTEMPT, chains=(chain,))).status is Status.REACHED
@@ -102,6 +131,9 @@ def test_safe_memory_at_the_suspected_call_refutes(resolver: Resolver) -> None:
     other = replace(CHAIN, tx=Buffer("vmalloc"))
     verdict = _judged(resolver, replace(ATTEMPT, chains=(safe, other), splats=()))
     assert (verdict.status, "vmalloc memory" in verdict.why) == (Status.REACHED, True)
+    none = replace(CHAIN, tx=Buffer("-"))
+    verdict = _judged(resolver, replace(ATTEMPT, chains=(none, other), splats=()))
+    assert verdict.why.endswith("where the buffer is in vmalloc memory")
 
 
 def test_safe_memory_somewhere_in_the_suspected_function_does_not_refute(resolver: Resolver) -> None:
@@ -114,8 +146,9 @@ def test_a_chain_without_a_buffer_has_not_reached_the_suspected_transfer(resolve
     assert (verdict.status, "this transfer of it was not" in verdict.why) == (Status.NOT_REACHED, True)
 
 
-def test_what_is_received_is_another_buffer(resolver: Resolver) -> None:
-    received = replace(CANDIDATE, sink="spi_transfer.rx_buf")
+@pytest.mark.parametrize("sink", ["spi_transfer.rx_buf", "spi_read()"])
+def test_what_is_received_is_another_buffer(resolver: Resolver, sink: str) -> None:
+    received = replace(CANDIDATE, sink=sink)
     assert _judged(resolver, ATTEMPT, received).status is Status.NOT_REACHED
     swapped = replace(CHAIN, tx=CHAIN.rx, rx=CHAIN.tx)
     assert _judged(resolver, replace(ATTEMPT, chains=(swapped,)), received).status is Status.PROVED
@@ -130,6 +163,24 @@ def test_what_a_chain_cannot_tell_apart_is_not_proved(resolver: Resolver) -> Non
     assert _judged(resolver, attempt, OWN).status is Status.PROVED
     verdict = _judged(resolver, attempt, OWN, replace(OWN, line=7, name="other"))
     assert (verdict.status, "one of the 2 buffers" in verdict.why) == (Status.REACHED, True)
+
+
+def test_two_buffers_are_proved_by_two_transfers_or_two_lines(resolver: Resolver) -> None:
+    both = (OWN, replace(OWN, line=7, name="other"))
+    chain = replace(CHAIN, tx=Buffer("stack", WRITE))
+    later = WRITE.replace("0x20", "0x28")
+    resolver.known[later] = (_at(later, 7),)
+    elsewhere = replace(chain, tx=Buffer("stack", later), frames=(BOARD, CORE, later, PROBE))
+    for second in (replace(chain, index=1), elsewhere):
+        attempt = replace(ATTEMPT, chains=(chain, second))
+        assert [one.status for one in judge(both, [("chip", attempt)], resolver)] == [Status.PROVED] * 2
+
+
+def test_what_a_chain_tells_apart_does_not_wait_for_the_other(resolver: Resolver) -> None:
+    attempt = replace(ATTEMPT, chains=(replace(CHAIN, tx=Buffer("stack", WRITE)),))
+    steps = (OWN.steps[0], replace(OWN.steps[1], function="chip_read"))
+    for other in (replace(OWN, sink="spi_transfer.rx_buf"), replace(OWN, steps=steps)):
+        assert _judged(resolver, attempt, OWN, replace(other, line=7, name="other")).status is Status.PROVED
 
 
 def test_objects_of_a_module_are_told_apart_by_their_names(resolver: Resolver) -> None:
@@ -185,6 +236,36 @@ def test_why_nothing_was_reached_names_the_probes_errors(resolver: Resolver) -> 
     assert "panicked" in _judged(resolver, Attempt("chip - a:00", (), lost="the guest panicked")).why
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        # Before 6.8 (drivers/base/dd.c).
+        ("chip: probe of spi1.0 failed with error -110", "ETIMEDOUT"),
+        ("chip spi1.0: probe with driver chip failed with error -4000", "error -4000"),
+        (
+            "BUG: unable to handle page fault for address: ffffc90000000088",
+            "the kernel crashed (BUG: unable to handle page fault)",
+        ),
+        ("kernel BUG at drivers/hwmon/chip.c:12!", "the kernel crashed (kernel BUG at drivers/hwmon/chip.c:12)"),
+        ("Oops: general protection fault: 0000 [#1] SMP", "the kernel crashed (oops)"),
+        # It goes on.
+        ("BUG: scheduling while atomic: sh/566/0x00000002", "no error in the log"),
+    ],
+)
+def test_the_log_of_a_probe_is_told_in_few_words(resolver: Resolver, line: str, why: str) -> None:
+    attempt = Attempt("chip - a:00", ("new: 0", "bound: 1", f"why: {line}"))
+    assert f"in all 1 attempts: {why}" in _judged(resolver, attempt).why
+
+
+def test_of_many_reasons_the_first_three_are_told_once(resolver: Resolver) -> None:
+    said = [
+        (f"why: chip spi{n}.0: id {n % 5}", f"why: probe of spi{n}.0 failed with error -{n % 5 + 1}") for n in range(9)
+    ]
+    attempts = [Attempt("chip - a:00", words) for words in said]
+    verdict = judge([CANDIDATE], [("chip", one) for one in attempts], resolver)[0]
+    assert verdict.why.partition("attempts: ")[2] == "EPERM, ENOENT, ESRCH; id 0; id 1; id 2"
+
+
 def test_why_nothing_was_reached_of_a_driver_that_binds_or_was_not_tried(resolver: Resolver) -> None:
     assert "bound in 1 of 1 attempts" in _judged(resolver, replace(ATTEMPT, chains=())).why
     assert "not tried yet" in judge([CANDIDATE], [], resolver)[0].why
@@ -206,7 +287,8 @@ def test_the_rows_of_other_boards_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ROWS, f"{ROWS}end\t3\t0\n", f"{ROWS[:-9]}\nend\t2\t0\n3\t0", f"3\n{ROWS}end\t3\t0"]
+    "text",
+    ["", ROWS, f"{ROWS}end\t3\t0\n", f"{ROWS[:-9]}\nend\t2\t0\n3\t0", f"3\n{ROWS}end\t3\t0", f"3\n{ROWS}end\t2\t0"],
 )
 def test_a_list_of_chains_that_was_cut_off_is_not_whole(text: str) -> None:
     assert "cut off" in read_chains(text, 3)[1]
@@ -220,6 +302,8 @@ def test_an_attempt_covers_another_that_showed_no_more() -> None:
     less = replace(ATTEMPT, splats=())
     assert ATTEMPT.covers(less) and not less.covers(ATTEMPT)
     assert ATTEMPT.covers(replace(ATTEMPT, chains=(replace(CHAIN, count=9),)))
+    guess = replace(SPLAT, frames=(*SPLAT.frames, Frame("stale", 1, 2, reliable=False)))
+    assert ATTEMPT.covers(replace(ATTEMPT, splats=(guess,)))
     assert not ATTEMPT.covers(replace(ATTEMPT, wish="chip - a:ff"))
     assert not ATTEMPT.covers(replace(ATTEMPT, chains=(replace(CHAIN, index=1),)))
     assert not replace(ATTEMPT, lost="the guest panicked").covers(ATTEMPT)

@@ -90,7 +90,9 @@ def test_the_page_counts_reasons_however_often_they_were_tried(proofs: Proofs) -
     lost = proofs.verdicts[1]
     other = replace(lost, why="the driver's probe failed in all 24 attempts: EIO; chip id is 7")
     bound = replace(lost, why="the driver bound in 1 of 2 attempts, and nothing that was tried led there")
-    text = "\n".join(page.to_markdown(replace(proofs, verdicts=(*proofs.verdicts, other, bound))))
+    refuted = replace(lost, status=Status.REFUTED, why="the buffer is safe")
+    text = "\n".join(page.to_markdown(replace(proofs, verdicts=(*proofs.verdicts, other, bound, refuted))))
+    assert "| the buffer is safe | 1 |" not in text
     assert "| the driver's probe failed: EIO | 2 | 1 |" in text
     assert "| the driver bound, and nothing that was tried led there | 1 | 1 |" in text
 

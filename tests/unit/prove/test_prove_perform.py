@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -178,6 +180,33 @@ def test_a_driver_that_crashes_or_hangs_is_the_last_of_its_boot(steps: str, reco
     boot.log = [record]
     assert _attempted(boot).lost == ""
     assert boot.ended is spent
+
+
+def test_a_log_without_end_is_told_by_its_first_lines() -> None:
+    boot = FakeShared()
+    boot.log = [f"4,{n},0,-;chip spi1000.0: try {n}" for n in range(99)]
+    said = [line for line in _attempted(boot).said if line.startswith("why: ")]
+    assert len(said) == perform.MAX_LINES and said[0].endswith("try 0")
+
+
+def test_a_module_is_loaded_once_a_boot_and_again_after_another_driver() -> None:
+    scripts: list[str] = []
+
+    class Loaded(FakeShared):
+        def request(self, op: str, **arguments: object) -> dict[str, Any]:
+            words = str(arguments.get("command"))
+            scripts.extend([words] if "insmod" in words else [])
+            return super().request(op, **arguments)
+
+    other = replace(DRIVER, module="other", load=(Path("other.ko"),), firmware=("a/b.bin", "../x.bin"))
+    prover = Prepared(Loaded(), Loaded())
+    for driver in (DRIVER, DRIVER, other, DRIVER):
+        prover.prove(driver, [], 1, lambda _: False)
+    prover._end()
+    prover.prove(DRIVER, [], 1, lambda _: False)
+    modules = [re.findall(r"insmod /modules/(\w+)\.ko", script) for script in scripts]
+    assert modules == [["chip"], ["other"], ["chip"], ["chip"]]
+    assert "/lib/firmware/a/b.bin" in scripts[1] and "x.bin" not in scripts[1]
 
 
 def test_a_module_that_the_kernel_refuses_is_said() -> None:
