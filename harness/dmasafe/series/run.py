@@ -240,8 +240,10 @@ class _Look:
     def finding(self, job: Job, run: JobRun, change: Changed) -> Finding:
         what = f"{_scenarios(change.ids)}: {change.before} -> {change.after}"
         suspects: tuple[Commit, ...] = ()
+        # One boot of a commit shows or clears what each run of the tip has, and nothing else.
+        steady = change.kind in (Kind.WORSE, Kind.BETTER) or change.again[0] == change.again[1]
         if change.kind not in UNTRUSTED:
-            suspects = self.first(job, run, change) if self.each else self.maybe(job)
+            suspects = self.first(job, run, change) if self.each and steady else self.maybe(job)
         return Finding(
             change.kind, job.name, what, change.why, change.ids, change.again, suspects, blame=change.blame,
             function=change.function, unexpected=change.unexpected,
@@ -286,25 +288,30 @@ class _Look:
         return Finding(Kind.BROKEN, place, what, _concise(why), suspects=suspects, file=file, line=line)
 
     def first(self, job: Job, run: JobRun, change: Changed) -> tuple[Commit, ...]:
-        """The first commit at which the rows are as at the tip: bisected over those that build."""
+        """The first commit at which the rows differ: bisected over those that build and can be judged."""
         before, after = sides(run)
-        cell = job.cell
-        commits = [commit for commit in self.series.commits if self.builds(commit, cell) is None]
+        series = self.series.commits
+        commits = [commit for commit in series if self.builds(commit, job.cell) is None]
         sample = self.samples(job, before, after)
+        mine = [id_ for id_ in change.ids if id_ in sample]
+        known = {id_: before[id_] for id_ in mine if id_ in before}
         low, high = 0, len(commits) - 1
         while low < high:
             middle = (low + high) // 2
             there = differ.judgements([self.at(commits[middle], job, sample)])
-            mine = [id_ for id_ in change.ids if id_ in sample]
-            differs = differ.differing({id_: before[id_] for id_ in mine if id_ in before}, there)
-            low, high = (low, middle) if any(id_ in differs for id_ in mine) else (middle + 1, high)
-        guilty = commits[high]
-        # Those that do not build, just before it, may be it as well.
-        place = self.series.commits.index(guilty)
-        first = place
-        while first and self.builds(self.series.commits[first - 1], cell) is not None:
+            found = differ.differing(known, {id_: there[id_] for id_ in mine if id_ in there})
+            if set(found.values()) - UNTRUSTED:
+                high = middle
+            elif len(found) == len(mine):
+                del commits[middle]
+                high -= 1
+            else:
+                low = middle + 1
+        # Those just before it that do not build, or cannot be judged, may be it as well.
+        first = last = series.index(commits[high])
+        while first and series[first - 1] not in commits:
             first -= 1
-        return self.series.commits[first : place + 1]
+        return series[first : last + 1]
 
     def hunks(self, finding: Finding) -> tuple[Hunk, ...]:
         """What of the one commit to show: where the finding is, else what its reports blame, else what fits."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each commit of a series is reported as what it is, and nothing else is."""
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from series_rig import (
     CORE,
     DEV,
     DOCUMENT,
+    FAULT,
     FILES,
     PROBE,
     READ,
@@ -323,18 +325,24 @@ def test_a_slower_call_is_told_if_it_never_is_as_fast(tree, judge, monkeypatch):
     assert judge(repeats=1).findings == ()
 
 
-def test_an_error_that_is_not_seen_again_is_a_busy_machines(tree, judge, monkeypatch):
-    commit(tree, "dev: Change", dev="BUSY\n")
-    before, ways = FakeBench.perform, []
+@pytest.fixture
+def ways(monkeypatch):
+    """What becomes of SEND in each core run on a kernel with BUSY in its i2c-dev: as before, when there is no more."""
+    before, found = FakeBench.perform, []
 
     def perform(self, one, job, ids=()):
-        found = before(self, one, job, ids)
-        if job.suite != "core" or "BUSY" not in self.contents(one)[DEV] or not ways:
-            return found
-        way = ways.pop(0)
-        return replace(found, rows=tuple(row(one.id, way) if one.id == SEND else one for one in found.rows))
+        made = before(self, one, job, ids)
+        if job.suite != "core" or "BUSY" not in self.contents(one)[DEV] or not found:
+            return made
+        way = found.pop(0)
+        return replace(made, rows=tuple(row(one.id, way) if one.id == SEND else one for one in made.rows))
 
     monkeypatch.setattr(FakeBench, "perform", perform)
+    return found
+
+
+def test_an_error_that_is_not_seen_again_is_a_busy_machines(tree, judge, ways):
+    commit(tree, "dev: Change", dev="BUSY\n")
     late = refused(expected=Outcome.SAFE)
     for ways[:], told, status in (
         ([late], (Kind.OTHER, (1, 6)), 0),
@@ -347,3 +355,51 @@ def test_an_error_that_is_not_seen_again_is_a_busy_machines(tree, judge, monkeyp
         verdict = judge()
         assert [(one.kind, one.again) for one in verdict.findings] == ([told] if told else [])
         assert verdict.exit_status == status
+
+
+def test_only_what_each_run_has_is_bisected(tree, judge, ways):
+    commit(tree, "dev: Change", dev="BUSY\n")
+    commit(tree, "core: Refactor", base="second\n")
+    late, both = refused(expected=Outcome.SAFE), ["dev: Change", "core: Refactor"]
+    # The last is the run of the commit between.
+    for ways[:], kind, subjects in (
+        ([late] * 4, Kind.WORSE, both[:1]),
+        ([late] * 3, Kind.WORSE, both[1:]),
+        ([lost(), *[late] * 3], Kind.WORSE, both[:1]),
+        ([caught(), safe(), safe(), caught()], Kind.FLAKY, both),
+        ([late, *[safe()] * 5, late], Kind.OTHER, both),
+    ):
+        assert told(judge(each=True)) == [(kind, subjects)]
+
+
+def test_a_commit_that_cannot_be_judged_is_neither_to_blame_nor_cleared(tree, judge, monkeypatch):
+    for number in range(3):
+        commit(tree, f"core: {number}", base=f"{number}\n")
+    commit(tree, "smbus: Lose the flag", core="WORSE\n")
+    commit(tree, "core: 4", base="4\n")
+    before = FakeBench.perform
+
+    def perform(self, one, job, ids=()):
+        found = before(self, one, job, ids)
+        return replace(found, reason="the guest hung") if one.subject == "core: 2" else found
+
+    monkeypatch.setattr(FakeBench, "perform", perform)
+    assert told(judge(each=True)) == [(Kind.WORSE, ["core: 2", "smbus: Lose the flag"])]
+
+
+def test_no_end_that_is_not_trusted_gives_a_pass(tree, judge, monkeypatch):
+    commit(tree, "core: Change", base="second\n")
+    before = FakeBench.perform
+
+    untrusted = {}
+
+    def perform(self, one, job, ids=()):
+        return replace(before(self, one, job, ids), **untrusted.get(one.subject, {}))
+
+    monkeypatch.setattr(FakeBench, "perform", perform)
+    doubts = {"reason": "the guest hung"}, {"canary_splatted": False}
+    for end, doubt in itertools.product(("Linux 6.12.117", "core: Change"), doubts):
+        untrusted = {end: doubt}
+        verdict = judge(each=True)
+        assert {one.kind for one in verdict.findings} == {Kind.UNSAID} and verdict.exit_status == 2
+        assert {id_ for one in verdict.findings for id_ in one.ids} == {SEND, READ, STACK, FAULT}
