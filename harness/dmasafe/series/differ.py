@@ -266,8 +266,10 @@ def _direction(id_: str, was: Judgement, now: Judgement) -> Kind:
     if change < 0:
         # A mistake is seeded, or nobody is there: somebody must notice.
         wrong = "+fault=" in id_ or (now.outcome is Outcome.SAFE and _ABSENT in id_)
-        # Nobody reports it any more, and the device takes the same memory as before.
-        unreported = was.outcome is Outcome.CAUGHT and now.direct is True and known <= _OF_PLACE
+        # Nobody reports it any more, and the device takes the same memory as before. What is left mapped by mistake
+        # shares its lines with the next mapping, so beside another report that it is shared says nothing.
+        of_place = bool(known & _OF_MEMORY) or known <= _OF_PLACE
+        unreported = was.outcome is Outcome.CAUGHT and now.direct is True and of_place
         unnoticed = unreported or (wrong and was.outcome is not Outcome.SILENT)
         return Kind.WORSE if unnoticed and now.verdict is Verdict.FAIL else Kind.BETTER
     if "+fault=" not in id_ and classes < known and not (known - classes) & _OF_PLACE:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 from series_rig import READ, SEND, caught, lost, refused, results, safe, silent, skipped, splat
 
+from dmasafe.dmesg.classes import SPLAT_CLASSES
 from dmasafe.outcome import Outcome, Verdict
 from dmasafe.series import differ
 from dmasafe.series.differ import Kind
+from dmasafe.vocabulary import BUFFER_KINDS, USER
 
 CAUGHT, SILENT, REFUSED = Outcome.CAUGHT, Outcome.SILENT, Outcome.REFUSED
 STACK = "stack/master_send/virtio/8"
@@ -110,6 +112,10 @@ def test_a_mistake_of_who_maps_is_corrected_whatever_the_model_expects():
     # That memory is shared is true whoever maps it.
     shared = [replace(caught(splat(splat_class="cacheline-overlap"), expected=CAUGHT), direct=True)]
     assert kind(shared, [safe(True, expected=CAUGHT)]) is Kind.WORSE
+    # Lines are shared with what is left mapped, too; of what kind the memory is does not depend on that.
+    for other, wanted in (("cacheline-overlap", Kind.BETTER), ("map-invalid-area", Kind.WORSE)):
+        splats = splat(splat_class="free-unallocated"), splat(splat_class=other)
+        assert kind([replace(caught(*splats, expected=CAUGHT), direct=True)], [safe(True, expected=CAUGHT)]) is wanted
 
 
 @pytest.mark.parametrize("expected", [CAUGHT, Outcome.SAFE])
@@ -120,6 +126,8 @@ def test_a_report_less_beside_another_is_better_unless_it_was_of_the_memory(expe
     wanted = Kind.OTHER if expected is CAUGHT else Kind.WORSE
     assert kind(before, [caught(both[1], expected=expected)]) is wanted
     assert kind(before, [caught(both[0], splat(splat_class="kasan"), expected=expected)]) is wanted
+    shared = [caught(splat(splat_class="cacheline-overlap"), both[1], expected=CAUGHT)]
+    assert kind(shared, [caught(both[1], expected=expected)]) is wanted
     # There somebody seeded it.
     assert kind(before, [caught(both[0], expected=expected)], f"{SEND}+fault=free-size") is wanted
 
@@ -128,7 +136,9 @@ def test_a_report_less_beside_another_is_better_unless_it_was_of_the_memory(expe
     ("id_", "wanted"),
     [
         ("heap/master_send/stm32f7/22", Kind.OTHER),
+        ("heap/master_recv/stm32f7/22", Kind.OTHER),
         ("user/i2cdev_write/stm32f7/32+meanwhile=unbound", Kind.OTHER),
+        ("user/i2cdev_read/stm32f7/32", Kind.OTHER),
         ("heap/transfer/stm32f7/22+dma_safe=0", Kind.OTHER),
         ("heap/transfer/stm32f7/22+dma_safe=1", Kind.WORSE),
         ("heap/master_send_dmasafe/stm32f7/22", Kind.WORSE),
@@ -137,12 +147,35 @@ def test_a_report_less_beside_another_is_better_unless_it_was_of_the_memory(expe
 )
 def test_a_host_that_copies_what_nobody_marked_is_not_worse(id_, wanted):
     assert kind([safe(True)], [safe(False, expected=CAUGHT)], id_) is wanted
+    # Nobody saw which way it goes, or went.
+    assert kind([safe(True)], [safe(None, expected=CAUGHT)], id_) is Kind.WORSE
+    assert kind([safe(None)], [safe(False, expected=CAUGHT)], id_) is Kind.WORSE
 
 
 def test_a_copy_less_is_better_where_none_is_needed():
     before, after = [safe(False)], [safe(True, expected=CAUGHT)]
     assert kind(before, after, READ) is kind(before, after, SEND) is Kind.BETTER
     assert kind(before, after, "stack/master_send/virtio/8") is Kind.WORSE
+
+
+@pytest.mark.parametrize("buffer", [*BUFFER_KINDS, USER.name])
+def test_of_each_buffer_it_is_known_whether_a_device_may_take_it(buffer):
+    id_, takes = f"{buffer}/master_send/virtio/8", [safe(True, expected=CAUGHT)]
+    fit = buffer in ("heap", "devm", "kmem-cache", "pages", "user")
+    assert kind([safe(False)], takes, id_) is (Kind.BETTER if fit else Kind.WORSE)
+    unfit = buffer in ("stack", "rodata", "module-rodata", "module-data", "vmalloc")
+    assert kind([safe(True)], [replace(caught(), direct=True)], id_) is (Kind.BETTER if unfit else Kind.WORSE)
+
+
+def test_of_each_report_it_is_known_whether_it_is_of_the_memory():
+    before, after = (
+        [safe(True)],
+        {name: [replace(caught(splat(splat_class=name)), direct=True)] for name in SPLAT_CLASSES},
+    )
+    assert {name for name in after if kind(before, after[name], STACK) is Kind.BETTER} == {
+        "map-stack", "map-vmalloc", "map-vmalloc-rejected", "map-invalid-area", "map-text-or-rodata",
+        "usb-buffer-on-stack", "usb-buffer-not-dma-capable", "strict-memory",
+    }  # fmt: skip
 
 
 def test_a_report_of_what_the_device_took_before_is_better_where_none_may():
@@ -174,6 +207,8 @@ def test_repetitions_tell_flaky_from_changed():
     # It was before.
     assert kind([safe(), caught(), safe()], [caught(), safe(), safe()]) is None
     assert kind([safe(), caught()], [caught(), caught()]) is None
+    # It did worse now and then.
+    assert kind([safe(), silent()], [caught(), caught()]) is Kind.BETTER
     # Better now and then is no news.
     assert kind([caught()] * 2, [safe(), caught()]) is None
     # Of several that are new, the worst way counts, in whatever order.
@@ -189,6 +224,8 @@ def test_what_is_lost_now_and_then_is_no_pass():
     assert kind([safe()] * 3, [lost(), caught(), caught()]) is Kind.WORSE
     # Better now and then, and lost now and then.
     assert kind([caught()] * 3, [lost(), safe(), caught()]) is Kind.UNSAID
+    (one,) = differ.changed({SEND: [caught()] * 3}, {SEND: [safe(), lost("it hung"), caught()]})
+    assert (one.kind, one.after, one.why, one.again) == (Kind.UNSAID, "INCONCLUSIVE", "it hung", (1, 3))
     # At the base, too: it is the machine.
     assert kind([safe(), lost(), safe()], [lost(), safe(), safe()]) is None
     (one,) = differ.changed({SEND: [safe()] * 3}, {SEND: [safe(), lost("the guest hung"), safe()]})
@@ -222,6 +259,8 @@ def test_a_run_that_is_not_trusted_has_no_word():
     for run in (results({SEND: safe()}, canary=False), results({SEND: safe()}, reason="the guest hung")):
         found = differ.differing(differ.judgements([results({SEND: safe()})]), differ.judgements([run]))
         assert found == {SEND: Kind.UNSAID}
+        (why,) = {one.why for one in differ.judgements([run])[SEND]}
+        assert why == (run.reason or "the canary did not splat")
         # What was lost says nothing of the base either, whatever it was before the run was.
         wrong = differ.judgements([replace(run, rows=results({SEND: silent()}).rows), results({SEND: safe()})])
         (one,) = differ.changed(wrong, {SEND: [caught()] * 2})
@@ -277,6 +316,8 @@ def test_the_blame_is_of_the_report_that_is_new():
     assert (one.kind, one.function) == (Kind.WORSE, "other_map")
     # It was not as the model expects before, either; and what is as it expects is not unexpected.
     assert not one.unexpected
+    (one,) = differ.changed({}, {SEND: [caught(new)]})
+    assert (one.kind, one.unexpected) == (Kind.WORSE, True)
     (one,) = differ.changed({SEND: [safe(True)]}, {SEND: [safe(False)]})
     assert (one.kind, one.unexpected) == (Kind.OTHER, False)
 
@@ -301,6 +342,7 @@ def test_what_is_broken_in_both_is_a_number():
     assert (differ.broken_in_both(before, after), differ.compared(before, after)) == (1, 2)
     assert differ.compared({SEND: [lost()]}, {SEND: [safe()]}) == 0
     assert differ.compared({SEND: [safe()]}, {SEND: [lost()]}) == 0
+    assert differ.broken_in_both({SEND: [caught(), safe()]}, {SEND: [safe(), caught()]}) == 1
     # It fails otherwise than before: that is told by itself.
     assert differ.broken_in_both({SEND: [caught()]}, {SEND: [silent()]}) == 0
 
@@ -315,7 +357,8 @@ def times(base, **factors):
 
 def test_a_busy_machine_is_not_slower_and_one_call_is():
     assert differ.slower([times(50.0)], [times(200.0)]) == {}
-    assert differ.slower([times(50.0)], [times(50.0, master_send=1.2)]) == {}
+    assert differ.slower([times(50.0)], [times(50.0, master_send=1.9)]) == {}
+    assert differ.slower([times(50.0)], [times(50.0, master_send=2.1)])
     ((name, (factor, ids)),) = differ.slower([times(50.0)], [times(80.0, master_send=3.0)]).items()
     assert (name, len(ids)) == ("master_send on virtio", 20) and factor > 1.5
     # Nobody would call it noise, and it is not the machine.
@@ -330,7 +373,7 @@ def test_slower_is_what_was_timed_and_went_well():
 
     base, slow = times(50.0), times(50.0, master_send=3.0)
     # Of too few rows nothing is said, nor of a few that had to wait.
-    assert differ.slower([some(base, 7)], [some(slow, 7)]) == {}
+    assert differ.slower([some(base, 7)], [some(slow, 7)]) == {} != differ.slower([some(base, 8)], [some(slow, 8)])
     waited = some(base, change=lambda n, one: replace(one, us=one.us * (9 if n < 10 else 1)))
     assert differ.slower([base], [waited]) == {}
     # An error takes as long as it takes; what was not timed was not.

@@ -115,6 +115,12 @@ def test_the_status_is_that_of_the_worst(found, status, end):
     assert found.exit_status == status and text(found).endswith(end)
 
 
+def test_each_kind_has_its_status():
+    worse = (Kind.BROKEN, Kind.WORSE, Kind.FLAKY, Kind.CHECKED, Kind.SLOWER)
+    status = {**dict.fromkeys(worse, 1), Kind.UNSAID: 2, Kind.GONE: 2, Kind.OTHER: 0, Kind.BETTER: 0}
+    assert {kind: verdict(replace(BETTER, kind=kind)).exit_status for kind in Kind} == status
+
+
 @pytest.mark.parametrize("found", [ALL, NOTHING, verdict()])
 def test_the_json_is_as_its_schema_says(found):
     schema = json.loads(show.SCHEMA_FILE.read_text())
