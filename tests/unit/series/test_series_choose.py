@@ -53,6 +53,7 @@ def host(*names, configuration="hosts-irqs"):
         ("drivers/i2c/busses/i2c-stm32f7.c", host("stm32f7")),
         ("drivers/i2c/busses/i2c-stm32.c", host("stm32f7")),
         ("drivers/soc/qcom/qcom-geni-se.c", host("qcom-geni")),
+        ("include/linux/soc/qcom/geni-se.h", host("qcom-geni")),
         ("drivers/i2c/busses/i2c-i801.c", [("upstream", "upstream", ("i801",))]),
         ("drivers/i2c/Kconfig", CORE),
         ("include/linux/virtio_ring.h", [("smoke", "default", ()), ("core", "default", ("virtio",))]),
@@ -136,6 +137,13 @@ def test_a_host_is_run_where_a_machine_can_show_it():
         assert choose([two], "x86_64", architectures=more).cells == (("hosts", "x86_64"),)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_all_of_a_suite_is_run_where_one_file_asks_for_a_part(monkeypatch, order):
+    found = rows()[::order]
+    monkeypatch.setattr("dmasafe.series.choose.rows", lambda: found)
+    assert jobs("drivers/i2c/busses/i2c-virtio.c", "drivers/i2c/i2c-dev.c") == CORE
+
+
 def test_suites_configurations_and_architectures_add():
     path = "drivers/rtc/rtc-ds1307.c"
     assert jobs(path, suites=["smoke"]) == [("smoke", "default", ()), (CLIENTS, "upstream", ("ds1307",))]
@@ -150,6 +158,17 @@ def test_a_commit_is_a_reason_for_a_job_or_not():
     hosts_job = Job("hosts", "hosts", "x86_64", ("mt65xx",))
     assert found.chosen_by(hosts_job, ["drivers/i2c/busses/i2c-mt65xx.c"])
     assert not found.chosen_by(hosts_job, ["drivers/i2c/busses/i2c-rcar.c", "drivers/i2c/i2c-dev.c"])
+    # A row for all of a suite is a reason for a part of it, and a row for a part one for all.
+    core = "drivers/i2c/i2c-core-base.c"
+    assert found.chosen_by(Job("core", "default", "x86_64", ("virtio",)), [core])
+    assert found.chosen_by(Job("core", "default", "x86_64"), ["drivers/i2c/busses/i2c-virtio.c"])
+
+
+def test_of_a_job_only_what_it_names_is_run():
+    for name, suite in (("virtio", "core"), ("mt65xx", "hosts"), ("at91", FINDINGS)):
+        assert {one.controller for one in Job(suite, "hosts", "x86_64", (name,)).scenarios()} == {name}
+        assert len({one.controller for one in Job(suite, "hosts", "x86_64").scenarios()}) > 1
+    assert {one.id.split("/")[0] for one in Job(CLIENTS, "upstream", "x86_64", ("ad5110",)).scenarios()} == {"ad5110"}
 
 
 def test_every_name_in_the_table_is_one():
